@@ -1,0 +1,189 @@
+//! What can go wrong, in the words of the one who has to mend it.
+
+use std::time::Duration;
+
+use crate::Key;
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A pipeline that cannot work.
+    #[error("pipeline: {field} is {value}, but {rule}")]
+    InvalidPipeline {
+        /// Which field of the builder.
+        field: String,
+        /// What it was given.
+        value: String,
+        /// The rule that this breaks.
+        rule: String,
+    },
+
+    /// An argument that cannot be meant.
+    #[error("{argument} is {value}, but {rule}")]
+    InvalidArgument {
+        /// Which argument.
+        argument: &'static str,
+        /// What it was given.
+        value: String,
+        /// The rule that this breaks.
+        rule: String,
+    },
+
+    /// The table or Rowlock's own tables are not as the pipeline needs them.
+    #[error("table {table}: {problem}")]
+    Schema {
+        /// Which table.
+        table: String,
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
+
+    /// The database was prepared by a newer Rowlock.
+    #[error(
+        "the database has schema version {found} of rowlock's tables, this rowlock knows versions up to {known}: \
+         update rowlock"
+    )]
+    SchemaTooNew {
+        /// The version that the database has.
+        found: i32,
+        /// The newest version that this library knows.
+        known: i32,
+    },
+
+    /// A move that does not exist. Nothing was changed.
+    #[error("item {key} is {from}: it cannot be moved to {to}")]
+    IllegalMove {
+        /// The item.
+        key: Key,
+        /// The word of the state that it is in.
+        from: String,
+        /// The word of the state that was asked for.
+        to: String,
+    },
+
+    /// There is no such item.
+    #[error("there is no item {key}")]
+    NotFound {
+        /// The key that was asked for.
+        key: Key,
+    },
+
+    /// The lease ended before the write: swept, cancelled, set, deleted or claimed again. Nothing was changed.
+    #[error("the lease on item {key} was lost")]
+    LeaseLost {
+        /// The item.
+        key: Key,
+    },
+
+    /// The answer to a write was lost, and whether it was applied cannot be proved.
+    #[error("the answer to the last write to item {key} was lost, and it cannot be proved whether it was applied")]
+    OutcomeUnknown {
+        /// The item.
+        key: Key,
+    },
+
+    /// The database refuses every write to this row: a constraint, a trigger, row security.
+    #[error("the database refuses the write to item {key}: {reason}")]
+    Refused {
+        /// The item.
+        key: Key,
+        /// The database's own words, or that a trigger returned nothing.
+        reason: String,
+    },
+
+    /// A row that does not fit the record type.
+    #[error("item {key} does not decode: {source}")]
+    Decode {
+        /// The item.
+        key: Key,
+        /// What did not fit.
+        source: sqlx::Error,
+    },
+
+    /// The deadline of a verb passed; its connection was closed.
+    #[error("{verb}: no answer from the database within {deadline:?}")]
+    Deadline {
+        /// Which verb.
+        verb: &'static str,
+        /// How long it waited.
+        deadline: Duration,
+    },
+
+    /// The worker cannot go on.
+    #[error("worker: {problem}")]
+    Worker {
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
+
+    /// The database said no, or nothing.
+    #[error("{verb}: {source}")]
+    Database {
+        /// Which verb.
+        verb: &'static str,
+        /// What this means for the verb.
+        fault: Fault,
+        /// The driver's error.
+        source: sqlx::Error,
+    },
+}
+
+/// What a database error means for the statement that met it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It will pass, and the statement surely had no effect: serialization failure, deadlock, `SQLITE_BUSY`, a full disk,
+    /// a connection that could not be made.
+    NotApplied,
+    /// It will pass, and the statement may have had its effect: the connection broke before the answer.
+    Unknown,
+    /// The database refuses a row: a constraint, a trigger, row security, a value out of range.
+    RowRefused,
+    /// The connection or the transaction may only read.
+    ReadOnly,
+    /// It will not pass by itself: a missing table, a wrong password.
+    Lasting,
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Error::Database { fault, .. } => matches!(fault, Fault::NotApplied | Fault::Unknown),
+            Error::Deadline { .. } => true,
+            Error::InvalidPipeline { .. }
+            | Error::InvalidArgument { .. }
+            | Error::Schema { .. }
+            | Error::SchemaTooNew { .. }
+            | Error::IllegalMove { .. }
+            | Error::NotFound { .. }
+            | Error::LeaseLost { .. }
+            | Error::OutcomeUnknown { .. }
+            | Error::Refused { .. }
+            | Error::Decode { .. }
+            | Error::Worker { .. } => false,
+        }
+    }
+
+    /// Whether the call may have changed something although it failed.
+    pub fn may_have_been_applied(&self) -> bool {
+        match self {
+            Error::Database { fault, .. } => *fault == Fault::Unknown,
+            Error::Deadline { .. } | Error::OutcomeUnknown { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the database refused to write because the connection or transaction is read-only.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Error::Database { fault: Fault::ReadOnly, .. })
+    }
+
+    /// Whether the database refused a row, so that the same statement without that row may succeed.
+    pub(crate) fn is_row_refusal(&self) -> bool {
+        matches!(self, Error::Database { fault: Fault::RowRefused, .. })
+    }
+}

@@ -1,0 +1,83 @@
+//! The right to write to a claimed item.
+
+use std::fmt;
+
+use rand::RngExt;
+
+use crate::Key;
+use crate::pipeline::StageId;
+
+/// 63 random bits that the claimer draws for each claim statement; compared for equality, never reused.
+///
+/// Not a counter: a row deleted and inserted again, a restored backup or a fail-over that lost the last commits
+/// would bring an old number back, and with it an old holder's right to write.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FencingToken(i64);
+
+impl FencingToken {
+    /// A token that was never drawn before.
+    pub fn draw() -> FencingToken {
+        FencingToken(rand::rng().random_range(1..=i64::MAX))
+    }
+
+    /// The token as the table holds it.
+    pub fn as_i64(self) -> i64 {
+        self.0
+    }
+}
+
+impl From<i64> for FencingToken {
+    fn from(stored: i64) -> FencingToken {
+        FencingToken(stored)
+    }
+}
+
+impl fmt::Debug for FencingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Who claims: host, process and start. For people to read, never for fencing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Holder(String);
+
+impl Holder {
+    /// A name with the host, the process id and a random part, unlike that of any other start of any process.
+    pub fn unique() -> Holder {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .or_else(|| std::env::var("HOSTNAME").ok())
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "host".to_owned());
+        Holder(format!("{host}:{}:{:08x}", std::process::id(), rand::rng().random::<u32>()))
+    }
+
+    /// A given name. Two workers should never share one, but nothing breaks if they do.
+    pub fn named(name: impl Into<String>) -> Holder {
+        Holder(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The right to write to one claimed item: its key and the token of its claim, in the stage that it was claimed for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The item.
+    pub key: Key,
+    /// The claim's token.
+    pub token: FencingToken,
+    /// The stage that the item is in progress in.
+    pub stage: StageId,
+}

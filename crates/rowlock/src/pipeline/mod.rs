@@ -1,0 +1,189 @@
+//! The rules: what a pipeline is, which states its items have, which moves exist.
+//!
+//! Pure: nothing here reads a clock, draws a random number or talks to a database.
+
+mod builder;
+mod columns;
+mod moves;
+mod retry;
+mod stage;
+mod status;
+mod table;
+
+use std::time::Duration;
+
+pub use builder::PipelineBuilder;
+pub use columns::{Columns, Role};
+pub use moves::{IllegalMove, Move};
+pub use retry::{Backoff, RetryPolicy};
+pub use stage::{Stage, StageId};
+pub use status::Status;
+pub use table::{KeyType, TableName};
+
+/// A table, its stages and the policies by which its items move.
+///
+/// Made by [`Pipeline::builder`], which refuses what cannot work; a `Pipeline` that exists is valid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    name: String,
+    table: TableName,
+    key: String,
+    key_type: KeyType,
+    columns: Columns,
+    stages: Vec<Stage>,
+    succeeded_word: String,
+    failed_word: String,
+    cancelled_word: String,
+    retry: RetryPolicy,
+    max_retries: i32,
+    max_resets: i32,
+    budget: Budget,
+    stale_after: Duration,
+    heartbeat_interval: Duration,
+}
+
+/// What the retry and reset budgets are counted over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Budget {
+    /// Both counts restart when a stage completes: one stage cannot spend another's attempts.
+    #[default]
+    PerStage,
+    /// Both counts run over the whole item.
+    PerItem,
+}
+
+impl Pipeline {
+    /// Starts a pipeline. The name identifies it in Rowlock's own tables, in spans and in logs.
+    ///
+    /// ```
+    /// use rowlock::Pipeline;
+    ///
+    /// let pipeline = Pipeline::builder("videos")
+    ///     .table("video_processing")
+    ///     .key("video_id")
+    ///     .stage("EXTRACTION")
+    ///     .stage("EMBEDDING")
+    ///     .build()?;
+    /// assert_eq!(pipeline.words().len(), 7);
+    /// # Ok::<(), rowlock::Error>(())
+    /// ```
+    pub fn builder(name: impl Into<String>) -> PipelineBuilder {
+        PipelineBuilder::new(name.into())
+    }
+
+    /// The pipeline's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The table whose rows are the items.
+    pub fn table(&self) -> &TableName {
+        &self.table
+    }
+
+    /// The name of the key column.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The type of the key column.
+    pub fn key_type(&self) -> KeyType {
+        self.key_type
+    }
+
+    /// Which column plays which role.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// The stages, in the order in which an item goes through them.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// The ids of the stages, first stage first.
+    pub fn stage_ids(&self) -> impl DoubleEndedIterator<Item = StageId> + use<> {
+        StageId::first_n(self.stages.len())
+    }
+
+    /// The stage with this id.
+    ///
+    /// # Panics
+    /// If the id is another pipeline's and out of range here.
+    pub fn stage(&self, id: StageId) -> &Stage {
+        &self.stages[id.index()]
+    }
+
+    /// The id of the stage with this name.
+    pub fn stage_named(&self, name: &str) -> Option<StageId> {
+        self.stage_ids().find(|id| self.stage(*id).name() == name)
+    }
+
+    /// The stage after this one, if there is one.
+    pub fn stage_after(&self, id: StageId) -> Option<StageId> {
+        self.stage_ids().nth(id.index() + 1)
+    }
+
+    /// Failures reported by handlers after which an item is `FAILED`: 5 means five attempts.
+    pub fn max_retries(&self) -> i32 {
+        self.max_retries
+    }
+
+    /// Times an item is taken back from stopped workers before it is `FAILED`.
+    pub fn max_resets(&self) -> i32 {
+        self.max_resets
+    }
+
+    /// What the two budgets are counted over.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// Age of a heartbeat after which its lease may be swept.
+    pub fn stale_after(&self) -> Duration {
+        self.stale_after
+    }
+
+    /// Time between two renewals of a worker's leases.
+    pub fn heartbeat_interval(&self) -> Duration {
+        self.heartbeat_interval
+    }
+
+    /// The retry policy of a stage: its own, or the pipeline's.
+    pub fn retry_policy(&self, stage: StageId) -> &RetryPolicy {
+        self.stage(stage).retry().unwrap_or(&self.retry)
+    }
+
+    /// The word that stands for a status in the table.
+    pub fn word(&self, status: Status) -> &str {
+        match status {
+            Status::Ready(stage) => self.stage(stage).ready_word(),
+            Status::InProgress(stage) => self.stage(stage).running_word(),
+            Status::Succeeded => &self.succeeded_word,
+            Status::Failed => &self.failed_word,
+            Status::Cancelled => &self.cancelled_word,
+        }
+    }
+
+    /// The status that a word in the table stands for; `None` for a word that this pipeline does not know.
+    pub fn status(&self, word: &str) -> Option<Status> {
+        self.statuses().find(|status| self.word(*status) == word)
+    }
+
+    /// Every status of this pipeline, in the order in which an item meets them.
+    pub fn statuses(&self) -> impl Iterator<Item = Status> + use<> {
+        self.stage_ids().flat_map(|stage| [Status::Ready(stage), Status::InProgress(stage)]).chain([
+            Status::Succeeded,
+            Status::Failed,
+            Status::Cancelled,
+        ])
+    }
+
+    /// Every word of this pipeline, in the same order.
+    pub fn words(&self) -> Vec<&str> {
+        self.statuses().map(|status| self.word(status)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! One step of the work.
+
+use std::time::Duration;
+
+use super::RetryPolicy;
+
+/// The position of a stage in its pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StageId(u16);
+
+impl StageId {
+    /// The first stage of any pipeline.
+    pub const FIRST: StageId = StageId(0);
+
+    /// Counted from zero.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    pub(super) fn first_n(count: usize) -> impl DoubleEndedIterator<Item = StageId> + use<> {
+        let count = u16::try_from(count).expect("a pipeline has at most STAGES_MAX stages");
+        (0..count).map(StageId)
+    }
+}
+
+/// One step of the work: its name, its two status words and what it overrides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    name: String,
+    pub(super) ready_word: Option<String>,
+    running_word: Option<String>,
+    retry: Option<RetryPolicy>,
+    timeout: Option<Duration>,
+}
+
+impl Stage {
+    /// Longest run of a handler unless the stage says otherwise. None must be asked for: a handler that never
+    /// returns would be renewed for ever.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+
+    /// A stage with the default words: ready is `PENDING` for the first stage and `<previous>_COMPLETE` for each
+    /// later one, in progress is `<name>_IN_PROGRESS`.
+    pub fn new(name: impl Into<String>) -> Stage {
+        Stage {
+            name: name.into(),
+            ready_word: None,
+            running_word: None,
+            retry: None,
+            timeout: Some(Stage::DEFAULT_TIMEOUT),
+        }
+    }
+
+    /// The word for "ready for this stage".
+    pub fn with_ready_word(mut self, word: impl Into<String>) -> Stage {
+        self.ready_word = Some(word.into());
+        self
+    }
+
+    /// The word for "in progress in this stage".
+    pub fn with_running_word(mut self, word: impl Into<String>) -> Stage {
+        self.running_word = Some(word.into());
+        self
+    }
+
+    /// A retry policy for this stage alone.
+    pub fn with_retry(mut self, policy: RetryPolicy) -> Stage {
+        self.retry = Some(policy);
+        self
+    }
+
+    /// Longest run of a handler of this stage, from its start.
+    pub fn with_timeout(mut self, timeout: Duration) -> Stage {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Lets handlers of this stage run for as long as their worker lives.
+    pub fn without_timeout(mut self) -> Stage {
+        self.timeout = None;
+        self
+    }
+
+    /// The stage's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The word for "ready for this stage".
+    pub fn ready_word(&self) -> &str {
+        self.ready_word.as_deref().expect("the builder fills in the words")
+    }
+
+    /// The word for "in progress in this stage".
+    pub fn running_word(&self) -> &str {
+        self.running_word.as_deref().expect("the builder fills in the words")
+    }
+
+    /// The stage's own retry policy, if it has one.
+    pub fn retry(&self) -> Option<&RetryPolicy> {
+        self.retry.as_ref()
+    }
+
+    /// Longest run of a handler; `None` if the stage asked for none.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    pub(super) fn fill_in_words(&mut self, previous: Option<&str>) {
+        let ready = || match previous {
+            None => "PENDING".to_owned(),
+            Some(previous) => format!("{previous}_COMPLETE"),
+        };
+        self.ready_word.get_or_insert_with(ready);
+        let name = &self.name;
+        self.running_word.get_or_insert_with(|| format!("{name}_IN_PROGRESS"));
+    }
+}

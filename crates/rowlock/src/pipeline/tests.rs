@@ -1,0 +1,1 @@
+//! The rules of the builder and of the moves.

@@ -1,0 +1,175 @@
+//! The seam between the engine and a database: a trait of domain verbs.
+//!
+//! Each verb takes one parameter struct and has one `.sql` file in each dialect, named after it:
+//! `claim` is `store/postgres/sql/claim.sql` and `store/sqlite/sql/claim.sql`.
+
+mod identifier;
+mod params;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+mod results;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+mod template;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::pipeline::{Pipeline, StageId};
+use crate::{FencingToken, Key, Lease, Result};
+
+pub use params::{Claiming, Counting, Finish, Finishing, Limits, Listing, Outcome, Requeueing, Setting, Sweeping};
+pub use results::{
+    ClaimBatch, ClaimedRow, Counts, Exclusion, Explanation, FailureRecord, Finished, HeldItem, ItemRow, LeaseState,
+    Moved, Page, StageCounts, StatusCount, Swept, SweptItem,
+};
+
+/// A database that holds the pipeline's table.
+///
+/// A verb is one statement or one short transaction; it never runs a handler. Unless a verb says otherwise its errors
+/// are those of the database. A third party's store is done when the conformance suite passes on it.
+///
+/// Where a verb takes `now`, `None` is the database's clock; anything else is for tests.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// The row that the user's record is decoded from.
+    type Row: sqlx::Row + Send + Sync + 'static;
+    /// A transaction of the user's, opened by [`Store::begin`].
+    type Transaction: Send + 'static;
+    /// Hears of new items.
+    type Listener: Listener;
+
+    /// The pipeline whose table this store reads and writes.
+    fn pipeline(&self) -> &Arc<Pipeline>;
+
+    /// The same store over connections of its own, made on the runtime that calls this.
+    ///
+    /// The worker calls it on its own thread, once for the verbs and once for the heartbeats: neither busy handlers
+    /// nor a drained pool can then starve them.
+    fn fork(&self) -> impl Future<Output = Result<Self>> + Send;
+
+    /// The same store over connections that the database lets only read.
+    fn read_only(&self) -> impl Future<Output = Result<Self>> + Send;
+
+    /// Closes the store's own connections.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+
+    // Schema
+
+    /// Creates the table, or adds the columns and indexes that it lacks, and Rowlock's own tables. May be repeated.
+    fn prepare(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// What the table lacks, in sentences; empty if it can be used.
+    fn inspect(&self) -> impl Future<Output = Result<Vec<String>>> + Send;
+
+    // The worker's verbs
+
+    /// Takes a batch of ready items, atomically.
+    fn claim(&self, claiming: &Claiming) -> impl Future<Output = Result<ClaimBatch<Self::Row>>> + Send;
+
+    /// The items in progress under this token: what a claim took whose answer was lost.
+    fn find_claimed(&self, token: FencingToken) -> impl Future<Output = Result<Vec<ClaimedRow<Self::Row>>>> + Send;
+
+    /// Ends leases, each with its outcome, in one statement. The answer has one entry for each item, in order.
+    fn finish(&self, finishing: &Finishing) -> impl Future<Output = Result<Vec<Finished>>> + Send;
+
+    /// Renews leases, in one statement. The answer has one entry for each lease, in order.
+    fn renew(
+        &self,
+        leases: &[Lease],
+        now: Option<DateTime<Utc>>,
+    ) -> impl Future<Output = Result<Vec<LeaseState>>> + Send;
+
+    /// Reads whether leases are still held; writes nothing. The answer has one entry for each lease, in order.
+    fn read_leases(&self, leases: &[Lease]) -> impl Future<Output = Result<Vec<LeaseState>>> + Send;
+
+    /// Takes items back whose heartbeat is stale or missing.
+    fn sweep(&self, sweeping: &Sweeping) -> impl Future<Output = Result<Swept>> + Send;
+
+    // The operator's verbs
+
+    /// Puts items into a ready or terminal state, without a lease.
+    fn set(&self, setting: &Setting) -> impl Future<Output = Result<Vec<Moved>>> + Send;
+
+    /// Stops items that are not terminal.
+    fn cancel(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> impl Future<Output = Result<Vec<Moved>>> + Send;
+
+    /// Takes terminal items up again.
+    fn requeue(&self, requeueing: &Requeueing) -> impl Future<Output = Result<Vec<Moved>>> + Send;
+
+    /// Stops claims for a stage until it is resumed. Items in progress go on. False if it was paused already.
+    fn pause(&self, stage: StageId) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Allows claims for a stage again. False if it was not paused.
+    fn resume(&self, stage: StageId) -> impl Future<Output = Result<bool>> + Send;
+
+    /// The stages that are paused.
+    fn paused(&self) -> impl Future<Output = Result<Vec<StageId>>> + Send;
+
+    /// Inserts keys in bulk; everything else in the row takes its default. A key that exists is skipped.
+    /// Returns how many were added.
+    fn add_many(&self, keys: &[Key]) -> impl Future<Output = Result<u64>> + Send;
+
+    // Reading
+
+    /// What a claim would return now, without taking it.
+    fn preview(&self, claiming: &Claiming) -> impl Future<Output = Result<Vec<ItemRow<Self::Row>>>> + Send;
+
+    /// One item.
+    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<ItemRow<Self::Row>>>> + Send;
+
+    /// Items by status, in the order of their keys.
+    fn list(&self, listing: &Listing) -> impl Future<Output = Result<Page<Self::Row>>> + Send;
+
+    /// How many items are in each state, and what is ready and due.
+    fn counts(&self, counting: &Counting) -> impl Future<Output = Result<Counts>> + Send;
+
+    /// The facts about one item that decide whether it can be claimed now.
+    fn explain(
+        &self,
+        key: &Key,
+        now: Option<DateTime<Utc>>,
+    ) -> impl Future<Output = Result<Option<Explanation>>> + Send;
+
+    /// The last failures of an item, latest first.
+    fn failures(&self, key: &Key) -> impl Future<Output = Result<Vec<FailureRecord>>> + Send;
+
+    /// Who holds what since when.
+    fn held(&self, limit: i64) -> impl Future<Output = Result<Vec<HeldItem>>> + Send;
+
+    /// The time that the database has.
+    fn now(&self) -> impl Future<Output = Result<DateTime<Utc>>> + Send;
+
+    // In the user's transaction
+
+    /// A transaction of the right kind for [`Store::finish_in`].
+    fn begin(&self) -> impl Future<Output = Result<Self::Transaction>> + Send;
+
+    /// Writes the move as the transaction's last statement, and commits. If the lease was lost it rolls back, so
+    /// that nobody can commit a zombie's work.
+    fn finish_in(
+        &self,
+        transaction: Self::Transaction,
+        finish: &Finish,
+        limits: Limits,
+    ) -> impl Future<Output = Result<Finished>> + Send;
+
+    /// Undoes the transaction.
+    fn rollback(&self, transaction: Self::Transaction) -> impl Future<Output = Result<()>> + Send;
+
+    // Wake-up
+
+    /// Starts to hear of new items.
+    fn listen(&self) -> impl Future<Output = Result<Self::Listener>> + Send;
+
+    /// Keys that this process leaves out of its claims and sweeps because the database refuses their rows.
+    fn excluded(&self) -> Vec<Exclusion>;
+}
+
+/// Hears that there may be new items. A hint: polling goes on underneath.
+pub trait Listener: Send + 'static {
+    /// Returns when there may be something to claim, or after `at_most` with false.
+    fn wait(&mut self, at_most: Duration) -> impl Future<Output = Result<bool>> + Send;
+}

@@ -1,0 +1,161 @@
+//! What the verbs take.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::pipeline::{StageId, Status};
+use crate::{FencingToken, Holder, Key, Lease};
+
+/// The parameters of a claim.
+#[derive(Debug, Clone)]
+pub struct Claiming {
+    /// The stages to claim for. The latest comes first in the queue, whatever the order here.
+    pub stages: Vec<StageId>,
+    /// The most items to take. 0 takes nothing, a negative limit is an error.
+    pub limit: i64,
+    /// The token of the leases; drawn for this claim alone.
+    pub token: FencingToken,
+    /// Who claims.
+    pub holder: Holder,
+    /// Items whose counts reach these are `FAILED` by the claim that meets them.
+    pub limits: Limits,
+    /// Only leave items at a limit out, as if they were not due, and write no `FAILED`.
+    pub leave_exhausted: bool,
+    /// Keys to leave out.
+    pub except: Vec<Key>,
+    /// The time to claim at; `None` is the database's clock.
+    pub now: Option<DateTime<Utc>>,
+}
+
+/// The two budgets, where a caller has others than the pipeline's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Failures that handlers may report.
+    pub max_retries: i32,
+    /// Times that the sweep may take the item back.
+    pub max_resets: i32,
+}
+
+/// The parameters of a finish: leases and their outcomes.
+#[derive(Debug, Clone)]
+pub struct Finishing {
+    /// What happens to which item. A key stands in it once.
+    pub items: Vec<Finish>,
+    /// The budgets.
+    pub limits: Limits,
+    /// The time to finish at; `None` is the database's clock.
+    pub now: Option<DateTime<Utc>>,
+}
+
+/// One lease and how it ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finish {
+    /// The lease.
+    pub lease: Lease,
+    /// How it ends.
+    pub outcome: Outcome,
+}
+
+/// How a lease ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The stage is done.
+    Complete,
+    /// It failed, and is worth another attempt: the retry count goes up, and at `max_retries` the item is `FAILED`.
+    Retry {
+        /// What went wrong.
+        error: String,
+        /// A delay to use as it is, instead of the policy's.
+        delay: Option<Duration>,
+    },
+    /// It failed for good.
+    Fail {
+        /// What went wrong.
+        error: String,
+    },
+    /// It is given back; nothing is counted.
+    Release,
+    /// It is given back, not to be claimed before this time by the database's clock; nothing is counted.
+    SnoozeUntil(DateTime<Utc>),
+    /// It is given back, not to be claimed for this long; nothing is counted.
+    SnoozeFor(Duration),
+}
+
+impl Outcome {
+    /// The name of the move, as the SQL knows it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Outcome::Complete => "complete",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Fail { .. } => "fail",
+            Outcome::Release => "release",
+            Outcome::SnoozeUntil(_) | Outcome::SnoozeFor(_) => "snooze",
+        }
+    }
+
+    /// The error that goes into the row, if there is one.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Outcome::Retry { error, .. } | Outcome::Fail { error } => Some(error),
+            Outcome::Complete | Outcome::Release | Outcome::SnoozeUntil(_) | Outcome::SnoozeFor(_) => None,
+        }
+    }
+}
+
+/// The parameters of a sweep.
+#[derive(Debug, Clone)]
+pub struct Sweeping {
+    /// The most items to take back in this statement.
+    pub limit: i64,
+    /// Age of a heartbeat from which on it is stale.
+    pub stale_after: Duration,
+    /// The reset count at which an item is `FAILED`.
+    pub max_resets: i32,
+    /// The time to sweep at; `None` is the database's clock.
+    pub now: Option<DateTime<Utc>>,
+}
+
+/// The parameters of a set.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The items.
+    pub keys: Vec<Key>,
+    /// The state to put them into; in progress is illegal.
+    pub to: Status,
+    /// An error replaces the stored one; `None` keeps it.
+    pub error: Option<String>,
+    /// The time to set at; `None` is the database's clock.
+    pub now: Option<DateTime<Utc>>,
+}
+
+/// The parameters of a requeue.
+#[derive(Debug, Clone)]
+pub struct Requeueing {
+    /// The items.
+    pub keys: Vec<Key>,
+    /// The stage to take them up at; `None` is the one that each stopped at.
+    pub stage: Option<StageId>,
+    /// The time to requeue at; `None` is the database's clock.
+    pub now: Option<DateTime<Utc>>,
+}
+
+/// The parameters of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Only items in this state.
+    pub status: Option<Status>,
+    /// Only items whose key is greater than this one: the last of the page before.
+    pub after: Option<Key>,
+    /// The most items to return.
+    pub limit: i64,
+}
+
+/// The parameters of a count.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counting {
+    /// Count to the end, however many there are. Otherwise counting a status stops at 10,000.
+    pub exact: bool,
+    /// The time that decides what is due; `None` is the database's clock.
+    pub now: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,301 @@
+//! What the verbs return.
+
+use chrono::{DateTime, Utc};
+
+use crate::pipeline::{StageId, Status};
+use crate::{Key, Lease};
+
+/// What a claim took.
+#[derive(Debug)]
+pub struct ClaimBatch<Row> {
+    /// The claimed items, in the order of the queue.
+    pub claimed: Vec<ClaimedRow<Row>>,
+    /// Items that were at a limit and are `FAILED` now. They counted towards the claim's limit.
+    pub exhausted: Vec<Key>,
+    /// Items that the database would not let be moved, with its reason. Those that could not even be made `FAILED`
+    /// are excluded from this process's claims for a while.
+    pub refused: Vec<(Key, String)>,
+    /// Whether the queue may hold more that is due: the claim reached its limit, or left suspects out.
+    pub may_have_more: bool,
+}
+
+impl<Row> Default for ClaimBatch<Row> {
+    fn default() -> Self {
+        ClaimBatch { claimed: Vec::new(), exhausted: Vec::new(), refused: Vec::new(), may_have_more: false }
+    }
+}
+
+/// A claimed item.
+#[derive(Debug)]
+pub struct ClaimedRow<Row> {
+    /// The right to write to it.
+    pub lease: Lease,
+    /// Failures that handlers reported so far.
+    pub retry_count: i32,
+    /// Times that it was taken back so far.
+    pub reset_count: i32,
+    /// One more reset is its last: it runs alone, so that it takes no neighbour with it.
+    pub suspect: bool,
+    /// The whole row as it is after the claim.
+    pub row: Row,
+}
+
+/// What became of one item of a finish.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finished {
+    /// The move was written.
+    Applied {
+        /// The state that the item is in now.
+        to: Status,
+    },
+    /// The lease had ended; nothing was written.
+    LeaseLost,
+    /// The answer to an earlier attempt was lost, and it cannot be proved whether it was applied.
+    Unknown,
+    /// The database refuses the row. It was tried as `FAILED`; `failed` says whether that worked.
+    Refused {
+        /// The database's own words, or that a trigger returned nothing.
+        reason: String,
+        /// Whether the item is `FAILED` now. If not it stays in progress, excluded from this process's claims.
+        failed: bool,
+    },
+}
+
+/// Whether a lease still holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseState {
+    /// It holds; after `renew`, with a new heartbeat.
+    Held,
+    /// It holds, but the row was locked and the heartbeat could not be written this time.
+    Busy,
+    /// It ended because the item was cancelled.
+    Cancelled,
+    /// It ended in another way.
+    Lost,
+}
+
+/// What a sweep took back.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// The items.
+    pub items: Vec<SweptItem>,
+    /// Items that the database would not let be moved, with its reason.
+    pub refused: Vec<(Key, String)>,
+    /// Whether there may be more: the sweep reached its limit.
+    pub may_have_more: bool,
+}
+
+/// One item that was taken back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweptItem {
+    /// The item.
+    pub key: Key,
+    /// Ready again, or `FAILED` if this was one reset too many.
+    pub to: Status,
+    /// Who stopped.
+    pub holder: Option<String>,
+    /// What was written as the error: who stopped and when.
+    pub error: String,
+}
+
+/// What became of one item of an operator's verb.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Moved {
+    /// The move was written.
+    Applied {
+        /// The state that the item is in now.
+        to: Status,
+    },
+    /// There is no such item.
+    NotFound,
+    /// The move does not exist from the item's state.
+    Illegal {
+        /// The word that the table has.
+        from: String,
+    },
+    /// The database refuses the row.
+    Refused {
+        /// The database's own words, or that a trigger returned nothing.
+        reason: String,
+    },
+}
+
+/// An item as it is.
+#[derive(Debug)]
+pub struct ItemRow<Row> {
+    /// The item.
+    pub key: Key,
+    /// Its state; `None` for a word that the pipeline does not know.
+    pub status: Option<Status>,
+    /// The word that the table has; empty for NULL.
+    pub word: String,
+    /// The token of its last claim, if nobody cleared it.
+    pub token: Option<i64>,
+    /// The whole row.
+    pub row: Row,
+}
+
+/// A page of items.
+#[derive(Debug)]
+pub struct Page<Row> {
+    /// The items, in the order of their keys.
+    pub items: Vec<ItemRow<Row>>,
+    /// The key to ask for the next page with; `None` on the last page.
+    pub next: Option<Key>,
+}
+
+/// How many items are in each state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counts {
+    /// The database's time of the count.
+    pub at: DateTime<Utc>,
+    /// Each status of the pipeline in its order, then each word that the pipeline does not know.
+    pub statuses: Vec<StatusCount>,
+    /// Each stage, in order.
+    pub stages: Vec<StageCounts>,
+}
+
+/// How many items are in one state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusCount {
+    /// The state; `None` for a word that the pipeline does not know.
+    pub status: Option<Status>,
+    /// The word that the table has; empty for NULL.
+    pub word: String,
+    /// How many.
+    pub count: i64,
+    /// Whether there may be more than that.
+    pub at_least: bool,
+}
+
+/// What is ready for one stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageCounts {
+    /// The stage.
+    pub stage: StageId,
+    /// Whether claims for it are stopped.
+    pub paused: bool,
+    /// Since when the item at the head of its queue is ready; `None` if none is due.
+    pub oldest_ready_since: Option<DateTime<Utc>>,
+    /// When the next item that is not due yet will be; `None` if there is none.
+    pub next_due_at: Option<DateTime<Utc>>,
+    /// When the oldest heartbeat of an item in progress was; `None` if none is in progress or it has none.
+    pub oldest_heartbeat_at: Option<DateTime<Utc>>,
+}
+
+/// The facts that decide whether an item can be claimed now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The item.
+    pub key: Key,
+    /// The database's time of the answer.
+    pub at: DateTime<Utc>,
+    /// Its state; `None` for a word that the pipeline does not know.
+    pub status: Option<Status>,
+    /// The word that the table has; empty for NULL.
+    pub word: String,
+    /// Failures that handlers reported.
+    pub retry_count: i32,
+    /// Times that it was taken back.
+    pub reset_count: i32,
+    /// When it may be claimed, if it is to wait.
+    pub retry_after: Option<DateTime<Utc>>,
+    /// When it was inserted.
+    pub created_at: Option<DateTime<Utc>>,
+    /// The last error.
+    pub error: Option<String>,
+    /// Who claimed it last.
+    pub holder: Option<String>,
+    /// When it was claimed last.
+    pub claimed_at: Option<DateTime<Utc>>,
+    /// When its holder last said that it lives.
+    pub heartbeat_at: Option<DateTime<Utc>>,
+    /// The ready state that a requeue would take it back to.
+    pub resume: Option<Status>,
+    /// Whether claims for its stage are stopped.
+    pub paused: bool,
+    /// Whether another transaction has the row locked just now. Always false on SQLite, which locks no rows.
+    pub locked: bool,
+    /// Whether this process leaves it out because the database refuses its row.
+    pub excluded: bool,
+    /// The pipeline's limits, for the budgets that are left.
+    pub limits: super::Limits,
+    /// Age from which on a heartbeat is stale.
+    pub stale_after: std::time::Duration,
+}
+
+/// One failure of an item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailureRecord {
+    /// When, by the database's clock.
+    pub at: DateTime<Utc>,
+    /// The word of the state that it happened in.
+    pub word: String,
+    /// The move that wrote it: `retry`, `fail`, `sweep`, `exhaust`, `refused`.
+    pub cause: String,
+    /// Who held the item.
+    pub holder: Option<String>,
+    /// What went wrong.
+    pub error: String,
+}
+
+/// One item that somebody holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldItem {
+    /// The item.
+    pub key: Key,
+    /// The stage that it is in progress in.
+    pub stage: StageId,
+    /// Who holds it.
+    pub holder: Option<String>,
+    /// Since when.
+    pub claimed_at: Option<DateTime<Utc>>,
+    /// When its holder last said that it lives.
+    pub heartbeat_at: Option<DateTime<Utc>>,
+}
+
+/// A key that this process leaves out of its claims and sweeps for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exclusion {
+    /// The item.
+    pub key: Key,
+    /// Why the database refused it.
+    pub reason: String,
+    /// For how much longer.
+    pub remaining: std::time::Duration,
+}
+
+impl Counts {
+    /// How many items are in a state.
+    pub fn count(&self, status: Status) -> i64 {
+        self.statuses.iter().find(|entry| entry.status == Some(status)).map_or(0, |entry| entry.count)
+    }
+
+    /// The words in the table that the pipeline does not know, with their counts.
+    pub fn unknown_words(&self) -> impl Iterator<Item = &StatusCount> {
+        self.statuses.iter().filter(|entry| entry.status.is_none())
+    }
+
+    /// How many items are in a state that a worker could still change.
+    pub fn unfinished(&self) -> i64 {
+        self.statuses
+            .iter()
+            .filter(|entry| entry.status.is_some_and(|status| !status.is_terminal()))
+            .map(|entry| entry.count)
+            .sum()
+    }
+}
+
+impl Swept {
+    /// The leases that the sweep ended. Shown in logs: what was taken back from whom.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.items.iter().map(|item| &item.key)
+    }
+}
+
+impl<Row> ClaimBatch<Row> {
+    /// The leases of the claimed items, in the order of the queue.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.claimed.iter().map(|item| &item.lease)
+    }
+}
