@@ -1,5 +1,7 @@
 //! Your table is the queue.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod key;
 mod lease;
