@@ -1,18 +1,26 @@
 //! Your table is the queue.
 
+mod claim;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod dispatch;
 mod error;
+mod failure;
 mod key;
 mod lease;
 pub mod limits;
 pub mod pipeline;
+mod repository;
+mod schema;
 pub mod store;
 
+pub use claim::{Claim, FinishError, Settled};
 pub use error::{Error, Fault, Result};
+pub use failure::{Failure, Handled};
 pub use key::Key;
 pub use lease::{FencingToken, Holder, Lease};
 pub use pipeline::{
     Backoff, Budget, KeyType, Pipeline, PipelineBuilder, RetryPolicy, Role, Stage, StageId, Status, TableName,
 };
+pub use repository::{Claims, Item, Record, Repository};
 pub use store::{Outcome, Store};

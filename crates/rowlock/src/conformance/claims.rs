@@ -270,6 +270,9 @@ pub async fn a_claim_whose_answer_was_lost_is_found_by_its_token<H: Harness>(har
     leases.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(leases, batch.leases().cloned().collect::<Vec<_>>());
     assert_eq!(harness.text(&found[0].row, "status").as_deref(), Some("FETCH_IN_PROGRESS"));
+    // Nobody knows how old the claim is by now: what is found is renewed, by the database's own clock.
+    assert_ne!(scene.raw("a").await.heartbeat, Some(at(0)));
+    assert_eq!(scene.raw("c").await.heartbeat, None);
     assert!(scene.store.find_claimed(FencingToken::draw()).await.expect("find_claimed").is_empty());
 
     // A finished item keeps its token, but it is not held under it any more.
@@ -300,17 +303,12 @@ pub async fn counts_that_are_null_are_zero<H: Harness>(harness: &H) {
 }
 
 pub async fn an_item_without_a_created_at_is_the_oldest<H: Harness>(harness: &H) {
-    let sql = format!(
-        "create table pages (page text primary key, status text, created_at {})",
-        harness.time_type()
-    );
+    let sql = format!("create table pages (page text primary key, status text, created_at {})", harness.time_type());
     harness.execute(&sql).await.expect("create table");
     let scene = Scene::new(harness).await;
     scene.insert_created("old", at(-1_000_000)).await;
     scene.insert_created("ageless", at(0)).await;
-    scene
-        .execute("update pages set status = 'PENDING'")
-        .await;
+    scene.execute("update pages set status = 'PENDING'").await;
     scene.edit("ageless", &[(Role::CreatedAt, Value::Null)]).await;
 
     assert_eq!(claimed_keys(&scene.claim(2).await), ["ageless", "old"]);

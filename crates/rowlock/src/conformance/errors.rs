@@ -84,8 +84,7 @@ pub async fn an_error_with_a_nul_does_not_keep_the_item_from_moving<H: Harness>(
 
 pub async fn moves_without_an_error_keep_the_last_one<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
-    for (number, outcome) in
-        [Outcome::Complete, Outcome::Release, Outcome::SnoozeUntil(at(9))].into_iter().enumerate()
+    for (number, outcome) in [Outcome::Complete, Outcome::Release, Outcome::SnoozeUntil(at(9))].into_iter().enumerate()
     {
         let key = format!("{number}");
         let lease = scene.insert_and_lease(&key).await;

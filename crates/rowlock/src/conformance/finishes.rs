@@ -192,12 +192,8 @@ pub async fn snooze_gives_back_until_a_given_time<H: Harness>(harness: &H) {
         let finished = scene.finish(&lease, outcome).await;
 
         assert_eq!(finished, Finished::Applied { to: Status::Ready(fetch) });
-        let expected = RawItem {
-            status: Some("PENDING".to_owned()),
-            retry_after: Some(due),
-            updated_at: Some(at(1)),
-            ..before
-        };
+        let expected =
+            RawItem { status: Some("PENDING".to_owned()), retry_after: Some(due), updated_at: Some(at(1)), ..before };
         assert_eq!(scene.raw(key).await, expected);
         assert!(scene.failures(key).await.is_empty());
     }
@@ -363,11 +359,8 @@ pub async fn a_batch_may_mix_stages_and_tokens<H: Harness>(harness: &H) {
 
     // A key stands in a batch once: the third goes by itself.
     let (batch, forged) = items.split_at(2);
-    let finishing = |items: &[Finish]| Finishing {
-        items: items.to_vec(),
-        limits: limits(scene.pipeline()),
-        now: Some(at(1)),
-    };
+    let finishing =
+        |items: &[Finish]| Finishing { items: items.to_vec(), limits: limits(scene.pipeline()), now: Some(at(1)) };
     let lost = scene.store.finish(&finishing(forged)).await.expect("finish");
     assert_eq!(lost, [Finished::LeaseLost]);
     let finished = scene.store.finish(&finishing(batch)).await.expect("finish");

@@ -44,6 +44,8 @@ macro_rules! conformance_tests {
             an_item_that_was_never_reset_is_no_suspect,
             with_two_resets_allowed_the_first_reset_makes_a_suspect,
             the_limits_of_the_claim_say_who_is_a_suspect,
+            a_claimer_that_holds_other_items_gets_no_suspect,
+            a_suspect_further_down_is_not_at_the_head,
             a_preview_shows_a_suspect_as_the_claim_would_take_it,
             a_poison_item_never_makes_a_neighbour_failed,
         );
@@ -312,7 +314,10 @@ mod tests {
                 .nth(1)
                 .and_then(|rest| rest.split(");").next())
                 .expect("a group for each file");
-            let behaviours = file.lines().filter_map(|line| line.strip_prefix("pub async fn ")).filter_map(|line| line.split('<').next());
+            let behaviours = file
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub async fn "))
+                .filter_map(|line| line.split('<').next());
             for behaviour in behaviours {
                 assert!(listed.contains(&format!(" {behaviour},")), "{group}::{behaviour} never runs");
             }

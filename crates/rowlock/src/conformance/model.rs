@@ -10,7 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::scene::RawItem;
 use crate::pipeline::{Budget, Move, Pipeline, StageId, Status};
-use crate::store::{Claiming, Finish, Finished, Finishing, LeaseState, Limits, Moved, Outcome, Requeueing, Setting, Sweeping};
+use crate::store::{
+    Claiming, Finish, Finished, Finishing, LeaseState, Limits, Moved, Outcome, Requeueing, Setting, Sweeping,
+};
 use crate::{Key, Lease};
 
 /// The table in memory.
@@ -28,6 +30,46 @@ pub(super) struct Model {
 
 /// Where an item stands in the queue: the latest stage first, then what is ready longest.
 type Place = (std::cmp::Reverse<StageId>, Option<DateTime<Utc>>);
+
+/// What a claim took.
+pub(super) struct Taken<'a> {
+    pub(super) claimed: &'a [Lease],
+    pub(super) exhausted: &'a [Key],
+    pub(super) may_have_more: bool,
+    pub(super) suspect_at_head: bool,
+}
+
+impl Taken<'_> {
+    fn keys(&self) -> BTreeSet<&str> {
+        self.claimed.iter().map(|lease| &lease.key).chain(self.exhausted).map(Key::as_str).collect()
+    }
+}
+
+/// Checks each item that was taken by itself, and the order of those that were claimed.
+fn check_taken(claiming: &Claiming, queue: &[(Place, &RawItem)], taken: &Taken<'_>) -> Result<(), String> {
+    let find = |key: &Key| queue.iter().find(|(_, item)| item.key == key.as_str());
+    let mut last = None;
+    for lease in taken.claimed {
+        let (place, item) = find(&lease.key).ok_or_else(|| format!("{} could not be claimed", lease.key))?;
+        if Model::is_exhausted(item, claiming.limits) {
+            return Err(format!("{} is exhausted", lease.key));
+        }
+        if lease.stage != place.0.0 || lease.token != claiming.token {
+            return Err(format!("{lease:?} is not what was claimed"));
+        }
+        if last > Some(*place) {
+            return Err(format!("{} is out of order", lease.key));
+        }
+        last = Some(*place);
+    }
+    for key in taken.exhausted {
+        let (_, item) = find(key).ok_or_else(|| format!("{key} could not be exhausted"))?;
+        if !Model::is_exhausted(item, claiming.limits) {
+            return Err(format!("{key} is at no limit"));
+        }
+    }
+    Ok(())
+}
 
 impl Model {
     pub(super) fn new(pipeline: Pipeline) -> Model {
@@ -123,15 +165,14 @@ impl Model {
 
     fn place(&self, item: &RawItem) -> Option<Place> {
         match self.status_of(item) {
-            Some(Status::Ready(stage)) => {
-                Some((std::cmp::Reverse(stage), item.retry_after.or(item.created_at)))
-            }
+            Some(Status::Ready(stage)) => Some((std::cmp::Reverse(stage), item.retry_after.or(item.created_at))),
             _ => None,
         }
     }
 
     fn is_exhausted(item: &RawItem, limits: Limits) -> bool {
-        item.retry_count >= Some(i64::from(limits.max_retries)) || item.reset_count >= Some(i64::from(limits.max_resets))
+        item.retry_count >= Some(i64::from(limits.max_retries))
+            || item.reset_count >= Some(i64::from(limits.max_resets))
     }
 
     fn is_suspect(item: &RawItem, limits: Limits) -> bool {
@@ -155,16 +196,9 @@ impl Model {
     }
 
     /// Checks that a claim took what it may, and follows it.
-    pub(super) fn claim(
-        &mut self,
-        claiming: &Claiming,
-        now: DateTime<Utc>,
-        claimed: &[Lease],
-        exhausted: &[Key],
-        may_have_more: bool,
-    ) -> Result<(), String> {
-        self.check_claim(claiming, now, claimed, exhausted, may_have_more)?;
-        for key in exhausted {
+    pub(super) fn claim(&mut self, claiming: &Claiming, now: DateTime<Utc>, taken: &Taken<'_>) -> Result<(), String> {
+        self.check_claim(claiming, now, taken)?;
+        for key in taken.exhausted {
             let item = self.item(key.as_str()).clone();
             let Some(Status::Ready(stage)) = self.status_of(&item) else { unreachable!("checked") };
             let limit = if item.retry_count >= Some(i64::from(claiming.limits.max_retries)) {
@@ -180,7 +214,7 @@ impl Model {
             self.item(key.as_str()).token = None;
             self.unsaid.insert(key.as_str().to_owned());
         }
-        for lease in claimed {
+        for lease in taken.claimed {
             let from = self.status(lease.key.as_str()).expect("checked");
             let to = self.pipeline.after(from, Move::Claim).expect("checked");
             self.put(lease.key.as_str(), to, now);
@@ -193,71 +227,50 @@ impl Model {
         Ok(())
     }
 
-    fn check_claim(
-        &self,
-        claiming: &Claiming,
-        now: DateTime<Utc>,
-        claimed: &[Lease],
-        exhausted: &[Key],
-        may_have_more: bool,
-    ) -> Result<(), String> {
+    fn check_claim(&self, claiming: &Claiming, now: DateTime<Utc>, taken: &Taken<'_>) -> Result<(), String> {
         let limit = usize::try_from(claiming.limit).map_err(|_| "a negative limit was accepted")?;
-        let queue = self.queue(claiming, now);
         let limits = claiming.limits;
-        let find = |key: &Key| queue.iter().find(|(_, item)| item.key == key.as_str());
-        let mut last = None;
-        for lease in claimed {
-            let (place, item) = find(&lease.key).ok_or_else(|| format!("{} could not be claimed", lease.key))?;
-            if Model::is_exhausted(item, limits) {
-                return Err(format!("{} is exhausted", lease.key));
-            }
-            if lease.stage != place.0.0 || lease.token != claiming.token {
-                return Err(format!("{lease:?} is not what was claimed"));
-            }
-            if last > Some(*place) {
-                return Err(format!("{} is out of order", lease.key));
-            }
-            last = Some(*place);
-        }
-        for key in exhausted {
-            let (_, item) = find(key).ok_or_else(|| format!("{key} could not be exhausted"))?;
-            if !Model::is_exhausted(item, limits) {
-                return Err(format!("{key} is at no limit"));
-            }
-        }
-        let taken: BTreeSet<&str> =
-            claimed.iter().map(|lease| lease.key.as_str()).chain(exhausted.iter().map(Key::as_str)).collect();
-        if taken.len() != claimed.len() + exhausted.len() {
+        let queue = self.queue(claiming, now);
+        check_taken(claiming, &queue, taken)?;
+        let keys = taken.keys();
+        if keys.len() != taken.claimed.len() + taken.exhausted.len() {
             return Err("something was taken twice".to_owned());
         }
-        if taken.len() > limit {
-            return Err(format!("{} were taken of {limit}", taken.len()));
+        if keys.len() > limit {
+            return Err(format!("{} were taken of {limit}", keys.len()));
         }
-        let suspects = queue.iter().filter(|(_, item)| Model::is_suspect(item, limits)).count();
-        let suspect_alone = claimed.iter().any(|lease| find(&lease.key).is_some_and(|(_, item)| Model::is_suspect(item, limits)));
-        if suspect_alone {
-            let first = queue.iter().find(|(_, item)| !Model::is_exhausted(item, limits)).map(|(place, _)| *place);
-            if claimed.len() != 1 || last != first {
+        let is_suspect = |item: &RawItem| Model::is_suspect(item, limits);
+        let suspects = queue.iter().filter(|(_, item)| is_suspect(item)).count();
+        let head = queue.iter().find(|(_, item)| !Model::is_exhausted(item, limits)).map(|(place, _)| *place);
+        let suspect_taken = queue.iter().find(|(_, item)| is_suspect(item) && keys.contains(item.key.as_str()));
+        let may_be_empty = limit == 0 || queue.is_empty() || (!claiming.alone && suspects > 0);
+        if let Some((place, _)) = suspect_taken {
+            if !claiming.alone || taken.claimed.len() != 1 || Some(*place) != head {
                 return Err("a suspect was not at the head, or not alone".to_owned());
             }
-        } else if limit > 0 && taken.is_empty() && !queue.is_empty() {
+        } else if keys.is_empty() && !may_be_empty {
             return Err("nothing was taken of a queue that is not empty".to_owned());
-        } else if taken.len() < limit.min(queue.len() - suspects).saturating_sub(suspects) {
-            return Err(format!("only {} were taken of {}", taken.len(), queue.len()));
+        } else if keys.len() < limit.min(queue.len() - suspects).saturating_sub(suspects) {
+            return Err(format!("only {} were taken of {}", keys.len(), queue.len()));
+        }
+        let suspect_may_be_at_head = queue.iter().any(|(place, item)| Some(*place) == head && is_suspect(item));
+        if taken.suspect_at_head && (claiming.alone || !suspect_may_be_at_head) {
+            return Err("it is said that a suspect is at the head and was left out".to_owned());
         }
         // Nothing that is left stood before anything that was taken.
-        let last_taken = queue.iter().filter(|(_, item)| taken.contains(item.key.as_str())).map(|(place, _)| *place).max();
-        for (place, item) in queue.iter().filter(|(_, item)| !taken.contains(item.key.as_str())) {
-            let may_be_left = Model::is_suspect(item, limits) || (suspect_alone && !Model::is_exhausted(item, limits));
-            if !may_be_left && Some(*place) < last_taken {
+        let is_taken = |item: &RawItem| keys.contains(item.key.as_str());
+        let last = queue.iter().filter(|(_, item)| is_taken(item)).map(|(place, _)| *place).max();
+        for (place, item) in queue.iter().filter(|(_, item)| !is_taken(item)) {
+            let may_be_left = is_suspect(item) || (suspect_taken.is_some() && !Model::is_exhausted(item, limits));
+            if !may_be_left && Some(*place) < last {
                 return Err(format!("{:?} was passed over", item.key));
             }
         }
-        let left = queue.len() - taken.len();
-        if left > 0 && limit > 0 && !may_have_more {
+        let left = queue.len() - keys.len();
+        if left > 0 && limit > 0 && !taken.may_have_more {
             return Err(format!("{left} are left, but it is said that there are none"));
         }
-        if left == 0 && taken.len() < limit && may_have_more {
+        if left == 0 && keys.len() < limit && taken.may_have_more {
             return Err("nothing is left, but it is said that there may be".to_owned());
         }
         Ok(())
@@ -356,7 +369,8 @@ impl Model {
 
     pub(super) fn renew(&mut self, leases: &[Lease], now: DateTime<Utc>) -> Vec<LeaseState> {
         let states = self.lease_states(leases);
-        for lease in leases.iter().zip(&states).filter(|(_, state)| **state == LeaseState::Held).map(|(lease, _)| lease) {
+        for lease in leases.iter().zip(&states).filter(|(_, state)| **state == LeaseState::Held).map(|(lease, _)| lease)
+        {
             let item = self.item(lease.key.as_str());
             item.heartbeat = Some(now);
             item.updated_at = Some(now);
@@ -394,7 +408,14 @@ impl Model {
         Ok(())
     }
 
-    fn sweep_one(&mut self, key: &str, to: Status, error: &str, max_resets: i32, now: DateTime<Utc>) -> Result<(), String> {
+    fn sweep_one(
+        &mut self,
+        key: &str,
+        to: Status,
+        error: &str,
+        max_resets: i32,
+        now: DateTime<Utc>,
+    ) -> Result<(), String> {
         let from = self.status(key).expect("checked");
         let Some(stage) = from.stage() else { return Err(format!("{key} was swept twice")) };
         let item = self.item(key);
@@ -408,7 +429,11 @@ impl Model {
         if to != expected {
             return Err(format!("{key} was swept to {to:?} and not to {expected:?}"));
         }
-        let starts = if spent { format!("Max resets ({max_resets}) exceeded: worker {holder} stopped: ") } else { format!("worker {holder} stopped: ") };
+        let starts = if spent {
+            format!("Max resets ({max_resets}) exceeded: worker {holder} stopped: ")
+        } else {
+            format!("worker {holder} stopped: ")
+        };
         if !error.starts_with(&starts) {
             return Err(format!("{key} was swept with the error {error:?}"));
         }
@@ -434,7 +459,11 @@ impl Model {
     }
 
     pub(super) fn set(&mut self, setting: &Setting, now: DateTime<Utc>) -> Vec<Moved> {
-        setting.keys.iter().map(|key| self.operate(key, |model, key, from| model.set_one(key, from, setting, now))).collect()
+        setting
+            .keys
+            .iter()
+            .map(|key| self.operate(key, |model, key, from| model.set_one(key, from, setting, now)))
+            .collect()
     }
 
     fn set_one(&mut self, key: &str, from: Status, setting: &Setting, now: DateTime<Utc>) -> Moved {
@@ -482,7 +511,11 @@ impl Model {
 
     pub(super) fn requeue(&mut self, requeueing: &Requeueing, now: DateTime<Utc>) -> Vec<Moved> {
         let stage = requeueing.stage;
-        requeueing.keys.iter().map(|key| self.operate(key, |model, key, from| model.requeue_one(key, from, stage, now))).collect()
+        requeueing
+            .keys
+            .iter()
+            .map(|key| self.operate(key, |model, key, from| model.requeue_one(key, from, stage, now)))
+            .collect()
     }
 
     fn requeue_one(&mut self, key: &str, from: Status, stage: Option<StageId>, now: DateTime<Utc>) -> Moved {

@@ -53,7 +53,8 @@ fn lease_first(pipeline: &Pipeline) -> crate::StageId {
 pub async fn names_may_be_reserved_words<H: Harness>(harness: &H) {
     let pipeline = Pipeline::builder("select").table("order").key("group").stage("user").stage("table");
     let roles = ["case", "from", "where", "limit", "null", "union", "check", "default", "end", "index", "on", "to"];
-    let pipeline = Role::ALL.into_iter().zip(roles).fold(pipeline, |pipeline, (role, name)| pipeline.column(role, name));
+    let pipeline =
+        Role::ALL.into_iter().zip(roles).fold(pipeline, |pipeline, (role, name)| pipeline.column(role, name));
     go_through(harness, pipeline).await;
 }
 
@@ -71,9 +72,13 @@ pub async fn names_may_hold_quotes_spaces_and_any_other_character<H: Harness>(ha
 
 pub async fn names_may_be_upper_case_and_long<H: Harness>(harness: &H) {
     let long = |start: &str| format!("{start}{}", "_".repeat(63 - start.len()));
-    let pipeline = Pipeline::builder(long("P")).table(long("TABLE").as_str()).key(long("KEY")).stage(long("S").as_str().trim_end_matches('_'));
-    let pipeline =
-        Role::ALL.into_iter().fold(pipeline, |pipeline, role| pipeline.column(role, long(&role.default_column().to_uppercase())));
+    let pipeline = Pipeline::builder(long("P"))
+        .table(long("TABLE").as_str())
+        .key(long("KEY"))
+        .stage(long("S").as_str().trim_end_matches('_'));
+    let pipeline = Role::ALL
+        .into_iter()
+        .fold(pipeline, |pipeline, role| pipeline.column(role, long(&role.default_column().to_uppercase())));
     go_through(harness, pipeline).await;
 }
 
@@ -92,7 +97,8 @@ pub async fn words_may_be_of_any_text<H: Harness>(harness: &H) {
 pub async fn a_pipeline_may_have_one_stage_or_many<H: Harness>(harness: &H) {
     for stages in [1, 64] {
         let name = format!("stages_{stages}");
-        let mut pipeline = Pipeline::builder(&name).table(name.as_str()).key("page").stale_after(Duration::from_secs(300));
+        let mut pipeline =
+            Pipeline::builder(&name).table(name.as_str()).key("page").stale_after(Duration::from_secs(300));
         for stage in 0..stages {
             pipeline = pipeline.stage(format!("S{stage}"));
         }

@@ -8,11 +8,8 @@ use crate::store::{Finished, LeaseState, Moved, Outcome, Requeueing, Setting, St
 /// An item in some state that has been through something.
 async fn put_worn<H: Harness>(scene: &Scene<'_, H>, key: &str, status: Status) -> RawItem {
     scene.put(key, status).await;
-    let resume = if matches!(status, Status::Failed | Status::Cancelled) {
-        Value::Text("FETCH_COMPLETE")
-    } else {
-        Value::Null
-    };
+    let resume =
+        if matches!(status, Status::Failed | Status::Cancelled) { Value::Text("FETCH_COMPLETE") } else { Value::Null };
     scene
         .edit(
             key,

@@ -125,8 +125,7 @@ pub async fn p09_count_decision_and_move_are_one_write<H: Harness>(harness: &H) 
     let lease = scene.insert_and_lease("a").await;
     let before = scene.raw("a").await;
     // The count alone could be written: only the move is refused.
-    let refusal =
-        Refusal { table: &scene.table(), when: "new.status <> 'FETCH_IN_PROGRESS'", how: Refusing::Loudly };
+    let refusal = Refusal { table: &scene.table(), when: "new.status <> 'FETCH_IN_PROGRESS'", how: Refusing::Loudly };
     harness.refuse_updates(&refusal).await.expect("create trigger");
 
     let finished = scene.finish(&lease, retry("broken")).await;

@@ -125,8 +125,7 @@ pub async fn counts_name_every_status_in_order<H: Harness>(harness: &H) {
     let counts = scene.store.counts(&Counting { exact: false, now: Some(at(0)) }).await.expect("counts");
 
     let found: Vec<_> = counts.statuses.iter().map(|entry| (entry.status, entry.count, entry.at_least)).collect();
-    let expected: Vec<_> =
-        statuses.iter().zip(0..).map(|(status, count)| (Some(*status), count, false)).collect();
+    let expected: Vec<_> = statuses.iter().zip(0..).map(|(status, count)| (Some(*status), count, false)).collect();
     assert_eq!(found, expected);
     assert_eq!(counts.unfinished(), 1 + 2 + 3);
     assert_eq!(counts.unknown_words().count(), 0);
@@ -182,9 +181,7 @@ pub async fn explain_gives_every_fact_that_decides<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let (fetch, _) = fetch_and_parse();
     let lease = scene.insert_and_lease("a").await;
-    let explain = async |now| {
-        scene.store.explain(&Key::from("a"), Some(now)).await.expect("explain").expect("an item")
-    };
+    let explain = async |now| scene.store.explain(&Key::from("a"), Some(now)).await.expect("explain").expect("an item");
 
     let held = explain(at(5)).await;
     assert_eq!((held.at, held.status), (at(5), Some(Status::InProgress(fetch))));

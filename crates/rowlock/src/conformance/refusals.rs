@@ -346,10 +346,7 @@ pub async fn a_key_with_a_nul_is_an_invalid_argument_everywhere<H: Harness>(harn
     assert_eq!(scene.raw_all().await, before);
 }
 
-async fn finish_all<H: Harness>(
-    scene: &Scene<'_, H>,
-    items: impl Iterator<Item = (Lease, Outcome)>,
-) -> Vec<Finished> {
+async fn finish_all<H: Harness>(scene: &Scene<'_, H>, items: impl Iterator<Item = (Lease, Outcome)>) -> Vec<Finished> {
     let items = items.map(|(lease, outcome)| Finish { lease, outcome }).collect();
     let finishing = Finishing { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
     scene.store.finish(&finishing).await.expect("finish")

@@ -17,8 +17,7 @@ async fn delays_of<H: Harness>(scene: &Scene<'_, H>, items: usize, failure: i64,
     let table = scene.table();
     scene.execute(&format!("update {table} set retry_count = {} where retry_after is null", failure - 1)).await;
     let items = batch.leases().map(|lease| Finish { lease: lease.clone(), outcome: outcome.clone() }).collect();
-    let finishing =
-        Finishing { items, limits: Limits { max_retries: i32::MAX, max_resets: 3 }, now: Some(at(0)) };
+    let finishing = Finishing { items, limits: Limits { max_retries: i32::MAX, max_resets: 3 }, now: Some(at(0)) };
     let finished = scene.store.finish(&finishing).await.expect("finish");
     assert!(finished.iter().all(|one| matches!(one, Finished::Applied { to: Status::Ready(_) })), "{finished:?}");
     let delays = scene
@@ -54,8 +53,7 @@ pub async fn jitter_is_uniform_on_both_sides_of_the_delay<H: Harness>(harness: &
 }
 
 pub async fn delays_double_up_to_the_cap<H: Harness>(harness: &H) {
-    let policy =
-        RetryPolicy::exponential(Duration::from_secs(10), Duration::from_secs(3600)).with_jitter(0.0);
+    let policy = RetryPolicy::exponential(Duration::from_secs(10), Duration::from_secs(3600)).with_jitter(0.0);
     let scene = Scene::with(harness, two_stages().retry(policy)).await;
     // base · 2^n with n the count after the failure.
     for (failure, expected) in [(1, 20.0), (2, 40.0), (3, 80.0), (8, 2560.0), (9, 3600.0), (30, 3600.0)] {
@@ -84,8 +82,7 @@ pub async fn a_delay_is_never_below_the_floor<H: Harness>(harness: &H) {
 }
 
 pub async fn a_delay_saturates_at_any_count<H: Harness>(harness: &H) {
-    let policy =
-        RetryPolicy::exponential(Duration::from_secs(60), Duration::from_secs(3600)).with_jitter(0.0);
+    let policy = RetryPolicy::exponential(Duration::from_secs(60), Duration::from_secs(3600)).with_jitter(0.0);
     let scene = Scene::with(harness, two_stages().retry(policy)).await;
     for failure in [31, 32, 33, 63, 64, 65, 66, 1000, i64::from(i32::MAX) - 1] {
         assert_eq!(delays_of(&scene, 1, failure, &retry("broken")).await, [3600.0], "failure {failure}");

@@ -48,6 +48,7 @@ pub(super) fn claiming(pipeline: &Pipeline, limit: i64) -> Claiming {
         holder: Holder::named("worker-a"),
         limits: limits(pipeline),
         leave_exhausted: false,
+        alone: true,
         except: Vec::new(),
         now: Some(at(0)),
     }
@@ -106,33 +107,33 @@ pub(super) enum Value<'a> {
 
 /// The role columns of a row as the table has them, whatever the pipeline makes of them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RawItem {
+pub(super) struct RawItem {
     /// The key column, as text.
-    pub key: String,
+    pub(super) key: String,
     /// The status word.
-    pub status: Option<String>,
+    pub(super) status: Option<String>,
     /// The retry count.
-    pub retry_count: Option<i64>,
+    pub(super) retry_count: Option<i64>,
     /// The reset count.
-    pub reset_count: Option<i64>,
+    pub(super) reset_count: Option<i64>,
     /// The due time.
-    pub retry_after: Option<DateTime<Utc>>,
+    pub(super) retry_after: Option<DateTime<Utc>>,
     /// The last error.
-    pub error: Option<String>,
+    pub(super) error: Option<String>,
     /// The heartbeat.
-    pub heartbeat: Option<DateTime<Utc>>,
+    pub(super) heartbeat: Option<DateTime<Utc>>,
     /// The token.
-    pub token: Option<i64>,
+    pub(super) token: Option<i64>,
     /// The holder.
-    pub holder: Option<String>,
+    pub(super) holder: Option<String>,
     /// The claim time.
-    pub claimed_at: Option<DateTime<Utc>>,
+    pub(super) claimed_at: Option<DateTime<Utc>>,
     /// The word to resume at.
-    pub resume: Option<String>,
+    pub(super) resume: Option<String>,
     /// When it was inserted.
-    pub created_at: Option<DateTime<Utc>>,
+    pub(super) created_at: Option<DateTime<Utc>>,
     /// When it was last moved or renewed.
-    pub updated_at: Option<DateTime<Utc>>,
+    pub(super) updated_at: Option<DateTime<Utc>>,
 }
 
 /// A prepared table and a store on it.
@@ -229,8 +230,7 @@ impl<'h, H: Harness> Scene<'h, H> {
     }
 
     pub(super) async fn delete(&self, key: &str) {
-        let sql =
-            format!("delete from {} where {} = {}", self.table(), quoted(self.pipeline().key()), literal(key));
+        let sql = format!("delete from {} where {} = {}", self.table(), quoted(self.pipeline().key()), literal(key));
         self.execute(&sql).await;
     }
 
@@ -379,6 +379,7 @@ impl<'h, H: Harness> Scene<'h, H> {
         vec![
             ("claim", store.claim(&self.claiming(1)).await.map(drop)),
             ("finish", store.finish(&finishing).await.map(drop)),
+            ("find_claimed", store.find_claimed(lease.token).await.map(drop)),
             ("renew", store.renew(std::slice::from_ref(lease), None).await.map(drop)),
             ("sweep", store.sweep(&self.sweeping(at(100_000))).await.map(drop)),
             ("set", store.set(&setting).await.map(drop)),
@@ -403,7 +404,6 @@ impl<'h, H: Harness> Scene<'h, H> {
             ("now", store.now().await.map(drop)),
             ("paused", store.paused().await.map(drop)),
             ("read_leases", store.read_leases(std::slice::from_ref(lease)).await.map(drop)),
-            ("find_claimed", store.find_claimed(lease.token).await.map(drop)),
             ("inspect", store.inspect().await.map(drop)),
         ]
     }

@@ -8,12 +8,10 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::Harness;
-use super::model::Model;
+use super::model::{Model, Taken};
 use super::scene::{Scene, Value, at, two_stages};
 use crate::pipeline::{Budget, PipelineBuilder, RetryPolicy, Role, StageId, Status};
-use crate::store::{
-    Claiming, Counting, Finish, Finishing, Limits, Outcome, Requeueing, Setting, Store, Sweeping,
-};
+use crate::store::{Claiming, Counting, Finish, Finishing, Limits, Outcome, Requeueing, Setting, Store, Sweeping};
 use crate::{FencingToken, Holder, Key, Lease, Pipeline};
 
 /// Sequences in one test; there are two tests.
@@ -163,16 +161,18 @@ impl<H: Harness> Walk<'_, '_, H> {
             holder: Holder::named(format!("worker-{}", self.random.random_range(0..3))),
             limits: self.limits(),
             leave_exhausted: self.random.random_bool(0.1),
+            alone: self.random.random_bool(0.7),
             except: if self.random.random_bool(0.1) { self.keys() } else { Vec::new() },
             now: Some(self.now),
         };
         let batch = self.scene.store.claim(&claiming).await.map_err(|error| format!("claim: {error}"))?;
         let leases: Vec<Lease> = batch.leases().cloned().collect();
         self.note(format!(
-            "claim {} for {:?}, {:?}, leave_exhausted {}, except {:?}: {:?}, exhausted {:?}",
+            "claim {} for {:?}, {:?}, alone {}, leave_exhausted {}, except {:?}: {:?}, exhausted {:?}",
             claiming.limit,
             claiming.stages,
             claiming.limits,
+            claiming.alone,
             claiming.leave_exhausted,
             claiming.except,
             leases.iter().map(|lease| &lease.key).collect::<Vec<_>>(),
@@ -182,7 +182,13 @@ impl<H: Harness> Walk<'_, '_, H> {
             return Err(format!("refused: {:?}", batch.refused));
         }
         self.leases.extend(leases.iter().cloned());
-        self.model.claim(&claiming, self.now, &leases, &batch.exhausted, batch.may_have_more)
+        let taken = Taken {
+            claimed: &leases,
+            exhausted: &batch.exhausted,
+            may_have_more: batch.may_have_more,
+            suspect_at_head: batch.suspect_at_head,
+        };
+        self.model.claim(&claiming, self.now, &taken)
     }
 
     /// Some leases, each item at most once: mostly those that were given last, sometimes a forged one.
@@ -216,8 +222,7 @@ impl<H: Harness> Walk<'_, '_, H> {
 
     async fn finish(&mut self) -> Result<(), String> {
         let leases = self.some_leases();
-        let items: Vec<Finish> =
-            leases.into_iter().map(|lease| Finish { lease, outcome: self.outcome() }).collect();
+        let items: Vec<Finish> = leases.into_iter().map(|lease| Finish { lease, outcome: self.outcome() }).collect();
         let finishing = Finishing { items, limits: self.limits(), now: Some(self.now) };
         let found = self.scene.store.finish(&finishing).await.map_err(|error| format!("finish: {error}"))?;
         let moves = finishing.items.iter().map(|finish| (&finish.lease, &finish.outcome)).collect::<Vec<_>>();
@@ -230,8 +235,7 @@ impl<H: Harness> Walk<'_, '_, H> {
         let leases = self.some_leases();
         let read = self.scene.store.read_leases(&leases).await.map_err(|error| format!("read: {error}"))?;
         same(&self.model.lease_states(&leases), &read)?;
-        let found =
-            self.scene.store.renew(&leases, Some(self.now)).await.map_err(|error| format!("renew: {error}"))?;
+        let found = self.scene.store.renew(&leases, Some(self.now)).await.map_err(|error| format!("renew: {error}"))?;
         self.note(format!("renew {leases:?}: {found:?}"));
         let expected = self.model.renew(&leases, self.now);
         same(&expected, &found)
@@ -245,15 +249,13 @@ impl<H: Harness> Walk<'_, '_, H> {
             now: Some(self.now),
         };
         let swept = self.scene.store.sweep(&sweeping).await.map_err(|error| format!("sweep: {error}"))?;
-        let items: Vec<_> =
-            swept.items.into_iter().map(|item| (item.key, item.to, item.error)).collect();
+        let items: Vec<_> = swept.items.into_iter().map(|item| (item.key, item.to, item.error)).collect();
         self.note(format!("sweep {} older than {:?}: {items:?}", sweeping.limit, sweeping.stale_after));
         self.model.sweep(&sweeping, self.now, &items)
     }
 
     async fn set(&mut self) -> Result<(), String> {
-        let states: Vec<Status> =
-            self.scene.pipeline().statuses().filter(|status| !status.is_in_progress()).collect();
+        let states: Vec<Status> = self.scene.pipeline().statuses().filter(|status| !status.is_in_progress()).collect();
         let setting = Setting {
             keys: self.keys(),
             to: *states.choose(&mut self.random).expect("not empty"),

@@ -95,6 +95,37 @@ pub async fn the_limits_of_the_claim_say_who_is_a_suspect<H: Harness>(harness: &
     assert_eq!(claimed_keys(&batch), ["a", "b"]);
 }
 
+pub async fn a_claimer_that_holds_other_items_gets_no_suspect<H: Harness>(harness: &H) {
+    let scene = Scene::new(harness).await;
+    scene.insert_all(&["suspect", "b", "c"]).await;
+    make_suspect(&scene, "suspect").await;
+    let busy = |limit| Claiming { alone: false, ..scene.claiming(limit) };
+
+    let batch = scene.store.claim(&busy(9)).await.expect("claim");
+
+    assert_eq!(claimed_keys(&batch), ["b", "c"]);
+    assert!(batch.suspect_at_head, "or the suspect would wait for ever");
+    assert!(batch.may_have_more);
+    let batch = scene.store.claim(&busy(9)).await.expect("claim");
+    assert!(batch.claimed.is_empty() && batch.suspect_at_head && batch.may_have_more);
+    let batch = scene.claim(9).await;
+    assert_eq!(claimed_keys(&batch), ["suspect"]);
+    assert!(!batch.suspect_at_head, "it was not left out");
+}
+
+pub async fn a_suspect_further_down_is_not_at_the_head<H: Harness>(harness: &H) {
+    let scene = Scene::new(harness).await;
+    scene.insert_all(&["a", "suspect"]).await;
+    make_suspect(&scene, "suspect").await;
+
+    let busy = Claiming { alone: false, ..scene.claiming(9) };
+    let batch = scene.store.claim(&busy).await.expect("claim");
+
+    assert_eq!(claimed_keys(&batch), ["a"]);
+    assert!(!batch.suspect_at_head);
+    assert!(batch.may_have_more);
+}
+
 pub async fn a_preview_shows_a_suspect_as_the_claim_would_take_it<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     scene.insert_all(&["suspect", "b"]).await;

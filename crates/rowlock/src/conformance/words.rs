@@ -2,9 +2,9 @@
 
 use super::Harness;
 use super::scene::{Scene, Value, at, claimed_keys, keys};
+use crate::Key;
 use crate::pipeline::{Role, Status};
 use crate::store::{Counting, Listing, Moved, Requeueing, Setting, Store};
-use crate::Key;
 
 /// A table of the user's, whose status may be NULL, with one item for each odd word and one that is fine.
 async fn odd_table<H: Harness>(harness: &H) -> Scene<'_, H> {
@@ -31,10 +31,8 @@ pub async fn an_unknown_word_is_left_alone_by_every_verb<H: Harness>(harness: &H
 
     assert_eq!(claimed_keys(&scene.claim(9).await), ["fine"]);
     scene.sweep(at(100_000)).await;
-    let illegal: Vec<_> = ["", "pending", "", "it's on hold"]
-        .into_iter()
-        .map(|word| Moved::Illegal { from: word.to_owned() })
-        .collect();
+    let illegal: Vec<_> =
+        ["", "pending", "", "it's on hold"].into_iter().map(|word| Moved::Illegal { from: word.to_owned() }).collect();
     assert_eq!(scene.store.cancel(&odd, None).await.expect("cancel"), illegal);
     let requeueing = Requeueing { keys: odd.clone(), stage: None, now: None };
     assert_eq!(scene.store.requeue(&requeueing).await.expect("requeue"), illegal);

@@ -1,0 +1,230 @@
+//! A claimed item: its record and the right to finish it.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::pipeline::{StageId, Status};
+use crate::store::{Finish, LeaseState, Outcome};
+use crate::{Error, Key, Lease, Result};
+
+/// A claimed item: the record as it is after the claim, and the lease on it.
+///
+/// It derefs to the record. The finishing calls consume it, so that using a finished claim does not compile:
+///
+/// ```compile_fail,E0382
+/// # async fn example(claim: rowlock::Claim<()>) -> Result<(), Box<dyn std::error::Error>> {
+/// claim.complete().await?;
+/// claim.fail("too late").await?; // use of moved value
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A claim that is dropped is not finished: its item is taken back by the sweep once the heartbeat is stale.
+#[must_use = "a claimed item that is not finished stays in progress until the sweep takes it back"]
+pub struct Claim<R> {
+    record: R,
+    details: ClaimDetails,
+    finisher: Arc<dyn Finisher>,
+}
+
+/// What a claim knows beside the record.
+#[derive(Debug, Clone)]
+pub(crate) struct ClaimDetails {
+    pub(crate) lease: Lease,
+    pub(crate) retry_count: i32,
+    pub(crate) reset_count: i32,
+    pub(crate) suspect: bool,
+}
+
+/// What the finishing calls need of a repository, whatever its store.
+pub(crate) trait Finisher: Send + Sync {
+    fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>>;
+    fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>>;
+}
+
+/// Proof that a lease ended with a committed move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The state that the item is in now.
+    pub to: Status,
+}
+
+impl<R> Claim<R> {
+    pub(crate) fn new(record: R, details: ClaimDetails, finisher: Arc<dyn Finisher>) -> Claim<R> {
+        Claim { record, details, finisher }
+    }
+
+    /// The record as it is after the claim.
+    pub fn record(&self) -> &R {
+        &self.record
+    }
+
+    /// The right to write to the item.
+    pub fn lease(&self) -> &Lease {
+        &self.details.lease
+    }
+
+    /// The item's key.
+    pub fn key(&self) -> &Key {
+        &self.details.lease.key
+    }
+
+    /// The stage that the item was claimed for.
+    pub fn stage(&self) -> StageId {
+        self.details.lease.stage
+    }
+
+    /// Failures that handlers reported before this attempt.
+    pub fn retry_count(&self) -> i32 {
+        self.details.retry_count
+    }
+
+    /// Times that the item was taken back from a worker that stopped.
+    pub fn reset_count(&self) -> i32 {
+        self.details.reset_count
+    }
+
+    /// Whether one more reset is its last, so that it should run alone.
+    pub fn is_suspect(&self) -> bool {
+        self.details.suspect
+    }
+
+    /// The stage is done: the item is ready for the next one, or `SUCCEEDED`.
+    ///
+    /// # Errors
+    /// As all finishing calls: [`Error::LeaseLost`] if the lease had ended, and nothing was written;
+    /// [`Error::OutcomeUnknown`] if the answer was lost and it cannot be proved whether the move was written. Any
+    /// other error hands the claim back in [`FinishError::claim`].
+    pub async fn complete(self) -> Result<Settled, FinishError<R>> {
+        self.finish(Outcome::Complete).await
+    }
+
+    /// The work failed and is worth another attempt after the policy's delay; `FAILED` if the budget is spent.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`].
+    pub async fn retry(self, error: impl fmt::Display) -> Result<Settled, FinishError<R>> {
+        self.finish(Outcome::Retry { error: error.to_string(), delay: None }).await
+    }
+
+    /// As [`Claim::retry`], with a delay that is used as it is.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`].
+    pub async fn retry_after(self, error: impl fmt::Display, delay: Duration) -> Result<Settled, FinishError<R>> {
+        self.finish(Outcome::Retry { error: error.to_string(), delay: Some(delay) }).await
+    }
+
+    /// The work failed for good: the item is `FAILED`.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`].
+    pub async fn fail(self, error: impl fmt::Display) -> Result<Settled, FinishError<R>> {
+        self.finish(Outcome::Fail { error: error.to_string() }).await
+    }
+
+    /// Gives the item back as it was; nothing is counted.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`].
+    pub async fn release(self) -> Result<Settled, FinishError<R>> {
+        self.finish(Outcome::Release).await
+    }
+
+    /// Gives the item back, not to be claimed before this time; nothing is counted.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`].
+    pub async fn snooze_until(self, due: DateTime<Utc>) -> Result<Settled, FinishError<R>> {
+        self.finish(Outcome::SnoozeUntil(due)).await
+    }
+
+    /// Says that the holder lives. Workers do this by themselves.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn renew(&self) -> Result<LeaseState> {
+        self.finisher.renew(self.details.lease.clone()).await
+    }
+
+    /// Ends the lease with this outcome.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`].
+    pub async fn finish(self, outcome: Outcome) -> Result<Settled, FinishError<R>> {
+        let finish = Finish { lease: self.details.lease.clone(), outcome };
+        match self.finisher.finish(finish).await {
+            Ok(settled) => Ok(settled),
+            Err(error) => Err(FinishError::new(error, self)),
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (R, ClaimDetails) {
+        (self.record, self.details)
+    }
+}
+
+impl<R> Deref for Claim<R> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        &self.record
+    }
+}
+
+impl<R: fmt::Debug> fmt::Debug for Claim<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("lease", &self.details.lease).field("record", &self.record).finish()
+    }
+}
+
+/// Why a claim could not be finished, and the claim itself if it may still hold.
+pub struct FinishError<R> {
+    inner: Box<(Error, Option<Claim<R>>)>,
+}
+
+impl<R> FinishError<R> {
+    pub(crate) fn new(error: Error, claim: Claim<R>) -> FinishError<R> {
+        let ended = matches!(error, Error::LeaseLost { .. } | Error::OutcomeUnknown { .. });
+        FinishError { inner: Box::new((error, (!ended).then_some(claim))) }
+    }
+
+    /// What went wrong.
+    pub fn error(&self) -> &Error {
+        &self.inner.0
+    }
+
+    /// What went wrong, and the claim with any error but `LeaseLost` and `OutcomeUnknown`.
+    pub fn into_parts(self) -> (Error, Option<Claim<R>>) {
+        *self.inner
+    }
+
+    /// The claim, to try again, with any error but `LeaseLost` and `OutcomeUnknown`.
+    pub fn claim(self) -> Option<Claim<R>> {
+        self.inner.1
+    }
+}
+
+impl<R> fmt::Debug for FinishError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.error(), f)
+    }
+}
+
+impl<R> fmt::Display for FinishError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.error(), f)
+    }
+}
+
+impl<R> std::error::Error for FinishError<R> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self.error())
+    }
+}

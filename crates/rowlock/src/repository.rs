@@ -1,0 +1,458 @@
+//! The typed face over a store.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use crate::claim::{ClaimDetails, Finisher};
+use crate::dispatch::Dispatch;
+use crate::limits::BATCH_ITEMS_MAX;
+use crate::pipeline::{Pipeline, StageId, Status};
+use crate::store::{
+    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Explanation, FailureRecord, Finish, Finished, Finishing,
+    HeldItem, ItemRow, LeaseState, Listing, Moved, Outcome, Requeueing, Setting, Store, Sweeping, Swept,
+};
+use crate::{Claim, Error, FencingToken, FinishError, Holder, Key, Lease, Result, Settled};
+
+/// A record type that rows of a store decode to: anything that derives `sqlx::FromRow` and is `Send`.
+pub trait Record<S: Store>: for<'r> FromRow<'r, S::Row> + Send + 'static {}
+
+impl<S: Store, R: for<'r> FromRow<'r, S::Row> + Send + 'static> Record<S> for R {}
+
+/// Claims typed records, finishes them, and does for operators what they need. Cheap to clone.
+pub struct Repository<S: Store, R> {
+    dispatch: Dispatch<S>,
+    holder: Holder,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<S: Store, R> Clone for Repository<S, R> {
+    fn clone(&self) -> Self {
+        Repository { dispatch: self.dispatch.clone(), holder: self.holder.clone(), record: PhantomData }
+    }
+}
+
+/// What a claim took.
+#[derive(Debug)]
+#[must_use = "claimed items that are not finished stay in progress until the sweep takes them back"]
+pub struct Claims<R> {
+    /// The claimed items, in the order of the queue.
+    pub items: Vec<Claim<R>>,
+    /// Items that were at a limit and are `FAILED` now.
+    pub exhausted: Vec<Key>,
+    /// Items that the database would not let be moved, with its reason.
+    pub refused: Vec<(Key, String)>,
+    /// Items whose row does not decode to the record; they were given back as failed attempts.
+    pub undecodable: Vec<(Key, String)>,
+    /// Whether the queue may hold more that is due.
+    pub may_have_more: bool,
+}
+
+/// An item as it is.
+#[derive(Debug, Clone)]
+pub struct Item<R> {
+    /// Its key.
+    pub key: Key,
+    /// Its state; `None` for a word that the pipeline does not know.
+    pub status: Option<Status>,
+    /// The word that the table has.
+    pub word: String,
+    /// The record.
+    pub record: R,
+}
+
+impl<S: Store, R> Repository<S, R> {
+    /// A repository over a store, with a holder's name of its own.
+    pub fn new(store: S) -> Repository<S, R> {
+        Repository { dispatch: Dispatch::new(store), holder: Holder::unique(), record: PhantomData }
+    }
+
+    /// The same under another holder's name.
+    pub fn with_holder(mut self, holder: Holder) -> Repository<S, R> {
+        self.holder = holder;
+        self
+    }
+
+    /// The store underneath.
+    pub fn store(&self) -> &S {
+        self.dispatch.store()
+    }
+
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        self.dispatch.pipeline()
+    }
+
+    /// The name under which this repository claims.
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    pub(crate) fn dispatch(&self) -> &Dispatch<S> {
+        &self.dispatch
+    }
+
+    /// Creates the table or adds what it lacks. May be repeated.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] if a column has a type that cannot play its role, and those of the database.
+    pub async fn prepare(&self) -> Result<()> {
+        self.dispatch.operate("prepare", || self.store().prepare()).await
+    }
+
+    /// A transaction for [`Repository::complete_in`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin(&self) -> Result<S::Transaction> {
+        self.dispatch.operate("begin", || self.store().begin()).await
+    }
+
+    /// Completes the stage as the last statement of the user's transaction, and commits.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`]. The transaction was rolled back with any error but `OutcomeUnknown`.
+    pub async fn complete_in(&self, transaction: S::Transaction, claim: Claim<R>) -> Result<Settled, FinishError<R>> {
+        self.finish_in(transaction, claim, Outcome::Complete).await
+    }
+
+    /// Counts a failure as the last statement of the user's transaction, and commits.
+    ///
+    /// # Errors
+    /// As [`Repository::complete_in`].
+    pub async fn retry_in(
+        &self,
+        transaction: S::Transaction,
+        claim: Claim<R>,
+        error: impl std::fmt::Display,
+    ) -> Result<Settled, FinishError<R>> {
+        let outcome = Outcome::Retry { error: error.to_string(), delay: None };
+        self.finish_in(transaction, claim, outcome).await
+    }
+
+    /// Fails the item for good as the last statement of the user's transaction, and commits.
+    ///
+    /// # Errors
+    /// As [`Repository::complete_in`].
+    pub async fn fail_in(
+        &self,
+        transaction: S::Transaction,
+        claim: Claim<R>,
+        error: impl std::fmt::Display,
+    ) -> Result<Settled, FinishError<R>> {
+        self.finish_in(transaction, claim, Outcome::Fail { error: error.to_string() }).await
+    }
+
+    async fn finish_in(
+        &self,
+        transaction: S::Transaction,
+        claim: Claim<R>,
+        outcome: Outcome,
+    ) -> Result<Settled, FinishError<R>> {
+        let finish = Finish { lease: claim.lease().clone(), outcome };
+        let answer = self.dispatch.finish_in(transaction, &finish).await;
+        match answer.and_then(|finished| settled(&finish.lease, finished)) {
+            Ok(settled) => Ok(settled),
+            Err(error) => Err(FinishError::new(error, claim)),
+        }
+    }
+
+    /// Takes back what stopped workers held, until nothing stale is left.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn sweep(&self) -> Result<Swept> {
+        let pipeline = self.pipeline();
+        let sweeping = Sweeping {
+            limit: batch_limit(),
+            stale_after: pipeline.stale_after(),
+            max_resets: pipeline.max_resets(),
+            now: None,
+        };
+        let mut all = Swept::default();
+        loop {
+            let swept = self.dispatch.sweep(&sweeping).await?;
+            all.items.extend(swept.items);
+            all.refused.extend(swept.refused);
+            if !swept.may_have_more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Puts an item into a ready or terminal state, without a lease; ends the lease that there may be.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::IllegalMove`] from a word that the pipeline does not know, [`Error::Refused`],
+    /// and those of the database.
+    pub async fn set(&self, key: impl Into<Key>, to: Status, error: Option<&str>) -> Result<Status> {
+        let key = key.into();
+        let setting = Setting { keys: vec![key.clone()], to, error: error.map(str::to_owned), now: None };
+        let moved = self.dispatch.operate("set", || self.store().set(&setting)).await?;
+        self.single(key, moved, self.pipeline().word(to))
+    }
+
+    /// Stops an item; its handler, if one runs, is told.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::IllegalMove`] if it is terminal, [`Error::Refused`], and those of the database.
+    pub async fn cancel(&self, key: impl Into<Key>) -> Result<Status> {
+        let keys = [key.into()];
+        let moved = self.dispatch.operate("cancel", || self.store().cancel(&keys, None)).await?;
+        let [key] = keys;
+        self.single(key, moved, self.pipeline().word(Status::Cancelled))
+    }
+
+    /// Takes a terminal item up again: at the given stage, or where it stopped.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::IllegalMove`] if it is not terminal, [`Error::Refused`], and those of the
+    /// database.
+    pub async fn requeue(&self, key: impl Into<Key>, stage: Option<StageId>) -> Result<Status> {
+        let key = key.into();
+        let moved = self.requeue_many(vec![key.clone()], stage).await?;
+        self.single(key, moved, self.pipeline().stage(stage.unwrap_or(StageId::FIRST)).ready_word())
+    }
+
+    /// As [`Repository::requeue`] for many items, each with an answer of its own, in order.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn requeue_many(&self, keys: Vec<Key>, stage: Option<StageId>) -> Result<Vec<Moved>> {
+        let requeueing = Requeueing { keys, stage, now: None };
+        self.dispatch.operate("requeue", || self.store().requeue(&requeueing)).await
+    }
+
+    fn single(&self, key: Key, moved: Vec<Moved>, wanted: &str) -> Result<Status> {
+        match moved.into_iter().next() {
+            Some(Moved::Applied { to }) => Ok(to),
+            Some(Moved::Illegal { from }) => Err(Error::IllegalMove { key, from, to: wanted.to_owned() }),
+            Some(Moved::Refused { reason }) => Err(Error::Refused { key, reason }),
+            Some(Moved::NotFound) | None => Err(Error::NotFound { key }),
+        }
+    }
+
+    /// Stops claims for a stage. False if it was paused already.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn pause(&self, stage: StageId) -> Result<bool> {
+        self.dispatch.operate("pause", || self.store().pause(stage)).await
+    }
+
+    /// Allows claims for a stage again. False if it was not paused.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn resume(&self, stage: StageId) -> Result<bool> {
+        self.dispatch.operate("resume", || self.store().resume(stage)).await
+    }
+
+    /// Inserts keys in bulk; a key that exists is skipped. Returns how many were added.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn add_many(&self, keys: &[Key]) -> Result<u64> {
+        self.dispatch.operate("add_many", || self.store().add_many(keys)).await
+    }
+
+    /// How many items are in each state. Counting a status stops at 10,000 unless `exact`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn counts(&self, exact: bool) -> Result<Counts> {
+        let counting = Counting { exact, now: None };
+        self.dispatch.read("counts", || self.store().counts(&counting)).await
+    }
+
+    /// Why an item is or is not claimable now; `None` if there is no such item.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn explain(&self, key: impl Into<Key>) -> Result<Option<Explanation>> {
+        let key = key.into();
+        self.dispatch.read("explain", || self.store().explain(&key, None)).await
+    }
+
+    /// The last failures of an item, latest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn failures(&self, key: impl Into<Key>) -> Result<Vec<FailureRecord>> {
+        let key = key.into();
+        self.dispatch.read("failures", || self.store().failures(&key)).await
+    }
+
+    /// Who holds what since when.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
+        self.dispatch.read("held", || self.store().held(limit)).await
+    }
+
+    /// The database's clock.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn now(&self) -> Result<DateTime<Utc>> {
+        self.dispatch.read("now", || self.store().now()).await
+    }
+}
+
+impl<S: Store, R: Record<S>> Repository<S, R> {
+    /// Takes up to `limit` ready items of any stage.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a negative limit, and those of the database.
+    pub async fn claim(&self, limit: i64) -> Result<Claims<R>> {
+        let stages: Vec<StageId> = self.pipeline().stage_ids().collect();
+        self.claim_for(&stages, limit).await
+    }
+
+    /// Takes up to `limit` ready items of these stages.
+    ///
+    /// # Errors
+    /// As [`Repository::claim`].
+    pub async fn claim_for(&self, stages: &[StageId], limit: i64) -> Result<Claims<R>> {
+        self.claim_with(self.claiming(stages, limit)).await
+    }
+
+    /// Takes items by parameters of the caller's. The token must be drawn for this claim alone.
+    ///
+    /// # Errors
+    /// As [`Repository::claim`].
+    pub async fn claim_with(&self, claiming: Claiming) -> Result<Claims<R>> {
+        let batch = self.dispatch.claim(&claiming).await?;
+        let finisher: Arc<dyn Finisher> = Arc::new(self.clone());
+        let ClaimBatch { claimed, exhausted, refused, may_have_more, .. } = batch;
+        let mut claims = Claims { items: Vec::new(), exhausted, refused, undecodable: Vec::new(), may_have_more };
+        let mut failed_attempts = Vec::new();
+        for row in claimed {
+            match decode::<S, R>(row) {
+                Ok((record, details)) => claims.items.push(Claim::new(record, details, Arc::clone(&finisher))),
+                Err((lease, error)) => {
+                    let reason = error.to_string();
+                    claims.undecodable.push((lease.key.clone(), reason.clone()));
+                    failed_attempts.push(Finish { lease, outcome: Outcome::Retry { error: reason, delay: None } });
+                }
+            }
+        }
+        if !failed_attempts.is_empty() {
+            let finishing = Finishing { items: failed_attempts, limits: self.dispatch.limits(), now: None };
+            self.dispatch.finish(finishing).await?;
+        }
+        Ok(claims)
+    }
+
+    /// The parameters of a claim by this repository, with a new token. They say that the caller holds nothing else:
+    /// set `alone` to false if it does.
+    pub fn claiming(&self, stages: &[StageId], limit: i64) -> Claiming {
+        Claiming {
+            stages: stages.to_vec(),
+            limit,
+            token: FencingToken::draw(),
+            holder: self.holder.clone(),
+            limits: self.dispatch.limits(),
+            alone: true,
+            leave_exhausted: false,
+            except: Vec::new(),
+            now: None,
+        }
+    }
+
+    /// What a claim would return now, without taking it.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for the first row that does not decode, and those of the database.
+    pub async fn preview(&self, limit: i64) -> Result<Vec<Item<R>>> {
+        let stages: Vec<StageId> = self.pipeline().stage_ids().collect();
+        self.preview_with(&self.claiming(&stages, limit)).await
+    }
+
+    /// What a claim with these parameters would return now, without taking it.
+    ///
+    /// # Errors
+    /// As [`Repository::preview`].
+    pub async fn preview_with(&self, claiming: &Claiming) -> Result<Vec<Item<R>>> {
+        let rows = self.dispatch.read("preview", || self.store().preview(claiming)).await?;
+        rows.into_iter().map(decode_item).collect()
+    }
+
+    /// One item.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if its row does not decode, and those of the database.
+    pub async fn get(&self, key: impl Into<Key>) -> Result<Option<Item<R>>> {
+        let key = key.into();
+        let row = self.dispatch.read("get", || self.store().get(&key)).await?;
+        row.map(decode_item).transpose()
+    }
+
+    /// A page of items in the order of their keys, and the key to ask for the next page with.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for the first row that does not decode, and those of the database.
+    pub async fn list(&self, listing: &Listing) -> Result<(Vec<Item<R>>, Option<Key>)> {
+        let page = self.dispatch.read("list", || self.store().list(listing)).await?;
+        let items = page.items.into_iter().map(decode_item).collect::<Result<_>>()?;
+        Ok((items, page.next))
+    }
+}
+
+impl<S: Store, R: 'static> Finisher for Repository<S, R> {
+    fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+        Box::pin(async move {
+            let lease = finish.lease.clone();
+            let finishing = Finishing { items: vec![finish], limits: self.dispatch.limits(), now: None };
+            let answers = self.dispatch.finish(finishing).await?;
+            settled(&lease, answers.into_iter().next().unwrap_or(Finished::Unknown))
+        })
+    }
+
+    fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
+        Box::pin(async move {
+            let states = self.dispatch.renew(&[lease]).await?;
+            Ok(states.first().copied().unwrap_or(LeaseState::Lost))
+        })
+    }
+}
+
+/// What the answer to one item means for the one who asked.
+pub(crate) fn settled(lease: &Lease, finished: Finished) -> Result<Settled> {
+    let key = lease.key.clone();
+    match finished {
+        Finished::Applied { to } => Ok(Settled { to }),
+        Finished::LeaseLost => Err(Error::LeaseLost { key }),
+        Finished::Unknown => Err(Error::OutcomeUnknown { key }),
+        Finished::Refused { reason, .. } => Err(Error::Refused { key, reason }),
+    }
+}
+
+/// A claimed row as a record, or the lease and why it does not decode.
+pub(crate) fn decode<S: Store, R: Record<S>>(row: ClaimedRow<S::Row>) -> Result<(R, ClaimDetails), (Lease, Error)> {
+    let ClaimedRow { lease, retry_count, reset_count, suspect, row } = row;
+    match R::from_row(&row) {
+        Ok(record) => Ok((record, ClaimDetails { lease, retry_count, reset_count, suspect })),
+        Err(source) => {
+            let key = lease.key.clone();
+            Err((lease, Error::Decode { key, source }))
+        }
+    }
+}
+
+fn decode_item<Row: sqlx::Row, R: for<'r> FromRow<'r, Row>>(item: ItemRow<Row>) -> Result<Item<R>> {
+    let ItemRow { key, status, word, row, .. } = item;
+    match R::from_row(&row) {
+        Ok(record) => Ok(Item { key, status, word, record }),
+        Err(source) => Err(Error::Decode { key, source }),
+    }
+}
+
+pub(crate) fn batch_limit() -> i64 {
+    i64::try_from(BATCH_ITEMS_MAX).unwrap_or(i64::MAX)
+}
