@@ -35,7 +35,7 @@ pub async fn one_renewal_answers_for_each_lease_in_order<H: Harness>(harness: &H
     let key = of("swept").key;
     let claiming = crate::store::Claiming { except: vec![key], now: Some(at(20)), ..scene.claiming(99) };
     scene.store.claim(&claiming).await.expect("claim");
-    let before = scene.raw_all().await;
+    let first = scene.raw_all().await;
     let expected = |lease: &Lease| match lease.key.as_str() {
         "cancelled" => LeaseState::Cancelled,
         "held" => LeaseState::Held,
@@ -45,13 +45,14 @@ pub async fn one_renewal_answers_for_each_lease_in_order<H: Harness>(harness: &H
     // In the order of the keys and in the opposite one.
     for _ in 0..2 {
         leases.reverse();
+        let before = scene.raw_all().await;
         let states: Vec<LeaseState> = leases.iter().map(expected).collect();
         assert_eq!(scene.store.read_leases(&leases).await.expect("read_leases"), states);
         assert_eq!(scene.raw_all().await, before, "a look writes nothing");
         assert_eq!(scene.store.renew(&leases, Some(at(30))).await.expect("renew"), states);
     }
 
-    for (before, after) in before.into_iter().zip(scene.raw_all().await) {
+    for (before, after) in first.into_iter().zip(scene.raw_all().await) {
         if before.key == "held" {
             assert_eq!(after.heartbeat, Some(at(30)));
         } else {

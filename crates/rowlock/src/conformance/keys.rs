@@ -99,7 +99,9 @@ async fn keys_of_type<H: Harness>(harness: &H, key_type: KeyType, ordered: [&str
     assert!(matches!(scene.cancel(all[0].as_str()).await, Moved::Applied { .. }));
     assert!(scene.store.explain(&all[0], None).await.expect("explain").is_some());
     scene.requeue(all[0].as_str(), None).await;
-    scene.lease_at(lease.key.as_str(), at(100_000)).await;
+    let others = all.iter().filter(|key| **key != lease.key).cloned().collect();
+    let except = Claiming { except: others, now: Some(at(100_000)), ..scene.claiming(9) };
+    assert_eq!(scene.store.claim(&except).await.expect("claim").claimed.len(), 1);
     let swept = scene.sweep(at(200_000)).await;
     assert_eq!(swept.keys().collect::<Vec<_>>(), [&lease.key]);
 }

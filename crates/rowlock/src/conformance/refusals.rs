@@ -25,7 +25,8 @@ async fn scene_of<H: Harness>(harness: &H, how: Refusing) -> Scene<'_, H> {
         Refusing::Loudly => "loud",
         Refusing::Silently => "silent",
     };
-    Scene::with(harness, super::scene::two_stages().table(table)).await
+    let pipeline = crate::Pipeline::builder(table).table(table).key("page").stage("FETCH").stage("PARSE");
+    Scene::with(harness, pipeline).await
 }
 
 fn assert_reason(how: Refusing, reason: &str) {

@@ -55,8 +55,7 @@ async fn run<H: Harness>(harness: &H, pipeline: PipelineBuilder) {
 
 /// One sequence on an empty table.
 async fn sequence<H: Harness>(scene: &Scene<'_, H>, seed: u64) {
-    scene.execute(&format!("delete from {}", scene.table())).await;
-    scene.execute("delete from rowlock_stages").await;
+    scene.execute(&format!("delete from {}; delete from rowlock_stages", scene.table())).await;
     let mut walk = Walk {
         scene,
         random: StdRng::seed_from_u64(seed),
@@ -66,7 +65,7 @@ async fn sequence<H: Harness>(scene: &Scene<'_, H>, seed: u64) {
         inserted: 0,
         steps: Vec::new(),
     };
-    let length = walk.random.random_range(15..=25);
+    let length = walk.random.random_range(12..=24);
     for _ in 0..length {
         if let Err(difference) = walk.step().await {
             let steps = walk.steps.join("\n");
