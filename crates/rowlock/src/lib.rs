@@ -9,6 +9,7 @@ mod lease;
 pub mod limits;
 pub mod pipeline;
 mod repository;
+mod schema;
 pub mod store;
 mod worker;
 

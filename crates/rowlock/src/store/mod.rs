@@ -3,6 +3,9 @@
 //! Each verb takes one parameter struct and has one `.sql` file in each dialect, named after it:
 //! `claim` is `store/postgres/sql/claim.sql` and `store/sqlite/sql/claim.sql`.
 
+mod bisection;
+mod error_text;
+mod exclusion;
 mod identifier;
 mod params;
 #[cfg(feature = "postgres")]
@@ -69,7 +72,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Takes a batch of ready items, atomically.
     fn claim(&self, claiming: &Claiming) -> impl Future<Output = Result<ClaimBatch<Self::Row>>> + Send;
 
-    /// The items in progress under this token: what a claim took whose answer was lost.
+    /// The items in progress under this token: what a claim took whose answer was lost. Renews them as it finds them,
+    /// for nobody knows how old the claim is by now.
     fn find_claimed(&self, token: FencingToken) -> impl Future<Output = Result<Vec<ClaimedRow<Self::Row>>>> + Send;
 
     /// Ends leases, each with its outcome, in one statement. The answer has one entry for each item, in order.
@@ -170,6 +174,10 @@ pub trait Store: Clone + Send + Sync + 'static {
 
 /// Hears that there may be new items. A hint: polling goes on underneath.
 pub trait Listener: Send + 'static {
+    /// Says that somebody is going to wait for this long, so that new items are told. To lose none, arm before the
+    /// look that finds nothing, then wait.
+    fn arm(&mut self, at_most: Duration) -> impl Future<Output = Result<()>> + Send;
+
     /// Returns when there may be something to claim, or after `at_most` with false.
     fn wait(&mut self, at_most: Duration) -> impl Future<Output = Result<bool>> + Send;
 }
