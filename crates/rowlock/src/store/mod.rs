@@ -3,6 +3,9 @@
 //! Each verb takes one parameter struct and has one `.sql` file in each dialect, named after it:
 //! `claim` is `store/postgres/sql/claim.sql` and `store/sqlite/sql/claim.sql`.
 
+mod bisection;
+mod error_text;
+mod exclusion;
 mod identifier;
 mod params;
 #[cfg(feature = "postgres")]
@@ -170,6 +173,10 @@ pub trait Store: Clone + Send + Sync + 'static {
 
 /// Hears that there may be new items. A hint: polling goes on underneath.
 pub trait Listener: Send + 'static {
+    /// Says that somebody is going to wait for this long, so that new items are told. To lose none, arm before the
+    /// look that finds nothing, then wait.
+    fn arm(&mut self, at_most: Duration) -> impl Future<Output = Result<()>> + Send;
+
     /// Returns when there may be something to claim, or after `at_most` with false.
     fn wait(&mut self, at_most: Duration) -> impl Future<Output = Result<bool>> + Send;
 }

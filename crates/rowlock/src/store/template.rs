@@ -10,6 +10,7 @@
 //! | `:ready_words`, `:running_words`, `:terminal_words`, `:known_words` | lists of quoted words |
 //! | `:running_of_ready`, `:ready_of_running`, `:next_of_running` | a `case` from the item's present word (`t` is the item) to another |
 //! | `:position_of_ready`, `:position_of_running` | the same to its place in the queue: 1 is the last stage |
+//! | `:ready_of_stage` | a `case` from a stage's name (`s` is its row in `rowlock_stages`) to its ready word |
 //! | `:resume_of_any` | the ready word that a stopped item would be taken up at again |
 //! | anything else | what the dialect adds, e.g. `:key_type`, `:lock`, or a fragment that several verbs share |
 
@@ -19,6 +20,7 @@ use super::identifier::{Dialect, quote_identifier, quote_literal, quote_literals
 use crate::pipeline::{Pipeline, Role, Status};
 
 /// The variables of one pipeline.
+#[derive(Clone)]
 pub(super) struct Template {
     variables: HashMap<String, String>,
 }
@@ -142,6 +144,9 @@ impl Template {
             None => literal(pipeline.word(Status::Succeeded)),
         };
         self.insert("next_of_running", of_stages(running, &next));
+        let stage_named =
+            stages.iter().map(|stage| format!("when {} then {}", literal(stage.name()), literal(stage.ready_word())));
+        self.insert("ready_of_stage", format!("case s.stage {} end", stage_named.collect::<Vec<_>>().join(" ")));
         let mut resume: Vec<(&str, String)> = Vec::new();
         for stage in stages {
             resume.push((stage.ready_word(), literal(stage.ready_word())));
@@ -150,7 +155,8 @@ impl Template {
         self.insert("resume_of_any", case(resume));
     }
 
-    fn insert(&mut self, variable: &str, sql: String) {
+    /// Adds a variable whose text stands as it is: quoted words may hold anything.
+    pub(super) fn insert(&mut self, variable: &str, sql: String) {
         self.variables.insert(variable.to_owned(), sql);
     }
 }
