@@ -9,7 +9,9 @@ mod lease;
 pub mod limits;
 pub mod pipeline;
 mod repository;
+mod schema;
 pub mod store;
+mod worker;
 
 pub use claim::{Claim, FinishError, Settled};
 pub use error::{Error, Fault, Result};
@@ -21,3 +23,4 @@ pub use pipeline::{
 };
 pub use repository::{Claims, Item, Record, Repository};
 pub use store::{Outcome, Store};
+pub use worker::{Context, DryRun, FailedBy, FailedItem, Remaining, StageItems, Waiting, Worker, WorkerReport};

@@ -147,7 +147,7 @@ impl<S: Store, R> Repository<S, R> {
         self.finish_in(transaction, claim, Outcome::Fail { error: error.to_string() }).await
     }
 
-    async fn finish_in(
+    pub(crate) async fn finish_in(
         &self,
         transaction: S::Transaction,
         claim: Claim<R>,
@@ -329,7 +329,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
     pub async fn claim_with(&self, claiming: Claiming) -> Result<Claims<R>> {
         let batch = self.dispatch.claim(&claiming).await?;
         let finisher: Arc<dyn Finisher> = Arc::new(self.clone());
-        let ClaimBatch { claimed, exhausted, refused, may_have_more } = batch;
+        let ClaimBatch { claimed, exhausted, refused, may_have_more, .. } = batch;
         let mut claims = Claims { items: Vec::new(), exhausted, refused, undecodable: Vec::new(), may_have_more };
         let mut failed_attempts = Vec::new();
         for row in claimed {
@@ -349,7 +349,8 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         Ok(claims)
     }
 
-    /// The parameters of a claim by this repository, with a new token.
+    /// The parameters of a claim by this repository, with a new token. They say that the caller holds nothing else:
+    /// set `alone` to false if it does.
     pub fn claiming(&self, stages: &[StageId], limit: i64) -> Claiming {
         Claiming {
             stages: stages.to_vec(),
@@ -357,6 +358,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
             token: FencingToken::draw(),
             holder: self.holder.clone(),
             limits: self.dispatch.limits(),
+            alone: true,
             leave_exhausted: false,
             except: Vec::new(),
             now: None,

@@ -72,7 +72,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Takes a batch of ready items, atomically.
     fn claim(&self, claiming: &Claiming) -> impl Future<Output = Result<ClaimBatch<Self::Row>>> + Send;
 
-    /// The items in progress under this token: what a claim took whose answer was lost.
+    /// The items in progress under this token: what a claim took whose answer was lost. Renews them as it finds them,
+    /// for nobody knows how old the claim is by now.
     fn find_claimed(&self, token: FencingToken) -> impl Future<Output = Result<Vec<ClaimedRow<Self::Row>>>> + Send;
 
     /// Ends leases, each with its outcome, in one statement. The answer has one entry for each item, in order.

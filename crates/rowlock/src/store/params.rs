@@ -20,6 +20,9 @@ pub struct Claiming {
     pub holder: Holder,
     /// Items whose counts reach these are `FAILED` by the claim that meets them.
     pub limits: Limits,
+    /// The claimer holds nothing else, and no earlier claim of its is unsettled. Only then is a suspect taken, an item
+    /// whose next reset is its last: alone, from the head of the queue. Otherwise suspects are left out.
+    pub alone: bool,
     /// Only leave items at a limit out, as if they were not due, and write no `FAILED`.
     pub leave_exhausted: bool,
     /// Keys to leave out.

@@ -17,11 +17,20 @@ pub struct ClaimBatch<Row> {
     pub refused: Vec<(Key, String)>,
     /// Whether the queue may hold more that is due: the claim reached its limit, or left suspects out.
     pub may_have_more: bool,
+    /// A suspect is at the head of the queue and was left out because the claimer holds other items. It should finish
+    /// them and claim again alone, or the suspect would wait for ever.
+    pub suspect_at_head: bool,
 }
 
 impl<Row> Default for ClaimBatch<Row> {
     fn default() -> Self {
-        ClaimBatch { claimed: Vec::new(), exhausted: Vec::new(), refused: Vec::new(), may_have_more: false }
+        ClaimBatch {
+            claimed: Vec::new(),
+            exhausted: Vec::new(),
+            refused: Vec::new(),
+            may_have_more: false,
+            suspect_at_head: false,
+        }
     }
 }
 

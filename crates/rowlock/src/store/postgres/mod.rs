@@ -1,1 +1,239 @@
-//! PostgreSQL.
+//! PostgreSQL: a store for a fleet.
+//!
+//! Every verb has its statement in `sql/<verb>.sql`.
+
+mod claim;
+mod errors;
+mod finish;
+mod listener;
+mod operator;
+mod read;
+mod refusal;
+mod rows;
+mod schema;
+mod session;
+mod statements;
+mod sweep;
+mod transaction;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgRow};
+use sqlx::{Postgres, Transaction};
+
+use self::session::Sessions;
+use self::statements::{DelayTable, Statements};
+use super::exclusion::Exclusions;
+use super::{
+    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Exclusion, Explanation, FailureRecord, Finish, Finished,
+    Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store, Sweeping,
+    Swept,
+};
+use crate::limits::VERB_DEADLINE;
+use crate::pipeline::{Pipeline, StageId};
+use crate::{Error, Fault, FencingToken, Key, Lease, Result};
+
+pub use self::listener::PostgresListener;
+
+/// A pipeline's table on a PostgreSQL server. Cheap to clone; the clones share their connections.
+#[derive(Debug, Clone)]
+pub struct PostgresStore {
+    pipeline: Arc<Pipeline>,
+    statements: Arc<Statements>,
+    delays: Arc<DelayTable>,
+    sessions: Sessions,
+    exclusions: Exclusions,
+}
+
+impl PostgresStore {
+    /// A store on the server with this URL. Connects once, to see that it can.
+    ///
+    /// # Errors
+    /// [`Error::Database`] if the URL cannot be read or the server cannot be reached.
+    pub async fn connect(url: &str, pipeline: Pipeline) -> Result<PostgresStore> {
+        let options = url.parse::<PgConnectOptions>().map_err(|error| errors::translate_connect("connect", error))?;
+        let store = PostgresStore::with_options(options, pipeline);
+        store.database_time().await?;
+        Ok(store)
+    }
+
+    /// A store with these connect options. Connects when it first must.
+    pub fn with_options(options: PgConnectOptions, pipeline: Pipeline) -> PostgresStore {
+        let deadline = VERB_DEADLINE.min(pipeline.stale_after() / 3);
+        PostgresStore {
+            statements: Arc::new(Statements::new(&pipeline)),
+            delays: Arc::new(DelayTable::new(&pipeline)),
+            sessions: Sessions::new(options, deadline, false),
+            exclusions: Exclusions::default(),
+            pipeline: Arc::new(pipeline),
+        }
+    }
+
+    /// A store on the same database as a pool of the user's, with connections of its own: a drained pool must not
+    /// keep a worker from its heartbeats.
+    pub fn from_pool(pool: &PgPool, pipeline: Pipeline) -> PostgresStore {
+        PostgresStore::with_options(pool.connect_options().as_ref().clone(), pipeline)
+    }
+
+    /// The statement of a verb as it is sent, with its binds as `$1`, `$2`, …; `None` for an unknown verb.
+    pub fn sql(&self, verb: &str) -> Option<&str> {
+        self.statements.all().into_iter().find(|(name, _)| *name == verb).map(|(_, sql)| sql)
+    }
+
+    /// The names of all statements, for [`PostgresStore::sql`].
+    pub fn verbs(&self) -> Vec<&'static str> {
+        self.statements.all().into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn over(&self, sessions: Sessions) -> PostgresStore {
+        PostgresStore { sessions, ..self.clone() }
+    }
+}
+
+/// An error of a transaction that was surely not committed.
+fn not_applied(error: Error) -> Error {
+    match error {
+        Error::Database { verb, fault: Fault::Unknown, source } => {
+            Error::Database { verb, fault: Fault::NotApplied, source }
+        }
+        other => other,
+    }
+}
+
+impl Store for PostgresStore {
+    type Row = PgRow;
+    type Transaction = Transaction<'static, Postgres>;
+    type Listener = PostgresListener;
+
+    fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    async fn fork(&self) -> Result<Self> {
+        Ok(self.over(self.sessions.fork(false)))
+    }
+
+    async fn read_only(&self) -> Result<Self> {
+        Ok(self.over(self.sessions.fork(true)))
+    }
+
+    async fn close(&self) {
+        self.sessions.pool().close().await;
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        self.prepare_schema().await
+    }
+
+    async fn inspect(&self) -> Result<Vec<String>> {
+        self.inspect_schema().await
+    }
+
+    async fn claim(&self, claiming: &Claiming) -> Result<ClaimBatch<PgRow>> {
+        self.claim_batch(claiming).await
+    }
+
+    async fn find_claimed(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
+        self.find_claimed_rows(token).await
+    }
+
+    async fn finish(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
+        self.finish_batch(finishing).await
+    }
+
+    async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
+        self.renew_leases(leases, now).await
+    }
+
+    async fn read_leases(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
+        let mut session = self.sessions.open("read_leases").await?;
+        let states = self.read_lease_states(&mut session, leases).await?;
+        session.done();
+        Ok(states)
+    }
+
+    async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
+        self.sweep_batch(sweeping).await
+    }
+
+    async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
+        self.set_items(setting).await
+    }
+
+    async fn cancel(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> Result<Vec<Moved>> {
+        self.cancel_items(keys, now).await
+    }
+
+    async fn requeue(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+        self.requeue_items(requeueing).await
+    }
+
+    async fn pause(&self, stage: StageId) -> Result<bool> {
+        self.pause_stage(stage).await
+    }
+
+    async fn resume(&self, stage: StageId) -> Result<bool> {
+        self.resume_stage(stage).await
+    }
+
+    async fn paused(&self) -> Result<Vec<StageId>> {
+        self.paused_stages().await
+    }
+
+    async fn add_many(&self, keys: &[Key]) -> Result<u64> {
+        self.add_keys(keys).await
+    }
+
+    async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<PgRow>>> {
+        self.preview_rows(claiming).await
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<ItemRow<PgRow>>> {
+        self.get_item(key).await
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<Page<PgRow>> {
+        self.list_items(listing).await
+    }
+
+    async fn counts(&self, counting: &Counting) -> Result<Counts> {
+        self.count_items(counting).await
+    }
+
+    async fn explain(&self, key: &Key, now: Option<DateTime<Utc>>) -> Result<Option<Explanation>> {
+        self.explain_item(key, now).await
+    }
+
+    async fn failures(&self, key: &Key) -> Result<Vec<FailureRecord>> {
+        self.failure_records(key).await
+    }
+
+    async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
+        self.held_items(limit).await
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        self.database_time().await
+    }
+
+    async fn begin(&self) -> Result<Self::Transaction> {
+        self.begin_transaction().await
+    }
+
+    async fn finish_in(&self, transaction: Self::Transaction, finish: &Finish, limits: Limits) -> Result<Finished> {
+        self.finish_in_transaction(transaction, finish, limits).await
+    }
+
+    async fn rollback(&self, transaction: Self::Transaction) -> Result<()> {
+        self.roll_back(transaction).await
+    }
+
+    async fn listen(&self) -> Result<PostgresListener> {
+        PostgresListener::connect(self).await
+    }
+
+    fn excluded(&self) -> Vec<Exclusion> {
+        self.exclusions.list()
+    }
+}

@@ -1,0 +1,32 @@
+# Each target is a script in scripts/ or a line of cargo; see those for the how and why.
+.PHONY: help setup demo test check offline-data bench fmt clean-local
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Get what demo and test need: programs, image model, clips
+	@scripts/setup test
+
+demo: ## Take a few real clips, or VIDEOS=/some/folder, through the pipeline; show which look alike
+	@scripts/demo
+
+test: ## Run every test on PostgreSQL (a throwaway server, or DATABASE_URL) and on SQLite
+	@scripts/test
+
+check: ## What CI checks besides the tests: format, lints, docs, features, dependencies, offline data
+	@scripts/check
+
+offline-data: ## Renew apps/video/.sqlx after a change of a query_as! or a migration
+	@scripts/setup bench
+	@scripts/check-offline-data --update
+
+bench: ## Measure a release build on a throwaway PostgreSQL server whose commits reach the disk
+	@scripts/setup bench
+	cargo build --release --package rowlock-bench
+	scripts/with-postgres --durable cargo run --quiet --release --package rowlock-bench
+
+fmt: ## Format the code
+	cargo fmt --all
+
+clean-local: ## Delete .local: image model, clips, tools, the demo's databases
+	rm -rf .local

@@ -1,0 +1,10 @@
+//! One vector a video, and which videos look alike.
+//!
+//! The image model is EfficientNet-Lite0 without its classifier, in ONNX, run in pure Rust. It is not in
+//! the repository: `scripts/fetch-model` downloads and converts it.
+
+mod model;
+mod vector;
+
+pub use model::{Embedder, EmbeddingError, model_path};
+pub use vector::{EMBEDDING_NUMBERS, Embedding, Similar, WrongEmbedding, most_similar};

@@ -1,0 +1,290 @@
+//! What a video shows: a few frames evenly spaced over its length, and a thumbnail.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::error::MediaError;
+use super::ffmpeg::{Ffmpeg, check_is_there, explain_failure};
+use super::probe::Probe;
+use super::process::{Finished, run};
+use super::sampling::EvenSample;
+
+/// Width and height of a frame, which is what the image model looks at.
+pub const FRAME_SIDE_PX: usize = 224;
+
+/// Size of a frame: red, green and blue, a byte each, row by row.
+pub const FRAME_BYTES: usize = FRAME_SIDE_PX * FRAME_SIDE_PX * 3;
+
+/// Enough to tell scenes apart in a clip, and half a second of the image model's time.
+pub const DEFAULT_FRAMES: usize = 8;
+
+/// Sixty-four frames are 10 MB to keep; more would not change a mean.
+pub const MAX_FRAMES: usize = 64;
+
+/// From this length on, jumping to each frame is quicker than decoding everything in between.
+const SEEK_FROM_SECS: f64 = 60.0;
+
+/// How many frames a wanted one are let through to be chosen from, when the length is known: keeps a
+/// short clip of many frames from being scaled and piped whole.
+const CANDIDATES_PER_FRAME: usize = 4;
+
+/// Longest side of the thumbnail.
+const THUMBNAIL_SIDE_PX: u32 = 320;
+
+/// A JPEG of the thumbnail's size is some 20 KB; nothing larger is kept.
+const MAX_THUMBNAIL_BYTES: usize = 1024 * 1024;
+
+/// One picture of a video, squeezed to 224×224, RGB.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame(Vec<u8>);
+
+/// Bytes that are not a frame.
+#[derive(Debug, thiserror::Error)]
+#[error("a frame has {FRAME_BYTES} bytes, not {bytes}")]
+pub struct WrongFrame {
+    bytes: usize,
+}
+
+impl Frame {
+    /// A frame out of the bytes of [`as_rgb24`](Self::as_rgb24).
+    ///
+    /// # Errors
+    /// Not exactly [`FRAME_BYTES`].
+    pub fn from_rgb24(bytes: Vec<u8>) -> Result<Self, WrongFrame> {
+        if bytes.len() == FRAME_BYTES { Ok(Self(bytes)) } else { Err(WrongFrame { bytes: bytes.len() }) }
+    }
+
+    /// Red, green and blue, a byte each, row by row from the top left.
+    pub fn as_rgb24(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same bytes, owned.
+    pub fn into_rgb24(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Frame(224x224)")
+    }
+}
+
+/// How many frames to take: 1 to [`MAX_FRAMES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameCount(usize);
+
+/// A number of frames outside the limits.
+#[derive(Debug, thiserror::Error)]
+#[error("the number of frames must be 1 to {MAX_FRAMES}")]
+pub struct WrongFrameCount;
+
+impl FrameCount {
+    /// # Errors
+    /// Zero, or more than [`MAX_FRAMES`].
+    pub fn new(count: usize) -> Result<Self, WrongFrameCount> {
+        if (1..=MAX_FRAMES).contains(&count) { Ok(Self(count)) } else { Err(WrongFrameCount) }
+    }
+
+    /// The number.
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for FrameCount {
+    fn default() -> Self {
+        Self(DEFAULT_FRAMES)
+    }
+}
+
+impl FromStr for FrameCount {
+    type Err = WrongFrameCount;
+
+    fn from_str(text: &str) -> Result<Self, WrongFrameCount> {
+        Self::new(text.parse().map_err(|_| WrongFrameCount)?)
+    }
+}
+
+impl fmt::Display for FrameCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What [`Ffmpeg::extract`] found.
+#[derive(Debug, Clone)]
+pub struct Extraction {
+    /// In the order of time; at least one, at most as many as wanted.
+    pub frames: Vec<Frame>,
+    /// A JPEG from the middle, at most 320 pixels on its longer side, with the video's own proportions.
+    pub thumbnail_jpeg: Vec<u8>,
+}
+
+impl Ffmpeg {
+    /// Takes `wanted` frames, each from the middle of one of as many equal parts of the video, and a
+    /// thumbnail.
+    ///
+    /// Fewer frames come only from a video that has fewer, or of which fewer can be decoded (a file that
+    /// is cut off); never none. A video of more than a minute is jumped through. A shorter one, and one
+    /// whose length is unknown or wrong, is decoded from beginning to end, once or twice, in constant
+    /// memory. Where frames come at irregular times, they are spaced by time as far as there are enough
+    /// of them, else by number.
+    ///
+    /// # Errors
+    /// See [`MediaError`]. No frame at all is [`MediaError::Rejected`].
+    pub async fn extract(&self, video: &Path, probe: &Probe, wanted: FrameCount) -> Result<Extraction, MediaError> {
+        check_is_there(video).await?;
+        let mut frames = match probe.duration_secs {
+            Some(duration) if duration > SEEK_FROM_SECS => self.seek_frames(video, probe, wanted, duration).await?,
+            Some(duration) => self.decode_frames(video, probe, wanted, Some(duration)).await?.frames,
+            None => Vec::new(),
+        };
+        if frames.len() < wanted.get() {
+            // The length was unknown or wrong, or the video is short: now without believing it.
+            let whole = self.decode_frames(video, probe, wanted, None).await?;
+            if whole.frames.len() > frames.len() {
+                frames = whole.frames;
+            }
+            if frames.is_empty() {
+                return Err(explain_failure(&whole.finished, video).await);
+            }
+        }
+        let thumbnail_jpeg = self.thumbnail(video, probe).await?;
+        Ok(Extraction { frames, thumbnail_jpeg })
+    }
+
+    /// One process a frame. A place that cannot be decoded is left out.
+    async fn seek_frames(
+        &self,
+        video: &Path,
+        probe: &Probe,
+        wanted: FrameCount,
+        duration_secs: f64,
+    ) -> Result<Vec<Frame>, MediaError> {
+        let map = picture_map(probe);
+        let scale = scale_filter();
+        let output = ["-map", &map, "-frames:v", "1", "-vf", &scale, "-pix_fmt", "rgb24", "-f", "rawvideo"];
+        let mut frames = Vec::with_capacity(wanted.get());
+        for part in middles(wanted) {
+            let mut sample = EvenSample::new(FrameCount(1));
+            run(&self.ffmpeg(video, Some(part * duration_secs), &output), |bytes| sample.push(bytes)).await?;
+            frames.extend(sample.finish());
+        }
+        Ok(frames)
+    }
+
+    /// One process that decodes everything.
+    async fn decode_frames(
+        &self,
+        video: &Path,
+        probe: &Probe,
+        wanted: FrameCount,
+        duration_secs: Option<f64>,
+    ) -> Result<Decoded, MediaError> {
+        let map = picture_map(probe);
+        let mut filter = scale_filter();
+        if let Some(duration) = duration_secs {
+            let parts = wanted.get() * CANDIDATES_PER_FRAME;
+            // The first frame of each part, by time.
+            let part = |time: &str| format!("floor({time}*{parts}/{duration:.6})");
+            filter = format!("select='isnan(prev_selected_t)+gt({},{})',{filter}", part("t"), part("prev_selected_t"));
+        }
+        let output = ["-map", &map, "-vf", &filter, "-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-f", "rawvideo"];
+        let mut sample = EvenSample::new(wanted);
+        let finished = run(&self.ffmpeg(video, None, &output), |bytes| sample.push(bytes)).await?;
+        Ok(Decoded { frames: sample.finish(), finished })
+    }
+
+    /// From the middle if that can be decoded, else the first picture there is.
+    async fn thumbnail(&self, video: &Path, probe: &Probe) -> Result<Vec<u8>, MediaError> {
+        let map = picture_map(probe);
+        let side = THUMBNAIL_SIDE_PX;
+        // Square pixels first, and never larger than the video itself.
+        let filter = format!(
+            "scale='max(trunc(iw*sar),1)':ih,setsar=1,scale='min({side},iw)':'min({side},ih)':force_original_aspect_ratio=decrease"
+        );
+        let output = [
+            "-map",
+            &map,
+            "-frames:v",
+            "1",
+            "-vf",
+            &filter,
+            "-c:v",
+            "mjpeg",
+            "-q:v",
+            "4",
+            "-pix_fmt",
+            "yuvj420p",
+            "-f",
+            "image2pipe",
+        ];
+        let middle = probe.duration_secs.map(|duration| duration / 2.0);
+        let mut last = None;
+        for seek_secs in middle.into_iter().map(Some).chain([None]) {
+            let mut jpeg = Vec::new();
+            let finished = run(&self.ffmpeg(video, seek_secs, &output), |bytes| {
+                if jpeg.len() < MAX_THUMBNAIL_BYTES {
+                    jpeg.extend_from_slice(bytes);
+                }
+            })
+            .await?;
+            if finished.succeeded && jpeg.starts_with(&[0xff, 0xd8]) {
+                return Ok(jpeg);
+            }
+            last = Some(finished);
+        }
+        match last {
+            Some(finished) => Err(explain_failure(&finished, video).await),
+            None => Err(MediaError::Rejected { message: "no picture could be decoded".to_owned() }),
+        }
+    }
+}
+
+struct Decoded {
+    frames: Vec<Frame>,
+    finished: Finished,
+}
+
+fn picture_map(probe: &Probe) -> String {
+    format!("0:{}", probe.picture_stream)
+}
+
+fn scale_filter() -> String {
+    format!("scale={FRAME_SIDE_PX}:{FRAME_SIDE_PX}:flags=bicubic,setsar=1")
+}
+
+/// The middle of each of `wanted` equal parts of 0 to 1.
+fn middles(wanted: FrameCount) -> impl Iterator<Item = f64> {
+    let parts = u32::try_from(wanted.get()).map_or(f64::MAX, f64::from);
+    (0..wanted.get()).map(move |part| (u32::try_from(part).map_or(0.0, f64::from) + 0.5) / parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_count_has_limits() {
+        assert!("0".parse::<FrameCount>().is_err());
+        assert!("65".parse::<FrameCount>().is_err());
+        assert!("many".parse::<FrameCount>().is_err());
+        assert_eq!("64".parse::<FrameCount>().unwrap().get(), 64);
+        assert_eq!(FrameCount::default().get(), 8);
+    }
+
+    #[test]
+    fn seeks_go_to_the_middle_of_each_part() {
+        let middles: Vec<f64> = middles(FrameCount(4)).collect();
+        assert_eq!(middles, [0.125, 0.375, 0.625, 0.875]);
+    }
+
+    #[test]
+    fn bytes_of_another_size_are_no_frame() {
+        assert!(Frame::from_rgb24(vec![0; FRAME_BYTES - 1]).is_err());
+        assert!(Frame::from_rgb24(vec![0; FRAME_BYTES]).is_ok());
+    }
+}

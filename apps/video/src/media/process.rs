@@ -1,0 +1,221 @@
+//! A child process that never outlives its purpose: own process group, time limit, bounded stderr.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, ChildStderr, Command};
+
+use super::error::MediaError;
+
+/// The end of stderr that is kept: the last line is what is wanted, and a broken video can make ffmpeg
+/// complain about each of its frames.
+const MAX_STDERR_BYTES: usize = 16 * 1024;
+
+/// What is read from stdout at a time: a pipe's capacity on Linux.
+const READ_BYTES: usize = 64 * 1024;
+
+/// ffmpeg's own exit status after it was asked to stop by a signal that it handles.
+const STOPPED_BY_SIGNAL: i32 = 255;
+
+/// A program and what to give it.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) time_limit: Duration,
+}
+
+/// How a child ended that ended by itself.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) succeeded: bool,
+    /// The end of what it said.
+    pub(super) stderr: Vec<u8>,
+}
+
+/// Runs the child to its end, and hands each piece of its stdout to `on_stdout`.
+///
+/// When the time limit passes, or when this future is dropped, the child's whole process group is
+/// killed with SIGKILL: it must never go on reading and burning processor time for work that another
+/// worker has taken over. Proven by `a_dropped_call_leaves_no_process_of_its_group`.
+///
+/// If this process itself is killed with SIGKILL, nobody is left to do that; the child then ends at its
+/// next write, since its stdout is a pipe without a reader.
+///
+/// # Errors
+/// [`MediaError::TimedOut`], [`MediaError::Killed`], [`MediaError::Io`]; a child that ends by itself
+/// and unsuccessfully is no error here.
+pub(super) async fn run(invocation: &Invocation, on_stdout: impl FnMut(&[u8]) + Send) -> Result<Finished, MediaError> {
+    let program = || {
+        let name = invocation.program.file_name().unwrap_or(invocation.program.as_os_str());
+        name.to_string_lossy().into_owned()
+    };
+    let mut group =
+        ProcessGroup::spawn(invocation).map_err(|source| MediaError::Io { doing: "start ffmpeg", source })?;
+    let finished = tokio::time::timeout(invocation.time_limit, group.finish(on_stdout)).await;
+    let (status, stderr) = match finished {
+        Ok(result) => result.map_err(|source| MediaError::Io { doing: "read from ffmpeg", source })?,
+        Err(_) => return Err(MediaError::TimedOut { program: program(), limit: invocation.time_limit }),
+    };
+    if status.signal().is_some() || status.code() == Some(STOPPED_BY_SIGNAL) {
+        return Err(MediaError::Killed { program: program(), status: status.to_string() });
+    }
+    Ok(Finished { succeeded: status.success(), stderr })
+}
+
+/// Kills the group when dropped, unless its leader has ended and was waited for.
+struct ProcessGroup {
+    leader: Child,
+}
+
+impl ProcessGroup {
+    fn spawn(invocation: &Invocation) -> io::Result<Self> {
+        let leader = Command::new(&invocation.program)
+            .args(&invocation.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, led by the child: its id is the child's.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self { leader })
+    }
+
+    /// Reads both pipes to their ends and only then waits. Until the leader was waited for, its id
+    /// cannot be given to another process, so that killing the group by it stays safe.
+    async fn finish(
+        &mut self,
+        mut on_stdout: impl FnMut(&[u8]) + Send,
+    ) -> io::Result<(std::process::ExitStatus, Vec<u8>)> {
+        let (Some(mut stdout), Some(stderr)) = (self.leader.stdout.take(), self.leader.stderr.take()) else {
+            return Err(io::Error::other("the pipes of the child were taken before"));
+        };
+        let read_stdout = async {
+            let mut buffer = vec![0; READ_BYTES];
+            loop {
+                match stdout.read(&mut buffer).await? {
+                    0 => return io::Result::Ok(()),
+                    read => on_stdout(&buffer[..read]),
+                }
+            }
+        };
+        let ((), tail) = tokio::try_join!(read_stdout, read_tail(stderr))?;
+        Ok((self.leader.wait().await?, tail))
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        // The id is there until the leader was waited for.
+        let leader = self.leader.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(leader) = leader {
+            // The only possible failure is that the group has ended by itself.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+async fn read_tail(mut stderr: ChildStderr) -> io::Result<Vec<u8>> {
+    let mut tail = Vec::new();
+    let mut buffer = vec![0; MAX_STDERR_BYTES];
+    loop {
+        match stderr.read(&mut buffer).await? {
+            0 => return Ok(tail),
+            read => tail.extend_from_slice(&buffer[..read]),
+        }
+        tail.drain(..tail.len().saturating_sub(MAX_STDERR_BYTES));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, time_limit: Duration) -> Invocation {
+        Invocation { program: "sh".into(), arguments: vec!["-c".into(), script.into()], time_limit }
+    }
+
+    const AMPLE: Duration = Duration::from_secs(60);
+
+    /// Resolves when nothing holds the write end of the pipe any more, that is, when the child and every
+    /// process that it started are gone.
+    async fn read_until_all_writers_are_gone(mut reader: tokio::net::unix::pipe::Receiver) {
+        let mut rest = Vec::new();
+        tokio::time::timeout(AMPLE, reader.read_to_end(&mut rest)).await.expect("a process survived").unwrap();
+    }
+
+    /// A shell that has started a second process, both holding the pipe at `fifo` open.
+    fn two_sleepers(fifo: &std::path::Path, time_limit: Duration) -> Invocation {
+        let script = format!("exec 9>'{}'; sleep 1000 & echo ready >&9; wait", fifo.display());
+        shell(&script, time_limit)
+    }
+
+    fn make_fifo(folder: &tempfile::TempDir) -> (PathBuf, tokio::net::unix::pipe::Receiver) {
+        let path = folder.path().join("alive");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let reader = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&path).unwrap();
+        (path, reader)
+    }
+
+    #[tokio::test]
+    async fn a_dropped_call_leaves_no_process_of_its_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fifo, mut reader) = make_fifo(&folder);
+        let invocation = two_sleepers(&fifo, AMPLE);
+        let call = tokio::spawn(async move { run(&invocation, |_| {}).await.map(|_| ()) });
+        let mut ready = [0; 6];
+        // An empty read means that the shell has not opened the pipe yet; readiness comes with it.
+        tokio::time::timeout(AMPLE, async {
+            let mut read = 0;
+            while read < ready.len() {
+                match reader.read(&mut ready[read..]).await.unwrap() {
+                    0 => tokio::task::yield_now().await,
+                    more => read += more,
+                }
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(&ready, b"ready\n");
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+        read_until_all_writers_are_gone(reader).await;
+    }
+
+    #[tokio::test]
+    async fn the_time_limit_kills_the_whole_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fifo, reader) = make_fifo(&folder);
+        let error = run(&two_sleepers(&fifo, Duration::from_millis(300)), |_| {}).await.unwrap_err();
+        assert!(matches!(error, MediaError::TimedOut { .. }), "{error:?}");
+        assert!(error.is_transient());
+        assert_eq!(error.to_string(), "sh did not finish within 300ms and was killed");
+        read_until_all_writers_are_gone(reader).await;
+    }
+
+    #[tokio::test]
+    async fn a_killed_child_is_a_transient_error() {
+        let error = run(&shell("kill -9 $$", AMPLE), |_| {}).await.unwrap_err();
+        assert!(matches!(error, MediaError::Killed { .. }), "{error:?}");
+        assert!(error.is_transient());
+    }
+
+    #[tokio::test]
+    async fn stderr_is_bounded_and_keeps_its_end() {
+        let script = "i=0; while [ $i -lt 20000 ]; do echo complaint $i >&2; i=$((i+1)); done; echo done; exit 3";
+        let mut stdout = Vec::new();
+        let finished = run(&shell(script, AMPLE), |bytes| stdout.extend_from_slice(bytes)).await.unwrap();
+        assert!(!finished.succeeded);
+        assert_eq!(stdout, b"done\n");
+        assert_eq!(finished.stderr.len(), MAX_STDERR_BYTES);
+        assert!(finished.stderr.ends_with(b"complaint 19999\n"));
+    }
+}

@@ -1,0 +1,121 @@
+//! Whether a file is a video, by its first bytes or, failing that, by its name.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// How much of a file [`looks_like_video`] wants to see. Every test below looks at the first kilobytes:
+/// four MPEG-TS packets, or the opening pages of each stream of an Ogg file.
+pub(super) const HEAD_BYTES: usize = 4096;
+
+/// Names under which a file is taken for a video whatever it holds, so that a broken one fails in
+/// everybody's sight and is not passed over. `ts` and `mts` are left out: they are TypeScript far more
+/// often, and real transport streams are known by their content.
+const VIDEO_EXTENSIONS: &[&str] = &[
+    "3g2", "3gp", "asf", "avi", "divx", "f4v", "flv", "ivf", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg",
+    "mxf", "ogv", "rm", "rmvb", "vob", "webm", "wmv", "y4m",
+];
+
+/// Names of sound files whose containers also carry video: the content cannot tell cheaply.
+const AUDIO_EXTENSIONS: &[&str] = &["aac", "flac", "m4a", "m4b", "mka", "mp3", "oga", "opus", "wav", "weba", "wma"];
+
+/// ISO base media brands that are not video: sound, and still pictures.
+const STILL_OR_SOUND_BRANDS: &[&[u8; 4]] =
+    &[b"M4A ", b"M4B ", b"M4P ", b"heic", b"heix", b"mif1", b"avif", b"jxl ", b"jp2 ", b"crx "];
+
+/// Whether a file of this name that begins with `head` is to be taken for a video.
+pub(super) fn is_video(path: &Path, head: &[u8]) -> bool {
+    has_video_extension(path) || (looks_like_video(head) && !has_extension(path, AUDIO_EXTENSIONS))
+}
+
+/// Whether the name alone says video.
+pub(super) fn has_video_extension(path: &Path) -> bool {
+    has_extension(path, VIDEO_EXTENSIONS)
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    let extension = path.extension().map(OsStr::to_ascii_lowercase);
+    extension.is_some_and(|extension| extensions.iter().any(|known| extension == *known))
+}
+
+/// Whether `head` opens one of the known video containers.
+fn looks_like_video(head: &[u8]) -> bool {
+    is_iso_media(head)
+        || is_transport_stream(head, 188, 0)
+        || is_transport_stream(head, 192, 4)
+        || is_ogg_video(head)
+        || (head.starts_with(b"RIFF") && head.get(8..12) == Some(b"AVI "))
+        || [
+            &[0x1a, 0x45, 0xdf, 0xa3][..],                     // Matroska, WebM
+            &[0, 0, 1, 0xba],                                  // MPEG programme stream
+            &[0, 0, 1, 0xb3],                                  // MPEG video
+            b"FLV\x01",                                        // Flash
+            &[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11], // ASF, WMV
+            &[6, 0x0e, 0x2b, 0x34, 2, 5, 1, 1, 0x0d, 1, 2],    // MXF
+            b".RMF",                                           // RealMedia
+            b"DKIF",                                           // IVF
+            b"YUV4MPEG2 ",                                     // raw pictures
+            b"nut/multimedia container",
+        ]
+        .iter()
+        .any(|magic| head.starts_with(magic))
+}
+
+/// MP4, MOV, 3GP: a first box of a known kind. Old QuickTime files have no `ftyp`.
+fn is_iso_media(head: &[u8]) -> bool {
+    let (Some(kind), Some(brand)) = (head.get(4..8), head.get(8..12)) else { return false };
+    match kind {
+        b"ftyp" => !STILL_OR_SOUND_BRANDS.iter().any(|other| brand == *other),
+        b"moov" | b"mdat" | b"wide" | b"pnot" => true,
+        _ => false,
+    }
+}
+
+/// The sync byte at the start of each of four packets: one alone is the letter G.
+fn is_transport_stream(head: &[u8], packet_bytes: usize, first: usize) -> bool {
+    (0..4).all(|packet| head.get(first + packet * packet_bytes) == Some(&0x47))
+}
+
+/// An Ogg file opens with one page for each of its streams; one of them must be a video codec's.
+fn is_ogg_video(head: &[u8]) -> bool {
+    let codecs: [&[u8]; 4] = [b"\x80theora", b"\x01video\0", b"OVP80", b"BBCD\0"];
+    head.starts_with(b"OggS") && codecs.iter().any(|codec| head.windows(codec.len()).any(|window| window == *codec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_video_head(name: &str, head: &[u8]) -> bool {
+        is_video(Path::new(name), head)
+    }
+
+    #[test]
+    fn content_counts_when_the_name_says_nothing() {
+        let mut transport = vec![0_u8; 800];
+        for packet in 0..4 {
+            transport[packet * 188] = 0x47;
+        }
+        assert!(is_video_head("clip", b"\0\0\0\x18ftypisom"));
+        assert!(is_video_head("clip.dat", b"\0\0\0\x08wide\0\0\0\0"));
+        assert!(is_video_head("clip", &[0x1a, 0x45, 0xdf, 0xa3, 0]));
+        assert!(is_video_head("clip", b"RIFF\0\0\0\0AVI LIST"));
+        assert!(is_video_head("stream.ts", &transport));
+        assert!(is_video_head("clip", b"OggS\0\x02 \x80theora"));
+    }
+
+    #[test]
+    fn sound_pictures_and_source_code_are_no_videos() {
+        assert!(!is_video_head("main.ts", b"GET = 1; G"));
+        assert!(!is_video_head("song.m4a", b"\0\0\0\x18ftypM4A "));
+        assert!(!is_video_head("song.mka", &[0x1a, 0x45, 0xdf, 0xa3, 0]));
+        assert!(!is_video_head("photo", b"\0\0\0\x18ftypheic"));
+        assert!(!is_video_head("voice", b"OggS\0\x02 OpusHead"));
+        assert!(!is_video_head("empty", b""));
+    }
+
+    #[test]
+    fn a_video_name_is_enough_so_that_a_broken_file_fails_visibly() {
+        assert!(is_video_head("notes.MP4", b"dear diary"));
+        assert!(is_video_head("empty.mkv", b""));
+    }
+}

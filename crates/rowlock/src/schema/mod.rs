@@ -1,0 +1,110 @@
+//! What a pipeline's table needs, and what a table that was found lacks. The DDL itself is SQL and lives in
+//! `store/<dialect>/sql`.
+
+use crate::pipeline::{KeyType, Pipeline, Role};
+use crate::{Error, Result};
+
+/// The version of Rowlock's own tables that this library makes and knows.
+pub(crate) const SCHEMA_VERSION: i32 = 1;
+
+/// What a column can be used as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ColumnKind {
+    Text,
+    Uuid,
+    Int,
+    BigInt,
+    Count,
+    Time,
+}
+
+/// A column that the table has.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundColumn {
+    pub(crate) name: String,
+    pub(crate) type_name: String,
+    pub(crate) kinds: Vec<ColumnKind>,
+    /// Whether no two rows can have the same value in it.
+    pub(crate) is_unique: bool,
+}
+
+/// The columns that the table has; none if there is no such table.
+#[derive(Debug)]
+pub(crate) struct TableFacts {
+    pub(crate) columns: Vec<FoundColumn>,
+}
+
+impl TableFacts {
+    /// The roles for which the table has no column.
+    pub(crate) fn missing_roles(&self, pipeline: &Pipeline) -> Vec<Role> {
+        Role::ALL.into_iter().filter(|role| self.column(pipeline.columns().name(*role)).is_none()).collect()
+    }
+
+    /// Why the table cannot be used, in sentences.
+    pub(crate) fn problems(&self, pipeline: &Pipeline) -> Vec<String> {
+        let mut problems = Vec::new();
+        let key = pipeline.key();
+        match self.column(key) {
+            None => problems.push(format!("there is no key column {key:?}: name an existing one")),
+            Some(column) => {
+                let kind = match pipeline.key_type() {
+                    KeyType::Text => ColumnKind::Text,
+                    KeyType::Uuid => ColumnKind::Uuid,
+                    KeyType::Int => ColumnKind::Int,
+                    KeyType::BigInt => ColumnKind::BigInt,
+                };
+                if !column.kinds.contains(&kind) {
+                    let (found, asked) = (&column.type_name, pipeline.key_type());
+                    problems.push(format!(
+                        "the key column {key:?} is of type {found}, but the pipeline says {asked:?}: give the \
+                         pipeline the key's type"
+                    ));
+                }
+                if !column.is_unique {
+                    problems.push(format!("the key column {key:?} is not unique by itself: add a unique index"));
+                }
+            }
+        }
+        for role in Role::ALL {
+            let name = pipeline.columns().name(role);
+            let (kind, wanted) = wanted(role);
+            match self.column(name) {
+                None => problems.push(format!("there is no column {name:?} ({role:?}): run prepare")),
+                Some(column) if !column.kinds.contains(&kind) => problems.push(format!(
+                    "the column {name:?} ({role:?}) is of type {}, but it must be {wanted}: change its type, or map \
+                     the role to another column",
+                    column.type_name
+                )),
+                Some(_) => {}
+            }
+        }
+        problems
+    }
+
+    fn column(&self, name: &str) -> Option<&FoundColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+fn wanted(role: Role) -> (ColumnKind, &'static str) {
+    match role {
+        Role::Status | Role::ErrorMessage | Role::ClaimedBy | Role::ResumeStatus => (ColumnKind::Text, "text"),
+        Role::RetryCount | Role::ResetCount => (ColumnKind::Count, "an integer"),
+        Role::ClaimToken => (ColumnKind::BigInt, "a 64-bit integer"),
+        Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => {
+            (ColumnKind::Time, "a time (timestamptz; text on SQLite)")
+        }
+    }
+}
+
+/// Refuses the tables of a newer library.
+pub(crate) fn check_version(found: &str) -> Result<()> {
+    match found.parse::<i32>() {
+        Ok(found) if found > SCHEMA_VERSION => Err(Error::SchemaTooNew { found, known: SCHEMA_VERSION }),
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::Schema {
+            table: "rowlock_meta".to_owned(),
+            problem: format!("its schema_version is {found:?}, which is not a number"),
+        }),
+    }
+}

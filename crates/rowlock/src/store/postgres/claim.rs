@@ -1,0 +1,208 @@
+//! Claims: `claim`, `find_claimed`, `preview`.
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Postgres};
+
+use super::PostgresStore;
+use super::rows::{claimed_row, column, item_row, key};
+use super::session::Session;
+use crate::limits::BATCH_ITEMS_MAX;
+use crate::store::bisection::Parts;
+use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow};
+use crate::{Error, FencingToken, Key, Result, Status};
+
+/// A trigger that returns null makes an update silently do nothing.
+pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the update without an error";
+
+impl PostgresStore {
+    pub(super) async fn claim_batch(&self, claiming: &Claiming) -> Result<ClaimBatch<PgRow>> {
+        let Some(pick) = self.pick(claiming)? else { return Ok(ClaimBatch::default()) };
+        let mut session = self.sessions.open("claim").await?;
+        let mut batch = ClaimBatch::default();
+        match session.fetch(self.claim_query(claiming, &pick, None)).await {
+            Ok(rows) => {
+                let silently_refused = self.add_claimed(claiming, &pick, rows, &mut batch)?;
+                if silently_refused > 0 {
+                    self.claim_in_parts(&mut session, claiming, &pick.limited_to(silently_refused), &mut batch).await?;
+                }
+            }
+            Err(error) if error.is_row_refusal() => {
+                self.claim_in_parts(&mut session, claiming, &pick, &mut batch).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        session.done();
+        Ok(batch)
+    }
+
+    /// Claims what the database lets be claimed of a batch that it refused as a whole. One short transaction.
+    async fn claim_in_parts(
+        &self,
+        session: &mut Session,
+        claiming: &Claiming,
+        pick: &Pick,
+        batch: &mut ClaimBatch<PgRow>,
+    ) -> Result<()> {
+        session.run("begin; set constraints all immediate").await?;
+        let rows = session.fetch(pick.bind(query(&self.statements.pick_locked), None)).await?;
+        let picked: i64 = rows.first().map_or(Ok(0), |row| column("claim", row, "picked"))?;
+        batch.may_have_more |= picked >= pick.limit;
+        let keys = rows.iter().map(|row| key("claim", row, "key")).collect::<Result<Vec<Key>>>()?;
+        let mut parts = Parts::new(keys);
+        while let Some(part) = parts.next() {
+            let reason = match self.attempt(session, self.claim_query(claiming, pick, Some(&part))).await? {
+                Ok(rows) if moved_all(&rows)? => {
+                    session.run("release savepoint part").await?;
+                    self.add_claimed(claiming, pick, rows, batch)?;
+                    continue;
+                }
+                Ok(_) => {
+                    session.run("rollback to savepoint part").await?;
+                    SILENTLY_REFUSED.to_owned()
+                }
+                Err(reason) => reason,
+            };
+            if let Some(key) = parts.halve(part) {
+                self.refuse(session, &key, None, None, claiming.now, &reason).await?;
+                batch.refused.push((key, reason));
+            }
+        }
+        session.run("commit").await
+    }
+
+    /// Adds what a claim statement returned; the answer is how many rows a trigger silently left as they were.
+    fn add_claimed(
+        &self,
+        claiming: &Claiming,
+        pick: &Pick,
+        rows: Vec<PgRow>,
+        batch: &mut ClaimBatch<PgRow>,
+    ) -> Result<i64> {
+        let mut moved = 0;
+        let mut chosen = 0;
+        for row in rows {
+            let picked: i64 = column("claim", &row, "rowlock_picked")?;
+            chosen = column("claim", &row, "rowlock_chosen")?;
+            batch.may_have_more |= picked >= pick.limit || picked > chosen;
+            batch.suspect_at_head |= column::<bool>("claim", &row, "rowlock_suspect_at_head")?;
+            let Some(item) = column::<Option<String>>("claim", &row, "rowlock_key")? else { continue };
+            moved += 1;
+            match claimed_row("claim", &self.pipeline, claiming.token, row)? {
+                Some(claimed) => batch.claimed.push(claimed),
+                None => batch.exhausted.push(Key::from(item)),
+            }
+        }
+        Ok(chosen - moved)
+    }
+
+    pub(super) async fn find_claimed_rows(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
+        let mut session = self.sessions.open("find_claimed").await?;
+        let rows = session
+            .fetch(
+                query(&self.statements.find_claimed).bind(token.as_i64()).bind(None::<chrono::DateTime<chrono::Utc>>),
+            )
+            .await?;
+        session.done();
+        rows.into_iter().filter_map(|row| claimed_row("find_claimed", &self.pipeline, token, row).transpose()).collect()
+    }
+
+    pub(super) async fn preview_rows(&self, claiming: &Claiming) -> Result<Vec<ItemRow<PgRow>>> {
+        let Some(pick) = self.pick(claiming)? else { return Ok(Vec::new()) };
+        let mut session = self.sessions.open("preview").await?;
+        let rows = session.fetch(pick.bind(query(&self.statements.preview), None)).await?;
+        session.done();
+        rows.into_iter().map(|row| item_row("preview", &self.pipeline, row)).collect()
+    }
+
+    fn claim_query<'q>(
+        &self,
+        claiming: &'q Claiming,
+        pick: &'q Pick,
+        only: Option<&'q [Key]>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        pick.bind(query(&self.statements.claim), only).bind(claiming.token.as_i64()).bind(claiming.holder.as_str())
+    }
+
+    /// The binds of `pick`; none if nothing is asked for.
+    fn pick(&self, claiming: &Claiming) -> Result<Option<Pick>> {
+        if claiming.limit < 0 {
+            return Err(Error::InvalidArgument {
+                argument: "limit",
+                value: claiming.limit.to_string(),
+                rule: "a claim takes zero items or more".to_owned(),
+            });
+        }
+        let mut stages = claiming.stages.clone();
+        stages.sort_unstable();
+        stages.dedup();
+        if claiming.limit == 0 || stages.is_empty() {
+            return Ok(None);
+        }
+        let mut except = self.exclusions.keys();
+        except.extend(claiming.except.iter().cloned());
+        let word = |stage| self.pipeline.word(Status::Ready(stage)).to_owned();
+        Ok(Some(Pick {
+            ready_words: stages.into_iter().rev().map(word).collect(),
+            limit: claiming.limit.min(i64::try_from(BATCH_ITEMS_MAX).unwrap_or(i64::MAX)),
+            now: claiming.now,
+            max_retries: claiming.limits.max_retries,
+            max_resets: claiming.limits.max_resets,
+            leave_exhausted: claiming.leave_exhausted,
+            alone: claiming.alone,
+            except: except.iter().map(|key| key.as_str().to_owned()).collect(),
+        }))
+    }
+}
+
+/// The binds of `pick.sql`.
+#[derive(Clone)]
+struct Pick {
+    ready_words: Vec<String>,
+    limit: i64,
+    now: Option<chrono::DateTime<chrono::Utc>>,
+    max_retries: i32,
+    max_resets: i32,
+    leave_exhausted: bool,
+    alone: bool,
+    except: Vec<String>,
+}
+
+impl Pick {
+    fn bind<'q>(
+        &'q self,
+        query: Query<'q, Postgres, PgArguments>,
+        only: Option<&[Key]>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        query
+            .bind(&self.ready_words)
+            .bind(self.limit)
+            .bind(self.now)
+            .bind(self.max_retries)
+            .bind(self.max_resets)
+            .bind(self.leave_exhausted)
+            .bind(&self.except)
+            .bind(only.map(|keys| keys.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>()))
+            .bind(self.alone)
+    }
+
+    fn limited_to(&self, limit: i64) -> Pick {
+        Pick { limit, ..self.clone() }
+    }
+}
+
+/// Whether the update moved every row that was chosen.
+fn moved_all(rows: &[PgRow]) -> Result<bool> {
+    let mut moved = 0;
+    let mut chosen = 0;
+    for row in rows {
+        chosen = column("claim", row, "rowlock_chosen")?;
+        moved += i64::from(column::<Option<String>>("claim", row, "rowlock_key")?.is_some());
+    }
+    Ok(moved == chosen)
+}
+
+/// A statement of this crate, prepared once a connection.
+pub(super) fn query<'q>(sql: &std::sync::Arc<str>) -> Query<'q, Postgres, PgArguments> {
+    sqlx::query(AssertSqlSafe(std::sync::Arc::clone(sql)))
+}

@@ -1,0 +1,272 @@
+//! Ending and keeping leases: `finish`, `renew`, `read_leases`.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+
+use super::PostgresStore;
+use super::claim::{SILENTLY_REFUSED, query};
+use super::refusal::refusal_reason;
+use super::rows::column;
+use super::session::Session;
+use crate::store::bisection::Parts;
+use crate::store::error_text::stored_error;
+use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome};
+use crate::{Error, Lease, Result, Status};
+
+impl PostgresStore {
+    /// One statement for all items in the ordinary case. Items that it did not write are looked at one by one.
+    pub(super) async fn finish_batch(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
+        let items = &finishing.items;
+        let mut answers: Vec<Option<Finished>> = vec![None; items.len()];
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        for item in items {
+            item.lease.key.check()?;
+        }
+        let mut session = self.sessions.open("finish").await?;
+        let all: Vec<usize> = (0..items.len()).collect();
+        match session.fetch(self.finish_query(&self.statements.finish, finishing, &all)).await {
+            Ok(rows) => self.note_applied(&rows, &all, &mut answers)?,
+            Err(error) if error.is_row_refusal() && items.len() > 1 => {
+                self.finish_in_parts(&mut session, finishing, &mut answers).await?;
+            }
+            Err(error) if error.is_row_refusal() => {}
+            Err(error) => return Err(error),
+        }
+        let open: Vec<usize> = all.into_iter().filter(|index| answers[*index].is_none()).collect();
+        if !open.is_empty() {
+            self.finish_one_by_one(&mut session, finishing, &open, &mut answers).await?;
+        }
+        session.done();
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or(Finished::LeaseLost)).collect())
+    }
+
+    /// Writes what the database accepts of a batch that it refused as a whole; the refused items stay open.
+    async fn finish_in_parts(
+        &self,
+        session: &mut Session,
+        finishing: &Finishing,
+        answers: &mut [Option<Finished>],
+    ) -> Result<()> {
+        session.run("begin; set constraints all immediate").await?;
+        let mut applied: Vec<Option<Finished>> = vec![None; answers.len()];
+        let mut parts = Parts::new((0..finishing.items.len()).collect());
+        while let Some(part) = parts.next() {
+            let statement = self.finish_query(&self.statements.finish, finishing, &part);
+            match self.attempt(session, statement).await? {
+                Ok(rows) => {
+                    session.run("release savepoint part").await?;
+                    self.note_applied(&rows, &part, &mut applied)?;
+                }
+                Err(_) => drop(parts.halve(part)),
+            }
+        }
+        session.run("commit").await?;
+        for (answer, applied) in answers.iter_mut().zip(applied) {
+            *answer = applied;
+        }
+        Ok(())
+    }
+
+    /// The items that a batch did not write: locked ones are waited for, refused ones are failed, the rest is lost.
+    async fn finish_one_by_one(
+        &self,
+        session: &mut Session,
+        finishing: &Finishing,
+        open: &[usize],
+        answers: &mut [Option<Finished>],
+    ) -> Result<()> {
+        let leases: Vec<Lease> = open.iter().map(|index| finishing.items[*index].lease.clone()).collect();
+        let states = self.read_lease_states(session, &leases).await?;
+        let mut held: Vec<usize> =
+            open.iter().zip(states).filter(|(_, state)| *state == LeaseState::Held).map(|(index, _)| *index).collect();
+        held.sort_by(|a, b| finishing.items[*a].lease.key.cmp(&finishing.items[*b].lease.key));
+        for index in held {
+            answers[index] = Some(self.finish_single(session, finishing, index).await?);
+        }
+        Ok(())
+    }
+
+    async fn finish_single(&self, session: &mut Session, finishing: &Finishing, index: usize) -> Result<Finished> {
+        let item = &finishing.items[index];
+        let statement = self.finish_query(&self.statements.finish_one, finishing, &[index]);
+        let reason = match session.fetch(statement).await {
+            Ok(rows) => {
+                if let Some(row) = rows.first() {
+                    return self.applied(row);
+                }
+                let states = self.read_lease_states(session, std::slice::from_ref(&item.lease)).await?;
+                if states != [LeaseState::Held] {
+                    return Ok(Finished::LeaseLost);
+                }
+                SILENTLY_REFUSED.to_owned()
+            }
+            Err(error) if error.is_row_refusal() => refusal_reason(&error),
+            Err(error) => return Err(error),
+        };
+        let failed = self.refuse_finish(session, item, finishing.now, &reason).await?;
+        Ok(Finished::Refused { reason, failed })
+    }
+
+    pub(super) async fn refuse_finish(
+        &self,
+        session: &mut Session,
+        item: &Finish,
+        now: Option<DateTime<Utc>>,
+        reason: &str,
+    ) -> Result<bool> {
+        let word = self.pipeline.word(Status::InProgress(item.lease.stage)).to_owned();
+        session.run("begin; set constraints all immediate").await?;
+        let failed = self.refuse(session, &item.lease.key, Some(&word), Some(item.lease.token), now, reason).await?;
+        session.run("commit").await?;
+        Ok(failed)
+    }
+
+    fn note_applied(&self, rows: &[PgRow], part: &[usize], answers: &mut [Option<Finished>]) -> Result<()> {
+        for row in rows {
+            let position: i32 = column("finish", row, "n")?;
+            let index = usize::try_from(position - 1).ok().and_then(|position| part.get(position));
+            if let Some(index) = index {
+                answers[*index] = Some(self.applied(row)?);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn applied(&self, row: &PgRow) -> Result<Finished> {
+        let word: String = column("finish", row, "word")?;
+        match self.pipeline.status(&word) {
+            Some(to) => Ok(Finished::Applied { to }),
+            None => Err(Error::Schema {
+                table: self.pipeline.table().to_string(),
+                problem: format!("a trigger changed the status to {word:?}, which the pipeline does not know"),
+            }),
+        }
+    }
+
+    /// The statement for some of the items, in the order of `part`.
+    pub(super) fn finish_query(
+        &self,
+        sql: &std::sync::Arc<str>,
+        finishing: &Finishing,
+        part: &[usize],
+    ) -> Query<'_, Postgres, PgArguments> {
+        let items: Vec<&Finish> = part.iter().map(|index| &finishing.items[*index]).collect();
+        let leases: Vec<&Lease> = items.iter().map(|item| &item.lease).collect();
+        let own_delay_secs = |outcome: &Outcome| match outcome {
+            Outcome::Retry { delay, .. } => delay.map(|delay| delay.as_secs_f64()),
+            Outcome::SnoozeFor(delay) => Some(delay.as_secs_f64()),
+            Outcome::Complete | Outcome::Fail { .. } | Outcome::Release | Outcome::SnoozeUntil(_) => None,
+        };
+        let due = |outcome: &Outcome| match outcome {
+            Outcome::SnoozeUntil(due) => Some(*due),
+            Outcome::Complete
+            | Outcome::Retry { .. }
+            | Outcome::Fail { .. }
+            | Outcome::Release
+            | Outcome::SnoozeFor(_) => None,
+        };
+        let policy = |lease: &Lease| i32::try_from(lease.stage.index() + 1).unwrap_or(i32::MAX);
+        let delays = &self.delays;
+        query(sql)
+            .bind(keys(&leases))
+            .bind(tokens(&leases))
+            .bind(finishing.now)
+            .bind(self.words_in_progress(&leases))
+            .bind(items.iter().map(|item| item.outcome.name().to_owned()).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| item.outcome.error().map(stored_error)).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| own_delay_secs(&item.outcome)).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| due(&item.outcome)).collect::<Vec<_>>())
+            .bind(leases.iter().map(|lease| policy(lease)).collect::<Vec<_>>())
+            .bind(&delays.delays_secs)
+            .bind(&delays.jitters)
+            .bind(&delays.floors_secs)
+            .bind(delays.columns)
+            .bind(finishing.limits.max_retries)
+            .bind(length(&leases))
+    }
+
+    pub(super) async fn renew_leases(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut session = self.sessions.open("renew").await?;
+        let all: Vec<&Lease> = leases.iter().collect();
+        let statement = query(&self.statements.renew)
+            .bind(keys(&all))
+            .bind(tokens(&all))
+            .bind(now)
+            .bind(self.words_in_progress(&all))
+            .bind(length(&all));
+        let renewed = match session.fetch(statement).await {
+            Ok(rows) => rows.iter().map(|row| column("renew", row, "n")).collect::<Result<HashSet<i32>>>()?,
+            // One row that refuses heartbeats must not keep the others from theirs.
+            Err(error) if error.is_row_refusal() && leases.len() > 1 => {
+                session.done();
+                let (first, second) = leases.split_at(leases.len() / 2);
+                let mut states = Box::pin(self.renew_leases(first, now)).await?;
+                states.extend(Box::pin(self.renew_leases(second, now)).await?);
+                return Ok(states);
+            }
+            Err(error) if error.is_row_refusal() => HashSet::new(),
+            Err(error) => return Err(error),
+        };
+        let was_renewed = |index: usize| i32::try_from(index + 1).is_ok_and(|n| renewed.contains(&n));
+        let mut states = vec![LeaseState::Held; leases.len()];
+        let missing: Vec<usize> = (0..leases.len()).filter(|index| !was_renewed(*index)).collect();
+        if !missing.is_empty() {
+            let open: Vec<Lease> = missing.iter().map(|index| leases[*index].clone()).collect();
+            for (index, state) in missing.iter().zip(self.read_lease_states(&mut session, &open).await?) {
+                states[*index] = if state == LeaseState::Held { LeaseState::Busy } else { state };
+            }
+        }
+        session.done();
+        Ok(states)
+    }
+
+    pub(super) async fn read_lease_states(&self, session: &mut Session, leases: &[Lease]) -> Result<Vec<LeaseState>> {
+        let mut states = vec![LeaseState::Lost; leases.len()];
+        if leases.is_empty() {
+            return Ok(states);
+        }
+        let all: Vec<&Lease> = leases.iter().collect();
+        let statement = query(&self.statements.read_leases)
+            .bind(keys(&all))
+            .bind(tokens(&all))
+            .bind(self.words_in_progress(&all))
+            .bind(length(&all));
+        for row in session.fetch(statement).await? {
+            let position: i32 = column("read_leases", &row, "n")?;
+            let state = match (column("read_leases", &row, "held")?, column("read_leases", &row, "cancelled")?) {
+                (true, _) => LeaseState::Held,
+                (false, true) => LeaseState::Cancelled,
+                (false, false) => LeaseState::Lost,
+            };
+            if let Some(slot) = usize::try_from(position - 1).ok().and_then(|index| states.get_mut(index)) {
+                *slot = state;
+            }
+        }
+        Ok(states)
+    }
+
+    fn words_in_progress(&self, leases: &[&Lease]) -> Vec<String> {
+        leases.iter().map(|lease| self.pipeline.word(Status::InProgress(lease.stage)).to_owned()).collect()
+    }
+}
+
+fn keys(leases: &[&Lease]) -> Vec<String> {
+    leases.iter().map(|lease| lease.key.as_str().to_owned()).collect()
+}
+
+fn tokens(leases: &[&Lease]) -> Vec<i64> {
+    leases.iter().map(|lease| lease.token.as_i64()).collect()
+}
+
+fn length(leases: &[&Lease]) -> i32 {
+    i32::try_from(leases.len()).unwrap_or(i32::MAX)
+}

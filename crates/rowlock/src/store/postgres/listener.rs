@@ -1,0 +1,59 @@
+//! Hearing of new items: LISTEN, and saying that somebody waits.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgListener;
+
+use super::PostgresStore;
+use super::claim::query;
+use super::errors::{translate, translate_connect};
+use super::schema::channel;
+use crate::Result;
+use crate::store::Listener;
+
+/// Listens on the pipeline's channel, over a connection of its own.
+pub struct PostgresListener {
+    listener: PgListener,
+    store: PostgresStore,
+}
+
+impl std::fmt::Debug for PostgresListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresListener").field("table", &self.store.pipeline.table()).finish_non_exhaustive()
+    }
+}
+
+/// The least time for which a worker says that it waits: then the row is written once in many waits.
+const WAITING_MIN: Duration = Duration::from_secs(60);
+
+impl PostgresListener {
+    pub(super) async fn connect(store: &PostgresStore) -> Result<PostgresListener> {
+        let connected = PgListener::connect_with(store.sessions.pool()).await;
+        let mut listener = connected.map_err(|error| translate_connect("listen", error))?;
+        let channel = channel(&store.pipeline);
+        listener.listen(&channel).await.map_err(|error| translate("listen", error))?;
+        Ok(PostgresListener { listener, store: store.clone() })
+    }
+}
+
+impl Listener for PostgresListener {
+    async fn arm(&mut self, at_most: Duration) -> Result<()> {
+        let seconds = at_most.max(WAITING_MIN).as_secs_f64() * 2.0;
+        let mut session = self.store.sessions.open("wait").await?;
+        session.execute(query(&self.store.statements.wait).bind(seconds)).await?;
+        session.done();
+        Ok(())
+    }
+
+    async fn wait(&mut self, at_most: Duration) -> Result<bool> {
+        match tokio::time::timeout(at_most, self.listener.try_recv()).await {
+            Err(_) => Ok(false),
+            // None: the connection broke and was made again, and notifications may have been lost. Look again.
+            Ok(Ok(_)) => {
+                while self.listener.next_buffered().is_some() {}
+                Ok(true)
+            }
+            Ok(Err(error)) => Err(translate("wait", error)),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What operators do: `set`, `cancel`, `requeue`, `pause`, `resume`, `add_many`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+
+use super::PostgresStore;
+use super::claim::{SILENTLY_REFUSED, query};
+use super::rows::{column, key};
+use super::session::Session;
+use crate::limits::BATCH_ITEMS_MAX;
+use crate::store::bisection::Parts;
+use crate::store::error_text::stored_error;
+use crate::store::{Moved, Requeueing, Setting};
+use crate::{Error, Key, Result, StageId, Status};
+
+/// One of the three verbs that move items by their keys.
+struct Operation<'a> {
+    verb: &'static str,
+    sql: &'a Arc<str>,
+    /// The word for `set`, the ready word of the named stage for `requeue`.
+    word: Option<String>,
+    now: Option<DateTime<Utc>>,
+    error: Option<String>,
+}
+
+impl PostgresStore {
+    pub(super) async fn set_items(&self, setting: &Setting) -> Result<Vec<Moved>> {
+        if setting.to.is_in_progress() {
+            return Err(Error::InvalidArgument {
+                argument: "to",
+                value: self.pipeline.word(setting.to).to_owned(),
+                rule: "an item is put in progress by a claim only".to_owned(),
+            });
+        }
+        let operation = Operation {
+            verb: "set",
+            sql: &self.statements.set,
+            word: Some(self.pipeline.word(setting.to).to_owned()),
+            now: setting.now,
+            error: setting.error.as_deref().map(stored_error),
+        };
+        self.move_items(&operation, &setting.keys).await
+    }
+
+    pub(super) async fn cancel_items(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> Result<Vec<Moved>> {
+        let operation = Operation { verb: "cancel", sql: &self.statements.cancel, word: None, now, error: None };
+        self.move_items(&operation, keys).await
+    }
+
+    pub(super) async fn requeue_items(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+        let operation = Operation {
+            verb: "requeue",
+            sql: &self.statements.requeue,
+            word: requeueing.stage.map(|stage| self.pipeline.word(Status::Ready(stage)).to_owned()),
+            now: requeueing.now,
+            error: None,
+        };
+        self.move_items(&operation, &requeueing.keys).await
+    }
+
+    /// All keys in one transaction, or none.
+    async fn move_items(&self, operation: &Operation<'_>, keys: &[Key]) -> Result<Vec<Moved>> {
+        for key in keys {
+            key.check()?;
+        }
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let canonical = self.canonical_keys(operation.verb, keys).await?;
+        let mut session = self.sessions.open(operation.verb).await?;
+        session.run("begin; set constraints all immediate").await?;
+        let mut found: HashMap<Key, Moved> = HashMap::new();
+        // In the order of their keys over all batches: what may wait for row locks takes them in one order.
+        let mut ordered = canonical.clone();
+        ordered.sort();
+        ordered.dedup();
+        for batch in ordered.chunks(BATCH_ITEMS_MAX) {
+            let mut parts = Parts::new(batch.to_vec());
+            while let Some(part) = parts.next() {
+                let reason = match self.attempt(&mut session, self.operation_query(operation, &part)).await? {
+                    Ok(rows) => {
+                        session.run("release savepoint part").await?;
+                        self.note_moved(operation.verb, &rows, &mut found)?;
+                        continue;
+                    }
+                    Err(reason) => reason,
+                };
+                if let Some(key) = parts.halve(part) {
+                    found.insert(key, Moved::Refused { reason });
+                }
+            }
+        }
+        session.run("commit").await?;
+        session.done();
+        Ok(canonical.iter().map(|key| found.get(key).cloned().unwrap_or(Moved::NotFound)).collect())
+    }
+
+    /// The keys as the table writes them: a uuid in capitals is the same item.
+    async fn canonical_keys(&self, verb: &'static str, keys: &[Key]) -> Result<Vec<Key>> {
+        let mut session = self.sessions.open(verb).await?;
+        let texts: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        let rows = session.fetch(query(&self.statements.canonical_keys).bind(texts)).await?;
+        session.done();
+        rows.iter().map(|row| key(verb, row, "key")).collect()
+    }
+
+    fn operation_query<'q>(&'q self, operation: &Operation<'_>, keys: &[Key]) -> Query<'q, Postgres, PgArguments> {
+        let keys: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
+        query(operation.sql).bind(keys).bind(operation.word.clone()).bind(operation.now).bind(operation.error.clone())
+    }
+
+    /// A row for each item that was found, then one for each that was moved.
+    fn note_moved(&self, verb: &'static str, rows: &[PgRow], found: &mut HashMap<Key, Moved>) -> Result<()> {
+        for row in rows {
+            let word = column::<Option<String>>(verb, row, "word")?.unwrap_or_default();
+            let item = key(verb, row, "key")?;
+            let answer = match (column::<bool>(verb, row, "moved")?, self.pipeline.status(&word)) {
+                (true, Some(to)) => Moved::Applied { to },
+                (true, None) => Moved::Refused { reason: format!("a trigger changed the status to {word:?}") },
+                (false, from) if self.is_legal_from(verb, from) => {
+                    Moved::Refused { reason: SILENTLY_REFUSED.to_owned() }
+                }
+                (false, _) => Moved::Illegal { from: word },
+            };
+            found.insert(item, answer);
+        }
+        Ok(())
+    }
+
+    /// Whether the statement would have moved an item from this state. As in the SQL.
+    fn is_legal_from(&self, verb: &str, from: Option<Status>) -> bool {
+        match (verb, from) {
+            (_, None) => false,
+            ("cancel", Some(from)) => !from.is_terminal(),
+            ("requeue", Some(from)) => from.is_terminal(),
+            (_, Some(_)) => true,
+        }
+    }
+
+    pub(super) async fn pause_stage(&self, stage: StageId) -> Result<bool> {
+        self.change_stage("pause", &self.statements.pause, stage).await
+    }
+
+    pub(super) async fn resume_stage(&self, stage: StageId) -> Result<bool> {
+        self.change_stage("resume", &self.statements.resume, stage).await
+    }
+
+    async fn change_stage(&self, verb: &'static str, sql: &Arc<str>, stage: StageId) -> Result<bool> {
+        let name = self.pipeline.stage(stage).name();
+        let mut session = self.sessions.open(verb).await?;
+        let changed = session.execute(query(sql).bind(name)).await?;
+        session.done();
+        Ok(changed > 0)
+    }
+
+    pub(super) async fn paused_stages(&self) -> Result<Vec<StageId>> {
+        let mut session = self.sessions.open("paused").await?;
+        let rows = session.fetch(query(&self.statements.paused)).await?;
+        session.done();
+        let mut stages = Vec::new();
+        for row in &rows {
+            let name: String = column("paused", row, "stage")?;
+            stages.extend(self.pipeline.stage_named(&name));
+        }
+        stages.sort_unstable();
+        Ok(stages)
+    }
+
+    /// COPY into a staging table, then one insert that skips the keys that exist.
+    pub(super) async fn add_keys(&self, keys: &[Key]) -> Result<u64> {
+        for key in keys {
+            key.check()?;
+        }
+        let mut session = self.sessions.open("add_many").await?;
+        session.run("begin").await?;
+        session.execute(query(&self.statements.stage_keys)).await?;
+        self.copy_keys(&mut session, keys).await?;
+        let added = session.execute(query(&self.statements.add_many)).await?;
+        session.run("commit").await?;
+        session.done();
+        Ok(added)
+    }
+
+    async fn copy_keys(&self, session: &mut Session, keys: &[Key]) -> Result<()> {
+        /// Bytes sent at a time.
+        const CHUNK_BYTES: usize = 64 * 1024;
+        let copied = async {
+            let mut copy = session.connection().copy_in_raw("copy rowlock_staged (key) from stdin").await?;
+            let mut chunk = String::with_capacity(CHUNK_BYTES + 1024);
+            for key in keys {
+                push_copied(&mut chunk, key.as_str());
+                if chunk.len() >= CHUNK_BYTES {
+                    copy.send(chunk.as_bytes()).await?;
+                    chunk.clear();
+                }
+            }
+            copy.send(chunk.as_bytes()).await?;
+            copy.finish().await
+        };
+        match copied.await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(session.failed(error)),
+        }
+    }
+}
+
+/// A line of COPY's text format.
+fn push_copied(chunk: &mut String, text: &str) {
+    for character in text.chars() {
+        match character {
+            '\\' => chunk.push_str("\\\\"),
+            '\n' => chunk.push_str("\\n"),
+            '\r' => chunk.push_str("\\r"),
+            '\t' => chunk.push_str("\\t"),
+            other => chunk.push(other),
+        }
+    }
+    chunk.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_copied;
+
+    #[test]
+    fn a_key_cannot_end_its_own_line() {
+        let mut chunk = String::new();
+        push_copied(&mut chunk, "a\nb\\.\tc");
+        assert_eq!(chunk, "a\\nb\\\\.\\tc\n");
+    }
+}

@@ -1,0 +1,178 @@
+//! Reading: `get`, `list`, `counts`, `explain`, `failures`, `held`, `now`.
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+
+use super::PostgresStore;
+use super::claim::query;
+use super::rows::{column, item_row, key};
+use crate::limits::{COUNT_EXACT_MAX, PAGE_ITEMS_MAX};
+use crate::store::{
+    Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
+};
+use crate::{Error, Key, Result};
+
+impl PostgresStore {
+    pub(super) async fn get_item(&self, item: &Key) -> Result<Option<ItemRow<PgRow>>> {
+        item.check()?;
+        let mut session = self.sessions.open("get").await?;
+        let rows = session.fetch(query(&self.statements.get).bind(item.as_str())).await?;
+        session.done();
+        rows.into_iter().next().map(|row| item_row("get", &self.pipeline, row)).transpose()
+    }
+
+    pub(super) async fn list_items(&self, listing: &Listing) -> Result<Page<PgRow>> {
+        if listing.limit < 0 {
+            return Err(Error::InvalidArgument {
+                argument: "limit",
+                value: listing.limit.to_string(),
+                rule: "a page has zero items or more".to_owned(),
+            });
+        }
+        let limit = listing.limit.min(PAGE_ITEMS_MAX);
+        let statement = query(&self.statements.list)
+            .bind(listing.status.map(|status| self.pipeline.word(status).to_owned()))
+            .bind(listing.after.as_ref().map(|key| key.as_str().to_owned()))
+            .bind(limit);
+        let mut session = self.sessions.open("list").await?;
+        let rows = session.fetch(statement).await?;
+        session.done();
+        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
+        let items = rows.into_iter().map(|row| item_row("list", &self.pipeline, row)).collect::<Result<Vec<_>>>()?;
+        let next = items.last().filter(|_| is_full).map(|item| item.key.clone());
+        Ok(Page { items, next })
+    }
+
+    pub(super) async fn count_items(&self, counting: &Counting) -> Result<Counts> {
+        let limit = if counting.exact { i64::MAX } else { COUNT_EXACT_MAX + 1 };
+        let mut session = self.sessions.open("counts").await?;
+        let rows = session.fetch(query(&self.statements.counts).bind(limit)).await?;
+        let words: (Vec<String>, Vec<String>) = self
+            .pipeline
+            .stages()
+            .iter()
+            .map(|stage| (stage.ready_word().to_owned(), stage.running_word().to_owned()))
+            .unzip();
+        let stage_rows =
+            session.fetch(query(&self.statements.stage_counts).bind(words.0).bind(words.1).bind(counting.now)).await?;
+        session.done();
+        let mut statuses =
+            rows.iter().map(|row| self.status_count(row, limit)).collect::<Result<Vec<StatusCount>>>()?;
+        let place = |word: &str| self.pipeline.words().iter().position(|known| *known == word).unwrap_or(usize::MAX);
+        statuses.sort_by_key(|count| (place(&count.word), count.word.clone()));
+        let mut stages = Vec::new();
+        for (stage, row) in self.pipeline.stage_ids().zip(&stage_rows) {
+            stages.push(StageCounts {
+                stage,
+                paused: column("counts", row, "paused")?,
+                oldest_ready_since: column("counts", row, "oldest_ready_since")?,
+                next_due_at: column("counts", row, "next_due_at")?,
+                oldest_heartbeat_at: column("counts", row, "oldest_heartbeat_at")?,
+            });
+        }
+        let at = stage_rows.first().map_or_else(|| Ok(Utc::now()), |row| column("counts", row, "at"))?;
+        Ok(Counts { at, statuses, stages })
+    }
+
+    fn status_count(&self, row: &PgRow, limit: i64) -> Result<StatusCount> {
+        let word = column::<Option<String>>("counts", row, "word")?.unwrap_or_default();
+        let count: i64 = column("counts", row, "count")?;
+        let at_least = count >= limit;
+        Ok(StatusCount {
+            status: self.pipeline.status(&word),
+            word,
+            count: if at_least { limit - 1 } else { count },
+            at_least,
+        })
+    }
+
+    pub(super) async fn explain_item(&self, item: &Key, now: Option<DateTime<Utc>>) -> Result<Option<Explanation>> {
+        item.check()?;
+        let mut session = self.sessions.open("explain").await?;
+        let rows = session.fetch(query(&self.statements.explain).bind(item.as_str()).bind(now)).await?;
+        let locked = match rows.first() {
+            // A standby and a read-only transaction lock nothing, so there nothing can be said.
+            Some(_) if !self.sessions.is_read_only() => {
+                session.fetch(query(&self.statements.probe_lock).bind(item.as_str())).await?.is_empty()
+            }
+            _ => false,
+        };
+        session.done();
+        rows.first().map(|row| self.explanation(row, locked)).transpose()
+    }
+
+    fn explanation(&self, row: &PgRow, locked: bool) -> Result<Explanation> {
+        const VERB: &str = "explain";
+        let word = column::<Option<String>>(VERB, row, "word")?.unwrap_or_default();
+        let key = key(VERB, row, "rowlock_key")?;
+        let resume: Option<String> = column(VERB, row, "resume")?;
+        Ok(Explanation {
+            at: column(VERB, row, "at")?,
+            status: self.pipeline.status(&word),
+            word,
+            retry_count: column::<Option<i32>>(VERB, row, "retry_count")?.unwrap_or_default(),
+            reset_count: column::<Option<i32>>(VERB, row, "reset_count")?.unwrap_or_default(),
+            retry_after: column(VERB, row, "retry_after")?,
+            created_at: column(VERB, row, "created_at")?,
+            error: column(VERB, row, "error")?,
+            holder: column(VERB, row, "holder")?,
+            claimed_at: column(VERB, row, "claimed_at")?,
+            heartbeat_at: column(VERB, row, "heartbeat_at")?,
+            resume: resume.and_then(|word| self.pipeline.status(&word)),
+            paused: column(VERB, row, "paused")?,
+            locked,
+            excluded: self.exclusions.contains(&key),
+            limits: Limits { max_retries: self.pipeline.max_retries(), max_resets: self.pipeline.max_resets() },
+            stale_after: self.pipeline.stale_after(),
+            key,
+        })
+    }
+
+    pub(super) async fn failure_records(&self, item: &Key) -> Result<Vec<FailureRecord>> {
+        const VERB: &str = "failures";
+        item.check()?;
+        let mut session = self.sessions.open(VERB).await?;
+        let rows = session.fetch(query(&self.statements.failures).bind(item.as_str())).await?;
+        session.done();
+        let record = |row: &PgRow| {
+            Ok(FailureRecord {
+                at: column(VERB, row, "failed_at")?,
+                word: column(VERB, row, "word")?,
+                cause: column(VERB, row, "cause")?,
+                holder: column(VERB, row, "holder")?,
+                error: column::<Option<String>>(VERB, row, "error")?.unwrap_or_default(),
+            })
+        };
+        rows.iter().map(record).collect()
+    }
+
+    pub(super) async fn held_items(&self, limit: i64) -> Result<Vec<HeldItem>> {
+        const VERB: &str = "held";
+        let mut session = self.sessions.open(VERB).await?;
+        let rows = session.fetch(query(&self.statements.held).bind(limit.max(0))).await?;
+        session.done();
+        let mut items = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let word: String = column(VERB, row, "word")?;
+            let Some(stage) = self.pipeline.status(&word).and_then(|status| status.stage()) else { continue };
+            items.push(HeldItem {
+                key: key(VERB, row, "key")?,
+                stage,
+                holder: column(VERB, row, "holder")?,
+                claimed_at: column(VERB, row, "claimed_at")?,
+                heartbeat_at: column(VERB, row, "heartbeat_at")?,
+            });
+        }
+        Ok(items)
+    }
+
+    pub(super) async fn database_time(&self) -> Result<DateTime<Utc>> {
+        let mut session = self.sessions.open("now").await?;
+        let rows = session.fetch(query(&self.statements.now)).await?;
+        session.done();
+        match rows.first() {
+            Some(row) => column("now", row, "now"),
+            None => Ok(Utc::now()),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Reading rows. The columns that Rowlock adds to a user's row begin with `rowlock_`.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::{Decode, Postgres, Type};
+
+use super::errors::translate;
+use crate::store::{ClaimedRow, ItemRow};
+use crate::{FencingToken, Key, Lease, Pipeline, Result};
+
+/// A column of a row; an error that names the column if it is not what the verb expects.
+pub(super) fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
+    verb: &'static str,
+    row: &'r PgRow,
+    name: &str,
+) -> Result<T> {
+    row.try_get(name).map_err(|error| translate(verb, error))
+}
+
+/// A claimed row. Its word must be one in progress.
+pub(super) fn claimed_row(
+    verb: &'static str,
+    pipeline: &Pipeline,
+    token: FencingToken,
+    row: PgRow,
+) -> Result<Option<ClaimedRow<PgRow>>> {
+    let word: String = column(verb, &row, "rowlock_word")?;
+    let Some(status) = pipeline.status(&word).filter(|status| status.is_in_progress()) else { return Ok(None) };
+    let Some(stage) = status.stage() else { return Ok(None) };
+    let retry_count = count(verb, &row, "rowlock_retry_count")?;
+    let reset_count = count(verb, &row, "rowlock_reset_count")?;
+    Ok(Some(ClaimedRow {
+        lease: Lease { key: key(verb, &row, "rowlock_key")?, token, stage },
+        retry_count,
+        reset_count,
+        suspect: reset_count >= 1 && reset_count == pipeline.max_resets() - 1,
+        row,
+    }))
+}
+
+/// A row as it is.
+pub(super) fn item_row(verb: &'static str, pipeline: &Pipeline, row: PgRow) -> Result<ItemRow<PgRow>> {
+    let word: Option<String> = column(verb, &row, "rowlock_word")?;
+    let word = word.unwrap_or_default();
+    Ok(ItemRow {
+        key: key(verb, &row, "rowlock_key")?,
+        status: pipeline.status(&word),
+        word,
+        token: column(verb, &row, "rowlock_token")?,
+        row,
+    })
+}
+
+pub(super) fn key(verb: &'static str, row: &PgRow, name: &str) -> Result<Key> {
+    column::<String>(verb, row, name).map(Key::from)
+}
+
+/// A count, from a column of any integer type. Beyond 32 bits it is over every limit anyway.
+fn count(verb: &'static str, row: &PgRow, name: &str) -> Result<i32> {
+    if let Ok(count) = row.try_get::<i32, _>(name) {
+        return Ok(count);
+    }
+    if let Ok(count) = row.try_get::<i16, _>(name) {
+        return Ok(i32::from(count));
+    }
+    column::<i64>(verb, row, name).map(|count| i32::try_from(count).unwrap_or(i32::MAX))
+}

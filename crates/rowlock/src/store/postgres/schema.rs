@@ -1,0 +1,214 @@
+//! What the table needs: `prepare`, `inspect`, and the trigger for notifications.
+
+use sqlx::Row;
+
+use super::PostgresStore;
+use super::claim::query;
+use super::rows::column;
+use super::session::Session;
+use super::statements::{key_type, template};
+use crate::pipeline::{Pipeline, Role};
+use crate::schema::{ColumnKind, FoundColumn, SCHEMA_VERSION, TableFacts, check_version};
+use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
+use crate::{Error, Result};
+
+/// Preparing waits this long for the table's lock, so that it never queues everybody behind a long transaction.
+const LOCK_TIMEOUT: &str = "5s";
+
+impl PostgresStore {
+    /// Everything in one transaction, one preparer at a time.
+    pub(super) async fn prepare_schema(&self) -> Result<()> {
+        let mut session = self.sessions.open("prepare").await?;
+        session
+            .run(&format!(
+                "begin; set local lock_timeout = '{LOCK_TIMEOUT}'; set local statement_timeout = 0; \
+                 select pg_advisory_xact_lock(hashtext('rowlock prepare'))"
+            ))
+            .await?;
+        let template = self.ddl_template();
+        session.run(&template.render(include_str!("sql/create_own_tables.sql"))).await?;
+        self.check_schema_version(&mut session).await?;
+        let mut facts = self.table_facts(&mut session).await?;
+        if facts.columns.is_empty() {
+            session.run(&template.render(include_str!("sql/create_table.sql"))).await?;
+            let schema = session_schema(&mut session).await?;
+            session.run(&self.render_trigger(&schema)).await?;
+            facts = self.table_facts(&mut session).await?;
+        }
+        for role in facts.missing_roles(&self.pipeline) {
+            let table = template.render(":table");
+            session.run(&format!("alter table {table} add column {}", self.column_definition(role))).await?;
+        }
+        let facts = self.table_facts(&mut session).await?;
+        if let Some(problem) = facts.problems(&self.pipeline).into_iter().next() {
+            session.run("rollback").await?;
+            session.done();
+            return Err(Error::Schema { table: self.pipeline.table().to_string(), problem });
+        }
+        session.run(&template.render(include_str!("sql/create_ready_index.sql"))).await?;
+        session.run(&template.render(include_str!("sql/create_running_index.sql"))).await?;
+        session.run("commit").await?;
+        session.done();
+        Ok(())
+    }
+
+    pub(super) async fn inspect_schema(&self) -> Result<Vec<String>> {
+        let mut session = self.sessions.open("inspect").await?;
+        let facts = self.table_facts(&mut session).await?;
+        let mut problems = Vec::new();
+        let rendered = self.ddl_template();
+        for own in ["rowlock_meta", "rowlock_stages", "rowlock_failures"] {
+            if !self.relation_exists(&mut session, &rendered.render(&format!(":{own}"))).await? {
+                problems.push(format!("the table {own} is missing: run prepare"));
+            }
+        }
+        if facts.columns.is_empty() {
+            problems.push("the table is missing: run prepare".to_owned());
+        } else {
+            problems.extend(facts.problems(&self.pipeline));
+            for (index, purpose) in [(":ready_index", "ready"), (":running_index", "in progress")] {
+                let name = self.in_table_schema(&rendered.render(index));
+                if !self.relation_exists(&mut session, &name).await? {
+                    problems.push(format!("the index over the items {purpose} is missing: run prepare"));
+                }
+            }
+        }
+        session.done();
+        Ok(problems)
+    }
+
+    /// Installs the trigger that wakes idle workers on an insert. `prepare` does it by itself only for a table that
+    /// it creates.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn install_trigger(&self) -> Result<()> {
+        let mut session = self.sessions.open("install_trigger").await?;
+        session.run(&format!("begin; set local lock_timeout = '{LOCK_TIMEOUT}'")).await?;
+        let schema = session_schema(&mut session).await?;
+        session.run(&self.render_trigger(&schema)).await?;
+        session.run("commit").await?;
+        session.done();
+        Ok(())
+    }
+
+    /// The trigger's function pins its search path, so everything in it is named with its schema.
+    fn render_trigger(&self, current_schema: &str) -> String {
+        let schema = self.pipeline.table().schema().unwrap_or(current_schema);
+        let mut template = self.ddl_template();
+        let qualify = |name: &str| format!("{}.{}", quote_identifier(schema), quote_identifier(name));
+        template.insert("qualified_meta", qualify("rowlock_meta"));
+        template.insert("notify_function", qualify(&format!("rowlock_notify_{:016x}", hash(self.pipeline.name()))));
+        template.insert("channel", quote_literal(&channel(&self.pipeline), Dialect::Postgres));
+        template.render(include_str!("sql/create_trigger.sql"))
+    }
+
+    async fn check_schema_version(&self, session: &mut Session) -> Result<()> {
+        let sql = self.ddl_template().render("select value from :rowlock_meta where key = 'schema_version'");
+        let rows = session.fetch(sqlx::query(sqlx::AssertSqlSafe(sql))).await?;
+        let found = match rows.first() {
+            Some(row) => column::<String>("prepare", row, "value")?,
+            None => SCHEMA_VERSION.to_string(),
+        };
+        check_version(&found)
+    }
+
+    async fn table_facts(&self, session: &mut Session) -> Result<TableFacts> {
+        let table = self.ddl_template().render(":table");
+        let rows = session.fetch(query(&self.statements.columns).bind(table)).await?;
+        let mut columns = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let type_name: String = column("inspect", row, "type")?;
+            columns.push(FoundColumn {
+                name: column("inspect", row, "name")?,
+                kinds: kinds(&type_name),
+                type_name,
+                is_unique: column("inspect", row, "is_unique")?,
+            });
+        }
+        Ok(TableFacts { columns })
+    }
+
+    async fn relation_exists(&self, session: &mut Session, quoted: &str) -> Result<bool> {
+        let rows = session.fetch(sqlx::query("select to_regclass($1) is not null as found").bind(quoted)).await?;
+        rows.first().map_or(Ok(false), |row| column("inspect", row, "found"))
+    }
+
+    fn in_table_schema(&self, quoted: &str) -> String {
+        match self.pipeline.table().schema() {
+            Some(schema) => format!("{}.{quoted}", quote_identifier(schema)),
+            None => quoted.to_owned(),
+        }
+    }
+
+    fn ddl_template(&self) -> crate::store::template::Template {
+        let mut template = template(&self.pipeline);
+        template.insert("schema_version", format!("'{SCHEMA_VERSION}'"));
+        // An index is named after its definition: where the words change, `prepare` makes the index that fits.
+        for (variable, file) in [
+            ("ready_index", include_str!("sql/create_ready_index.sql")),
+            ("running_index", include_str!("sql/create_running_index.sql")),
+        ] {
+            template.insert(variable, String::new());
+            let name = format!("rowlock_{variable}_{:016x}", hash(&template.render(file)));
+            template.insert(variable, quote_identifier(&name));
+        }
+        let columns: Vec<String> = Role::ALL.iter().map(|role| self.column_definition(*role)).collect();
+        template.insert("role_columns", columns.join(",\n  "));
+        template.insert("key_type", key_type(self.pipeline.key_type()).to_owned());
+        template
+    }
+
+    fn column_definition(&self, role: Role) -> String {
+        let name = quote_identifier(self.pipeline.columns().name(role));
+        let definition = match role {
+            Role::Status => {
+                format!(
+                    "text not null default {}",
+                    quote_literal(self.pipeline.stages()[0].ready_word(), Dialect::Postgres)
+                )
+            }
+            Role::RetryCount | Role::ResetCount => "integer not null default 0".to_owned(),
+            Role::CreatedAt | Role::UpdatedAt => "timestamptz not null default now()".to_owned(),
+            Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt => "timestamptz".to_owned(),
+            Role::ErrorMessage | Role::ClaimedBy | Role::ResumeStatus => "text".to_owned(),
+            Role::ClaimToken => "bigint".to_owned(),
+        };
+        format!("{name} {definition}")
+    }
+}
+
+async fn session_schema(session: &mut Session) -> Result<String> {
+    let rows = session.fetch(sqlx::query("select current_schema()::text as schema")).await?;
+    match rows.first().map(|row| row.try_get::<Option<String>, _>("schema")) {
+        Some(Ok(Some(schema))) => Ok(schema),
+        _ => Err(Error::Schema {
+            table: "rowlock_meta".to_owned(),
+            problem: "no schema of the search path exists: create one, or name the table's schema".to_owned(),
+        }),
+    }
+}
+
+/// What a column of this type can be used as.
+fn kinds(type_name: &str) -> Vec<ColumnKind> {
+    match type_name {
+        "text" | "character varying" | "citext" => vec![ColumnKind::Text],
+        "uuid" => vec![ColumnKind::Uuid],
+        "smallint" => vec![ColumnKind::Count],
+        "integer" => vec![ColumnKind::Count, ColumnKind::Int],
+        "bigint" => vec![ColumnKind::Count, ColumnKind::BigInt],
+        "timestamp with time zone" => vec![ColumnKind::Time],
+        _ => Vec::new(),
+    }
+}
+
+/// The channel on which new items of a pipeline are told.
+pub(super) fn channel(pipeline: &Pipeline) -> String {
+    format!("rowlock_{:016x}", hash(&format!("{} {}", pipeline.table(), pipeline.name())))
+}
+
+/// FNV-1a, 64 bits: names must be the same in every version of the library, which std's hasher does not promise.
+/// Source: Fowler, Noll, Vo; draft-eastlake-fnv.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,167 @@
+//! Connections: how they are made, and one verb's use of one.
+
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Postgres};
+
+use super::errors::{leaves_connection_usable, translate, translate_connect};
+use crate::{Error, Result};
+
+/// How a store's own connections are made.
+#[derive(Debug, Clone)]
+pub(super) struct Sessions {
+    pool: PgPool,
+    options: PgConnectOptions,
+    deadline: Duration,
+    read_only: bool,
+}
+
+/// Connections of one store: verbs of a worker are few at a time; the user's transactions take one each.
+const CONNECTIONS_MAX: u32 = 8;
+
+impl Sessions {
+    /// Connections are made when they are needed, on the runtime that needs them.
+    pub(super) fn new(options: PgConnectOptions, deadline: Duration, read_only: bool) -> Sessions {
+        let set_up = set_up(deadline, read_only);
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(deadline)
+            // A ping before each use would be a round trip more; a broken connection is noticed and replaced.
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_connect(move |connection, _| {
+                let set_up = set_up.clone();
+                Box::pin(async move {
+                    connection.execute(AssertSqlSafe(set_up)).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options.clone());
+        Sessions { pool, options, deadline, read_only }
+    }
+
+    /// The same over connections of their own.
+    pub(super) fn fork(&self, read_only: bool) -> Sessions {
+        Sessions::new(self.options.clone(), self.deadline, self.read_only || read_only)
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// A connection for one verb. The verb's deadline begins now.
+    pub(super) async fn open(&self, verb: &'static str) -> Result<Session> {
+        let until = Instant::now() + self.deadline;
+        let connection = match tokio::time::timeout(self.deadline, self.pool.acquire()).await {
+            Ok(acquired) => acquired.map_err(|error| translate_connect(verb, error))?,
+            Err(_) => return Err(translate_connect(verb, sqlx::Error::PoolTimedOut)),
+        };
+        Ok(Session { connection: Some(connection), verb, until, deadline: self.deadline })
+    }
+}
+
+/// Row searches go through an index by design; a planner that has old statistics of a table whose states change by
+/// the second must not decide otherwise.
+fn set_up(deadline: Duration, read_only: bool) -> String {
+    format!(
+        "set statement_timeout = {ms}; set idle_in_transaction_session_timeout = {ms}; set enable_seqscan = off; \
+         set default_transaction_isolation = 'read committed'; set default_transaction_read_only = {read_only}",
+        ms = deadline.as_millis().max(1),
+    )
+}
+
+/// One verb's use of a connection. A connection that was left in the middle of something is closed, not pooled.
+pub(super) struct Session {
+    connection: Option<PoolConnection<Postgres>>,
+    verb: &'static str,
+    until: Instant,
+    deadline: Duration,
+}
+
+impl Session {
+    /// All rows of a statement.
+    pub(super) async fn fetch(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        let (verb, until, deadline) = (self.verb, self.until, self.deadline);
+        let answer = tokio::time::timeout_at(until.into(), query.fetch_all(self.connection())).await;
+        match answer {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => Err(self.failed(error)),
+            Err(_) => {
+                self.close();
+                Err(Error::Deadline { verb, deadline })
+            }
+        }
+    }
+
+    /// The number of rows that a statement touched.
+    pub(super) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
+        let (verb, until, deadline) = (self.verb, self.until, self.deadline);
+        let answer = tokio::time::timeout_at(until.into(), query.execute(self.connection())).await;
+        match answer {
+            Ok(Ok(done)) => Ok(done.rows_affected()),
+            Ok(Err(error)) => Err(self.failed(error)),
+            Err(_) => {
+                self.close();
+                Err(Error::Deadline { verb, deadline })
+            }
+        }
+    }
+
+    /// Statements without parameters, e.g. `begin`.
+    pub(super) async fn run(&mut self, sql: &str) -> Result<()> {
+        let (verb, until, deadline) = (self.verb, self.until, self.deadline);
+        let answer =
+            tokio::time::timeout_at(until.into(), self.connection().execute(AssertSqlSafe(sql.to_owned()))).await;
+        match answer {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.failed(error)),
+            Err(_) => {
+                self.close();
+                Err(Error::Deadline { verb, deadline })
+            }
+        }
+    }
+
+    /// The connection itself, e.g. for COPY.
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect("a session has its connection until it is done")
+    }
+
+    /// Translates an error, and keeps a broken connection out of the pool.
+    pub(super) fn failed(&mut self, error: sqlx::Error) -> Error {
+        if !leaves_connection_usable(&error) {
+            self.close();
+        }
+        translate(self.verb, error)
+    }
+
+    /// The verb is over and the connection is between statements and outside of a transaction.
+    pub(super) fn done(mut self) {
+        drop(self.connection.take());
+    }
+
+    fn close(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.close_on_drop();
+        }
+    }
+}
+
+impl Drop for Session {
+    /// A verb that ended early, or whose future was dropped: nobody knows what the connection is in the middle of.
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,54 @@
+-- claim: takes a batch of ready items for one worker, atomically.
+--
+-- Guarantee: one holder (for update skip locked, then an update by key of just those rows); the heartbeat is stamped
+--            by the claim itself; items at a limit become FAILED here and are told apart.
+-- Index:     pick's, then the key's. `= any (array(…))` and not a join: under a generic plan a join would be
+--            planned for a tenth of the table.
+-- Binds:     $1 to $9 as in pick   $10 token   $11 holder
+with
+:pick,
+moved as (
+  update :table t
+  set
+    :"status" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then :'failed' else :running_of_ready end,
+    :"claim_token" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then null else $10::bigint end,
+    :"claimed_by" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then t.:"claimed_by" else $11::text end,
+    :"claimed_at" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then t.:"claimed_at" else coalesce($3, statement_timestamp()) end,
+    :"heartbeat_at" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then t.:"heartbeat_at" else coalesce($3, statement_timestamp()) end,
+    :"error_message" = case
+      when t.:"retry_count" >= $4 then concat_ws(': ', format('Max retries (%s) exceeded', $4), left(t.:"error_message", 1000))
+      when t.:"reset_count" >= $5 then concat_ws(': ', format('Max resets (%s) exceeded', $5), left(t.:"error_message", 1000))
+      else t.:"error_message"
+    end,
+    :"resume_status" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then t.:"status" else t.:"resume_status" end,
+    :"retry_after" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then null else t.:"retry_after" end,
+    :"updated_at" = coalesce($3, statement_timestamp())
+  where t.:"key" = any (array(select key from chosen))
+    and t.:"status" in (:ready_words)
+  returning
+    t.*,
+    :position_of_running as rowlock_position,
+    coalesce(t.:"retry_after", t.:"created_at", '-infinity') as rowlock_ready_since,
+    t.:"key"::text as rowlock_key,
+    t.:"status" as rowlock_word,
+    t.:"retry_count" as rowlock_retry_count,
+    t.:"reset_count" as rowlock_reset_count,
+    t.:"resume_status" as rowlock_failed_in,
+    t.:"claimed_by" as rowlock_holder,
+    t.:"error_message" as rowlock_error
+),
+failed as (
+  select rowlock_key as item, rowlock_failed_in as word, 'exhaust' as cause, rowlock_holder as holder, rowlock_error as error
+  from moved
+  where rowlock_word = :'failed'
+),
+:log_failures
+select moved.*, tally.*
+from (
+  select
+    (select count(*) from picked) as rowlock_picked,
+    (select count(*) from chosen) as rowlock_chosen,
+    not $9 and coalesce((select head.suspect from head), false) as rowlock_suspect_at_head
+) tally
+left join moved on true
+order by moved.rowlock_position, moved.rowlock_ready_since

@@ -1,0 +1,16 @@
+-- columns: the columns that the pipeline's table has, with their types; no row if there is no such table.
+--
+-- Binds: $1 the table, quoted and qualified as in the statements
+select
+  a.attname::text as name,
+  format_type(a.atttypid, null) as type,
+  exists (
+    select
+    from pg_index i
+    where i.indrelid = a.attrelid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+      and i.indnkeyatts = 1 and i.indkey[0] = a.attnum
+  ) as is_unique
+from pg_attribute a
+where a.attrelid = to_regclass($1::text)
+  and a.attnum > 0
+  and not a.attisdropped

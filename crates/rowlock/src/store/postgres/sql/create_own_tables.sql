@@ -1,0 +1,23 @@
+-- create_own_tables: Rowlock's own tables. They hold no item's state.
+create table if not exists :rowlock_meta (
+  key text primary key,
+  value text not null
+);
+create table if not exists :rowlock_stages (
+  pipeline text not null,
+  stage text not null,
+  paused_at timestamptz not null,
+  primary key (pipeline, stage)
+);
+create table if not exists :rowlock_failures (
+  id bigint generated always as identity primary key,
+  pipeline text not null,
+  item text not null,
+  failed_at timestamptz not null,
+  word text not null,
+  cause text not null,
+  holder text,
+  error text
+);
+create index if not exists rowlock_failures_by_item on :rowlock_failures (pipeline, item, id);
+insert into :rowlock_meta (key, value) values ('schema_version', :schema_version) on conflict do nothing

@@ -1,0 +1,26 @@
+-- find_claimed: the items in progress under a token, where the answer to the claim was lost. A renewal and not a read:
+-- nobody knows how old the claim is by now.
+--
+-- Index: the partial one over the words in progress, on the token.
+-- Binds: $1 token   $2 now, or null
+with
+held as materialized (
+  select t.:"key" as key
+  from :table t
+  where t.:"claim_token" = $1::bigint
+    and t.:"status" in (:running_words)
+  for no key update skip locked
+)
+update :table t
+set
+  :"heartbeat_at" = coalesce($2::timestamptz, statement_timestamp()),
+  :"updated_at" = coalesce($2::timestamptz, statement_timestamp())
+where t.:"key" = any (array(select key from held))
+  and t.:"claim_token" = $1::bigint
+  and t.:"status" in (:running_words)
+returning
+  t.*,
+  t.:"key"::text as rowlock_key,
+  t.:"status" as rowlock_word,
+  t.:"retry_count" as rowlock_retry_count,
+  t.:"reset_count" as rowlock_reset_count

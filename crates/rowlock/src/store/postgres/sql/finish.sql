@@ -1,0 +1,88 @@
+-- finish: ends leases, each with its outcome, whatever the mixture.
+--
+-- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not
+--            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
+--            can be settled. Locked rows are skipped and repeated one by one (there `:lock_lease` waits).
+-- Index:     the key's. The lateral join is one look-up an item; its predicate does not name the running words as a
+--            list, or the index on the token would be taken, under which a whole batch has one entry.
+--            generate_series makes a generic plan expect a thousand items, and so hash them rather than loop.
+-- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 outcomes   $6 errors
+--            $7 delays of the handlers' own, in seconds   $8 times to snooze until   $9 rows of the delay table
+--            $10 the delay table, in seconds: a row a stage, a column an attempt   $11 its jitters   $12 its floors
+--            $13 its columns   $14 max_retries   $15 items
+with
+input as (
+  select i.*
+  from rows from (
+    unnest($1::text[]:::key_array), unnest($2::bigint[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
+    unnest($7::float8[]), unnest($8::timestamptz[]), unnest($9::int[]), generate_series(1, $15::int)
+  ) as i (key, token, word, outcome, error, own_delay, due, policy, n)
+),
+held as materialized (
+  select input.*
+  from input
+  cross join lateral (
+    select
+    from :table t
+    where t.:"key" = input.key
+      and t.:"claim_token" = input.token
+      and t.:"status" = input.word
+    :lock_lease
+  ) locked
+),
+moved as (
+  update :table t
+  set
+    :"status" = case
+      when i.outcome = 'complete' then :next_of_running
+      when i.outcome = 'fail' or (i.outcome = 'retry' and t.:"retry_count" + 1 >= $14::int) then :'failed'
+      else :ready_of_running
+    end,
+    :"retry_count" = case
+      when i.outcome = 'retry' then t.:"retry_count" + 1
+      when i.outcome = 'complete' and :budget_is_per_stage then 0
+      else t.:"retry_count"
+    end,
+    :"reset_count" = case when i.outcome = 'complete' and :budget_is_per_stage then 0 else t.:"reset_count" end,
+    :"retry_after" = case
+      when i.outcome = 'retry' and t.:"retry_count" + 1 < $14::int
+      then coalesce($3::timestamptz, statement_timestamp()) + make_interval(secs => coalesce(
+        i.own_delay,
+        greatest(
+          ($12::float8[])[i.policy],
+          ($10::float8[])[(i.policy - 1) * $13::int + least(t.:"retry_count" + 1, $13::int)]
+            * (1 + ($11::float8[])[i.policy] * (2 * random() - 1))
+        )
+      ))
+      when i.outcome = 'snooze' and i.due is null
+      then coalesce($3::timestamptz, statement_timestamp()) + make_interval(secs => i.own_delay)
+      when i.outcome = 'snooze' then i.due
+      when i.outcome = 'release' then t.:"retry_after"
+    end,
+    :"error_message" = case
+      when i.outcome = 'retry' and t.:"retry_count" + 1 >= $14::int
+      then format('Max retries (%s) exceeded: %s', $14::int, i.error)
+      else coalesce(i.error, t.:"error_message")
+    end,
+    :"resume_status" = case
+      when i.outcome = 'fail' or (i.outcome = 'retry' and t.:"retry_count" + 1 >= $14::int) then :ready_of_running
+      else t.:"resume_status"
+    end,
+    :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
+  from held i
+  where t.:"key" = any (array(select key from held))
+    and t.:"key" = i.key
+    and t.:"claim_token" = i.token
+    and t.:"status" = i.word
+  returning
+    i.n, t.:"key"::text as item, t.:"status" as word, i.word as was, i.outcome, t.:"claimed_by" as holder,
+    t.:"error_message" as error
+),
+failed as (
+  select item, was as word, outcome as cause, holder, error
+  from moved
+  where outcome in ('retry', 'fail')
+),
+:log_failures
+select n, word
+from moved

@@ -1,0 +1,14 @@
+-- held: who holds what since when.
+--
+-- Index: the partial one over the words in progress.
+-- Binds: $1 limit
+select
+  t.:"key"::text as key,
+  t.:"status" as word,
+  t.:"claimed_by" as holder,
+  t.:"claimed_at" as claimed_at,
+  t.:"heartbeat_at" as heartbeat_at
+from :table t
+where t.:"status" in (:running_words)
+order by t.:"claimed_at", t.:"key"
+limit $1::bigint

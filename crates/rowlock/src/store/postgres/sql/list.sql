@@ -1,0 +1,14 @@
+-- list: items by status, a page in the order of their keys.
+--
+-- Index: the key's.
+-- Binds: $1 word, or null for all   $2 the key before the page, or null   $3 limit
+select
+  t.*,
+  t.:"key"::text as rowlock_key,
+  t.:"status" as rowlock_word,
+  t.:"claim_token" as rowlock_token
+from :table t
+where ($1::text is null or t.:"status" = $1::text)
+  and ($2::text is null or t.:"key" > ($2::text):::key_type)
+order by t.:"key"
+limit $3::bigint

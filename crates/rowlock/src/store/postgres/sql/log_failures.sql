@@ -1,0 +1,23 @@
+-- log_failures: the last failures of each item, written in the statement that fails it. Shared by claim, finish, sweep.
+--
+-- Reads the CTE `failed (item, word, cause, holder, error)`. One item stands in it once: the older rows beyond the
+-- limit are those that this statement's snapshot sees beyond the limit less one.
+logged as (
+  insert into :rowlock_failures (pipeline, item, failed_at, word, cause, holder, error)
+  select :'pipeline', item, coalesce($3::timestamptz, statement_timestamp()), word, cause, holder, error
+  from failed
+),
+pruned as (
+  delete from :rowlock_failures f
+  where f.id = any (array(
+    select old.id
+    from failed
+    cross join lateral (
+      select id
+      from :rowlock_failures
+      where pipeline = :'pipeline' and item = failed.item
+      order by id desc
+      offset :failures_kept_less_one
+    ) old
+  ))
+)

@@ -1,0 +1,2 @@
+-- now: the time that the database has.
+select statement_timestamp() as now

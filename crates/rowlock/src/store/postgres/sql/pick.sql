@@ -1,0 +1,66 @@
+-- pick: the items that a claim would take, in the order of the queue. Shared by claim and preview.
+--
+-- Guarantee: no more than the limit; nothing that is not due; later stages first, each by age; nothing is sorted.
+-- Index:     the partial one over the ready words, on (status, ready since). Its predicate is repeated here, or it
+--            would not be used. Each stage is one ordered scan of it, and the nested loop is lazy: a later stage
+--            that fills the batch leaves the earlier one untouched, and only rows that are returned are locked.
+-- Binds:     $1 ready words, later stage first   $2 limit   $3 now, or null   $4 max_retries   $5 max_resets
+--            $6 leave exhausted items out   $7 keys to leave out   $8 only these keys, or null
+--            $9 the claimer holds nothing else
+stage as (
+  select asked.position, asked.ready
+  from unnest($1::text[]) with ordinality as asked (ready, position)
+  where not exists (
+    select
+    from :rowlock_stages s
+    where s.pipeline = :'pipeline' and :ready_of_stage = asked.ready
+  )
+  order by asked.position
+),
+picked as materialized (
+  select row_number() over () as n, queue.key, queue.retry_count, queue.reset_count
+  from (
+    select item.*
+    from stage
+    cross join lateral (
+      select t.:"key" as key, t.:"retry_count" as retry_count, t.:"reset_count" as reset_count
+      from :table t
+      where t.:"status" = stage.ready
+        and t.:"status" in (:ready_words)
+        and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= coalesce($3::timestamptz, statement_timestamp())
+        and t.:"key" <> all ($7::text[]:::key_array)
+        and ($8::text[] is null or t.:"key" = any ($8::text[]:::key_array))
+        and (not $6::bool or (t.:"retry_count" < $4::int and t.:"reset_count" < $5::int))
+      order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
+      limit $2::bigint
+      :lock
+    ) item
+    limit $2::bigint
+  ) queue
+),
+judged as materialized (
+  select
+    n,
+    key,
+    retry_count >= $4::int or reset_count >= $5::int as exhausted,
+    reset_count >= 1 and reset_count = $5::int - 1 as suspect
+  from picked
+),
+head as materialized (
+  select n, suspect
+  from judged
+  where not exhausted
+  order by n
+  limit 1
+),
+-- A suspect is taken only from the head, only by a claimer that holds nothing else, and alone: whatever else was in
+-- progress there could kill the process and with it the suspect's last reset. Other suspects wait.
+chosen as materialized (
+  select n, key, exhausted
+  from judged
+  where exhausted
+     or case
+          when $9::bool and (select head.suspect from head) then n = (select head.n from head)
+          else not suspect
+        end
+)

@@ -1,0 +1,2 @@
+-- stage_keys: the staging table of add_many, which goes with its transaction.
+create temporary table rowlock_staged (key text not null) on commit drop

@@ -1,0 +1,36 @@
+-- sweep: takes items back from workers that stopped sending heartbeats.
+--
+-- Guarantee: counted, and FAILED at the limit, in this one statement; the token is cleared. Safe to run by every
+--            worker at once.
+-- Index:     stale's, then the key's.
+-- Binds:     as in stale
+with
+:stale,
+moved as (
+  update :table t
+  set
+    :"status" = case when t.:"reset_count" + 1 >= $4::int then :'failed' else :ready_of_running end,
+    :"reset_count" = t.:"reset_count" + 1,
+    :"retry_after" = case when t.:"reset_count" + 1 >= $4::int then null else coalesce($3::timestamptz, statement_timestamp()) end,
+    :"error_message" = concat(
+      case when t.:"reset_count" + 1 >= $4::int then format('Max resets (%s) exceeded: ', $4::int) end,
+      'worker ', coalesce(t.:"claimed_by", '(unknown)'), ' stopped: ',
+      coalesce('last heartbeat ' || to_char(t.:"heartbeat_at" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'no heartbeat')
+    ),
+    :"resume_status" = case when t.:"reset_count" + 1 >= $4::int then :ready_of_running else t.:"resume_status" end,
+    :"claim_token" = null,
+    :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
+  where t.:"key" = any (array(select key from stale))
+    and t.:"status" in (:running_words)
+  returning
+    t.:"key"::text as item, t.:"status" as word, :running_of_stopped as was, t.:"claimed_by" as holder,
+    t.:"error_message" as error
+),
+failed as (
+  select item, was as word, 'sweep' as cause, holder, error
+  from moved
+),
+:log_failures
+select (select count(*) from stale) as stale, moved.item, moved.word, moved.holder, moved.error
+from (select) one
+left join moved on true

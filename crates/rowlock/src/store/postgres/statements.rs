@@ -1,0 +1,150 @@
+//! The statements of one pipeline, rendered once. Each is a file of the same name in `sql/`.
+
+use std::sync::Arc;
+
+use crate::limits::{FAILURES_KEPT_MAX, RETRY_TABLE_ATTEMPTS_MAX};
+use crate::pipeline::{Budget, KeyType, Pipeline, Role, Status};
+use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
+use crate::store::template::Template;
+
+/// Defines the struct of statements, its rendering, and the list by which tests find every one of them.
+macro_rules! statements {
+    ($($name:ident),* $(,)?) => {
+        /// Every statement of the verbs.
+        #[derive(Debug)]
+        pub(super) struct Statements {
+            $(pub(super) $name: Arc<str>,)*
+            /// `finish` for one item, which may wait for the row.
+            pub(super) finish_one: Arc<str>,
+        }
+
+        impl Statements {
+            fn render(template: &Template) -> Statements {
+                Statements {
+                    $($name: template.render(include_str!(concat!("sql/", stringify!($name), ".sql"))).into(),)*
+                    finish_one: Arc::from(""),
+                }
+            }
+
+            /// Each statement with the name of its verb.
+            pub(super) fn all(&self) -> Vec<(&'static str, &str)> {
+                vec![$((stringify!($name), &*self.$name),)*]
+            }
+        }
+    };
+}
+
+statements!(
+    add_many,
+    cancel,
+    canonical_keys,
+    claim,
+    columns,
+    counts,
+    explain,
+    failures,
+    find_claimed,
+    finish,
+    get,
+    held,
+    list,
+    now,
+    pause,
+    paused,
+    pick_locked,
+    pick_stale,
+    preview,
+    probe_lock,
+    read_leases,
+    refuse,
+    renew,
+    requeue,
+    resume,
+    set,
+    stage_counts,
+    stage_keys,
+    sweep,
+    wait,
+);
+
+impl Statements {
+    pub(super) fn new(pipeline: &Pipeline) -> Statements {
+        let mut template = template(pipeline);
+        template.set("lock", "for update of t skip locked");
+        template.set("lock_lease", "for no key update skip locked");
+        template.set("pick", include_str!("sql/pick.sql"));
+        let mut statements = Statements::render(&template);
+        // The repetition one by one may wait for the row; a preview locks nothing.
+        template.set("lock_lease", "for no key update");
+        statements.finish_one = template.render(include_str!("sql/finish.sql")).into();
+        template.set("lock", "");
+        template.set("pick", include_str!("sql/pick.sql"));
+        statements.preview = template.render(include_str!("sql/preview.sql")).into();
+        statements
+    }
+}
+
+/// The variables of the pipeline, and those of this dialect.
+pub(super) fn template(pipeline: &Pipeline) -> Template {
+    let mut template = Template::new(pipeline, Dialect::Postgres);
+    let key_type = key_type(pipeline.key_type());
+    template.set("key_type", key_type);
+    template.set("key_array", &format!("{key_type}[]"));
+    template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
+    template.set("failures_kept", &FAILURES_KEPT_MAX.to_string());
+    template.set("failures_kept_less_one", &(FAILURES_KEPT_MAX - 1).to_string());
+    template.set("stale", include_str!("sql/stale.sql"));
+    template.set("log_failures", include_str!("sql/log_failures.sql"));
+    template.insert("waiting_key", quote_literal(&waiting_key(pipeline), Dialect::Postgres));
+    template.insert("running_of_stopped", running_of_stopped(pipeline));
+    template
+}
+
+/// The key in `rowlock_meta` under which workers of the pipeline say that they wait.
+pub(super) fn waiting_key(pipeline: &Pipeline) -> String {
+    format!("waiting {}", pipeline.name())
+}
+
+/// The word in progress of an item that was just taken back, whether it is ready again or `FAILED`.
+fn running_of_stopped(pipeline: &Pipeline) -> String {
+    let literal = |word: &str| quote_literal(word, Dialect::Postgres);
+    let status = quote_identifier(pipeline.columns().name(Role::Status));
+    let resume = quote_identifier(pipeline.columns().name(Role::ResumeStatus));
+    let failed = literal(pipeline.word(Status::Failed));
+    let arms: Vec<String> = pipeline
+        .stages()
+        .iter()
+        .map(|stage| format!("when {} then {}", literal(stage.ready_word()), literal(stage.running_word())))
+        .collect();
+    format!("case case when t.{status} = {failed} then t.{resume} else t.{status} end {} end", arms.join(" "))
+}
+
+pub(super) fn key_type(key_type: KeyType) -> &'static str {
+    match key_type {
+        KeyType::Text => "text",
+        KeyType::Uuid => "uuid",
+        KeyType::Int => "int",
+        KeyType::BigInt => "bigint",
+    }
+}
+
+/// The retry policies of all stages as the arrays that `finish` takes: a row a stage, a column an attempt.
+#[derive(Debug)]
+pub(super) struct DelayTable {
+    pub(super) delays_secs: Vec<f64>,
+    pub(super) jitters: Vec<f64>,
+    pub(super) floors_secs: Vec<f64>,
+    pub(super) columns: i32,
+}
+
+impl DelayTable {
+    pub(super) fn new(pipeline: &Pipeline) -> DelayTable {
+        let policies = || pipeline.stage_ids().map(|stage| pipeline.retry_policy(stage));
+        DelayTable {
+            delays_secs: policies().flat_map(|policy| policy.table()).collect(),
+            jitters: policies().map(|policy| policy.jitter()).collect(),
+            floors_secs: policies().map(|policy| policy.floor().as_secs_f64()).collect(),
+            columns: i32::try_from(RETRY_TABLE_ATTEMPTS_MAX).expect("the table has few columns"),
+        }
+    }
+}

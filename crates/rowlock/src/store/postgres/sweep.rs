@@ -1,0 +1,126 @@
+//! The sweep.
+
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+
+use super::PostgresStore;
+use super::claim::{SILENTLY_REFUSED, query};
+use super::rows::column;
+use super::session::Session;
+use crate::limits::BATCH_ITEMS_MAX;
+use crate::store::bisection::Parts;
+use crate::store::{Sweeping, Swept, SweptItem};
+use crate::{Error, Key, Result};
+
+impl PostgresStore {
+    pub(super) async fn sweep_batch(&self, sweeping: &Sweeping) -> Result<Swept> {
+        if sweeping.limit < 0 {
+            return Err(Error::InvalidArgument {
+                argument: "limit",
+                value: sweeping.limit.to_string(),
+                rule: "a sweep takes zero items or more".to_owned(),
+            });
+        }
+        let limit = sweeping.limit.min(i64::try_from(BATCH_ITEMS_MAX).unwrap_or(i64::MAX));
+        let mut session = self.sessions.open("sweep").await?;
+        let mut swept = Swept::default();
+        match session.fetch(self.sweep_query(sweeping, limit, None)).await {
+            Ok(rows) => {
+                let silently_refused = self.add_swept(&rows, limit, &mut swept)?;
+                if silently_refused > 0 {
+                    self.sweep_in_parts(&mut session, sweeping, limit, &mut swept).await?;
+                }
+            }
+            Err(error) if error.is_row_refusal() => {
+                self.sweep_in_parts(&mut session, sweeping, limit, &mut swept).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        session.done();
+        Ok(swept)
+    }
+
+    /// Takes back what the database lets be taken back of a batch that it refused as a whole.
+    async fn sweep_in_parts(
+        &self,
+        session: &mut Session,
+        sweeping: &Sweeping,
+        limit: i64,
+        swept: &mut Swept,
+    ) -> Result<()> {
+        session.run("begin; set constraints all immediate").await?;
+        let statement = query(&self.statements.pick_stale)
+            .bind(limit)
+            .bind(sweeping.stale_after.as_secs_f64())
+            .bind(sweeping.now)
+            .bind(sweeping.max_resets)
+            .bind(self.excluded_keys())
+            .bind(None::<Vec<String>>);
+        let rows = session.fetch(statement).await?;
+        let keys = rows.iter().map(|row| super::rows::key("sweep", row, "key")).collect::<Result<Vec<Key>>>()?;
+        let mut parts = Parts::new(keys);
+        while let Some(part) = parts.next() {
+            let wanted = i64::try_from(part.len()).unwrap_or(i64::MAX);
+            let reason = match self.attempt(session, self.sweep_query(sweeping, limit, Some(&part))).await? {
+                Ok(rows) => {
+                    let mut moved = Swept::default();
+                    self.add_swept(&rows, i64::MAX, &mut moved)?;
+                    if i64::try_from(moved.items.len()).unwrap_or(i64::MAX) == wanted {
+                        session.run("release savepoint part").await?;
+                        swept.items.extend(moved.items);
+                        continue;
+                    }
+                    session.run("rollback to savepoint part").await?;
+                    SILENTLY_REFUSED.to_owned()
+                }
+                Err(reason) => reason,
+            };
+            if let Some(key) = parts.halve(part) {
+                self.refuse(session, &key, None, None, sweeping.now, &reason).await?;
+                swept.refused.push((key, reason));
+            }
+        }
+        session.run("commit").await
+    }
+
+    /// Adds what the statement took back; the answer is how many rows a trigger silently left as they were.
+    fn add_swept(&self, rows: &[PgRow], limit: i64, swept: &mut Swept) -> Result<i64> {
+        let mut stale = 0;
+        let mut moved = 0;
+        for row in rows {
+            stale = column("sweep", row, "stale")?;
+            let Some(item) = column::<Option<String>>("sweep", row, "item")? else { continue };
+            let word: String = column("sweep", row, "word")?;
+            let Some(to) = self.pipeline.status(&word) else { continue };
+            moved += 1;
+            swept.items.push(SweptItem {
+                key: Key::from(item),
+                to,
+                holder: column("sweep", row, "holder")?,
+                error: column::<Option<String>>("sweep", row, "error")?.unwrap_or_default(),
+            });
+        }
+        swept.may_have_more |= stale >= limit && limit > 0;
+        Ok(stale - moved)
+    }
+
+    fn sweep_query<'q>(
+        &'q self,
+        sweeping: &Sweeping,
+        limit: i64,
+        only: Option<&[Key]>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        query(&self.statements.sweep)
+            .bind(limit)
+            .bind(sweeping.stale_after.as_secs_f64())
+            .bind(sweeping.now)
+            .bind(sweeping.max_resets)
+            .bind(self.excluded_keys())
+            .bind(only.map(|keys| keys.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>()))
+    }
+
+    fn excluded_keys(&self) -> Vec<String> {
+        self.exclusions.keys().iter().map(|key| key.as_str().to_owned()).collect()
+    }
+}
