@@ -121,9 +121,10 @@ pub async fn two_pipelines_share_a_database<H: Harness>(harness: &H) {
 
 pub async fn a_schema_of_a_newer_rowlock_is_refused<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
+    let other = unprepared(harness).await;
     scene.execute("update rowlock_meta set value = '1000' where key = 'schema_version'").await;
 
-    match unprepared(harness).await.prepare().await {
+    match other.prepare().await {
         Err(Error::SchemaTooNew { found: 1000, known }) => assert!(known < 1000),
         other => panic!("{other:?}"),
     }
