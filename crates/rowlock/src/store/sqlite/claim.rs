@@ -33,6 +33,7 @@ struct Plan {
     /// To be claimed or failed, in the order of the queue.
     items: Vec<Item>,
     may_have_more: bool,
+    suspect_at_head: bool,
 }
 
 impl SqliteStore {
@@ -44,7 +45,12 @@ impl SqliteStore {
         let mut session = self.write(verb).await?;
         let now = self.time(&mut session, claiming.now).await?;
         let picked = self.pick(&mut session, claiming, &now, limit).await?;
-        let plan = self.plan(picked, limit, claiming.limits);
+        let plan = self.plan(picked, limit, claiming);
+        let answer = ClaimBatch {
+            may_have_more: plan.may_have_more,
+            suspect_at_head: plan.suspect_at_head,
+            ..ClaimBatch::default()
+        };
         let batch = Batch {
             sql: &self.statements.take,
             items: plan.items,
@@ -60,15 +66,15 @@ impl SqliteStore {
                     Ok(()) => {
                         self.exclude_strange_keys(&batch.items, &written);
                         let written = self.repeat_ignored(verb, &batch, written).await?;
-                        Ok(self.batch_of(claiming, &batch.items, written, rows, plan.may_have_more))
+                        Ok(self.fill(answer, claiming, &batch.items, written, rows))
                     }
-                    Err(error) if error.is_row_refusal() => self.claim_repeated(verb, claiming, &batch).await,
+                    Err(error) if error.is_row_refusal() => self.claim_repeated(verb, claiming, &batch, answer).await,
                     Err(error) => Err(error),
                 }
             }
             Err(error) if error.is_row_refusal() => {
                 session.roll_back().await?;
-                self.claim_repeated(verb, claiming, &batch).await
+                self.claim_repeated(verb, claiming, &batch, answer).await
             }
             Err(error) => Err(error),
         }
@@ -79,12 +85,13 @@ impl SqliteStore {
         verb: &Verb,
         claiming: &Claiming,
         batch: &Batch<'_>,
+        answer: ClaimBatch<SqliteRow>,
     ) -> Result<ClaimBatch<SqliteRow>> {
         let written = self.repeat_batch(verb, batch).await?;
         let mut session = self.read_session(verb).await?;
         let rows = self.read_rows(&mut session, &batch.items).await?;
         session.keep();
-        Ok(self.batch_of(claiming, &batch.items, written, rows, true))
+        Ok(self.fill(answer, claiming, &batch.items, written, rows))
     }
 
     /// Keys that were read from a row and that no row has: they hold what is no key, as a blob. Left in the queue
@@ -106,7 +113,7 @@ impl SqliteStore {
         session.run("BEGIN").await?;
         let now = self.time(&mut session, claiming.now).await?;
         let picked = self.pick(&mut session, claiming, &now, limit).await?;
-        let mut plan = self.plan(picked, limit, claiming.limits);
+        let mut plan = self.plan(picked, limit, claiming);
         plan.items.retain(|item| item.step != Some("exhaust"));
         let mut rows = self.read_rows(&mut session, &plan.items).await?;
         session.roll_back().await?;
@@ -158,27 +165,31 @@ impl SqliteStore {
         Picked { stage, key, reset_count, exhausted }
     }
 
-    /// A suspect at the head is claimed alone; further down suspects are left for a claim that has them at its head.
-    fn plan(&self, picked: Vec<Picked>, limit: usize, limits: Limits) -> Plan {
-        let mut plan = Plan { items: Vec::with_capacity(picked.len()), may_have_more: picked.len() >= limit };
-        let mut head_is_suspect = None;
-        for picked in picked {
-            let word = self.pipeline.word(Status::Ready(picked.stage));
-            let item = Item::new(picked.key, word);
+    /// A suspect is taken only from the head, by a claimer that holds nothing else, and alone: whatever else was in
+    /// progress there could kill the process, and with it the suspect's last reset. Other suspects wait.
+    fn plan(&self, picked: Vec<Picked>, limit: usize, claiming: &Claiming) -> Plan {
+        let is_suspect = |picked: &Picked| rows::is_suspect(picked.reset_count, claiming.limits.max_resets);
+        let head = picked.iter().position(|picked| picked.exhausted.is_none());
+        let suspect_head = head.filter(|head| is_suspect(&picked[*head]));
+        let count = picked.len();
+        let mut items = Vec::with_capacity(count);
+        for (index, picked) in picked.into_iter().enumerate() {
+            let chosen = match suspect_head {
+                Some(head) if claiming.alone => index == head,
+                Some(_) | None => !is_suspect(&picked),
+            };
+            let item = Item::new(picked.key, self.pipeline.word(Status::Ready(picked.stage)));
             if picked.exhausted.is_some() {
-                plan.items.push(Item { step: Some("exhaust"), error: picked.exhausted, ..item });
-                continue;
+                items.push(Item { step: Some("exhaust"), error: picked.exhausted, ..item });
+            } else if chosen {
+                items.push(Item { step: Some("take"), ..item });
             }
-            let suspect = rows::is_suspect(picked.reset_count, limits.max_resets);
-            let is_head = head_is_suspect.is_none();
-            if is_head || (head_is_suspect == Some(false) && !suspect) {
-                plan.items.push(Item { step: Some("take"), ..item });
-            } else {
-                plan.may_have_more = true;
-            }
-            head_is_suspect.get_or_insert(suspect);
         }
-        plan
+        Plan {
+            may_have_more: count >= limit || count > items.len(),
+            suspect_at_head: suspect_head.is_some() && !claiming.alone,
+            items,
+        }
     }
 
     /// Items whose update a trigger left out, repeated in a transaction of their own.
@@ -201,15 +212,14 @@ impl SqliteStore {
         Ok(written)
     }
 
-    fn batch_of(
+    fn fill(
         &self,
+        mut batch: ClaimBatch<SqliteRow>,
         claiming: &Claiming,
         items: &[Item],
         written: Vec<Written>,
         mut rows: HashMap<Key, SqliteRow>,
-        may_have_more: bool,
     ) -> ClaimBatch<SqliteRow> {
-        let mut batch = ClaimBatch { may_have_more, ..ClaimBatch::default() };
         for (item, outcome) in items.iter().zip(written) {
             let key = item.key.to_key();
             match outcome {

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::items::{Item, KeyValue, json};
 use super::refusal::{Batch, WhenRefused, Written};
-use super::session::{Bind, Session, Verb};
+use super::session::{Session, Verb};
 use super::{SqliteStore, rows};
 use crate::pipeline::Status;
 use crate::store::{ClaimedRow, LeaseState};
@@ -112,10 +112,25 @@ impl SqliteStore {
         verb: &Verb,
         token: FencingToken,
     ) -> Result<Vec<ClaimedRow<SqliteRow>>> {
-        let mut session = self.take_writer(verb).await?;
-        session.run("BEGIN IMMEDIATE").await?;
-        let rows = session.rows(&self.statements.find_claimed, [Bind::from(token.as_i64())]).await?;
-        session.roll_back().await?;
+        let mut session = self.write(verb).await?;
+        let now = self.time(&mut session, None).await?;
+        let renewed = session.execute(&self.statements.renew_claimed, [token.as_i64().into(), now.into()]).await;
+        let rows = match renewed {
+            Ok(_) => {
+                let rows = session.rows(&self.statements.find_claimed, [token.as_i64().into()]).await?;
+                session.commit().await?;
+                rows
+            }
+            // The database refuses a heartbeat: what was claimed is found all the same.
+            Err(error) if error.is_row_refusal() => {
+                session.roll_back().await?;
+                let mut session = self.read_session(verb).await?;
+                let rows = session.rows(&self.statements.find_claimed, [token.as_i64().into()]).await?;
+                session.keep();
+                rows
+            }
+            Err(error) => return Err(error),
+        };
         let max_resets = self.pipeline.max_resets();
         Ok(rows.into_iter().filter_map(|row| rows::claimed(&self.pipeline, row, token, max_resets)).collect())
     }

@@ -66,7 +66,8 @@ statements! {
     pick: "claim", "pick";
     take: "claim", "take";
     read: "claim", "read";
-    find_claimed: "find_claimed";
+    renew_claimed: "find_claimed", "renew";
+    find_claimed: "find_claimed", "find";
     finish: "finish";
     renew: "renew";
     read_leases: "read_leases";
