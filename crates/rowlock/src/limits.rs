@@ -51,6 +51,11 @@ pub const VERB_BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest wait between two such attempts.
 pub const VERB_BACKOFF_MAX: Duration = Duration::from_secs(2);
 
+/// Longest run of `prepare`: an index over ten million rows takes a minute.
+pub const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Reading connections of one SQLite store; each has a thread, and a page cache of 2 MB.
+pub const SQLITE_READERS: usize = 4;
 /// Look-ahead of a worker's claims: so much work is held beyond what runs. Long enough to hide a claim's round trip,
 /// short enough that a slow handler hoards nothing.
 pub const CLAIM_LOOK_AHEAD: Duration = Duration::from_millis(200);
