@@ -27,7 +27,7 @@ coalesce(
     i.delay_ms / 1000.0,
     max(
       json_extract(?4, '$[' || i.stage || '].floor'),
-      json_extract(?4, '$[' || i.stage || '].delays[' || (min(:retries + 1, :attempts) - 1) || ']')
+      json_extract(?4, '$[' || i.stage || '].delays[' || (max(min(:retries + 1, :attempts), 1) - 1) || ']')
         * (1 + json_extract(?4, '$[' || i.stage || '].jitter') * (random() / 9223372036854775808.0))
     )
   ))),
