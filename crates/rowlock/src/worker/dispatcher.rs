@@ -44,18 +44,15 @@ pub(crate) struct Dispatcher<S: Store, R> {
     poll_delay: Duration,
     /// Whether the counts were read since the last look at the queue.
     counted: bool,
-    /// A suspect that waits for everything else to end, or runs alone.
-    suspect: Option<Suspect<R>>,
+    /// A suspect that runs, alone.
+    suspect: Option<Arc<Held>>,
+    /// A suspect is at the head of the queue: nothing is claimed until nothing else is held.
+    makes_room: bool,
     errors: Errors,
     backoff: Duration,
     hold_until: Instant,
     recover_at: Instant,
     waiting: Option<Waiting>,
-}
-
-enum Suspect<R> {
-    Waiting(Box<Entry<R>>),
-    Running(Arc<Held>),
 }
 
 /// A call under way.
@@ -81,6 +78,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             poll_delay: engine.settings.poll_min,
             counted: false,
             suspect: None,
+            makes_room: false,
             errors: Errors::default(),
             backoff: VERB_BACKOFF_MIN,
             hold_until: now,
@@ -182,6 +180,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
         let wants: Vec<(StageId, usize)> = self.wants(now);
         if let Some((stages, limit)) = plan(&wants) {
+            self.counted = false;
             return Some(self.claim(stages, limit));
         }
         if self.engine.settings.until_idle && !self.counted && self.is_everything_empty() {
@@ -205,15 +204,19 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         wants
     }
 
-    fn is_everything_empty(&self) -> bool {
+    fn is_every_stage_empty(&self) -> bool {
         self.engine.crews.iter().all(|crew| self.empty.contains(&crew.stage) && !self.engine.is_nudged(crew.stage))
-            && self.engine.floor.leases.is_empty()
+    }
+
+    fn is_everything_empty(&self) -> bool {
+        self.is_every_stage_empty() && self.engine.floor.leases.is_empty()
     }
 
     fn claim(&self, asked: Vec<StageId>, limit: usize) -> Call<S::Row> {
         self.engine.look_at(&asked);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let claiming = self.engine.floor.repository.claiming(&asked, limit);
+        let mut claiming = self.engine.floor.repository.claiming(&asked, limit);
+        claiming.alone = self.engine.floor.leases.is_empty() && !self.verbs.has_lost_claims();
         let verbs = self.verbs.clone();
         Box::pin(async move {
             let sent_at = Instant::now();
@@ -269,7 +272,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     }
 
     fn take_batch(&mut self, asked: &[StageId], sent_at: Instant, batch: ClaimBatch<S::Row>) {
-        let ClaimBatch { claimed, exhausted, refused, may_have_more } = batch;
+        let ClaimBatch { claimed, exhausted, refused, may_have_more, suspect_at_head } = batch;
         let found = !claimed.is_empty() || !exhausted.is_empty() || !refused.is_empty();
         let taken: Vec<StageId> = claimed.iter().map(|row| row.lease.stage).collect();
         // A claim that took nothing and says there is more (all that is due is held back) is not repeated at once.
@@ -288,9 +291,9 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         for row in claimed {
             let suspect = row.suspect;
             let Some(entry) = self.entry(row, sent_at, now) else { continue };
-            if suspect && self.suspect.is_none() {
-                self.suspect = Some(Suspect::Waiting(Box::new(entry)));
-                continue;
+            if suspect {
+                tracing::info!(key = %entry.held.lease.key, "one more reset is the item's last: it runs alone");
+                self.suspect = Some(Arc::clone(&entry.held));
             }
             match self.engine.crews.iter().position(|crew| crew.stage == entry.claim.stage()) {
                 Some(crew) => entries[crew].push(entry),
@@ -301,6 +304,14 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             if !entries.is_empty() {
                 crew.push(entries);
             }
+        }
+        self.makes_room = suspect_at_head;
+        if suspect_at_head {
+            tracing::info!("one more reset is the last of the item at the head of the queue: making room for it");
+            self.engine.release_queued(|_| 0);
+        }
+        if self.is_every_stage_empty() {
+            self.hearing.queue_is_empty();
         }
     }
 
@@ -390,44 +401,20 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         self.waiting = Some(waiting);
     }
 
-    /// Lets a suspect run once nothing else is held; nothing is claimed meanwhile.
+    /// Whether nothing may be claimed because a suspect runs, or is to run once nothing else is held.
     fn is_a_suspect_in_the_way(&mut self) -> bool {
-        match self.suspect.take() {
-            None => false,
-            Some(Suspect::Running(held)) => {
-                if self.engine.floor.leases.get(&held.lease).is_none() {
-                    return false;
-                }
-                self.suspect = Some(Suspect::Running(held));
-                true
-            }
-            Some(Suspect::Waiting(entry)) => {
-                if entry.held.is_ended() {
-                    return false; // lost while it waited
-                }
-                self.engine.release_queued(|_| 0);
-                if self.engine.floor.leases.len() > 1 {
-                    self.suspect = Some(Suspect::Waiting(entry));
-                    return true;
-                }
-                let key = &entry.held.lease.key;
-                tracing::info!(%key, "one more reset is the item's last: it runs alone");
-                let Some(crew) = self.engine.crews.iter().find(|crew| crew.stage == entry.claim.stage()) else {
-                    self.engine.release(&entry.held);
-                    return true;
-                };
-                self.suspect = Some(Suspect::Running(Arc::clone(&entry.held)));
-                crew.push([*entry]);
-                true
-            }
+        if self.suspect.as_ref().is_some_and(|held| self.engine.floor.leases.get(&held.lease).is_none()) {
+            self.suspect = None;
         }
+        if self.makes_room && self.engine.floor.leases.is_empty() && !self.verbs.has_lost_claims() {
+            self.makes_room = false;
+            self.empty.clear();
+        }
+        self.suspect.is_some() || self.makes_room
     }
 
     /// Ends what goes on: queued items are given back at once, running ones may finish within the grace period.
     async fn wind_down(&mut self, call: Option<Call<S::Row>>) {
-        if let Some(Suspect::Waiting(entry)) = self.suspect.take() {
-            self.engine.release(&entry.held);
-        }
         self.engine.release_queued(|_| 0);
         self.end_call(call).await;
         let running = self.engine.floor.leases.len();

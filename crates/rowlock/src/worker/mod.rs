@@ -220,7 +220,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
             ended: Arc::default(),
             wake: tokio::sync::Notify::new(),
         });
-        let crew = |(stage, handler, concurrency): (StageId, _, _)| {
+        let crew = |(stage, handler, concurrency): Post<S, R>| {
             Arc::new(Crew::new(stage, pipeline.stage(stage).timeout(), handler, concurrency))
         };
         let crews = handlers.into_iter().map(crew).collect();
@@ -237,12 +237,15 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
     }
 }
 
+/// A stage, its handler and its concurrency.
+type Post<S, R> = (StageId, Handler<S, R>, usize);
+
 /// The handlers in the order of their stages, each with its concurrency.
 fn resolve<S: Store, R: Record<S>>(
     pipeline: &Pipeline,
     handlers: Vec<(String, Handler<S, R>)>,
     concurrency: &HashMap<String, usize>,
-) -> Result<Vec<(StageId, Handler<S, R>, usize)>> {
+) -> Result<Vec<Post<S, R>>> {
     if handlers.is_empty() {
         return refuse("handlers", "none", "a worker needs a handler for at least one stage");
     }
@@ -254,7 +257,7 @@ fn resolve<S: Store, R: Record<S>>(
             return refuse("concurrency", format!("given for {stage:?}"), "that stage has no handler");
         }
     }
-    let mut resolved: Vec<(StageId, Handler<S, R>, usize)> = Vec::with_capacity(handlers.len());
+    let mut resolved: Vec<Post<S, R>> = Vec::with_capacity(handlers.len());
     for (name, handler) in handlers {
         let Some(stage) = pipeline.stage_named(&name) else {
             return refuse("stage", format!("{name:?}"), format!("pipeline {} has no such stage", pipeline.name()));
