@@ -51,7 +51,7 @@ pub(crate) async fn the_lease_of_another_worker_is_waited_for<D: Database>(datab
 where
     Item: Record<D::S>,
 {
-    let repository = repository(database, pipeline(&["ONE"]).stale_after(Duration::from_secs(2))).await;
+    let repository = repository(database, pipeline(&["ONE"]).stale_after(Duration::from_secs(6))).await;
     add::<D>(&repository, 3).await;
     let held = claim_and_stop::<D>(&repository, 1).await;
     let waits = Arc::new(Mutex::new(Vec::new()));

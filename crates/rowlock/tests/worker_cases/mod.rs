@@ -3,9 +3,11 @@
 #![allow(dead_code, reason = "each database's file uses what applies to it")]
 
 pub(crate) mod failures;
+pub(crate) mod faulty;
 pub(crate) mod flow;
 pub(crate) mod idle;
 pub(crate) mod leases;
+pub(crate) mod outages;
 pub(crate) mod stopping;
 
 use std::future::Future;
