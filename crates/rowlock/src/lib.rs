@@ -1,6 +1,8 @@
 //! Your table is the queue.
 
 mod claim;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dispatch;
 mod error;
 mod failure;
