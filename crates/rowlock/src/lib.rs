@@ -1,6 +1,8 @@
 //! Your table is the queue.
 
 mod claim;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dispatch;
 mod error;
 mod failure;
@@ -11,6 +13,7 @@ pub mod pipeline;
 mod repository;
 mod schema;
 pub mod store;
+mod worker;
 
 pub use claim::{Claim, FinishError, Settled};
 pub use error::{Error, Fault, Result};
@@ -22,3 +25,4 @@ pub use pipeline::{
 };
 pub use repository::{Claims, Item, Record, Repository};
 pub use store::{Outcome, Store};
+pub use worker::{Context, DryRun, FailedBy, FailedItem, Remaining, StageItems, Waiting, Worker, WorkerReport};

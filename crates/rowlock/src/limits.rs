@@ -50,3 +50,63 @@ pub const VERB_BACKOFF_MIN: Duration = Duration::from_millis(50);
 
 /// Longest wait between two such attempts.
 pub const VERB_BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Longest run of `prepare`: an index over ten million rows takes a minute.
+pub const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Reading connections of one SQLite store; each has a thread, and a page cache of 2 MB.
+pub const SQLITE_READERS: usize = 4;
+/// Look-ahead of a worker's claims: so much work is held beyond what runs. Long enough to hide a claim's round trip,
+/// short enough that a slow handler hoards nothing.
+pub const CLAIM_LOOK_AHEAD: Duration = Duration::from_millis(200);
+
+/// Items of one stage that a worker holds ahead of need at most: one full claim queued while the next is under way.
+pub const CLAIM_AHEAD_ITEMS_MAX: usize = 2 * BATCH_ITEMS_MAX;
+
+/// Ended items and hook calls under way above which a worker claims nothing more.
+pub const ENDED_ITEMS_MAX: usize = 2 * BATCH_ITEMS_MAX;
+
+/// How long queued items wait at most behind handlers that became slow, before the surplus is given back to others.
+pub const QUEUED_FOR_MAX: Duration = Duration::from_secs(2);
+
+/// Longest wait for more ended items before they are written, and only when they come quickly.
+pub const FINISH_GATHER_MAX: Duration = Duration::from_millis(3);
+
+/// Size of a finish from which on the next one waits to gather more.
+pub const FINISH_GATHER_ITEMS_MIN: usize = 32;
+
+/// How long a finish that meets errors is sent again after its lease has passed its life: fencing decides whether it
+/// still counts, and an outage should not cost the work of hours.
+pub const FINISH_KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// Handlers of one stage that run at once in one worker. Each has a task, and its items have leases to renew.
+pub const CONCURRENCY_MAX: usize = 1_000;
+
+/// Items that a slot handles before it lets other tasks of the user's runtime run.
+pub const WORKER_ITEMS_BETWEEN_YIELDS: usize = 32;
+
+/// Between two light reads of the held leases, which notice cancelled and lost ones sooner than a renewal.
+pub const LEASE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a handler that was told to stop may hold on to its thread before its slot counts as leaked.
+pub const LEAK_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a worker that stops at once waits for its handlers to be dropped and its items to be given back.
+pub const STOP_WAIT: Duration = Duration::from_secs(2);
+
+/// How long handlers may go on after a worker was asked to stop.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+
+/// Shortest and longest wait between two looks at an empty queue. The longest holds where notifications work;
+/// without them it is [`POLL_MAX_UNHEARD`].
+pub const POLL_MIN: Duration = Duration::from_millis(50);
+/// See [`POLL_MIN`].
+pub const POLL_MAX: Duration = Duration::from_secs(5);
+/// Longest wait between two looks at an empty queue where nobody tells of new items.
+pub const POLL_MAX_UNHEARD: Duration = Duration::from_secs(1);
+
+/// How long `run_until_idle` goes on under an error that will not pass by itself (a missing table).
+pub const LASTING_ERROR_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long `run_until_idle` goes on while the database does not answer.
+pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(600);

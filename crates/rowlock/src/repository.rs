@@ -147,7 +147,7 @@ impl<S: Store, R> Repository<S, R> {
         self.finish_in(transaction, claim, Outcome::Fail { error: error.to_string() }).await
     }
 
-    async fn finish_in(
+    pub(crate) async fn finish_in(
         &self,
         transaction: S::Transaction,
         claim: Claim<R>,

@@ -1,1 +1,393 @@
-//! SQLite.
+//! SQLite: one machine, nothing to install.
+//!
+//! SQLite has one writer at a time. Each verb that writes is one `BEGIN IMMEDIATE` transaction, so nothing changes
+//! between its statements; everything that reads does so on connections that are opened read-only.
+
+mod claim;
+mod clock;
+mod errors;
+mod finish;
+mod indexes;
+mod items;
+mod leases;
+mod listener;
+mod operator;
+mod read;
+mod refusal;
+mod rows;
+mod schema;
+mod session;
+mod statements;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+use std::path::Path;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+
+use self::items::KeyValue;
+use self::session::{Connections, Session, Verb};
+use self::statements::Statements;
+use super::exclusion::Exclusions;
+use super::{
+    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Exclusion, Explanation, FailureRecord, Finish, Finished,
+    Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store, Sweeping,
+    Swept,
+};
+use crate::limits::{PREPARE_DEADLINE, SQLITE_READERS, VERB_DEADLINE};
+use crate::pipeline::{Pipeline, StageId};
+use crate::{Error, FencingToken, Key, Lease, Result};
+
+pub use self::listener::SqliteListener;
+pub use self::transaction::SqliteTransaction;
+
+/// A pipeline's table in an SQLite file.
+///
+/// A store has one writing connection and several reading ones. A transaction of the user's ([`Store::begin`]) has
+/// the writing one for as long as it is open: the store's other verbs wait for it, up to their deadline.
+///
+/// Commits are durable: [`SqliteStore::open`] and [`SqliteStore::connect`] set `synchronous = FULL`, so that what was
+/// answered with success is still there after a power cut. With `NORMAL` the last commits could be gone, among them
+/// ones that a handler's effects elsewhere rely on. The price is one flush to disk a transaction, which is why verbs
+/// work in batches.
+#[derive(Clone)]
+pub struct SqliteStore {
+    pipeline: Arc<Pipeline>,
+    statements: Arc<Statements>,
+    policies: Arc<str>,
+    exclusions: Exclusions,
+    options: SqliteConnectOptions,
+    read_only: bool,
+    writer: Arc<Connections>,
+    readers: Arc<Connections>,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("file", &self.options.get_filename())
+            .field("table", &self.pipeline.table())
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens a file, and creates it if there is none.
+    ///
+    /// # Errors
+    /// Those of the file, and [`Error::SchemaTooNew`].
+    pub async fn open(path: impl AsRef<Path>, pipeline: Pipeline) -> Result<SqliteStore> {
+        let options =
+            SqliteConnectOptions::new().filename(path).create_if_missing(true).synchronous(SqliteSynchronous::Full);
+        SqliteStore::with_options(options, pipeline).await
+    }
+
+    /// Opens the file of a URL, `sqlite://FILE`. It must exist, unless the URL ends in `?mode=rwc`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a URL that names no file, those of the file, and [`Error::SchemaTooNew`].
+    pub async fn connect(url: &str, pipeline: Pipeline) -> Result<SqliteStore> {
+        let options = SqliteConnectOptions::from_str(url).map_err(|error| Error::InvalidArgument {
+            argument: "url",
+            value: format!("{url:?}"),
+            rule: format!("it must be sqlite://FILE: {error}"),
+        })?;
+        SqliteStore::with_options(options.synchronous(SqliteSynchronous::Full), pipeline).await
+    }
+
+    /// Opens a file with options of the caller's. The journal is a write-ahead log and the busy timeout follows the
+    /// verbs' deadline in any case; how durable commits are is the caller's choice.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a database in memory, those of the file, and [`Error::SchemaTooNew`].
+    pub async fn with_options(options: SqliteConnectOptions, pipeline: Pipeline) -> Result<SqliteStore> {
+        let file = options.get_filename().to_string_lossy();
+        if file.is_empty() || file == ":memory:" || file.starts_with("file:sqlx-in-memory") {
+            return Err(Error::InvalidArgument {
+                argument: "url",
+                value: format!("{file:?}"),
+                rule: "a queue must outlive its process: name a file".to_owned(),
+            });
+        }
+        if pipeline.table().schema().is_some_and(|schema| schema != "main") {
+            return Err(Error::InvalidPipeline {
+                field: "table.schema".to_owned(),
+                value: format!("{:?}", pipeline.table().schema().unwrap_or_default()),
+                rule: "SQLite has no schemas: a file has one set of tables".to_owned(),
+            });
+        }
+        let statements = Arc::new(Statements::new(&pipeline));
+        let policies = statements::policies(&pipeline).into();
+        let store = SqliteStore::over(options, false, Arc::new(pipeline), statements, policies, Exclusions::default());
+        store.open_writer("open").await?;
+        Ok(store)
+    }
+
+    /// The store over connections that are not open yet.
+    fn over(
+        options: SqliteConnectOptions,
+        read_only: bool,
+        pipeline: Arc<Pipeline>,
+        statements: Arc<Statements>,
+        policies: Arc<str>,
+        exclusions: Exclusions,
+    ) -> SqliteStore {
+        // A tenth less than the deadline: SQLite's own answer, that the file is busy, is the clearer one.
+        let busy_timeout = verb_deadline(&pipeline).mul_f64(0.9);
+        let shared = options.clone().busy_timeout(busy_timeout);
+        let reading = shared.clone().read_only(true).create_if_missing(false);
+        let writing = if read_only { reading.clone() } else { shared.journal_mode(SqliteJournalMode::Wal) };
+        SqliteStore {
+            pipeline,
+            statements,
+            policies,
+            exclusions,
+            options,
+            read_only,
+            writer: Connections::new(writing, 1),
+            readers: Connections::new(reading, SQLITE_READERS),
+        }
+    }
+
+    fn again(&self, read_only: bool) -> SqliteStore {
+        SqliteStore::over(
+            self.options.clone(),
+            read_only,
+            Arc::clone(&self.pipeline),
+            Arc::clone(&self.statements),
+            Arc::clone(&self.policies),
+            self.exclusions.clone(),
+        )
+    }
+
+    /// Opens the writing connection before any reading one: a file that is new, and its write-ahead log, must be
+    /// there for those.
+    async fn open_writer(&self, name: &'static str) -> Result<()> {
+        let verb = self.verb(name);
+        verb.within(async {
+            let mut session = self.take_writer(&verb).await?;
+            self.check_version(&mut session).await?;
+            session.keep();
+            Ok(())
+        })
+        .await
+    }
+
+    fn verb(&self, name: &'static str) -> Verb {
+        Verb::new(name, verb_deadline(&self.pipeline))
+    }
+
+    async fn take_writer(&self, verb: &Verb) -> Result<Session> {
+        self.writer.take(verb).await
+    }
+
+    /// A write transaction. On a store that may only read, SQLite refuses it even if it would write nothing.
+    async fn write(&self, verb: &Verb) -> Result<Session> {
+        let mut session = self.take_writer(verb).await?;
+        if self.read_only {
+            session.execute(&self.statements.refuse_writes, []).await?;
+        }
+        session.run("BEGIN IMMEDIATE").await?;
+        Ok(session)
+    }
+
+    async fn read_session(&self, verb: &Verb) -> Result<Session> {
+        self.readers.take(verb).await
+    }
+
+    /// The time of a verb: one for all of its statements.
+    async fn time(&self, session: &mut Session, now: Option<DateTime<Utc>>) -> Result<String> {
+        match now {
+            Some(now) => Ok(clock::format(now)),
+            None => {
+                let rows = session.rows(&self.statements.now, []).await?;
+                Ok(rows.first().and_then(|row| rows::text(row, 0)).unwrap_or_default())
+            }
+        }
+    }
+
+    fn key_of_row(&self, row: &SqliteRow, column: usize) -> KeyValue {
+        let key = Key::new(rows::text(row, column).unwrap_or_default());
+        KeyValue::of_row(&key, self.pipeline.key_type())
+    }
+
+    fn excluded_keys(&self) -> Vec<KeyValue> {
+        self.exclusions.keys().iter().map(|key| KeyValue::of_row(key, self.pipeline.key_type())).collect()
+    }
+}
+
+fn verb_deadline(pipeline: &Pipeline) -> Duration {
+    VERB_DEADLINE.min(pipeline.stale_after() / 3)
+}
+
+impl Store for SqliteStore {
+    type Row = SqliteRow;
+    type Transaction = SqliteTransaction;
+    type Listener = SqliteListener;
+
+    fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    async fn fork(&self) -> Result<SqliteStore> {
+        let fork = self.again(self.read_only);
+        fork.open_writer("fork").await?;
+        Ok(fork)
+    }
+
+    async fn read_only(&self) -> Result<SqliteStore> {
+        let store = self.again(true);
+        store.open_writer("read_only").await?;
+        Ok(store)
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        let verb = Verb::new("prepare", PREPARE_DEADLINE);
+        verb.within(self.prepare_schema(&verb)).await
+    }
+
+    async fn inspect(&self) -> Result<Vec<String>> {
+        let verb = self.verb("inspect");
+        verb.within(self.inspect_schema(&verb)).await
+    }
+
+    async fn claim(&self, claiming: &Claiming) -> Result<ClaimBatch<SqliteRow>> {
+        let verb = self.verb("claim");
+        verb.within(self.claim_items(&verb, claiming)).await
+    }
+
+    async fn find_claimed(&self, token: FencingToken) -> Result<Vec<ClaimedRow<SqliteRow>>> {
+        let verb = self.verb("find_claimed");
+        verb.within(self.find_claimed_items(&verb, token)).await
+    }
+
+    async fn finish(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
+        let verb = self.verb("finish");
+        verb.within(self.finish_items(&verb, finishing)).await
+    }
+
+    async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
+        let verb = self.verb("renew");
+        verb.within(self.renew_leases(&verb, leases, now)).await
+    }
+
+    async fn read_leases(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
+        let verb = self.verb("read_leases");
+        verb.within(self.read_lease_states(&verb, leases)).await
+    }
+
+    async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
+        let verb = self.verb("sweep");
+        verb.within(self.sweep_items(&verb, sweeping)).await
+    }
+
+    async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
+        let verb = self.verb("set");
+        verb.within(self.set_items(&verb, setting)).await
+    }
+
+    async fn cancel(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> Result<Vec<Moved>> {
+        let verb = self.verb("cancel");
+        verb.within(self.cancel_items(&verb, keys, now)).await
+    }
+
+    async fn requeue(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+        let verb = self.verb("requeue");
+        verb.within(self.requeue_items(&verb, requeueing)).await
+    }
+
+    async fn pause(&self, stage: StageId) -> Result<bool> {
+        let verb = self.verb("pause");
+        verb.within(self.pause_stage(&verb, stage)).await
+    }
+
+    async fn resume(&self, stage: StageId) -> Result<bool> {
+        let verb = self.verb("resume");
+        verb.within(self.resume_stage(&verb, stage)).await
+    }
+
+    async fn paused(&self) -> Result<Vec<StageId>> {
+        let verb = self.verb("paused");
+        verb.within(self.paused_stages(&verb)).await
+    }
+
+    async fn add_many(&self, keys: &[Key]) -> Result<u64> {
+        self.add_keys("add_many", keys).await
+    }
+
+    async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<SqliteRow>>> {
+        let verb = self.verb("preview");
+        verb.within(self.preview_items(&verb, claiming)).await
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<ItemRow<SqliteRow>>> {
+        let verb = self.verb("get");
+        verb.within(self.get_item(&verb, key)).await
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<Page<SqliteRow>> {
+        let verb = self.verb("list");
+        verb.within(self.list_items(&verb, listing)).await
+    }
+
+    async fn counts(&self, counting: &Counting) -> Result<Counts> {
+        let verb = self.verb("counts");
+        verb.within(self.count_items(&verb, counting)).await
+    }
+
+    async fn explain(&self, key: &Key, now: Option<DateTime<Utc>>) -> Result<Option<Explanation>> {
+        let verb = self.verb("explain");
+        verb.within(self.explain_item(&verb, key, now)).await
+    }
+
+    async fn failures(&self, key: &Key) -> Result<Vec<FailureRecord>> {
+        let verb = self.verb("failures");
+        verb.within(self.read_failures(&verb, key)).await
+    }
+
+    async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
+        let verb = self.verb("held");
+        verb.within(self.held_items(&verb, limit)).await
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        let verb = self.verb("now");
+        verb.within(self.read_clock(&verb)).await
+    }
+
+    async fn begin(&self) -> Result<SqliteTransaction> {
+        let verb = self.verb("begin");
+        verb.within(self.begin_transaction(&verb)).await
+    }
+
+    async fn finish_in(&self, transaction: SqliteTransaction, finish: &Finish, limits: Limits) -> Result<Finished> {
+        let verb = transaction.verb().clone();
+        verb.within(self.finish_transaction(&verb, transaction, finish, limits)).await
+    }
+
+    async fn rollback(&self, transaction: SqliteTransaction) -> Result<()> {
+        let verb = self.verb("rollback");
+        verb.within(transaction.roll_back()).await
+    }
+
+    async fn listen(&self) -> Result<SqliteListener> {
+        let verb = self.verb("listen");
+        verb.within(self.start_listening(&verb)).await
+    }
+
+    fn excluded(&self) -> Vec<Exclusion> {
+        self.exclusions.list()
+    }
+}

@@ -1,0 +1,271 @@
+//! `claim` and `preview`.
+
+use std::collections::HashMap;
+
+use sqlx::sqlite::SqliteRow;
+
+use super::items::{Item, KeyValue, json};
+use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
+use super::session::{Bind, Session, Verb};
+use super::{SqliteStore, rows};
+use crate::limits::BATCH_ITEMS_MAX;
+use crate::pipeline::{StageId, Status};
+use crate::store::error_text::stored_error;
+use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow, Limits};
+use crate::{Error, Key, Result};
+
+/// What is said of a row that cannot be found by its key.
+const STRANGE_KEY: &str = "the key holds a value that is not of its column's type";
+
+/// An item at the head of its queue.
+#[derive(Debug)]
+struct Picked {
+    stage: StageId,
+    key: KeyValue,
+    reset_count: i32,
+    /// The error that it fails with, if it is at a limit.
+    exhausted: Option<String>,
+}
+
+/// What a claim does with what it picked.
+#[derive(Debug, Default)]
+struct Plan {
+    /// To be claimed or failed, in the order of the queue.
+    items: Vec<Item>,
+    may_have_more: bool,
+    suspect_at_head: bool,
+}
+
+impl SqliteStore {
+    pub(super) async fn claim_items(&self, verb: &Verb, claiming: &Claiming) -> Result<ClaimBatch<SqliteRow>> {
+        let limit = batch_limit(claiming.limit)?;
+        if limit == 0 {
+            return Ok(ClaimBatch::default());
+        }
+        let mut session = self.write(verb).await?;
+        let now = self.time(&mut session, claiming.now).await?;
+        let picked = self.pick(&mut session, claiming, &now, limit).await?;
+        let plan = self.plan(picked, limit, claiming);
+        let answer = ClaimBatch {
+            may_have_more: plan.may_have_more,
+            suspect_at_head: plan.suspect_at_head,
+            ..ClaimBatch::default()
+        };
+        let batch = Batch {
+            sql: &self.statements.take,
+            items: plan.items,
+            now,
+            binds: vec![claiming.token.as_i64().into(), claiming.holder.as_str().into()],
+            when_refused: WhenRefused::Fail,
+            cause: |item| item.step.filter(|step| *step == "exhaust"),
+        };
+        match self.write_batch(&mut session, &batch).await {
+            Ok(written) => {
+                let rows = self.read_rows(&mut session, &batch.items).await?;
+                match session.commit().await {
+                    Ok(()) => {
+                        self.exclude_strange_keys(&batch.items, &written);
+                        let written = self.repeat_ignored(verb, &batch, written).await?;
+                        Ok(self.fill(answer, claiming, &batch.items, written, rows))
+                    }
+                    Err(error) if error.is_row_refusal() => self.claim_repeated(verb, claiming, &batch, answer).await,
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) if error.is_row_refusal() => {
+                session.roll_back().await?;
+                self.claim_repeated(verb, claiming, &batch, answer).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn claim_repeated(
+        &self,
+        verb: &Verb,
+        claiming: &Claiming,
+        batch: &Batch<'_>,
+        answer: ClaimBatch<SqliteRow>,
+    ) -> Result<ClaimBatch<SqliteRow>> {
+        let written = self.repeat_batch(verb, batch).await?;
+        let mut session = self.read_session(verb).await?;
+        let rows = self.read_rows(&mut session, &batch.items).await?;
+        session.keep();
+        Ok(self.fill(answer, claiming, &batch.items, written, rows))
+    }
+
+    /// Keys that were read from a row and that no row has: they hold what is no key, as a blob. Left in the queue
+    /// they would be picked for ever.
+    fn exclude_strange_keys(&self, items: &[Item], written: &[Written]) {
+        for (item, outcome) in items.iter().zip(written) {
+            if matches!(outcome, Written::Missing) {
+                self.exclusions.add(item.key.to_key(), STRANGE_KEY);
+            }
+        }
+    }
+
+    pub(super) async fn preview_items(&self, verb: &Verb, claiming: &Claiming) -> Result<Vec<ItemRow<SqliteRow>>> {
+        let limit = batch_limit(claiming.limit)?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut session = self.read_session(verb).await?;
+        session.run("BEGIN").await?;
+        let now = self.time(&mut session, claiming.now).await?;
+        let picked = self.pick(&mut session, claiming, &now, limit).await?;
+        let mut plan = self.plan(picked, limit, claiming);
+        plan.items.retain(|item| item.step != Some("exhaust"));
+        let mut rows = self.read_rows(&mut session, &plan.items).await?;
+        session.roll_back().await?;
+        let in_order = plan.items.iter().filter_map(|item| rows.remove(&item.key.to_key()));
+        Ok(in_order.map(|row| rows::item(&self.pipeline, row)).collect())
+    }
+
+    /// Stage by stage, the latest first, with what is left of the limit.
+    async fn pick(&self, session: &mut Session, claiming: &Claiming, now: &str, limit: usize) -> Result<Vec<Picked>> {
+        let mut except = KeyValue::all(&claiming.except, self.pipeline.key_type())?;
+        except.extend(self.excluded_keys());
+        let except = json(&except);
+        let mut stages: Vec<StageId> =
+            self.pipeline.stage_ids().filter(|stage| claiming.stages.contains(stage)).collect();
+        stages.reverse();
+        let mut picked = Vec::new();
+        for stage in stages {
+            let left = limit - picked.len();
+            if left == 0 {
+                break;
+            }
+            let binds: [Bind; 8] = [
+                self.pipeline.stage(stage).ready_word().into(),
+                self.pipeline.stage(stage).name().into(),
+                now.into(),
+                i64::try_from(left).unwrap_or(i64::MAX).into(),
+                claiming.limits.max_retries.into(),
+                claiming.limits.max_resets.into(),
+                i64::from(claiming.leave_exhausted).into(),
+                except.as_str().into(),
+            ];
+            for row in session.rows(&self.statements.pick, binds).await? {
+                picked.push(self.picked(stage, claiming.limits, &row));
+            }
+        }
+        Ok(picked)
+    }
+
+    fn picked(&self, stage: StageId, limits: Limits, row: &SqliteRow) -> Picked {
+        let key = self.key_of_row(row, 0);
+        let reset_count = rows::count(row, 3);
+        let exhausted = if rows::count(row, 2) >= limits.max_retries {
+            Some(spent("retries", limits.max_retries, rows::text(row, 4).as_deref()))
+        } else if reset_count >= limits.max_resets {
+            Some(spent("resets", limits.max_resets, rows::text(row, 4).as_deref()))
+        } else {
+            None
+        };
+        Picked { stage, key, reset_count, exhausted }
+    }
+
+    /// A suspect is taken only from the head, by a claimer that holds nothing else, and alone: whatever else was in
+    /// progress there could kill the process, and with it the suspect's last reset. Other suspects wait.
+    fn plan(&self, picked: Vec<Picked>, limit: usize, claiming: &Claiming) -> Plan {
+        let is_suspect = |picked: &Picked| rows::is_suspect(picked.reset_count, claiming.limits.max_resets);
+        let head = picked.iter().position(|picked| picked.exhausted.is_none());
+        let suspect_head = head.filter(|head| is_suspect(&picked[*head]));
+        let count = picked.len();
+        let mut items = Vec::with_capacity(count);
+        for (index, picked) in picked.into_iter().enumerate() {
+            let chosen = match suspect_head {
+                Some(head) if claiming.alone => index == head,
+                Some(_) | None => !is_suspect(&picked),
+            };
+            let item = Item::new(picked.key, self.pipeline.word(Status::Ready(picked.stage)));
+            if picked.exhausted.is_some() {
+                items.push(Item { step: Some("exhaust"), error: picked.exhausted, ..item });
+            } else if chosen {
+                items.push(Item { step: Some("take"), ..item });
+            }
+        }
+        Plan {
+            may_have_more: count >= limit || count > items.len(),
+            suspect_at_head: suspect_head.is_some() && !claiming.alone,
+            items,
+        }
+    }
+
+    /// Items whose update a trigger left out, repeated in a transaction of their own.
+    pub(super) async fn repeat_ignored(
+        &self,
+        verb: &Verb,
+        batch: &Batch<'_>,
+        mut written: Vec<Written>,
+    ) -> Result<Vec<Written>> {
+        let is_ignored = |index: &usize| matches!(written[*index], Written::Ignored);
+        let ignored: Vec<usize> = (0..written.len()).filter(is_ignored).collect();
+        if ignored.is_empty() {
+            return Ok(written);
+        }
+        let items = ignored.iter().map(|index| batch.items[*index].clone()).collect();
+        let again = Batch { items, now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
+        for (index, outcome) in ignored.into_iter().zip(self.repeat_batch(verb, &again).await?) {
+            written[index] = outcome;
+        }
+        Ok(written)
+    }
+
+    fn fill(
+        &self,
+        mut batch: ClaimBatch<SqliteRow>,
+        claiming: &Claiming,
+        items: &[Item],
+        written: Vec<Written>,
+        mut rows: HashMap<Key, SqliteRow>,
+    ) -> ClaimBatch<SqliteRow> {
+        for (item, outcome) in items.iter().zip(written) {
+            let key = item.key.to_key();
+            match outcome {
+                Written::Applied { .. } if item.step == Some("exhaust") => batch.exhausted.push(key),
+                Written::Applied { .. } => batch.claimed.extend(self.claimed(claiming, rows.remove(&key))),
+                Written::Refused { reason, .. } => batch.refused.push((key, reason)),
+                Written::Ignored => batch.refused.push((key, SILENTLY_REFUSED.to_owned())),
+                Written::Missing if self.exclusions.contains(&key) => batch.refused.push((key, STRANGE_KEY.to_owned())),
+                // In a repeated batch: somebody else took it between the transactions.
+                Written::Missing => {}
+            }
+        }
+        batch.may_have_more |= !batch.refused.is_empty();
+        batch
+    }
+
+    fn claimed(&self, claiming: &Claiming, row: Option<SqliteRow>) -> Option<ClaimedRow<SqliteRow>> {
+        rows::claimed(&self.pipeline, row?, claiming.token, claiming.limits.max_resets)
+    }
+
+    async fn read_rows(&self, session: &mut Session, items: &[Item]) -> Result<HashMap<Key, SqliteRow>> {
+        let keys: Vec<&KeyValue> = items.iter().filter(|item| item.step != Some("exhaust")).map(|i| &i.key).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = session.rows(&self.statements.read, [json(&keys).into()]).await?;
+        Ok(rows.into_iter().map(|row| (rows::RoleReader::new(&self.pipeline, &row).key(), row)).collect())
+    }
+}
+
+/// The limit of a batch; larger ones are the largest that there is.
+pub(super) fn batch_limit(limit: i64) -> Result<usize> {
+    match usize::try_from(limit) {
+        Ok(limit) => Ok(limit.min(BATCH_ITEMS_MAX)),
+        Err(_) => Err(Error::InvalidArgument {
+            argument: "limit",
+            value: limit.to_string(),
+            rule: "a limit is at least 0".to_owned(),
+        }),
+    }
+}
+
+/// The error of an item that is at a limit.
+pub(super) fn spent(budget: &str, limit: i32, error: Option<&str>) -> String {
+    match error {
+        Some(error) if !error.is_empty() => format!("Max {budget} ({limit}) exceeded: {}", stored_error(error)),
+        Some(_) | None => format!("Max {budget} ({limit}) exceeded"),
+    }
+}

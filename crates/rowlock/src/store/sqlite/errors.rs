@@ -1,0 +1,149 @@
+//! From the driver's errors to ours: the only place that knows SQLite's result codes.
+//!
+//! Codes: <https://www.sqlite.org/rescode.html>. The low byte of an extended code is the primary one.
+
+use std::io;
+use std::time::Duration;
+
+use crate::{Error, Fault};
+
+const ERROR: i32 = 1;
+const ABORT: i32 = 4;
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const NOMEM: i32 = 7;
+const READONLY: i32 = 8;
+const INTERRUPT: i32 = 9;
+const IOERR: i32 = 10;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const PROTOCOL: i32 = 15;
+const SCHEMA: i32 = 17;
+const TOOBIG: i32 = 18;
+const CONSTRAINT: i32 = 19;
+const MISMATCH: i32 = 20;
+
+/// What a failed statement means. None that failed before its commit was sent has an effect: the transaction is
+/// rolled back, by us or by the closing of its connection.
+pub(super) fn of_statement(verb: &'static str, source: sqlx::Error) -> Error {
+    Error::Database { verb, fault: fault(&source), source }
+}
+
+/// What a failed commit means. Where it failed in the file system, or its answer never came, the log may hold it.
+pub(super) fn of_commit(verb: &'static str, source: sqlx::Error) -> Error {
+    let fault = match &source {
+        sqlx::Error::WorkerCrashed => Fault::Unknown,
+        other if primary_code(other) == Some(IOERR) => Fault::Unknown,
+        other => fault(other),
+    };
+    Error::Database { verb, fault, source }
+}
+
+/// What an error means for a verb that has committed a transaction already.
+pub(super) fn after_a_commit(error: Error) -> Error {
+    match error {
+        Error::Database { verb, source, .. } => Error::Database { verb, fault: Fault::Unknown, source },
+        other => other,
+    }
+}
+
+/// The deadline passed before the commit was sent: closing the connection undoes everything.
+pub(super) fn too_late(verb: &'static str, deadline: Duration) -> Error {
+    let message = format!("no answer within {deadline:?}; the transaction was rolled back");
+    not_applied(verb, io::Error::new(io::ErrorKind::TimedOut, message))
+}
+
+/// The store's own connection is in use: by a transaction of the user's, or by other verbs.
+pub(super) fn no_connection(verb: &'static str, deadline: Duration) -> Error {
+    let message = format!("the store's connection was in use by another transaction for {deadline:?}");
+    not_applied(verb, io::Error::new(io::ErrorKind::TimedOut, message))
+}
+
+/// A transaction of the user's kept the heartbeats from being written for too long.
+pub(super) fn open_for_too_long(verb: &'static str, longest: Duration) -> Error {
+    let message = format!("the transaction was open for longer than {longest:?}; it was rolled back");
+    not_applied(verb, io::Error::new(io::ErrorKind::TimedOut, message))
+}
+
+/// The store was closed.
+pub(super) fn closed(verb: &'static str) -> Error {
+    Error::Database { verb, fault: Fault::Lasting, source: sqlx::Error::PoolClosed }
+}
+
+fn not_applied(verb: &'static str, source: io::Error) -> Error {
+    Error::Database { verb, fault: Fault::NotApplied, source: sqlx::Error::Io(source) }
+}
+
+/// Whether the transaction that a savepoint was in is gone: a trigger raised `ROLLBACK`.
+pub(super) fn is_transaction_gone(error: &Error) -> bool {
+    message(error)
+        .is_some_and(|message| message.starts_with("no such savepoint") || message.contains("no transaction is active"))
+}
+
+/// The database's own words about a refused row.
+pub(super) fn reason(error: &Error) -> String {
+    message(error).map_or_else(|| error.to_string(), ToOwned::to_owned)
+}
+
+fn message(error: &Error) -> Option<&str> {
+    match error {
+        Error::Database { source: sqlx::Error::Database(source), .. } => Some(source.message()),
+        _ => None,
+    }
+}
+
+fn fault(error: &sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => Fault::NotApplied,
+        sqlx::Error::Database(source) => fault_of_code(primary_code(error).unwrap_or(ERROR), source.message()),
+        _ => Fault::Lasting,
+    }
+}
+
+fn fault_of_code(code: i32, message: &str) -> Fault {
+    match code {
+        ABORT | BUSY | LOCKED | NOMEM | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL | SCHEMA => Fault::NotApplied,
+        READONLY => Fault::ReadOnly,
+        CONSTRAINT | TOOBIG | MISMATCH => Fault::RowRefused,
+        ERROR if is_about_a_value(message) => Fault::RowRefused,
+        _ => Fault::Lasting,
+    }
+}
+
+/// A missing table and a value that an expression of a trigger or an index cannot take have the same code.
+fn is_about_a_value(message: &str) -> bool {
+    ["integer overflow", "malformed JSON", "JSON", "bad JSON", "non-deterministic use of"]
+        .iter()
+        .any(|start| message.starts_with(start))
+}
+
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_database_and_a_full_disk_had_no_effect() {
+        for code in [BUSY, LOCKED, FULL, IOERR, INTERRUPT] {
+            assert_eq!(fault_of_code(code, ""), Fault::NotApplied);
+        }
+    }
+
+    #[test]
+    fn a_constraint_refuses_a_row_and_a_missing_table_is_lasting() {
+        assert_eq!(fault_of_code(CONSTRAINT, "CHECK constraint failed"), Fault::RowRefused);
+        assert_eq!(fault_of_code(ERROR, "malformed JSON"), Fault::RowRefused);
+        assert_eq!(fault_of_code(ERROR, "no such table: videos"), Fault::Lasting);
+    }
+
+    #[test]
+    fn a_commit_without_an_answer_is_unknown() {
+        let error = of_commit("finish", sqlx::Error::WorkerCrashed);
+        assert!(error.may_have_been_applied());
+        assert!(!of_statement("finish", sqlx::Error::WorkerCrashed).may_have_been_applied());
+    }
+}

@@ -1,0 +1,80 @@
+//! `finish`.
+
+use chrono::{DateTime, Utc};
+
+use super::claim::spent;
+use super::items::Item;
+use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
+use super::session::Verb;
+use super::{SqliteStore, clock};
+use crate::Result;
+use crate::store::error_text::stored_error;
+use crate::store::{Finish, Finished, Finishing, Limits, Outcome};
+
+impl SqliteStore {
+    pub(super) async fn finish_items(&self, verb: &Verb, finishing: &Finishing) -> Result<Vec<Finished>> {
+        if finishing.items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut session = self.write(verb).await?;
+        let now = self.time(&mut session, finishing.now).await?;
+        let batch = self.finish_batch(&finishing.items, finishing.limits, now)?;
+        let written = match self.write_batch(&mut session, &batch).await {
+            Ok(written) => match session.commit().await {
+                Ok(()) => self.repeat_ignored(verb, &batch, written).await?,
+                Err(error) if error.is_row_refusal() => self.repeat_batch(verb, &batch).await?,
+                Err(error) => return Err(error),
+            },
+            Err(error) if error.is_row_refusal() => {
+                session.roll_back().await?;
+                self.repeat_batch(verb, &batch).await?
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(written.into_iter().map(|outcome| self.finished(outcome)).collect())
+    }
+
+    pub(super) fn finish_batch(&self, items: &[Finish], limits: Limits, now: String) -> Result<Batch<'_>> {
+        let at = clock::parse(&now).unwrap_or_default();
+        Ok(Batch {
+            sql: &self.statements.finish,
+            items: items.iter().map(|finish| self.finish_item(finish, limits, at)).collect::<Result<_>>()?,
+            now,
+            binds: vec![limits.max_retries.into(), self.policies.as_ref().into()],
+            when_refused: WhenRefused::Fail,
+            cause: |item| item.step.filter(|step| ["retry", "fail"].contains(step)),
+        })
+    }
+
+    fn finish_item(&self, finish: &Finish, limits: Limits, now: DateTime<Utc>) -> Result<Item> {
+        let mut item = self.leased_item(&finish.lease)?;
+        item.step = Some(finish.outcome.name());
+        item.stage = Some(finish.lease.stage.index());
+        item.error = finish.outcome.error().map(stored_error);
+        match &finish.outcome {
+            Outcome::Retry { error, delay } => {
+                item.spent_error = Some(spent("retries", limits.max_retries, Some(error)));
+                item.delay_ms = delay.map(clock::milliseconds);
+            }
+            Outcome::SnoozeUntil(time) => item.due = Some(clock::format(*time)),
+            Outcome::SnoozeFor(wait) => item.due = Some(clock::format(clock::after(now, *wait))),
+            Outcome::Complete | Outcome::Fail { .. } | Outcome::Release => {}
+        }
+        Ok(item)
+    }
+
+    pub(super) fn finished(&self, outcome: Written) -> Finished {
+        match outcome {
+            Written::Applied { word, .. } => match self.pipeline.status(&word) {
+                Some(to) => Finished::Applied { to },
+                // Only a trigger writes another word than one of the pipeline's.
+                None => {
+                    Finished::Refused { reason: format!("a trigger changed the status to {word:?}"), failed: false }
+                }
+            },
+            Written::Missing => Finished::LeaseLost,
+            Written::Ignored => Finished::Refused { reason: SILENTLY_REFUSED.to_owned(), failed: false },
+            Written::Refused { reason, failed } => Finished::Refused { reason, failed },
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The names of a pipeline's indexes.
+
+use crate::pipeline::{Pipeline, Role};
+
+/// The steps of `create_indexes.sql`.
+pub(super) const KINDS: [&str; 3] = ["ready", "running", "ended"];
+
+/// The name of an index: of its pipeline, its kind, and its definition.
+pub(super) fn name(pipeline: &Pipeline, kind: &str) -> String {
+    format!("{}{kind}_{:08x}", prefix(pipeline), hash_of_definition(pipeline))
+}
+
+/// Whether an index is one of this pipeline's, of a definition that it does not have any more.
+pub(super) fn is_outdated(pipeline: &Pipeline, index: &str) -> bool {
+    let Some(rest) = index.strip_prefix(&prefix(pipeline)) else { return false };
+    let of_kind = |kind: &&str| {
+        rest.strip_prefix(*kind)
+            .and_then(|rest| rest.strip_prefix('_'))
+            .is_some_and(|hash| hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    KINDS.iter().any(|kind| of_kind(kind) && name(pipeline, kind) != index)
+}
+
+fn prefix(pipeline: &Pipeline) -> String {
+    format!("rowlock_{}_", pipeline.name())
+}
+
+/// FNV-1a over everything of the pipeline that `create_indexes.sql` mentions. It is stored in names: it must never
+/// change.
+fn hash_of_definition(pipeline: &Pipeline) -> u32 {
+    let columns = [Role::Status, Role::RetryAfter, Role::CreatedAt, Role::ClaimToken];
+    let parts = [pipeline.table().name(), pipeline.key()]
+        .into_iter()
+        .chain(columns.map(|role| pipeline.columns().name(role)))
+        .chain(pipeline.words());
+    let mut hash: u32 = 0x811c_9dc5;
+    for byte in parts.flat_map(|part| part.bytes().chain([0])) {
+        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipeline(name: &str, stages: &[&str]) -> Pipeline {
+        let builder = Pipeline::builder(name).table("t").key("id");
+        stages.iter().fold(builder, |builder, stage| builder.stage(*stage)).build().expect("a valid pipeline")
+    }
+
+    #[test]
+    fn a_pipeline_with_other_words_has_other_indexes_and_outdates_its_old_ones() {
+        let (before, after) = (pipeline("p", &["A"]), pipeline("p", &["A", "B"]));
+        let old = name(&before, "ready");
+        assert!(is_outdated(&after, &old));
+        assert!(!is_outdated(&before, &old));
+        assert!(!is_outdated(&pipeline("other", &["A", "B"]), &old));
+        assert!(!is_outdated(&after, "rowlock_p_ready_by_hand"));
+    }
+
+    #[test]
+    fn a_pipeline_leaves_the_indexes_of_one_whose_name_begins_alike() {
+        assert!(!is_outdated(&pipeline("p", &["A"]), &name(&pipeline("p_ready", &["A"]), "ready")));
+    }
+}

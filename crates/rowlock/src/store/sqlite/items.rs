@@ -1,0 +1,127 @@
+//! What goes into a batch statement: items as JSON, keys as the key column has them.
+
+use serde::Serialize;
+
+use super::session::Bind;
+use crate::pipeline::KeyType;
+use crate::{Error, Key, Result};
+
+/// A key as the key column holds it. Text is taken as it is, a uuid too: SQLite has no type for one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(untagged)]
+pub(super) enum KeyValue {
+    Integer(i64),
+    Text(String),
+}
+
+impl KeyValue {
+    /// Reads a key. `007` is the integer 7; what is no integer is refused here, since SQLite would cast it to 0.
+    pub(super) fn new(key: &Key, key_type: KeyType) -> Result<KeyValue> {
+        key.check()?;
+        match key_type {
+            KeyType::Text | KeyType::Uuid => Ok(KeyValue::Text(key.as_str().to_owned())),
+            KeyType::Int | KeyType::BigInt => match key.as_str().trim().parse() {
+                Ok(number) => Ok(KeyValue::Integer(number)),
+                Err(_) => Err(Error::InvalidArgument {
+                    argument: "key",
+                    value: key.to_string(),
+                    rule: "the key column holds integers".to_owned(),
+                }),
+            },
+        }
+    }
+
+    /// Reads a key that came from a row: what is not of its column's type is text.
+    pub(super) fn of_row(key: &Key, key_type: KeyType) -> KeyValue {
+        KeyValue::new(key, key_type).unwrap_or_else(|_| KeyValue::Text(key.as_str().to_owned()))
+    }
+
+    pub(super) fn all<'a>(keys: impl IntoIterator<Item = &'a Key>, key_type: KeyType) -> Result<Vec<KeyValue>> {
+        keys.into_iter().map(|key| KeyValue::new(key, key_type)).collect()
+    }
+
+    /// The key in the one form that the table's rows have.
+    pub(super) fn to_key(&self) -> Key {
+        match self {
+            KeyValue::Integer(number) => Key::from(*number),
+            KeyValue::Text(text) => Key::new(text.as_str()),
+        }
+    }
+}
+
+impl From<KeyValue> for Bind {
+    fn from(key: KeyValue) -> Bind {
+        match key {
+            KeyValue::Integer(number) => Bind::Integer(number),
+            KeyValue::Text(text) => Bind::Text(text),
+        }
+    }
+}
+
+/// One item of a batch; each statement reads the fields that it needs.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Item {
+    pub(super) key: KeyValue,
+    /// The word that the row must have.
+    pub(super) word: String,
+    /// The token that the row must have, where there is a lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<i64>,
+    #[serde(rename = "move", skip_serializing_if = "Option::is_none")]
+    pub(super) step: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stage: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+    /// The error of an item whose budget this move spends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) spent_error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) delay_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) due: Option<String>,
+    /// The heartbeat that the row must have, in a sweep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) heartbeat: Option<String>,
+}
+
+impl Item {
+    pub(super) fn new(key: KeyValue, word: impl Into<String>) -> Item {
+        Item {
+            key,
+            word: word.into(),
+            token: None,
+            step: None,
+            stage: None,
+            error: None,
+            spent_error: None,
+            delay_ms: None,
+            due: None,
+            heartbeat: None,
+        }
+    }
+}
+
+/// A list for `json_each`.
+pub(super) fn json<T: Serialize>(values: &[T]) -> String {
+    serde_json::to_string(values).expect("texts and numbers can always be written as JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_key_has_one_form_and_a_word_is_none() {
+        let key = |text: &str| KeyValue::new(&Key::from(text), KeyType::Int);
+        assert_eq!(key("007").expect("an integer").to_key(), Key::from("7"));
+        assert!(matches!(key("seven"), Err(Error::InvalidArgument { argument: "key", .. })));
+        assert!(matches!(key(""), Err(Error::InvalidArgument { .. })));
+    }
+
+    #[test]
+    fn only_the_fields_that_are_there_are_written() {
+        let item = Item { token: Some(7), ..Item::new(KeyValue::Text("a\"b".to_owned()), "A_IN_PROGRESS") };
+        assert_eq!(json(&[item]), r#"[{"key":"a\"b","word":"A_IN_PROGRESS","token":7}]"#);
+    }
+}

@@ -1,0 +1,160 @@
+//! Leases: `renew`, `read_leases`, `find_claimed`.
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteRow;
+
+use super::items::{Item, KeyValue, json};
+use super::refusal::{Batch, WhenRefused, Written};
+use super::session::{Session, Verb};
+use super::{SqliteStore, rows};
+use crate::pipeline::Status;
+use crate::store::{ClaimedRow, LeaseState};
+use crate::{FencingToken, Lease, Result};
+
+/// What a row has now.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) word: String,
+    pub(super) token: Option<i64>,
+    heartbeat: Option<String>,
+}
+
+impl Found {
+    /// Whether the row is still as an item of a batch must find it.
+    pub(super) fn matches(&self, item: &Item) -> bool {
+        self.word == item.word
+            && (item.token.is_none() || self.token == item.token)
+            && (item.step != Some("sweep") || self.heartbeat == item.heartbeat)
+    }
+}
+
+impl SqliteStore {
+    pub(super) async fn renew_leases(
+        &self,
+        verb: &Verb,
+        leases: &[Lease],
+        now: Option<DateTime<Utc>>,
+    ) -> Result<Vec<LeaseState>> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = self.leased(leases)?;
+        let mut session = self.write(verb).await?;
+        let now = self.time(&mut session, now).await?;
+        let batch = Batch {
+            sql: &self.statements.renew,
+            items,
+            now,
+            binds: Vec::new(),
+            when_refused: WhenRefused::Leave,
+            cause: |_| None,
+        };
+        match self.write_batch(&mut session, &batch).await {
+            Ok(written) => {
+                let states = self.states(&mut session, &batch.items, &written).await?;
+                session.commit().await?;
+                Ok(states)
+            }
+            Err(error) if error.is_row_refusal() => {
+                session.roll_back().await?;
+                let written = self.repeat_batch(verb, &batch).await?;
+                let mut session = self.read_session(verb).await?;
+                let states = self.states(&mut session, &batch.items, &written).await?;
+                session.keep();
+                Ok(states)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was written is held. Of the rest only reading says whether it is busy, cancelled or lost.
+    async fn states(&self, session: &mut Session, items: &[Item], written: &[Written]) -> Result<Vec<LeaseState>> {
+        let is_held = |outcome: &Written| matches!(outcome, Written::Applied { .. });
+        if written.iter().all(is_held) {
+            return Ok(vec![LeaseState::Held; items.len()]);
+        }
+        let found = self.read_words(session, &items.iter().collect::<Vec<_>>()).await?;
+        let state = |((item, outcome), found): ((&Item, &Written), Option<Found>)| {
+            if is_held(outcome) {
+                return LeaseState::Held;
+            }
+            match self.lease_state(item, found) {
+                LeaseState::Held | LeaseState::Busy => LeaseState::Busy,
+                ended @ (LeaseState::Cancelled | LeaseState::Lost) => ended,
+            }
+        };
+        Ok(items.iter().zip(written).zip(found).map(state).collect())
+    }
+
+    pub(super) async fn read_lease_states(&self, verb: &Verb, leases: &[Lease]) -> Result<Vec<LeaseState>> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = self.leased(leases)?;
+        let mut session = self.read_session(verb).await?;
+        let found = self.read_words(&mut session, &items.iter().collect::<Vec<_>>()).await?;
+        session.keep();
+        Ok(items.iter().zip(found).map(|(item, found)| self.lease_state(item, found)).collect())
+    }
+
+    fn lease_state(&self, item: &Item, found: Option<Found>) -> LeaseState {
+        match found {
+            Some(found) if found.matches(item) => LeaseState::Held,
+            Some(found) if found.word == self.pipeline.word(Status::Cancelled) => LeaseState::Cancelled,
+            Some(_) | None => LeaseState::Lost,
+        }
+    }
+
+    /// In a write transaction: it begins when a claim whose future was dropped, and whose commit is still under way
+    /// on its own thread, has ended; so what is not found was not claimed.
+    pub(super) async fn find_claimed_items(
+        &self,
+        verb: &Verb,
+        token: FencingToken,
+    ) -> Result<Vec<ClaimedRow<SqliteRow>>> {
+        let mut session = self.write(verb).await?;
+        let now = self.time(&mut session, None).await?;
+        let renewed = session.execute(&self.statements.renew_claimed, [token.as_i64().into(), now.into()]).await;
+        let rows = match renewed {
+            Ok(_) => {
+                let rows = session.rows(&self.statements.find_claimed, [token.as_i64().into()]).await?;
+                session.commit().await?;
+                rows
+            }
+            // The database refuses a heartbeat: what was claimed is found all the same.
+            Err(error) if error.is_row_refusal() => {
+                session.roll_back().await?;
+                let mut session = self.read_session(verb).await?;
+                let rows = session.rows(&self.statements.find_claimed, [token.as_i64().into()]).await?;
+                session.keep();
+                rows
+            }
+            Err(error) => return Err(error),
+        };
+        let max_resets = self.pipeline.max_resets();
+        Ok(rows.into_iter().filter_map(|row| rows::claimed(&self.pipeline, row, token, max_resets)).collect())
+    }
+
+    /// The word and token of each item's row, in order; none for a row that does not exist.
+    pub(super) async fn read_words(&self, session: &mut Session, items: &[&Item]) -> Result<Vec<Option<Found>>> {
+        let rows = session.rows(&self.statements.read_leases, [json(items).into()]).await?;
+        let found = |row: &SqliteRow| {
+            (rows::integer(row, 0) == Some(1)).then(|| Found {
+                word: rows::text(row, 1).unwrap_or_default(),
+                token: rows::integer(row, 2),
+                heartbeat: rows::text(row, 3),
+            })
+        };
+        Ok(rows.iter().map(found).collect())
+    }
+
+    fn leased(&self, leases: &[Lease]) -> Result<Vec<Item>> {
+        leases.iter().map(|lease| self.leased_item(lease)).collect()
+    }
+
+    pub(super) fn leased_item(&self, lease: &Lease) -> Result<Item> {
+        let key = KeyValue::new(&lease.key, self.pipeline.key_type())?;
+        let word = self.pipeline.word(Status::InProgress(lease.stage));
+        Ok(Item { token: Some(lease.token.as_i64()), ..Item::new(key, word) })
+    }
+}

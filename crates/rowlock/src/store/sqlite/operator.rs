@@ -1,0 +1,199 @@
+//! What operators do: `set`, `cancel`, `requeue`, `pause`, `resume`, `paused`, `add_many`.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use super::items::{Item, KeyValue, json};
+use super::leases::Found;
+use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
+use super::session::{Bind, Sql, Verb};
+use super::{SqliteStore, rows};
+use crate::pipeline::{StageId, Status};
+use crate::store::error_text::stored_error;
+use crate::store::{Moved, Requeueing, Setting};
+use crate::{Error, Key, Result};
+
+/// Keys in one transaction of `add_many`: between two of them heartbeats and claims get their turn.
+const ADDED_AT_ONCE: usize = 10_000;
+
+/// One of the three verbs that move items by their keys.
+struct Operation<'a> {
+    sql: &'a Sql,
+    binds: Vec<Bind>,
+    error: Option<String>,
+    now: Option<DateTime<Utc>>,
+    is_legal_from: fn(Status) -> bool,
+}
+
+impl SqliteStore {
+    pub(super) async fn set_items(&self, verb: &Verb, setting: &Setting) -> Result<Vec<Moved>> {
+        let word = self.pipeline.word(setting.to);
+        if setting.to.is_in_progress() {
+            return Err(Error::InvalidArgument {
+                argument: "to",
+                value: word.to_owned(),
+                rule: "an item is put in progress by a claim only".to_owned(),
+            });
+        }
+        let operation = Operation {
+            sql: &self.statements.set,
+            binds: vec![word.into()],
+            error: setting.error.as_deref().map(stored_error),
+            now: setting.now,
+            is_legal_from: |_| true,
+        };
+        self.operate(verb, &operation, &setting.keys).await
+    }
+
+    pub(super) async fn cancel_items(
+        &self,
+        verb: &Verb,
+        keys: &[Key],
+        now: Option<DateTime<Utc>>,
+    ) -> Result<Vec<Moved>> {
+        let operation = Operation {
+            sql: &self.statements.cancel,
+            binds: Vec::new(),
+            error: None,
+            now,
+            is_legal_from: |status| !status.is_terminal(),
+        };
+        self.operate(verb, &operation, keys).await
+    }
+
+    pub(super) async fn requeue_items(&self, verb: &Verb, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+        let word = requeueing.stage.map(|stage| self.pipeline.stage(stage).ready_word());
+        let operation = Operation {
+            sql: &self.statements.requeue,
+            binds: vec![word.into()],
+            error: None,
+            now: requeueing.now,
+            is_legal_from: Status::is_terminal,
+        };
+        self.operate(verb, &operation, &requeueing.keys).await
+    }
+
+    /// Reads the words that the rows have, and moves those from which the move exists, in one transaction.
+    async fn operate(&self, verb: &Verb, operation: &Operation<'_>, keys: &[Key]) -> Result<Vec<Moved>> {
+        let asked = KeyValue::all(keys, self.pipeline.key_type())?;
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut session = self.write(verb).await?;
+        let now = self.time(&mut session, operation.now).await?;
+        let items: Vec<Item> = asked.iter().map(|key| Item::new(key.clone(), "")).collect();
+        let found = self.read_words(&mut session, &items.iter().collect::<Vec<_>>()).await?;
+        let mut answers: HashMap<KeyValue, Moved> = HashMap::with_capacity(asked.len());
+        let mut legal: HashMap<KeyValue, Item> = HashMap::with_capacity(asked.len());
+        for (key, found) in asked.iter().zip(found) {
+            match self.judge(operation, found) {
+                Ok(word) => {
+                    let item = Item { error: operation.error.clone(), ..Item::new(key.clone(), word) };
+                    legal.insert(key.clone(), item);
+                }
+                Err(answer) => {
+                    answers.insert(key.clone(), answer);
+                }
+            }
+        }
+        let batch = Batch {
+            sql: operation.sql,
+            items: legal.into_values().collect(),
+            now,
+            binds: operation.binds.clone(),
+            when_refused: WhenRefused::Leave,
+            cause: |_| None,
+        };
+        let written = match self.write_batch(&mut session, &batch).await {
+            Ok(written) => match session.commit().await {
+                Ok(()) => written,
+                Err(error) if error.is_row_refusal() => self.repeat_batch(verb, &batch).await?,
+                Err(error) => return Err(error),
+            },
+            Err(error) if error.is_row_refusal() => {
+                session.roll_back().await?;
+                self.repeat_batch(verb, &batch).await?
+            }
+            Err(error) => return Err(error),
+        };
+        for (item, outcome) in batch.items.into_iter().zip(written) {
+            answers.insert(item.key, self.moved(outcome));
+        }
+        Ok(asked.iter().map(|key| answers.get(key).cloned().unwrap_or(Moved::NotFound)).collect())
+    }
+
+    /// The word from which the move exists, or why it does not.
+    fn judge(&self, operation: &Operation<'_>, found: Option<Found>) -> Result<String, Moved> {
+        let Some(found) = found else { return Err(Moved::NotFound) };
+        match self.pipeline.status(&found.word) {
+            Some(status) if (operation.is_legal_from)(status) => Ok(found.word),
+            Some(_) | None => Err(Moved::Illegal { from: found.word }),
+        }
+    }
+
+    fn moved(&self, outcome: Written) -> Moved {
+        match outcome {
+            Written::Applied { word, .. } => match self.pipeline.status(&word) {
+                Some(to) => Moved::Applied { to },
+                None => Moved::Refused { reason: format!("a trigger changed the status to {word:?}") },
+            },
+            Written::Ignored => Moved::Refused { reason: SILENTLY_REFUSED.to_owned() },
+            Written::Refused { reason, .. } => Moved::Refused { reason },
+            // Only in a repeated batch, between whose transactions the row was moved by somebody else.
+            Written::Missing => Moved::Refused { reason: "the item was moved meanwhile: try again".to_owned() },
+        }
+    }
+
+    pub(super) async fn pause_stage(&self, verb: &Verb, stage: StageId) -> Result<bool> {
+        let mut session = self.write(verb).await?;
+        let now = self.time(&mut session, None).await?;
+        let binds = [self.pipeline.stage(stage).name().into(), now.into()];
+        let paused = session.execute(&self.statements.pause, binds).await?;
+        session.commit().await?;
+        Ok(paused > 0)
+    }
+
+    pub(super) async fn resume_stage(&self, verb: &Verb, stage: StageId) -> Result<bool> {
+        let mut session = self.write(verb).await?;
+        let resumed = session.execute(&self.statements.resume, [self.pipeline.stage(stage).name().into()]).await?;
+        session.commit().await?;
+        Ok(resumed > 0)
+    }
+
+    pub(super) async fn paused_stages(&self, verb: &Verb) -> Result<Vec<StageId>> {
+        let mut session = self.read_session(verb).await?;
+        let paused = self.read_paused(&mut session).await?;
+        session.keep();
+        Ok(paused)
+    }
+
+    /// In the order of the pipeline; names that it does not have are left out.
+    pub(super) async fn read_paused(&self, session: &mut super::session::Session) -> Result<Vec<StageId>> {
+        let rows = session.rows(&self.statements.paused, []).await?;
+        let mut stages: Vec<StageId> =
+            rows.iter().filter_map(|row| self.pipeline.stage_named(&rows::text(row, 0)?)).collect();
+        stages.sort_unstable();
+        Ok(stages)
+    }
+
+    /// Transaction by transaction, each within the deadline. What was added before an error stays, and is skipped
+    /// when the call is repeated.
+    pub(super) async fn add_keys(&self, name: &'static str, keys: &[Key]) -> Result<u64> {
+        let keys = KeyValue::all(keys, self.pipeline.key_type())?;
+        let mut added = 0;
+        for part in keys.chunks(ADDED_AT_ONCE) {
+            let verb = self.verb(name);
+            added += verb.within(self.add_part(&verb, part)).await?;
+        }
+        Ok(added)
+    }
+
+    async fn add_part(&self, verb: &Verb, keys: &[KeyValue]) -> Result<u64> {
+        let mut session = self.write(verb).await?;
+        let now = self.time(&mut session, None).await?;
+        let added = session.execute(&self.statements.add_many, [json(keys).into(), now.into()]).await?;
+        session.commit().await?;
+        Ok(added)
+    }
+}

@@ -1,0 +1,205 @@
+//! Reading: `get`, `list`, `counts`, `explain`, `failures`, `held`, `now`.
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteRow;
+
+use super::items::KeyValue;
+use super::session::{Bind, Session, Verb};
+use super::{SqliteStore, clock, rows};
+use crate::limits::{COUNT_EXACT_MAX, FAILURES_KEPT_MAX, PAGE_ITEMS_MAX};
+use crate::pipeline::{Role, StageId, Status};
+use crate::store::{
+    Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
+};
+use crate::{Error, Key, Result};
+
+/// Words that the pipeline does not know, of which each is counted; beyond it the table is none of this pipeline's.
+const UNKNOWN_WORDS_MAX: i64 = 1_000;
+
+impl SqliteStore {
+    pub(super) async fn get_item(&self, verb: &Verb, key: &Key) -> Result<Option<ItemRow<SqliteRow>>> {
+        let key = KeyValue::new(key, self.pipeline.key_type())?;
+        let mut session = self.read_session(verb).await?;
+        let rows = session.rows(&self.statements.get, [key.into()]).await?;
+        session.keep();
+        Ok(rows.into_iter().next().map(|row| rows::item(&self.pipeline, row)))
+    }
+
+    pub(super) async fn list_items(&self, verb: &Verb, listing: &Listing) -> Result<Page<SqliteRow>> {
+        let limit = page_limit(listing.limit)?;
+        if limit == 0 {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
+        let after = listing.after.as_ref().map(|key| KeyValue::new(key, self.pipeline.key_type())).transpose()?;
+        let word = listing.status.map(|status| self.pipeline.word(status));
+        let ended = listing.status.is_some_and(Status::is_terminal);
+        let sql = match (ended, &after) {
+            (false, None) => &self.statements.list_any,
+            (false, Some(_)) => &self.statements.list_any_after,
+            (true, None) => &self.statements.list_ended,
+            (true, Some(_)) => &self.statements.list_ended_after,
+        };
+        // One more than asked for: whether there is a next page.
+        let binds = [Bind::from(word), Bind::from(limit + 1)].into_iter().chain(after.map(Bind::from));
+        let mut session = self.read_session(verb).await?;
+        let rows = session.rows(sql, binds).await?;
+        session.keep();
+        let mut items: Vec<_> = rows.into_iter().map(|row| rows::item(&self.pipeline, row)).collect();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_next = items.len() > limit;
+        items.truncate(limit);
+        let next = if has_next { items.last().map(|item| item.key.clone()) } else { None };
+        Ok(Page { items, next })
+    }
+
+    pub(super) async fn count_items(&self, verb: &Verb, counting: &Counting) -> Result<Counts> {
+        let mut session = self.read_session(verb).await?;
+        session.run("BEGIN").await?;
+        let now = self.time(&mut session, counting.now).await?;
+        let paused = self.read_paused(&mut session).await?;
+        let limit = if counting.exact { -1 } else { COUNT_EXACT_MAX + 1 };
+        let count = |status: Option<Status>, word: &str, count: i64| StatusCount {
+            status,
+            word: word.to_owned(),
+            count: if counting.exact { count } else { count.min(COUNT_EXACT_MAX) },
+            at_least: !counting.exact && count > COUNT_EXACT_MAX,
+        };
+        let mut statuses = Vec::new();
+        let mut stages = Vec::new();
+        for id in self.pipeline.stage_ids() {
+            let stage = self.pipeline.stage(id);
+            let ready = [stage.ready_word().into(), limit.into(), now.as_str().into()];
+            let ready = one(session.rows(&self.statements.count_ready, ready).await?)?;
+            let running = [stage.running_word().into(), limit.into()];
+            let running = one(session.rows(&self.statements.count_running, running).await?)?;
+            let number = |row| rows::integer(row, 0).unwrap_or(0);
+            statuses.push(count(Some(Status::Ready(id)), stage.ready_word(), number(&ready)));
+            statuses.push(count(Some(Status::InProgress(id)), stage.running_word(), number(&running)));
+            stages.push(StageCounts {
+                stage: id,
+                paused: paused.contains(&id),
+                oldest_ready_since: rows::time(&ready, 1),
+                next_due_at: rows::time(&ready, 2),
+                oldest_heartbeat_at: rows::time(&running, 1),
+            });
+        }
+        let ended = self.count_ended(&mut session, limit).await?;
+        session.roll_back().await?;
+        for status in [Status::Succeeded, Status::Failed, Status::Cancelled] {
+            let word = self.pipeline.word(status);
+            let number = ended.iter().filter(|(found, _)| found == word).map(|(_, number)| number).sum();
+            statuses.push(count(Some(status), word, number));
+        }
+        let unknown = ended.iter().filter(|(word, number)| *number > 0 && self.pipeline.status(word).is_none());
+        statuses.extend(unknown.map(|(word, number)| count(None, word, *number)));
+        Ok(Counts { at: clock::parse(&now).unwrap_or_default(), statuses, stages })
+    }
+
+    /// The words of items that are not moving, with their counts; the empty word is null.
+    async fn count_ended(&self, session: &mut Session, limit: i64) -> Result<Vec<(String, i64)>> {
+        let rows = session.rows(&self.statements.count_ended, [limit.into(), UNKNOWN_WORDS_MAX.into()]).await?;
+        let counted = |row: &SqliteRow| (rows::text(row, 0).unwrap_or_default(), rows::integer(row, 1).unwrap_or(0));
+        Ok(rows.iter().map(counted).collect())
+    }
+
+    pub(super) async fn explain_item(
+        &self,
+        verb: &Verb,
+        key: &Key,
+        now: Option<DateTime<Utc>>,
+    ) -> Result<Option<Explanation>> {
+        let key = KeyValue::new(key, self.pipeline.key_type())?;
+        let mut session = self.read_session(verb).await?;
+        session.run("BEGIN").await?;
+        let now = self.time(&mut session, now).await?;
+        let paused = self.read_paused(&mut session).await?;
+        let rows = session.rows(&self.statements.get, [key.into()]).await?;
+        session.roll_back().await?;
+        Ok(rows.first().map(|row| self.explanation(row, &now, &paused)))
+    }
+
+    fn explanation(&self, row: &SqliteRow, now: &str, paused: &[StageId]) -> Explanation {
+        let reader = rows::RoleReader::new(&self.pipeline, row);
+        let (key, status) = (reader.key(), reader.status());
+        Explanation {
+            excluded: self.exclusions.contains(&key),
+            key,
+            at: clock::parse(now).unwrap_or_default(),
+            status,
+            word: reader.word(),
+            retry_count: reader.count(Role::RetryCount),
+            reset_count: reader.count(Role::ResetCount),
+            retry_after: reader.time(Role::RetryAfter),
+            created_at: reader.time(Role::CreatedAt),
+            error: reader.text(Role::ErrorMessage),
+            holder: reader.text(Role::ClaimedBy),
+            claimed_at: reader.time(Role::ClaimedAt),
+            heartbeat_at: reader.time(Role::Heartbeat),
+            resume: reader.text(Role::ResumeStatus).and_then(|word| self.pipeline.status(&word)),
+            paused: status.and_then(Status::stage).is_some_and(|stage| paused.contains(&stage)),
+            locked: false,
+            limits: Limits { max_retries: self.pipeline.max_retries(), max_resets: self.pipeline.max_resets() },
+            stale_after: self.pipeline.stale_after(),
+        }
+    }
+
+    pub(super) async fn read_failures(&self, verb: &Verb, key: &Key) -> Result<Vec<FailureRecord>> {
+        let key = KeyValue::new(key, self.pipeline.key_type())?.to_key();
+        let kept = i64::try_from(FAILURES_KEPT_MAX).unwrap_or(i64::MAX);
+        let mut session = self.read_session(verb).await?;
+        let rows = session.rows(&self.statements.failures, [key.as_str().into(), kept.into()]).await?;
+        session.keep();
+        let record = |row: &SqliteRow| FailureRecord {
+            at: rows::time(row, 0).unwrap_or_default(),
+            word: rows::text(row, 1).unwrap_or_default(),
+            cause: rows::text(row, 2).unwrap_or_default(),
+            holder: rows::text(row, 3),
+            error: rows::text(row, 4).unwrap_or_default(),
+        };
+        Ok(rows.iter().map(record).collect())
+    }
+
+    pub(super) async fn held_items(&self, verb: &Verb, limit: i64) -> Result<Vec<HeldItem>> {
+        let limit = page_limit(limit)?;
+        let mut session = self.read_session(verb).await?;
+        let rows = session.rows(&self.statements.held, [limit.into()]).await?;
+        session.keep();
+        let held = |row: &SqliteRow| {
+            let stage = self.pipeline.status(&rows::text(row, 1)?)?.stage()?;
+            Some(HeldItem {
+                key: Key::new(rows::text(row, 0)?),
+                stage,
+                holder: rows::text(row, 2),
+                claimed_at: rows::time(row, 3),
+                heartbeat_at: rows::time(row, 4),
+            })
+        };
+        Ok(rows.iter().filter_map(held).collect())
+    }
+
+    pub(super) async fn read_clock(&self, verb: &Verb) -> Result<DateTime<Utc>> {
+        let mut session = self.read_session(verb).await?;
+        let now = self.time(&mut session, None).await?;
+        session.keep();
+        Ok(clock::parse(&now).unwrap_or_default())
+    }
+}
+
+fn one(rows: Vec<SqliteRow>) -> Result<SqliteRow> {
+    rows.into_iter().next().ok_or(Error::Database {
+        verb: "counts",
+        fault: crate::Fault::Lasting,
+        source: sqlx::Error::RowNotFound,
+    })
+}
+
+fn page_limit(limit: i64) -> Result<i64> {
+    if limit < 0 {
+        return Err(Error::InvalidArgument {
+            argument: "limit",
+            value: limit.to_string(),
+            rule: "a limit is at least 0".to_owned(),
+        });
+    }
+    Ok(limit.min(PAGE_ITEMS_MAX))
+}

@@ -1,0 +1,294 @@
+//! Batch writes, and the rows in them that the database refuses.
+//!
+//! A batch is one statement. When the database refuses one of its rows, the batch is repeated in a transaction that
+//! finds the row by bisection under savepoints. Where that cannot work (a trigger that raises `ROLLBACK`, a
+//! constraint that is checked at the commit), each item is repeated in a transaction of its own.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::items::{Item, json};
+use super::session::{Bind, Session, Sql, Verb};
+use super::{SqliteStore, errors, rows};
+use crate::limits::FAILURES_KEPT_MAX;
+use crate::store::Finished;
+use crate::store::bisection::Parts;
+use crate::store::error_text::stored_error;
+use crate::{Key, Result};
+
+/// What is said of a row whose update a trigger left out.
+pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the update without an error";
+
+/// A batch statement with its items. The items are its `?1`, the time its `?2`.
+pub(super) struct Batch<'a> {
+    pub(super) sql: &'a Sql,
+    pub(super) items: Vec<Item>,
+    pub(super) now: String,
+    pub(super) binds: Vec<Bind>,
+    pub(super) when_refused: WhenRefused,
+    /// The cause under which an item's failure is recorded; none for a move that is no failure.
+    pub(super) cause: fn(&Item) -> Option<&'static str>,
+}
+
+/// What happens to an item whose move the database refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenRefused {
+    /// It is made `FAILED`; refused again, it is excluded.
+    Fail,
+    /// It stays as it is.
+    Leave,
+}
+
+/// What became of one item of a batch.
+#[derive(Debug, Clone)]
+pub(super) enum Written {
+    Applied {
+        /// The word that the row has now.
+        word: String,
+        holder: Option<String>,
+        error: Option<String>,
+    },
+    /// No row matched.
+    Missing,
+    /// The row matches still: a trigger left the update out.
+    Ignored,
+    Refused {
+        reason: String,
+        failed: bool,
+    },
+}
+
+/// One record of `rowlock_failures`.
+#[derive(Debug, Serialize)]
+struct Failure<'a> {
+    item: String,
+    word: &'a str,
+    cause: &'static str,
+    holder: Option<&'a str>,
+    error: &'a str,
+}
+
+impl SqliteStore {
+    /// The whole batch in one statement, within the session's transaction. An error that refuses a row leaves the
+    /// transaction to be rolled back.
+    pub(super) async fn write_batch(&self, session: &mut Session, batch: &Batch<'_>) -> Result<Vec<Written>> {
+        let mut written = self.apply(session, batch, &(0..batch.items.len()).collect::<Vec<_>>()).await?;
+        self.mark_ignored(session, batch, &mut written).await?;
+        self.record_failures(session, batch, &written).await?;
+        Ok(written)
+    }
+
+    /// The batch, or what of it is to be repeated, in transactions of its own that find the refused rows.
+    pub(super) async fn repeat_batch(&self, verb: &Verb, batch: &Batch<'_>) -> Result<Vec<Written>> {
+        let mut session = self.write(verb).await?;
+        match self.bisect(&mut session, batch).await {
+            Ok(written) => match session.commit().await {
+                Ok(()) => return Ok(self.excluding(batch, written)),
+                Err(error) if error.is_row_refusal() => {}
+                Err(error) => return Err(error),
+            },
+            Err(error) if errors::is_transaction_gone(&error) => session.roll_back().await?,
+            Err(error) => return Err(error),
+        }
+        let mut written = Vec::with_capacity(batch.items.len());
+        for item in &batch.items {
+            written.push(self.repeat_alone(verb, batch, item).await?);
+        }
+        Ok(self.excluding(batch, written))
+    }
+
+    async fn bisect(&self, session: &mut Session, batch: &Batch<'_>) -> Result<Vec<Written>> {
+        let mut written = vec![Written::Missing; batch.items.len()];
+        let mut refused: Vec<(usize, String)> = Vec::new();
+        let mut parts = Parts::new((0..batch.items.len()).collect::<Vec<_>>());
+        while let Some(part) = parts.next() {
+            session.run("SAVEPOINT part").await?;
+            match self.apply(session, batch, &part).await {
+                Ok(applied) => {
+                    session.run("RELEASE part").await?;
+                    for (index, outcome) in part.into_iter().zip(applied) {
+                        written[index] = outcome;
+                    }
+                }
+                Err(error) if error.is_row_refusal() => {
+                    session.run("ROLLBACK TO part").await?;
+                    session.run("RELEASE part").await?;
+                    let reason = errors::reason(&error);
+                    refused.extend(parts.halve(part).map(|index| (index, reason)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.mark_ignored(session, batch, &mut written).await?;
+        let ignored = written.iter().enumerate().filter(|(_, outcome)| matches!(outcome, Written::Ignored));
+        refused.extend(ignored.map(|(index, _)| (index, SILENTLY_REFUSED.to_owned())));
+        self.record_failures(session, batch, &written).await?;
+        for (index, reason) in refused {
+            let failed = self.fail_refused(session, batch, &batch.items[index], &reason).await?;
+            written[index] = Written::Refused { reason, failed };
+        }
+        Ok(written)
+    }
+
+    /// One item in a transaction of its own, and in another as `FAILED`.
+    async fn repeat_alone(&self, verb: &Verb, batch: &Batch<'_>, item: &Item) -> Result<Written> {
+        let alone = Batch { items: vec![item.clone()], now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
+        let mut session = self.write(verb).await?;
+        let attempt = match self.write_batch(&mut session, &alone).await {
+            Ok(written) => session.commit().await.map(|()| written),
+            Err(error) if error.is_row_refusal() => {
+                session.roll_back().await?;
+                Err(error)
+            }
+            Err(error) => return Err(error),
+        };
+        let reason = match attempt {
+            Ok(mut written) => match written.pop() {
+                Some(Written::Ignored) => SILENTLY_REFUSED.to_owned(),
+                Some(outcome) => return Ok(outcome),
+                None => return Ok(Written::Missing),
+            },
+            Err(error) if error.is_row_refusal() => errors::reason(&error),
+            Err(error) => return Err(error),
+        };
+        let failed = self.fail_alone(verb, batch, item, &reason).await?;
+        Ok(Written::Refused { reason, failed })
+    }
+
+    /// Makes the only item of a batch `FAILED` whose move was refused in a transaction of the user's. Its move alone
+    /// is not repeated: it would be committed without what the user wrote.
+    pub(super) async fn refuse_finish(&self, verb: &Verb, batch: &Batch<'_>, outcome: Written) -> Result<Finished> {
+        let reason = match outcome {
+            Written::Refused { reason, .. } => reason,
+            Written::Applied { .. } | Written::Missing | Written::Ignored => SILENTLY_REFUSED.to_owned(),
+        };
+        let failed = match batch.items.first() {
+            Some(item) => self.fail_alone(verb, batch, item, &reason).await?,
+            None => false,
+        };
+        let written = self.excluding(batch, vec![Written::Refused { reason: reason.clone(), failed }]);
+        Ok(written.into_iter().next().map_or(Finished::LeaseLost, |outcome| self.finished(outcome)))
+    }
+
+    /// Makes a refused item `FAILED` in a transaction of its own. False if the database refuses that too.
+    async fn fail_alone(&self, verb: &Verb, batch: &Batch<'_>, item: &Item, reason: &str) -> Result<bool> {
+        let mut session = self.write(verb).await?;
+        match self.fail_refused(&mut session, batch, item, reason).await {
+            Ok(failed) => match session.commit().await {
+                Ok(()) => Ok(failed),
+                Err(error) if error.is_row_refusal() => Ok(false),
+                Err(error) => Err(error),
+            },
+            Err(error) if errors::is_transaction_gone(&error) => {
+                session.roll_back().await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a refused item `FAILED`, under a savepoint. False if the database refuses that too.
+    async fn fail_refused(&self, session: &mut Session, batch: &Batch<'_>, item: &Item, reason: &str) -> Result<bool> {
+        if batch.when_refused == WhenRefused::Leave {
+            return Ok(false);
+        }
+        let failing =
+            Item { error: Some(stored_error(&format!("the database refuses this row: {reason}"))), ..item.clone() };
+        let failing = Batch {
+            sql: &self.statements.refuse,
+            items: vec![failing],
+            now: batch.now.clone(),
+            binds: Vec::new(),
+            when_refused: WhenRefused::Leave,
+            cause: |_| Some("refused"),
+        };
+        session.run("SAVEPOINT failing").await?;
+        match self.write_batch(session, &failing).await {
+            Ok(written) => {
+                session.run("RELEASE failing").await?;
+                Ok(matches!(written.as_slice(), [Written::Applied { .. }]))
+            }
+            Err(error) if error.is_row_refusal() => {
+                session.run("ROLLBACK TO failing").await?;
+                session.run("RELEASE failing").await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Leaves out what could not even be made `FAILED`.
+    fn excluding(&self, batch: &Batch<'_>, written: Vec<Written>) -> Vec<Written> {
+        if batch.when_refused == WhenRefused::Fail {
+            for (item, outcome) in batch.items.iter().zip(&written) {
+                if let Written::Refused { reason, failed: false } = outcome {
+                    self.exclusions.add(item.key.to_key(), reason);
+                }
+            }
+        }
+        written
+    }
+
+    /// The statement for some of the batch's items; the answer has one entry for each, in order.
+    async fn apply(&self, session: &mut Session, batch: &Batch<'_>, indexes: &[usize]) -> Result<Vec<Written>> {
+        if indexes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items: Vec<&Item> = indexes.iter().map(|index| &batch.items[*index]).collect();
+        let first = [Bind::from(json(&items)), Bind::from(batch.now.as_str())];
+        let rows = session.rows(batch.sql, first.into_iter().chain(batch.binds.iter().cloned())).await?;
+        let mut by_key: HashMap<Key, Written> = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let applied = Written::Applied {
+                word: rows::text(row, 1).unwrap_or_default(),
+                holder: rows::text(row, 2),
+                error: rows::text(row, 3),
+            };
+            by_key.insert(Key::new(rows::text(row, 0).unwrap_or_default()), applied);
+        }
+        Ok(items.iter().map(|item| by_key.get(&item.key.to_key()).cloned().unwrap_or(Written::Missing)).collect())
+    }
+
+    /// Tells a row that does not match from one whose update a trigger left out.
+    async fn mark_ignored(&self, session: &mut Session, batch: &Batch<'_>, written: &mut [Written]) -> Result<()> {
+        let missing = |outcome: &Written| matches!(outcome, Written::Missing);
+        let asked: Vec<usize> = (0..written.len()).filter(|index| missing(&written[*index])).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let items: Vec<&Item> = asked.iter().map(|index| &batch.items[*index]).collect();
+        let found = self.read_words(session, &items).await?;
+        for (index, found) in asked.into_iter().zip(found) {
+            let item = &batch.items[index];
+            if found.is_some_and(|found| found.matches(item)) {
+                written[index] = Written::Ignored;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the failures among what was written, and prunes the older ones of the same items.
+    async fn record_failures(&self, session: &mut Session, batch: &Batch<'_>, written: &[Written]) -> Result<()> {
+        let mut records: Vec<Failure<'_>> = Vec::new();
+        for (item, outcome) in batch.items.iter().zip(written) {
+            if let (Written::Applied { holder, error, .. }, Some(cause)) = (outcome, (batch.cause)(item)) {
+                records.push(Failure {
+                    item: item.key.to_key().as_str().to_owned(),
+                    word: &item.word,
+                    cause,
+                    holder: holder.as_deref(),
+                    error: error.as_deref().unwrap_or_default(),
+                });
+            }
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let records = json(&records);
+        let kept = i64::try_from(FAILURES_KEPT_MAX).unwrap_or(i64::MAX);
+        session.execute(&self.statements.add_failures, [records.as_str().into(), batch.now.as_str().into()]).await?;
+        session.execute(&self.statements.prune_failures, [records.into(), kept.into()]).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading rows. SQLite's columns hold any type whatever they were declared as, so values are read by the type that
+//! they have; what does not fit its role is as if it were missing. A bad value must not hide its row, or its batch.
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
+
+use super::clock;
+use crate::pipeline::{Pipeline, Role, Status};
+use crate::store::{ClaimedRow, ItemRow};
+use crate::{FencingToken, Key, Lease};
+
+/// The text of a column, by position: numbers as they are written, blobs and broken text as well as can be.
+pub(super) fn text(row: &SqliteRow, column: usize) -> Option<String> {
+    let value = row.try_get_raw(column).ok()?;
+    if value.is_null() {
+        return None;
+    }
+    let type_info = value.type_info().into_owned();
+    match type_info.name() {
+        "INTEGER" => row.try_get_unchecked::<i64, _>(column).ok().map(|number| number.to_string()),
+        "REAL" => row.try_get_unchecked::<f64, _>(column).ok().map(|number| number.to_string()),
+        _ => {
+            let bytes = row.try_get_unchecked::<Vec<u8>, _>(column).ok()?;
+            Some(
+                String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            )
+        }
+    }
+}
+
+/// The number in a column, also one that is written as text.
+pub(super) fn integer(row: &SqliteRow, column: usize) -> Option<i64> {
+    text(row, column)?.trim().parse().ok()
+}
+
+/// A count; one that is null or not a number counts from zero, as it does in the statements.
+pub(super) fn count(row: &SqliteRow, column: usize) -> i32 {
+    let count = integer(row, column).unwrap_or(0);
+    i32::try_from(count).unwrap_or(if count < 0 { i32::MIN } else { i32::MAX })
+}
+
+pub(super) fn time(row: &SqliteRow, column: usize) -> Option<DateTime<Utc>> {
+    clock::parse(&text(row, column)?)
+}
+
+/// A row of the table, read by role. SQLite's names are the same in upper and lower case.
+pub(super) struct RoleReader<'a> {
+    pipeline: &'a Pipeline,
+    row: &'a SqliteRow,
+}
+
+impl<'a> RoleReader<'a> {
+    pub(super) fn new(pipeline: &'a Pipeline, row: &'a SqliteRow) -> RoleReader<'a> {
+        RoleReader { pipeline, row }
+    }
+
+    fn column(&self, name: &str) -> Option<usize> {
+        self.row.columns().iter().position(|column| column.name().eq_ignore_ascii_case(name))
+    }
+
+    fn role(&self, role: Role) -> Option<usize> {
+        self.column(self.pipeline.columns().name(role))
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key::new(self.column(self.pipeline.key()).and_then(|column| text(self.row, column)).unwrap_or_default())
+    }
+
+    pub(super) fn text(&self, role: Role) -> Option<String> {
+        text(self.row, self.role(role)?)
+    }
+
+    pub(super) fn time(&self, role: Role) -> Option<DateTime<Utc>> {
+        time(self.row, self.role(role)?)
+    }
+
+    pub(super) fn count(&self, role: Role) -> i32 {
+        self.role(role).map_or(0, |column| count(self.row, column))
+    }
+
+    pub(super) fn token(&self) -> Option<i64> {
+        integer(self.row, self.role(Role::ClaimToken)?)
+    }
+
+    /// The word that the table has; empty for null.
+    pub(super) fn word(&self) -> String {
+        self.text(Role::Status).unwrap_or_default()
+    }
+
+    pub(super) fn status(&self) -> Option<Status> {
+        self.pipeline.status(&self.word())
+    }
+}
+
+pub(super) fn item(pipeline: &Pipeline, row: SqliteRow) -> ItemRow<SqliteRow> {
+    let reader = RoleReader::new(pipeline, &row);
+    ItemRow { key: reader.key(), status: reader.status(), word: reader.word(), token: reader.token(), row }
+}
+
+/// A claimed item; none if the row is not in progress.
+pub(super) fn claimed(
+    pipeline: &Pipeline,
+    row: SqliteRow,
+    token: FencingToken,
+    max_resets: i32,
+) -> Option<ClaimedRow<SqliteRow>> {
+    let reader = RoleReader::new(pipeline, &row);
+    let Some(Status::InProgress(stage)) = reader.status() else { return None };
+    let (retry_count, reset_count) = (reader.count(Role::RetryCount), reader.count(Role::ResetCount));
+    let lease = Lease { key: reader.key(), token, stage };
+    Some(ClaimedRow { lease, retry_count, reset_count, suspect: is_suspect(reset_count, max_resets), row })
+}
+
+/// One more reset is its last: it may be what kills its workers.
+pub(super) fn is_suspect(reset_count: i32, max_resets: i32) -> bool {
+    reset_count >= 1 && reset_count == max_resets - 1
+}

@@ -1,0 +1,206 @@
+//! What the table needs: `prepare` makes it, `inspect` says what is lacking.
+
+use std::collections::{HashMap, HashSet};
+
+use super::session::{Session, Sql, Verb};
+use super::{SqliteStore, indexes, rows};
+use crate::pipeline::Role;
+use crate::store::identifier::quote_identifier;
+use crate::{Error, Result};
+
+/// The version of Rowlock's own tables that this library writes.
+const SCHEMA_VERSION: i32 = 1;
+
+/// What a file has.
+#[derive(Debug, Default)]
+struct Found {
+    /// Of the pipeline's table, by name in lower case; none if there is no such table.
+    columns: HashMap<String, Column>,
+    /// Columns of it that are unique by themselves, in lower case.
+    unique: HashSet<String>,
+    /// Whether the table's name is that of a view.
+    is_view: bool,
+    own_tables: HashSet<String>,
+    indexes: HashSet<String>,
+}
+
+#[derive(Debug)]
+struct Column {
+    not_null: bool,
+    has_default: bool,
+}
+
+impl SqliteStore {
+    /// In one transaction: whoever prepares at the same time waits, and then finds it done.
+    pub(super) async fn prepare_schema(&self, verb: &Verb) -> Result<()> {
+        let mut session = self.write(verb).await?;
+        self.check_version(&mut session).await?;
+        let found = self.read_schema(&mut session).await?;
+        if found.is_view {
+            return Err(self.schema_error("it is a view: a queue needs a table"));
+        }
+        let statements = &self.statements;
+        for sql in [
+            &statements.create_failures,
+            &statements.create_failures_index,
+            &statements.create_stages,
+            &statements.create_meta,
+        ] {
+            session.execute(sql, []).await?;
+        }
+        session.execute(&statements.write_version, [SCHEMA_VERSION.to_string().into()]).await?;
+        if found.columns.is_empty() {
+            session.execute(&statements.create_table, []).await?;
+        } else {
+            self.add_columns(&mut session, &found).await?;
+        }
+        for outdated in found.indexes.iter().filter(|index| indexes::is_outdated(&self.pipeline, index)) {
+            session.execute(&Sql::new(format!("drop index {}", quote_identifier(outdated))), []).await?;
+        }
+        for sql in [&statements.create_ready_index, &statements.create_running_index, &statements.create_ended_index] {
+            session.execute(sql, []).await?;
+        }
+        session.commit().await
+    }
+
+    async fn add_columns(&self, session: &mut Session, found: &Found) -> Result<()> {
+        let key = self.pipeline.key();
+        if !found.has_column(key) {
+            return Err(self.schema_error(&format!("it has no column {key:?} for the key: name the one that it has")));
+        }
+        for role in Role::ALL {
+            if !found.has_column(self.pipeline.columns().name(role)) {
+                session.execute(self.statements.add_column(role), []).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn inspect_schema(&self, verb: &Verb) -> Result<Vec<String>> {
+        let mut session = self.read_session(verb).await?;
+        session.run("BEGIN").await?;
+        let version = self.check_version(&mut session).await;
+        let found = self.read_schema(&mut session).await?;
+        session.roll_back().await?;
+        version?;
+        Ok(self.lacking(&found))
+    }
+
+    fn lacking(&self, found: &Found) -> Vec<String> {
+        let table = self.pipeline.table().name();
+        let mut lacking = Vec::new();
+        if found.is_view {
+            return vec![format!("{table:?} is a view: a queue needs a table")];
+        }
+        if found.columns.is_empty() {
+            lacking.push(format!("there is no table {table:?}"));
+        } else {
+            self.lacking_columns(found, &mut lacking);
+            for kind in indexes::KINDS {
+                let name = indexes::name(&self.pipeline, kind);
+                if !found.indexes.contains(&name) {
+                    lacking.push(format!("table {table:?} lacks the index {name:?}"));
+                }
+            }
+        }
+        for own in ["rowlock_failures", "rowlock_stages", "rowlock_meta"] {
+            if !found.own_tables.contains(own) {
+                lacking.push(format!("there is no table {own:?}"));
+            }
+        }
+        lacking
+    }
+
+    fn lacking_columns(&self, found: &Found, lacking: &mut Vec<String>) {
+        let key = self.pipeline.key();
+        if !found.has_column(key) {
+            lacking.push(format!("the key column {key:?} is missing"));
+        } else if !found.unique.contains(&key.to_ascii_lowercase()) {
+            lacking.push(format!("the key column {key:?} is not unique: two rows could be one item"));
+        }
+        for role in Role::ALL {
+            let name = self.pipeline.columns().name(role);
+            match found.columns.get(&name.to_ascii_lowercase()) {
+                None => lacking.push(format!("the column {name:?} ({}) is missing", role.default_column())),
+                Some(column) if column.not_null && must_take_null(role) => {
+                    lacking.push(format!("the column {name:?} is not null, but must be able to be"));
+                }
+                Some(column) if column.not_null && !column.has_default && role != Role::Status => {
+                    lacking.push(format!("the column {name:?} is not null and has no default: inserts must name it"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn read_schema(&self, session: &mut Session) -> Result<Found> {
+        let table = self.pipeline.table().name();
+        let mut found = Found::default();
+        for row in session.rows(&self.statements.read_columns, [table.into()]).await? {
+            let name = rows::text(&row, 0).unwrap_or_default().to_ascii_lowercase();
+            let is_key = rows::integer(&row, 3).unwrap_or(0) > 0;
+            let column =
+                Column { not_null: rows::integer(&row, 1) == Some(1), has_default: rows::text(&row, 2).is_some() };
+            if is_key {
+                found.unique.insert(name.clone());
+            }
+            found.columns.insert(name, column);
+        }
+        for row in session.rows(&self.statements.read_unique_columns, [table.into()]).await? {
+            found.unique.extend(rows::text(&row, 0).map(|name| name.to_ascii_lowercase()));
+        }
+        for row in session.rows(&self.statements.read_objects, [table.into()]).await? {
+            let (Some(kind), Some(name)) = (rows::text(&row, 0), rows::text(&row, 1)) else { continue };
+            match kind.as_str() {
+                "index" => found.indexes.insert(name),
+                "view" => {
+                    found.is_view |= name.eq_ignore_ascii_case(table);
+                    false
+                }
+                _ => found.own_tables.insert(name),
+            };
+        }
+        Ok(found)
+    }
+
+    /// Refuses a file that was prepared by a newer Rowlock.
+    pub(super) async fn check_version(&self, session: &mut Session) -> Result<()> {
+        let objects = session.rows(&self.statements.read_objects, ["".into()]).await?;
+        if !objects.iter().any(|row| rows::text(row, 1).as_deref() == Some("rowlock_meta")) {
+            return Ok(());
+        }
+        let version = session.rows(&self.statements.read_version, []).await?;
+        match version.first().and_then(|row| rows::integer(row, 0)) {
+            Some(version) if version > SCHEMA_VERSION.into() => {
+                Err(Error::SchemaTooNew { found: i32::try_from(version).unwrap_or(i32::MAX), known: SCHEMA_VERSION })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn schema_error(&self, problem: &str) -> Error {
+        Error::Schema { table: self.pipeline.table().to_string(), problem: problem.to_owned() }
+    }
+}
+
+impl Found {
+    fn has_column(&self, name: &str) -> bool {
+        self.columns.contains_key(&name.to_ascii_lowercase())
+    }
+}
+
+/// Roles that a move sets to null.
+fn must_take_null(role: Role) -> bool {
+    match role {
+        Role::RetryAfter | Role::ClaimToken | Role::ResumeStatus => true,
+        Role::Status
+        | Role::RetryCount
+        | Role::ResetCount
+        | Role::ErrorMessage
+        | Role::Heartbeat
+        | Role::ClaimedBy
+        | Role::ClaimedAt
+        | Role::CreatedAt
+        | Role::UpdatedAt => false,
+    }
+}

@@ -1,0 +1,320 @@
+//! Connections, deadlines and transactions.
+//!
+//! A connection is taken out of its place for a verb and put back only when the verb has ended its transaction. When
+//! a verb's future is dropped midway, or its deadline passes, the connection is closed instead, which undoes whatever
+//! was open: a half-done transaction cannot come back.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::errors;
+use crate::{Error, Fault, Result};
+
+/// SQLite's virtual-machine steps between two looks at whether a statement is still wanted: a few microseconds.
+const STEPS_BETWEEN_INTERRUPT_CHECKS: i32 = 10_000;
+
+/// Wait before another try to open a connection: turning a new file into WAL mode is not covered by `busy_timeout`.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// One statement of a pipeline, rendered.
+#[derive(Debug, Clone)]
+pub(super) struct Sql(Arc<str>);
+
+impl Sql {
+    pub(super) fn new(text: String) -> Sql {
+        Sql(text.into())
+    }
+
+    #[cfg(test)]
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A value for a statement.
+#[derive(Debug, Clone)]
+pub(super) enum Bind {
+    Null,
+    Integer(i64),
+    Text(String),
+}
+
+impl From<i64> for Bind {
+    fn from(number: i64) -> Bind {
+        Bind::Integer(number)
+    }
+}
+
+impl From<i32> for Bind {
+    fn from(number: i32) -> Bind {
+        Bind::Integer(number.into())
+    }
+}
+
+impl From<&str> for Bind {
+    fn from(text: &str) -> Bind {
+        Bind::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Bind {
+    fn from(text: String) -> Bind {
+        Bind::Text(text)
+    }
+}
+
+impl<T: Into<Bind>> From<Option<T>> for Bind {
+    fn from(value: Option<T>) -> Bind {
+        value.map_or(Bind::Null, Into::into)
+    }
+}
+
+/// One call of a verb: its name, its deadline, and whether something of it may be committed.
+#[derive(Debug, Clone)]
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    pub(super) deadline: Duration,
+    may_be_committed: Arc<AtomicBool>,
+}
+
+impl Verb {
+    pub(super) fn new(name: &'static str, deadline: Duration) -> Verb {
+        Verb { name, deadline, may_be_committed: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// Runs the verb, and drops it with its connection when the deadline passes. An error says whether the verb may
+    /// have had an effect: it may have more than one transaction, when rows were refused.
+    pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let result = tokio::time::timeout(self.deadline, work).await;
+        let may_be_committed = self.may_be_committed.load(Ordering::Acquire);
+        match result {
+            Ok(Err(error)) if may_be_committed => Err(errors::after_a_commit(error)),
+            Ok(result) => result,
+            Err(_) if may_be_committed => Err(Error::Deadline { verb: self.name, deadline: self.deadline }),
+            Err(_) => Err(errors::too_late(self.name, self.deadline)),
+        }
+    }
+}
+
+/// The places for connections of one kind. A connection is opened when a verb finds its place empty.
+pub(super) struct Connections {
+    options: SqliteConnectOptions,
+    idle: Mutex<Vec<Open>>,
+    places: Arc<Semaphore>,
+}
+
+/// An open connection, with the switch that stops the statement it is in.
+struct Open {
+    raw: SqliteConnection,
+    interrupt: Arc<AtomicBool>,
+}
+
+impl Connections {
+    pub(super) fn new(options: SqliteConnectOptions, places: usize) -> Arc<Connections> {
+        Arc::new(Connections { options, idle: Mutex::default(), places: Arc::new(Semaphore::new(places)) })
+    }
+
+    /// Takes a connection, when a place is free.
+    pub(super) async fn take(self: &Arc<Self>, verb: &Verb) -> Result<Session> {
+        let start = Instant::now();
+        let acquiring = Arc::clone(&self.places).acquire_owned();
+        let permit = match tokio::time::timeout(verb.deadline, acquiring).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(errors::closed(verb.name)),
+            Err(_) => return Err(errors::no_connection(verb.name, verb.deadline)),
+        };
+        let idle = self.idle().pop();
+        let open = match idle {
+            Some(open) => open,
+            None => self.open(verb, start + verb.deadline).await?,
+        };
+        Ok(Session { verb: verb.clone(), open: Some(open), home: Arc::clone(self), _permit: permit })
+    }
+
+    /// Opens a connection, again and again while the file is busy.
+    async fn open(&self, verb: &Verb, until: Instant) -> Result<Open> {
+        loop {
+            match self.open_once().await.map_err(|error| errors::of_statement(verb.name, error)) {
+                Err(Error::Database { fault: Fault::NotApplied, source: sqlx::Error::Database(source), .. })
+                    if is_busy(&*source) && Instant::now() + OPEN_AGAIN_AFTER < until =>
+                {
+                    tokio::time::sleep(OPEN_AGAIN_AFTER).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn open_once(&self) -> Result<Open, sqlx::Error> {
+        let mut raw = self.options.connect().await?;
+        count_one_transaction(&mut raw).await?;
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let wanted = Arc::clone(&interrupt);
+        raw.lock_handle()
+            .await?
+            .set_progress_handler(STEPS_BETWEEN_INTERRUPT_CHECKS, move || !wanted.load(Ordering::Acquire));
+        Ok(Open { raw, interrupt })
+    }
+
+    /// Closes the idle connections, and each other one when it comes back.
+    pub(super) async fn close(&self) {
+        self.places.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for open in idle {
+            if let Err(error) = open.raw.close().await {
+                tracing::debug!(%error, "a connection did not close cleanly");
+            }
+        }
+    }
+
+    /// A panic while the list was locked leaves it whole: every change of it is one call.
+    fn idle(&self) -> MutexGuard<'_, Vec<Open>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+/// Leaves the driver counting one transaction, for good. Our own `BEGIN` and `COMMIT` are plain statements, which it
+/// does not count; this way code that is handed the connection within one of them, and calls `begin` on it, gets a
+/// savepoint and not an error.
+async fn count_one_transaction(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    std::mem::forget(connection.begin_with("BEGIN").await?);
+    sqlx::query("COMMIT").execute(connection).await?;
+    Ok(())
+}
+
+/// A connection, out of its place. Dropped, it is closed; only [`Session::keep`], [`Session::commit`] and
+/// [`Session::roll_back`] put it back.
+pub(super) struct Session {
+    verb: Verb,
+    open: Option<Open>,
+    home: Arc<Connections>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Session {
+    /// The verb that uses the connection from now on.
+    pub(super) fn set_verb(&mut self, verb: Verb) {
+        self.verb = verb;
+    }
+
+    /// Runs a statement of transaction control.
+    pub(super) async fn run(&mut self, statement: &'static str) -> Result<()> {
+        let verb = self.verb.name;
+        sqlx::query(statement).execute(&mut **self).await.map_err(|error| errors::of_statement(verb, error))?;
+        Ok(())
+    }
+
+    /// Makes the transaction durable, and puts the connection back.
+    pub(super) async fn commit(mut self) -> Result<()> {
+        let verb = self.verb.name;
+        let before = self.verb.may_be_committed.swap(true, Ordering::AcqRel);
+        match sqlx::query("COMMIT").execute(&mut *self).await {
+            Ok(_) => {
+                self.keep();
+                Ok(())
+            }
+            Err(error) => {
+                let error = errors::of_commit(verb, error);
+                self.verb.may_be_committed.store(before || error.may_have_been_applied(), Ordering::Release);
+                if error.is_row_refusal() {
+                    self.roll_back().await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Undoes the transaction, and puts the connection back. A trigger may have undone it before.
+    pub(super) async fn roll_back(mut self) -> Result<()> {
+        let verb = self.verb.name;
+        let undone = sqlx::query("ROLLBACK").execute(&mut *self).await;
+        match undone.map_err(|error| errors::of_statement(verb, error)) {
+            Ok(_) => {
+                self.keep();
+                Ok(())
+            }
+            Err(error) if errors::is_transaction_gone(&error) => {
+                self.keep();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts the connection back. It has no transaction open.
+    pub(super) fn keep(mut self) {
+        if let Some(open) = self.open.take() {
+            if !self.home.places.is_closed() {
+                self.home.idle().push(open);
+            }
+        }
+    }
+
+    /// Runs a statement for its rows.
+    pub(super) async fn rows(&mut self, sql: &Sql, binds: impl IntoIterator<Item = Bind>) -> Result<Vec<SqliteRow>> {
+        let verb = self.verb.name;
+        let arguments = arguments(binds).map_err(|error| errors::of_statement(verb, error))?;
+        sqlx::query_with(AssertSqlSafe(Arc::clone(&sql.0)), arguments)
+            .fetch_all(&mut **self)
+            .await
+            .map_err(|error| errors::of_statement(verb, error))
+    }
+
+    /// Runs a statement for the number of rows that it changed.
+    pub(super) async fn execute(&mut self, sql: &Sql, binds: impl IntoIterator<Item = Bind>) -> Result<u64> {
+        let verb = self.verb.name;
+        let arguments = arguments(binds).map_err(|error| errors::of_statement(verb, error))?;
+        let done = sqlx::query_with(AssertSqlSafe(Arc::clone(&sql.0)), arguments)
+            .execute(&mut **self)
+            .await
+            .map_err(|error| errors::of_statement(verb, error))?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn arguments(binds: impl IntoIterator<Item = Bind>) -> Result<SqliteArguments, sqlx::Error> {
+    let mut arguments = SqliteArguments::default();
+    for bind in binds {
+        let added = match bind {
+            Bind::Null => arguments.add(None::<String>),
+            Bind::Integer(number) => arguments.add(number),
+            Bind::Text(text) => arguments.add(text),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+impl Deref for Session {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.open.as_ref().expect("a session has its connection until it ends").raw
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.open.as_mut().expect("a session has its connection until it ends").raw
+    }
+}
+
+impl Drop for Session {
+    /// A statement that runs on would hold the write lock: it is told to stop before the connection closes.
+    fn drop(&mut self) {
+        if let Some(open) = &self.open {
+            open.interrupt.store(true, Ordering::Release);
+        }
+    }
+}

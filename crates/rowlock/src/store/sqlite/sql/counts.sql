@@ -1,0 +1,66 @@
+-- counts: how many items are in each state, and what is ready and due. One reading transaction.
+-- A limit of -1 counts to the end.
+
+-- step: ready
+-- Index: the partial one over the ready words.
+-- Binds: ?1 word  ?2 limit  ?3 now
+select
+  (
+    select count(*)
+    from (select 1 from :table as t where t.:"status" = ?1 and t.:"status" in (:ready_words) limit ?2)
+  ),
+  (
+    select :ready_since
+    from :table as t
+    where t.:"status" = ?1
+      and t.:"status" in (:ready_words)
+      and :ready_since <= ?3
+    order by :ready_since
+    limit 1
+  ),
+  (
+    select :ready_since
+    from :table as t
+    where t.:"status" = ?1
+      and t.:"status" in (:ready_words)
+      and :ready_since > ?3
+    order by :ready_since
+    limit 1
+  )
+
+-- step: running
+-- Index: the partial one over the words in progress.
+-- Binds: ?1 word  ?2 limit
+select count(*), min(heartbeat)
+from (
+  select t.:"heartbeat_at" as heartbeat
+  from :table as t
+  where t.:"status" = ?1
+    and t.:"status" in (:running_words)
+  limit ?2
+)
+
+-- step: ended
+-- The terminal words, and those that the pipeline does not know; null is one. Skips from word to word.
+-- Index: the partial one over the other words, on (status, key).
+-- Binds: ?1 limit  ?2 words at most
+with recursive word (word) as (
+  select min(t.:"status")
+  from :table as t
+  where :is_ended
+  union all
+  select (select min(t.:"status") from :table as t where :is_ended and t.:"status" > word.word)
+  from word
+  where word.word is not null
+  limit ?2
+)
+select
+  word.word,
+  (
+    select count(*)
+    from (select 1 from :table as t where :is_ended and t.:"status" = word.word limit ?1)
+  )
+from word
+where word.word is not null
+union all
+select null, (select count(*) from (select 1 from :table as t where :is_ended and t.:"status" is null limit ?1))

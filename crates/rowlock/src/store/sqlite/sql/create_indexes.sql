@@ -1,0 +1,20 @@
+-- create_indexes: three partial indexes; an item is in exactly one of them. Their names end in a hash of their
+-- definition, so that a pipeline whose words change gets new ones.
+
+-- step: ready
+-- The claim: each stage's queue in its order.
+create index if not exists :ready_index
+on :bare_table (:"status", coalesce(:"retry_after", :"created_at", ''))
+where :"status" in (:ready_words)
+
+-- step: running
+-- The sweep, the look for a lost claim, who holds what.
+create index if not exists :running_index
+on :bare_table (:"claim_token")
+where :"status" in (:running_words)
+
+-- step: ended
+-- Counting and listing what is done or not ours, without reading the table.
+create index if not exists :ended_index
+on :bare_table (:"status", :"key")
+where :"status" is null or :"status" not in (:ready_words, :running_words)

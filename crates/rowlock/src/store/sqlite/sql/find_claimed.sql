@@ -1,0 +1,22 @@
+-- find_claimed: the items in progress under a token, where the answer to the claim was lost. They are renewed as they
+-- are found: nobody knows how old the claim is by now.
+--
+-- Guarantee: one write transaction, which waits for a claim whose commit is still under way.
+-- Index:     the partial one over the words in progress, on the token.
+
+-- step: renew
+-- Binds: ?1 token  ?2 now
+update :table as t
+set
+  :"heartbeat_at" = ?2,
+  :"updated_at" = ?2
+where t.:"claim_token" = ?1
+  and t.:"status" in (:running_words)
+
+-- step: find
+-- Binds: ?1 token
+select t.*
+from :table as t
+where t.:"claim_token" = ?1
+  and t.:"status" in (:running_words)
+order by :position_of_running, :ready_since

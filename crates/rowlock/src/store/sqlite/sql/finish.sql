@@ -1,0 +1,43 @@
+-- finish: ends leases, each with its outcome, whatever the mixture.
+--
+-- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not
+--            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
+--            can be settled. What a limit makes of the error is composed before: `spent_error`.
+-- Index:     the key's, one look-up an item.
+-- Binds:     ?1 items (key, token, word, move, stage, error, spent_error, delay_ms, due), JSON  ?2 now
+--            ?3 max_retries  ?4 retry policies, one a stage (delays in seconds, jitter, floor), JSON
+with i as materialized (:items)
+update :table as t
+set
+  :"status" = case
+    when i.move = 'complete' then :next_of_running
+    when i.move = 'fail' or (i.move = 'retry' and :retries + 1 >= ?3) then :'failed'
+    else :ready_of_running
+  end,
+  :"retry_count" = case i.move
+    when 'retry' then :retries + 1
+    when 'complete' then :retry_count_of_completed
+    else t.:"retry_count"
+  end,
+  :"reset_count" = iif(i.move = 'complete', :reset_count_of_completed, t.:"reset_count"),
+  :"retry_after" = case
+    when i.move = 'retry' and :retries + 1 < ?3 then :delayed
+    when i.move = 'snooze' then i.due
+    when i.move = 'release' then t.:"retry_after"
+  end,
+  :"error_message" = iif(
+    i.move = 'retry' and :retries + 1 >= ?3,
+    i.spent_error,
+    coalesce(i.error, t.:"error_message")
+  ),
+  :"resume_status" = iif(
+    i.move = 'fail' or (i.move = 'retry' and :retries + 1 >= ?3),
+    :ready_of_running,
+    t.:"resume_status"
+  ),
+  :"updated_at" = ?2
+from i
+where t.:"key" = i.item
+  and t.:"claim_token" = i.token
+  and t.:"status" = i.word
+returning :written

@@ -1,0 +1,14 @@
+-- held: who holds what since when, the longest held first.
+-- Index: the partial one over the words in progress; what is in progress is sorted.
+-- Binds: ?1 limit
+select
+  t.:"key",
+  t.:"status",
+  t.:"claimed_by",
+  t.:"claimed_at",
+  t.:"heartbeat_at"
+from :table as t
+where t.:"status" in (:running_words)
+  and t.:"key" is not null
+order by t.:"claimed_at"
+limit ?1

@@ -1,0 +1,39 @@
+-- sweep: takes items back from workers that stopped sending heartbeats.
+--
+-- Guarantee: every word in progress is looked at, and a heartbeat that is missing or not a time is stale. One write
+--            transaction; safe to run by every worker at once.
+-- Index:     the partial one over the words in progress: the scan costs what is in progress, not what is in the table.
+
+-- step: find
+-- Binds: ?1 heartbeats before this are stale  ?2 limit  ?3 keys to leave out, JSON
+select
+  t.:"key",
+  t.:"status",
+  t.:"claimed_by",
+  t.:"heartbeat_at"
+from :table as t
+where t.:"status" in (:running_words)
+  and (typeof(t.:"heartbeat_at") <> 'text' or t.:"heartbeat_at" < ?1)
+  and t.:"key" is not null
+  and t.:"key" not in (select value from json_each(?3))
+limit ?2
+
+-- step: take_back
+-- Counts, and decides by the count. The heartbeat is still the one that was found stale: these items may be repeated
+-- in another transaction.
+-- Binds: ?1 items (key, word, heartbeat, error, spent_error), JSON  ?2 now  ?3 max_resets
+with i as materialized (:items)
+update :table as t
+set
+  :"status" = iif(:resets + 1 >= ?3, :'failed', :ready_of_running),
+  :"reset_count" = :resets + 1,
+  :"retry_after" = iif(:resets + 1 >= ?3, null, ?2),
+  :"error_message" = iif(:resets + 1 >= ?3, i.spent_error, i.error),
+  :"resume_status" = iif(:resets + 1 >= ?3, :ready_of_running, t.:"resume_status"),
+  :"claim_token" = null,
+  :"updated_at" = ?2
+from i
+where t.:"key" = i.item
+  and t.:"status" = i.word
+  and cast(t.:"heartbeat_at" as text) is i.heartbeat
+returning :written

@@ -1,0 +1,194 @@
+//! The statements of one pipeline, rendered once.
+
+use super::indexes;
+use super::session::Sql;
+use crate::limits::RETRY_TABLE_ATTEMPTS_MAX;
+use crate::pipeline::{Budget, KeyType, Pipeline, Role};
+use crate::store::identifier::{Dialect, quote_identifier};
+use crate::store::template::Template;
+
+/// The rows of a batch, as JSON objects; a field that an object lacks is null. Materialised, or each mention of a
+/// field would parse its object again.
+const ITEMS: &str = "
+select
+  value ->> 'key' as item, value ->> 'token' as token, value ->> 'word' as word, value ->> 'move' as move,
+  value ->> 'stage' as stage, value ->> 'error' as error, value ->> 'spent_error' as spent_error,
+  value ->> 'delay_ms' as delay_ms, value ->> 'due' as due, value ->> 'heartbeat' as heartbeat
+from json_each(?1)";
+
+/// What a batch statement says about each row that it wrote.
+const WRITTEN: &str = ":\"key\", :\"status\", :\"claimed_by\", :\"error_message\"";
+
+/// When a retried item is due: its own delay as it is, or the policy's for the count after this failure, with jitter,
+/// then not below the floor. A time past the format's end would be null, which is due at once.
+const DELAYED: &str = "
+coalesce(
+  strftime('%Y-%m-%dT%H:%M:%fZ', ?2, printf('%+.3f seconds', coalesce(
+    i.delay_ms / 1000.0,
+    max(
+      json_extract(?4, '$[' || i.stage || '].floor'),
+      json_extract(?4, '$[' || i.stage || '].delays[' || (min(:retries + 1, :attempts) - 1) || ']')
+        * (1 + json_extract(?4, '$[' || i.stage || '].jitter') * (random() / 9223372036854775808.0))
+    )
+  ))),
+  '9999-12-31T23:59:59.999Z'
+)";
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident: $file:literal $(, $step:literal)?;)*) => {
+        /// Every statement, named after its file and step.
+        #[derive(Debug)]
+        pub(super) struct Statements {
+            $($(#[$doc])* pub(super) $name: Sql,)*
+        }
+
+        impl Statements {
+            pub(super) fn new(pipeline: &Pipeline) -> Statements {
+                let template = template(pipeline);
+                Statements {
+                    $($name: Sql::new(template.render(step(include_str!(concat!("sql/", $file, ".sql")), statements!(@step $($step)?)))),)*
+                }
+            }
+
+            /// Each with its name, for the test that prepares them all.
+            #[cfg(test)]
+            pub(super) fn all(&self) -> Vec<(&'static str, &Sql)> {
+                vec![$((stringify!($name), &self.$name)),*]
+            }
+        }
+    };
+    (@step $step:literal) => { Some($step) };
+    (@step) => { None };
+}
+
+statements! {
+    now: "now";
+    pick: "claim", "pick";
+    take: "claim", "take";
+    read: "claim", "read";
+    renew_claimed: "find_claimed", "renew";
+    find_claimed: "find_claimed", "find";
+    finish: "finish";
+    renew: "renew";
+    read_leases: "read_leases";
+    find_stale: "sweep", "find";
+    take_back: "sweep", "take_back";
+    refuse: "refuse";
+    add_failures: "log_failures", "add";
+    prune_failures: "log_failures", "prune";
+    set: "set";
+    cancel: "cancel";
+    requeue: "requeue";
+    pause: "pause";
+    resume: "resume";
+    paused: "paused";
+    add_many: "add_many";
+    get: "get";
+    list_any: "list", "any";
+    list_any_after: "list", "any_after";
+    list_ended: "list", "ended";
+    list_ended_after: "list", "ended_after";
+    count_ready: "counts", "ready";
+    count_running: "counts", "running";
+    count_ended: "counts", "ended";
+    failures: "failures";
+    held: "held";
+    refuse_writes: "refuse_writes";
+    create_table: "create_table";
+    add_status: "add_columns", "status";
+    add_retry_count: "add_columns", "retry_count";
+    add_reset_count: "add_columns", "reset_count";
+    add_retry_after: "add_columns", "retry_after";
+    add_error_message: "add_columns", "error_message";
+    add_heartbeat: "add_columns", "heartbeat_at";
+    add_claim_token: "add_columns", "claim_token";
+    add_claimed_by: "add_columns", "claimed_by";
+    add_claimed_at: "add_columns", "claimed_at";
+    add_resume_status: "add_columns", "resume_status";
+    add_created_at: "add_columns", "created_at";
+    add_updated_at: "add_columns", "updated_at";
+    create_ready_index: "create_indexes", "ready";
+    create_running_index: "create_indexes", "running";
+    create_ended_index: "create_indexes", "ended";
+    create_failures: "create_own_tables", "failures";
+    create_failures_index: "create_own_tables", "failures_index";
+    create_stages: "create_own_tables", "stages";
+    create_meta: "create_own_tables", "meta";
+    write_version: "create_own_tables", "version";
+    read_columns: "read_schema", "columns";
+    read_unique_columns: "read_schema", "unique_columns";
+    read_objects: "read_schema", "objects";
+    read_version: "read_schema", "version";
+}
+
+impl Statements {
+    /// The statement that adds the column of a role.
+    pub(super) fn add_column(&self, role: Role) -> &Sql {
+        match role {
+            Role::Status => &self.add_status,
+            Role::RetryCount => &self.add_retry_count,
+            Role::ResetCount => &self.add_reset_count,
+            Role::RetryAfter => &self.add_retry_after,
+            Role::ErrorMessage => &self.add_error_message,
+            Role::Heartbeat => &self.add_heartbeat,
+            Role::ClaimToken => &self.add_claim_token,
+            Role::ClaimedBy => &self.add_claimed_by,
+            Role::ClaimedAt => &self.add_claimed_at,
+            Role::ResumeStatus => &self.add_resume_status,
+            Role::CreatedAt => &self.add_created_at,
+            Role::UpdatedAt => &self.add_updated_at,
+        }
+    }
+}
+
+/// One step of a file. A file is split before it is rendered, since rendering leaves its comments out.
+fn step<'a>(file: &'a str, name: Option<&str>) -> &'a str {
+    let Some(name) = name else { return file };
+    file.split("-- step: ")
+        .find_map(|step| step.strip_prefix(name)?.strip_prefix('\n'))
+        .unwrap_or_else(|| panic!("a .sql file has no step {name}"))
+}
+
+fn template(pipeline: &Pipeline) -> Template {
+    let mut template = Template::new(pipeline, Dialect::Sqlite);
+    let key_type = match pipeline.key_type() {
+        KeyType::Text | KeyType::Uuid => "text",
+        KeyType::Int | KeyType::BigInt => "integer",
+    };
+    template.set("key_type", key_type);
+    template.set("attempts", &RETRY_TABLE_ATTEMPTS_MAX.to_string());
+    template.insert("bare_table", quote_identifier(pipeline.table().name()));
+
+    // A count that is null or not a number counts from zero.
+    template.set("retries", "coalesce(cast(t.:\"retry_count\" as integer), 0)");
+    template.set("resets", "coalesce(cast(t.:\"reset_count\" as integer), 0)");
+    template.set("ready_since", "coalesce(t.:\"retry_after\", t.:\"created_at\", '')");
+    template.set("is_ended", "(t.:\"status\" is null or t.:\"status\" not in (:ready_words, :running_words))");
+    template.set("items", ITEMS);
+    template.set("written", WRITTEN);
+    template.set("delayed", DELAYED);
+    let (retries, resets) = match pipeline.budget() {
+        Budget::PerStage => ("0", "0"),
+        Budget::PerItem => ("t.:\"retry_count\"", "t.:\"reset_count\""),
+    };
+    template.set("retry_count_of_completed", retries);
+    template.set("reset_count_of_completed", resets);
+
+    for kind in indexes::KINDS {
+        template.insert(&format!("{kind}_index"), quote_identifier(&indexes::name(pipeline, kind)));
+    }
+    template
+}
+
+/// The retry policies as `finish.sql` reads them, one a stage.
+pub(super) fn policies(pipeline: &Pipeline) -> String {
+    let policies = pipeline.stage_ids().map(|stage| {
+        let policy = pipeline.retry_policy(stage);
+        serde_json::json!({
+            "delays": policy.table().as_slice(),
+            "jitter": policy.jitter(),
+            "floor": policy.floor().as_secs_f64(),
+        })
+    });
+    serde_json::Value::Array(policies.collect()).to_string()
+}

@@ -1,0 +1,90 @@
+//! `sweep`.
+
+use sqlx::sqlite::SqliteRow;
+
+use super::claim::{batch_limit, spent};
+use super::items::{Item, json};
+use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
+use super::session::{Bind, Verb};
+use super::{SqliteStore, clock, rows};
+use crate::Result;
+use crate::store::error_text::stored_error;
+use crate::store::{Sweeping, Swept, SweptItem};
+
+impl SqliteStore {
+    pub(super) async fn sweep_items(&self, verb: &Verb, sweeping: &Sweeping) -> Result<Swept> {
+        let limit = batch_limit(sweeping.limit)?;
+        if limit == 0 {
+            return Ok(Swept::default());
+        }
+        let mut session = self.write(verb).await?;
+        let now = self.time(&mut session, sweeping.now).await?;
+        let stale_before = clock::before(clock::parse(&now).unwrap_or_default(), sweeping.stale_after);
+        let binds: [Bind; 3] = [
+            clock::format(stale_before).into(),
+            i64::try_from(limit).unwrap_or(i64::MAX).into(),
+            json(&self.excluded_keys()).into(),
+        ];
+        let found = session.rows(&self.statements.find_stale, binds).await?;
+        if found.is_empty() {
+            session.commit().await?;
+            return Ok(Swept::default());
+        }
+        let batch = Batch {
+            sql: &self.statements.take_back,
+            items: found.iter().map(|row| self.stale_item(row, sweeping.max_resets)).collect(),
+            now,
+            binds: vec![sweeping.max_resets.into()],
+            when_refused: WhenRefused::Fail,
+            cause: |_| Some("sweep"),
+        };
+        let written = match self.write_batch(&mut session, &batch).await {
+            Ok(written) => match session.commit().await {
+                Ok(()) => self.repeat_ignored(verb, &batch, written).await?,
+                Err(error) if error.is_row_refusal() => self.repeat_batch(verb, &batch).await?,
+                Err(error) => return Err(error),
+            },
+            Err(error) if error.is_row_refusal() => {
+                session.roll_back().await?;
+                self.repeat_batch(verb, &batch).await?
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(self.swept(&batch.items, written, found.len() >= limit))
+    }
+
+    fn stale_item(&self, row: &SqliteRow, max_resets: i32) -> Item {
+        let key = self.key_of_row(row, 0);
+        let heartbeat = rows::text(row, 3);
+        let holder = rows::text(row, 2).unwrap_or_else(|| "(unknown)".to_owned());
+        let error = match &heartbeat {
+            Some(heartbeat) => format!("worker {holder} stopped: last heartbeat {heartbeat}"),
+            None => format!("worker {holder} stopped: no heartbeat"),
+        };
+        Item {
+            step: Some("sweep"),
+            spent_error: Some(spent("resets", max_resets, Some(&error))),
+            error: Some(stored_error(&error)),
+            heartbeat,
+            ..Item::new(key, rows::text(row, 1).unwrap_or_default())
+        }
+    }
+
+    fn swept(&self, items: &[Item], written: Vec<Written>, may_have_more: bool) -> Swept {
+        let mut swept = Swept { may_have_more, ..Swept::default() };
+        for (item, outcome) in items.iter().zip(written) {
+            let key = item.key.to_key();
+            match outcome {
+                Written::Applied { word, holder, error } => match self.pipeline.status(&word) {
+                    Some(to) => swept.items.push(SweptItem { key, to, holder, error: error.unwrap_or_default() }),
+                    None => swept.refused.push((key, format!("a trigger changed the status to {word:?}"))),
+                },
+                Written::Refused { reason, .. } => swept.refused.push((key, reason)),
+                Written::Ignored => swept.refused.push((key, SILENTLY_REFUSED.to_owned())),
+                // Between the finding and the repeated taking back its holder was heard of again.
+                Written::Missing => {}
+            }
+        }
+        swept
+    }
+}

@@ -1,0 +1,104 @@
+//! The user's own transaction: `begin`, `finish_in`, `rollback`.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnection;
+use tokio::time::Instant;
+
+use super::refusal::Written;
+use super::session::{Session, Verb};
+use super::{SqliteStore, errors};
+use crate::Result;
+use crate::store::{Finish, Finished, Limits};
+
+/// A write transaction, opened by [`Store::begin`](crate::Store::begin). Queries run on it as on any connection:
+/// `sqlx::query("…").execute(&mut *transaction)`. Dropped, it is undone, and its connection closed.
+///
+/// SQLite has one writer, so nobody else writes while it is open, not even heartbeats: open it after the computing,
+/// and not for longer than a third of `stale_after`; `finish_in` refuses one that is older, and undoes it.
+pub struct SqliteTransaction {
+    session: Session,
+    verb: Verb,
+    begun: Instant,
+    longest: Duration,
+}
+
+impl std::fmt::Debug for SqliteTransaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteTransaction").field("begun", &self.begun).finish_non_exhaustive()
+    }
+}
+
+impl Deref for SqliteTransaction {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.session
+    }
+}
+
+impl DerefMut for SqliteTransaction {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.session
+    }
+}
+
+impl SqliteTransaction {
+    /// The verb that will end it: whether that commits is noted there.
+    pub(super) fn verb(&self) -> &Verb {
+        &self.verb
+    }
+
+    pub(super) async fn roll_back(self) -> Result<()> {
+        self.session.roll_back().await
+    }
+}
+
+impl SqliteStore {
+    /// On a store that may only read SQLite begins a reading transaction, and refuses each write in it.
+    pub(super) async fn begin_transaction(&self, verb: &Verb) -> Result<SqliteTransaction> {
+        let finishing = self.verb("finish_in");
+        let mut session = self.take_writer(verb).await?;
+        session.run("BEGIN IMMEDIATE").await?;
+        session.set_verb(finishing.clone());
+        let longest = self.pipeline.stale_after() / 3;
+        Ok(SqliteTransaction { session, verb: finishing, begun: Instant::now(), longest })
+    }
+
+    pub(super) async fn finish_transaction(
+        &self,
+        verb: &Verb,
+        transaction: SqliteTransaction,
+        finish: &Finish,
+        limits: Limits,
+    ) -> Result<Finished> {
+        let SqliteTransaction { mut session, begun, longest, .. } = transaction;
+        if begun.elapsed() > longest {
+            session.roll_back().await?;
+            return Err(errors::open_for_too_long(verb.name, longest));
+        }
+        let now = self.time(&mut session, None).await?;
+        let batch = self.finish_batch(std::slice::from_ref(finish), limits, now)?;
+        let outcome = match self.write_batch(&mut session, &batch).await {
+            Ok(mut written) => written.pop().unwrap_or(Written::Missing),
+            // What the user wrote cannot be committed without the move: the item is made `FAILED` on its own.
+            Err(error) if error.is_row_refusal() => Written::Refused { reason: errors::reason(&error), failed: false },
+            Err(error) => return Err(error),
+        };
+        match outcome {
+            Written::Applied { .. } => {
+                session.commit().await?;
+                Ok(self.finished(outcome))
+            }
+            Written::Missing => {
+                session.roll_back().await?;
+                Ok(Finished::LeaseLost)
+            }
+            Written::Ignored | Written::Refused { .. } => {
+                session.roll_back().await?;
+                self.refuse_finish(verb, &batch, outcome).await
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! How much to claim, and for which stages. Pure.
+
+use std::time::Duration;
+
+use super::crew::Load;
+use crate::limits::{BATCH_ITEMS_MAX, CLAIM_AHEAD_ITEMS_MAX, CLAIM_LOOK_AHEAD};
+use crate::pipeline::StageId;
+
+/// The time that a stage's handler takes for one item, as measured: an average that forgets.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Pace {
+    /// Slot time for one item; `None` until something was measured.
+    per_item: Option<Duration>,
+}
+
+/// Share of the newest measurement in the average.
+const NEWEST_SHARE: f64 = 0.5;
+
+impl Pace {
+    /// Takes a measurement in: so much time of busy slots for so many items.
+    pub(crate) fn measure(&mut self, busy: Duration, items: u64) {
+        if items == 0 {
+            return;
+        }
+        let newest = busy.div_f64(items as f64);
+        self.per_item = Some(match self.per_item {
+            None => newest,
+            Some(average) => newest.mul_f64(NEWEST_SHARE) + average.mul_f64(1.0 - NEWEST_SHARE),
+        });
+    }
+
+    /// The items that these slots will have handled within the look-ahead: what is worth holding beyond the ones
+    /// that run. Nothing before the first measurement, so that a stage of unknown pace hoards nothing.
+    pub(crate) fn ahead(&self, load: &Load) -> usize {
+        let Some(average) = self.per_item else { return 0 };
+        // Runs that have lasted longer than the average are the newest thing known about the pace.
+        let under_way = load.youngest_run.map_or(Duration::ZERO, |lasted| lasted.div_f64(load.size.max(1) as f64));
+        let per_item = average.max(under_way).as_secs_f64().max(1e-9);
+        let items = CLAIM_LOOK_AHEAD.as_secs_f64() * load.slots as f64 / per_item;
+        // A float beyond the limit saturates.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "limited, and never negative")]
+        let items = items.min(CLAIM_AHEAD_ITEMS_MAX as f64) as usize;
+        items
+    }
+}
+
+/// How many items a stage wants now: enough for its idle slots, and as many ahead as its pace is worth. Nothing while
+/// more than half of what it should have ahead is still queued, so that claims are few and large.
+pub(crate) fn wanted(load: &Load, ahead: usize) -> usize {
+    let idle_items = load.idle * load.size;
+    if load.slots == 0 || (load.queued >= idle_items && load.queued > ahead / 2) {
+        return 0;
+    }
+    if load.queued >= idle_items && ahead == 0 {
+        return 0;
+    }
+    (idle_items + ahead).saturating_sub(load.queued).min(BATCH_ITEMS_MAX)
+}
+
+/// The queue length at which the dispatcher is to look again.
+pub(crate) fn low_water(ahead: usize) -> usize {
+    ahead / 2
+}
+
+/// How many queued items are too many: beyond what the pace is worth, with room for its changes.
+pub(crate) fn keep_queued(load: &Load, ahead: usize) -> usize {
+    (load.idle + load.slots) * load.size + 2 * ahead
+}
+
+/// One claim for several stages: the limit is what the latest of them wants, and each of the others wants at least
+/// as much, so that no stage can get more than it wants whatever the mixture.
+pub(crate) fn plan(wants: &[(StageId, usize)]) -> Option<(Vec<StageId>, usize)> {
+    let (_, limit) = wants.iter().copied().filter(|(_, want)| *want > 0).max_by_key(|(stage, _)| *stage)?;
+    let stages = wants.iter().filter(|(_, want)| *want >= limit).map(|(stage, _)| *stage).collect();
+    Some((stages, limit))
+}
+
+/// The stages that a claim for `asked` found empty: all if it came back short, else those later than the earliest
+/// that it took something from.
+pub(crate) fn found_empty(asked: &[StageId], taken: &[StageId], may_have_more: bool) -> Vec<StageId> {
+    if !may_have_more {
+        return asked.to_vec();
+    }
+    let earliest = taken.iter().min();
+    asked.iter().copied().filter(|stage| earliest.is_some_and(|earliest| stage > earliest)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pipeline;
+
+    fn stages() -> Vec<StageId> {
+        let pipeline = Pipeline::builder("p").table("t").key("k").stage("A").stage("B").stage("C").build().unwrap();
+        pipeline.stage_ids().collect()
+    }
+
+    fn load(slots: usize, idle: usize, size: usize, queued: usize) -> Load {
+        Load { slots, idle, size, queued, youngest_run: None }
+    }
+
+    #[test]
+    fn an_unmeasured_stage_asks_for_its_idle_slots_alone() {
+        let load = load(4, 4, 1, 0);
+        assert_eq!(wanted(&load, Pace::default().ahead(&load)), 4);
+    }
+
+    #[test]
+    fn a_busy_stage_of_unknown_pace_asks_for_nothing() {
+        let load = load(4, 0, 1, 0);
+        assert_eq!(wanted(&load, Pace::default().ahead(&load)), 0);
+    }
+
+    #[test]
+    fn a_fast_stage_asks_for_a_full_batch() {
+        let mut pace = Pace::default();
+        pace.measure(Duration::from_micros(100), 100);
+        let load = load(4, 4, 1, 0);
+        assert_eq!(pace.ahead(&load), CLAIM_AHEAD_ITEMS_MAX);
+        assert_eq!(wanted(&load, pace.ahead(&load)), BATCH_ITEMS_MAX);
+    }
+
+    #[test]
+    fn a_slow_stage_holds_nothing_ahead() {
+        let mut pace = Pace::default();
+        pace.measure(Duration::from_secs(240), 4);
+        assert_eq!(pace.ahead(&load(4, 0, 1, 0)), 0);
+        assert_eq!(wanted(&load(4, 1, 1, 0), 0), 1);
+        assert_eq!(wanted(&load(4, 0, 1, 0), 0), 0);
+    }
+
+    #[test]
+    fn runs_under_way_that_last_longer_than_the_average_slow_the_pace() {
+        let mut pace = Pace::default();
+        pace.measure(Duration::from_micros(100), 100);
+        let load = Load { youngest_run: Some(Duration::from_secs(30)), ..load(4, 0, 1, 10) };
+        assert_eq!(pace.ahead(&load), 0);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_while_half_of_the_ahead_is_queued() {
+        assert_eq!(wanted(&load(4, 0, 1, 600), 1_000), 0);
+        assert_eq!(wanted(&load(4, 0, 1, 400), 1_000), 600);
+    }
+
+    #[test]
+    fn a_batch_handler_asks_for_whole_batches() {
+        assert_eq!(wanted(&load(2, 2, 32, 0), 0), 64);
+        assert_eq!(wanted(&load(2, 1, 32, 40), 0), 0);
+    }
+
+    #[test]
+    fn a_crew_without_slots_wants_nothing() {
+        assert_eq!(wanted(&load(0, 0, 1, 0), 100), 0);
+    }
+
+    #[test]
+    fn the_limit_of_a_claim_is_the_smallest_want_of_the_stages_that_it_asks_for() {
+        let [a, b, c] = stages()[..] else { panic!("three stages") };
+        assert_eq!(plan(&[(a, 4), (b, 1_000), (c, 4)]), Some((vec![a, b, c], 4)));
+        assert_eq!(plan(&[(a, 4), (b, 1_000)]), Some((vec![b], 1_000)));
+        assert_eq!(plan(&[(a, 4), (b, 0)]), Some((vec![a], 4)));
+        assert_eq!(plan(&[(a, 0)]), None);
+    }
+
+    #[test]
+    fn a_short_claim_found_every_stage_empty_and_a_full_one_the_later_stages() {
+        let [a, b, c] = stages()[..] else { panic!("three stages") };
+        assert_eq!(found_empty(&[a, b, c], &[c], false), [a, b, c]);
+        assert_eq!(found_empty(&[a, b, c], &[c, b], true), [c]);
+        assert!(found_empty(&[a, b, c], &[], true).is_empty());
+    }
+}

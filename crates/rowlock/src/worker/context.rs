@@ -1,0 +1,214 @@
+//! What a handler can ask of its worker.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::leases::Leases;
+use crate::claim::Finisher;
+use crate::pipeline::{Pipeline, Status};
+use crate::store::{Finish, LeaseState, Outcome};
+use crate::{Claim, FinishError, Holder, Lease, Repository, Result, Settled, Store};
+
+/// What a handler can ask of its worker: whether it is to stop, and the way to finish its item in a transaction of
+/// its own. Cheap to clone.
+pub struct Context<S: Store, R> {
+    repository: Arc<Repository<S, R>>,
+    leases: Option<Arc<Leases>>,
+    stop: CancellationToken,
+}
+
+impl<S: Store, R> Clone for Context<S, R> {
+    fn clone(&self) -> Self {
+        Context { repository: Arc::clone(&self.repository), leases: self.leases.clone(), stop: self.stop.clone() }
+    }
+}
+
+impl<S: Store, R> Context<S, R> {
+    pub(crate) fn live(
+        repository: Arc<Repository<S, R>>,
+        leases: Arc<Leases>,
+        stop: CancellationToken,
+    ) -> Context<S, R> {
+        Context { repository, leases: Some(leases), stop }
+    }
+
+    pub(crate) fn dry(repository: Arc<Repository<S, R>>, stop: CancellationToken) -> Context<S, R> {
+        Context { repository, leases: None, stop }
+    }
+
+    /// Returns when the handler is to stop: its lease was lost or cancelled (in a batch: those of all its items),
+    /// its timeout passed, or the worker stops at once.
+    ///
+    /// The handler is polled once after this, and then its future is dropped: whatever must be undone belongs into
+    /// the `Drop` of what the handler holds (a child process that is killed on drop, for instance).
+    pub async fn cancelled(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// The same as a token, for what runs elsewhere on the handler's behalf.
+    pub fn token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Whether this is a dry run: the database refuses every write that goes through this context.
+    pub fn is_dry_run(&self) -> bool {
+        self.leases.is_none()
+    }
+
+    /// The repository that the worker works for; in a dry run one over connections that may only read.
+    pub fn repository(&self) -> &Repository<S, R> {
+        &self.repository
+    }
+
+    /// The name under which the worker claims.
+    pub fn holder(&self) -> &Holder {
+        self.repository.holder()
+    }
+
+    /// A transaction for what the handler writes; in a dry run one that may only read.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin(&self) -> Result<S::Transaction> {
+        self.repository.begin().await
+    }
+
+    /// Completes the stage as the last statement of the handler's transaction, and commits: what the handler wrote
+    /// in it is committed exactly once, together with the move. In a dry run it rolls back and answers as if.
+    ///
+    /// # Errors
+    /// As [`Repository::complete_in`].
+    pub async fn complete_in(&self, transaction: S::Transaction, claim: Claim<R>) -> Result<Settled, FinishError<R>>
+    where
+        R: Send + 'static,
+    {
+        self.finish_in(transaction, claim, Outcome::Complete).await
+    }
+
+    /// Counts a failure as the last statement of the handler's transaction, and commits. In a dry run it rolls back
+    /// and answers as if.
+    ///
+    /// # Errors
+    /// As [`Repository::complete_in`].
+    pub async fn retry_in(
+        &self,
+        transaction: S::Transaction,
+        claim: Claim<R>,
+        error: impl fmt::Display,
+    ) -> Result<Settled, FinishError<R>>
+    where
+        R: Send + 'static,
+    {
+        self.finish_in(transaction, claim, Outcome::Retry { error: error.to_string(), delay: None }).await
+    }
+
+    /// Fails the item for good as the last statement of the handler's transaction, and commits. In a dry run it
+    /// rolls back and answers as if.
+    ///
+    /// # Errors
+    /// As [`Repository::complete_in`].
+    pub async fn fail_in(
+        &self,
+        transaction: S::Transaction,
+        claim: Claim<R>,
+        error: impl fmt::Display,
+    ) -> Result<Settled, FinishError<R>>
+    where
+        R: Send + 'static,
+    {
+        self.finish_in(transaction, claim, Outcome::Fail { error: error.to_string() }).await
+    }
+
+    async fn finish_in(
+        &self,
+        transaction: S::Transaction,
+        claim: Claim<R>,
+        outcome: Outcome,
+    ) -> Result<Settled, FinishError<R>>
+    where
+        R: Send + 'static,
+    {
+        let Some(leases) = &self.leases else {
+            return match self.repository.store().rollback(transaction).await {
+                Ok(()) => claim.finish(outcome).await,
+                Err(error) => Err(FinishError::new(error, claim)),
+            };
+        };
+        let (name, error) = (outcome.name(), outcome.error().map(str::to_owned));
+        let guard = leases.get(claim.lease()).map(|held| held.settling());
+        let answer = self.repository.finish_in(transaction, claim, outcome).await;
+        if let Some(guard) = guard {
+            guard.answered(&answer, name, error.as_deref());
+        }
+        answer
+    }
+}
+
+impl<S: Store, R> fmt::Debug for Context<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("holder", self.holder())
+            .field("dry_run", &self.is_dry_run())
+            .field("cancelled", &self.stop.is_cancelled())
+            .finish()
+    }
+}
+
+/// Finishes claims for handlers that do it by `claim.complete()` and its like, and tells the worker.
+pub(crate) struct WorkerFinisher<S: Store, R> {
+    pub(crate) repository: Arc<Repository<S, R>>,
+    pub(crate) leases: Arc<Leases>,
+}
+
+impl<S: Store, R: Send + 'static> Finisher for WorkerFinisher<S, R> {
+    fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+        Box::pin(async move {
+            let (name, error) = (finish.outcome.name(), finish.outcome.error().map(str::to_owned));
+            let guard = self.leases.get(&finish.lease).map(|held| held.settling());
+            let answer = Finisher::finish(&*self.repository, finish).await;
+            match (guard, &answer) {
+                (Some(guard), Ok(settled)) => guard.answered_settled(*settled, name, error),
+                (Some(guard), Err(error)) => guard.answered_error(error),
+                (None, _) => {}
+            }
+            answer
+        })
+    }
+
+    fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
+        Finisher::renew(&*self.repository, lease)
+    }
+}
+
+/// Answers as if, and writes nothing.
+pub(crate) struct DryFinisher {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) retry_count: i32,
+}
+
+impl Finisher for DryFinisher {
+    fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+        let to = as_if(&self.pipeline, self.retry_count, &finish);
+        Box::pin(async move { Ok(Settled { to }) })
+    }
+
+    fn renew(&self, _lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
+        Box::pin(async { Ok(LeaseState::Held) })
+    }
+}
+
+/// The state that a finish would lead to.
+pub(crate) fn as_if(pipeline: &Pipeline, retry_count: i32, finish: &Finish) -> Status {
+    let stage = finish.lease.stage;
+    match finish.outcome {
+        Outcome::Complete => pipeline.completed(stage),
+        Outcome::Retry { .. } if retry_count.saturating_add(1) >= pipeline.max_retries() => Status::Failed,
+        Outcome::Fail { .. } => Status::Failed,
+        Outcome::Retry { .. } | Outcome::Release | Outcome::SnoozeUntil(_) | Outcome::SnoozeFor(_) => {
+            Status::Ready(stage)
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The crew of a stage: its queue of claimed items and the slots that work on them, on the user's runtime.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+
+use super::Context;
+use super::ended::{Ended, EndedItems, Verdict, verdict_of};
+use super::handler::{Handler, RunEnd, panic_message};
+use super::leases::{Held, Leases};
+use super::run::{Run, Stop};
+use crate::limits::WORKER_ITEMS_BETWEEN_YIELDS;
+use crate::pipeline::StageId;
+use crate::{Claim, Repository, Store};
+
+/// The crew of one stage.
+pub(crate) struct Crew<S: Store, R> {
+    pub(crate) stage: StageId,
+    pub(crate) timeout: Option<Duration>,
+    handler: Handler<S, R>,
+    slots: Vec<Slot>,
+    queue: Mutex<VecDeque<Entry<R>>>,
+    ready: Notify,
+    closed: AtomicBool,
+    /// The dispatcher is woken when the queue has shrunk to this.
+    low_water: AtomicUsize,
+    busy_nanos: AtomicU64,
+    handled_items: AtomicU64,
+}
+
+/// A claimed item that waits for a slot.
+pub(crate) struct Entry<R> {
+    pub(crate) claim: Claim<R>,
+    pub(crate) held: Arc<Held>,
+    pub(crate) queued_at: Instant,
+}
+
+/// One place at which a handler runs.
+#[derive(Debug, Default)]
+struct Slot {
+    run: Mutex<Option<Arc<Run>>>,
+    leaked: AtomicBool,
+    gone: AtomicBool,
+}
+
+/// What the slots of every crew need of the worker.
+pub(crate) struct Floor<S: Store, R> {
+    pub(crate) repository: Arc<Repository<S, R>>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) ended: Arc<EndedItems>,
+    /// Wakes the dispatcher.
+    pub(crate) wake: Notify,
+}
+
+/// How busy a crew is, for the sizing of claims.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Load {
+    /// Slots that could work: not leaked.
+    pub(crate) slots: usize,
+    /// Slots that wait for an item.
+    pub(crate) idle: usize,
+    /// Items that one run of the handler takes.
+    pub(crate) size: usize,
+    /// Items in the queue.
+    pub(crate) queued: usize,
+    /// How long the run has lasted that started last, if every slot is busy.
+    pub(crate) youngest_run: Option<Duration>,
+}
+
+impl<S: Store, R: Send + 'static> Crew<S, R> {
+    pub(crate) fn new(
+        stage: StageId,
+        timeout: Option<Duration>,
+        handler: Handler<S, R>,
+        concurrency: usize,
+    ) -> Crew<S, R> {
+        Crew {
+            stage,
+            timeout,
+            handler,
+            slots: (0..concurrency).map(|_| Slot::default()).collect(),
+            queue: Mutex::default(),
+            ready: Notify::new(),
+            closed: AtomicBool::new(false),
+            low_water: AtomicUsize::new(0),
+            busy_nanos: AtomicU64::new(0),
+            handled_items: AtomicU64::new(0),
+        }
+    }
+
+    /// Starts a task for each slot on this runtime.
+    pub(crate) fn start(self: &Arc<Self>, floor: &Arc<Floor<S, R>>, runtime: &tokio::runtime::Handle) {
+        for slot in 0..self.slots.len() {
+            let (crew, floor) = (Arc::clone(self), Arc::clone(floor));
+            runtime.spawn(async move {
+                let _gone = GoneGuard { crew: &crew, slot };
+                crew.work(&floor, slot).await;
+            });
+        }
+    }
+
+    /// Hands claimed items to the slots.
+    pub(crate) fn push(&self, entries: impl IntoIterator<Item = Entry<R>>) {
+        self.queue_locked().extend(entries);
+        self.ready.notify_waiters();
+    }
+
+    /// Takes queued items back, those beyond the first `keep`.
+    pub(crate) fn take_back(&self, keep: usize) -> Vec<Entry<R>> {
+        let mut queue = self.queue_locked();
+        let keep = keep.min(queue.len());
+        queue.split_off(keep).into()
+    }
+
+    /// How long the item at the head of the queue has waited.
+    pub(crate) fn head_waited(&self, now: Instant) -> Option<Duration> {
+        self.queue_locked().front().map(|entry| now.saturating_duration_since(entry.queued_at))
+    }
+
+    /// The slots end when their handlers do.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.ready.notify_waiters();
+    }
+
+    pub(crate) fn wake_at(&self, low_water: usize) {
+        self.low_water.store(low_water, Ordering::Relaxed);
+    }
+
+    pub(crate) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn leaked_count(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.is_lost()).count()
+    }
+
+    /// The runs under way, each with the slot that it is in.
+    pub(crate) fn runs(&self) -> Vec<(usize, Arc<Run>)> {
+        let running = |(index, slot): (usize, &Slot)| slot.run_locked().clone().map(|run| (index, run));
+        self.slots.iter().enumerate().filter_map(running).collect()
+    }
+
+    /// Counts a slot as leaked: its handler does not let go of its thread. False if it was leaked already, or the
+    /// run is over.
+    pub(crate) fn leak(&self, slot: usize, run: &Arc<Run>) -> bool {
+        let current = self.slots[slot].run_locked();
+        let same = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, run));
+        same && !self.slots[slot].leaked.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn load(&self, now: Instant) -> Load {
+        let (mut idle, mut slots, mut youngest) = (0, 0, None);
+        for slot in self.slots.iter().filter(|slot| !slot.is_lost()) {
+            slots += 1;
+            match slot.run_locked().as_ref() {
+                None => idle += 1,
+                Some(run) => {
+                    let lasted = now.saturating_duration_since(run.since);
+                    youngest = Some(youngest.map_or(lasted, |other: Duration| other.min(lasted)));
+                }
+            }
+        }
+        let youngest_run = if idle == 0 { youngest } else { None };
+        Load { slots, idle, size: self.handler.size(), queued: self.queue_locked().len(), youngest_run }
+    }
+
+    /// The time that slots were busy and the items that they handled, since the last call.
+    pub(crate) fn take_work_done(&self) -> (Duration, u64) {
+        let busy = Duration::from_nanos(self.busy_nanos.swap(0, Ordering::Relaxed));
+        (busy, self.handled_items.swap(0, Ordering::Relaxed))
+    }
+
+    async fn work(&self, floor: &Arc<Floor<S, R>>, slot: usize) {
+        let mut since_yield = 0;
+        loop {
+            let ready = self.ready.notified();
+            let entries = self.pop(floor);
+            if entries.is_empty() {
+                if self.closed.load(Ordering::Acquire) {
+                    return;
+                }
+                ready.await;
+                continue;
+            }
+            since_yield += entries.len();
+            self.run(floor, slot, entries).await;
+            if since_yield >= WORKER_ITEMS_BETWEEN_YIELDS {
+                since_yield = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn pop(&self, floor: &Floor<S, R>) -> Vec<Entry<R>> {
+        let mut queue = self.queue_locked();
+        let before = queue.len();
+        let taken: Vec<_> = match self.handler.size().min(before) {
+            0 => return Vec::new(),
+            1 => queue.pop_front().into_iter().collect(),
+            size => queue.drain(..size).collect(),
+        };
+        let after = queue.len();
+        drop(queue);
+        let low_water = self.low_water.load(Ordering::Relaxed);
+        if after == 0 || (before > low_water && after <= low_water) {
+            floor.wake.notify_one();
+        }
+        taken
+    }
+
+    async fn run(&self, floor: &Arc<Floor<S, R>>, slot: usize, entries: Vec<Entry<R>>) {
+        let started_at = Instant::now();
+        let (mut claims, mut items) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        for entry in entries {
+            if !entry.held.is_ended() {
+                claims.push(entry.claim);
+                items.push(entry.held);
+            }
+        }
+        let run = Arc::new(Run::new(items, started_at));
+        *self.slots[slot].run_locked() = Some(Arc::clone(&run));
+        for held in &run.items {
+            if !held.start(&run) {
+                run.lose_item(); // lost between the check above and here
+            }
+        }
+        let guard = RunGuard { floor, crew: self, slot, run: &run };
+        if !run.items.is_empty() {
+            let context = Context::live(Arc::clone(&floor.repository), Arc::clone(&floor.leases), run.stop.clone());
+            let end = stoppable(&run, self.handler.run(context, claims)).await;
+            self.report(floor, &run, end);
+            let busy = u64::try_from(started_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.busy_nanos.fetch_add(busy, Ordering::Relaxed);
+            self.handled_items.fetch_add(run.items.len() as u64, Ordering::Relaxed);
+        }
+        drop(guard);
+    }
+
+    fn report(&self, floor: &Floor<S, R>, run: &Run, end: RunEnd) {
+        let mut results = match end {
+            RunEnd::Returned(results) => Ok(results.into_iter()),
+            other => Err(other),
+        };
+        for held in &run.items {
+            let result = results.as_mut().map(Iterator::next).map_err(|end| &*end);
+            if held.end() {
+                let verdict = verdict_of(held.by_handler(), result, run.stop_reason(), self.timeout);
+                floor.ended.push(Ended { held: Arc::clone(held), verdict });
+            }
+        }
+    }
+
+    fn queue_locked(&self) -> MutexGuard<'_, VecDeque<Entry<R>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn run_locked(&self) -> MutexGuard<'_, Option<Arc<Run>>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.leaked.load(Ordering::Acquire) || self.gone.load(Ordering::Acquire)
+    }
+}
+
+/// Frees the slot when a run is over, also when the user's runtime drops it: what nobody reported is given back.
+struct RunGuard<'a, S: Store, R> {
+    floor: &'a Floor<S, R>,
+    crew: &'a Crew<S, R>,
+    slot: usize,
+    run: &'a Arc<Run>,
+}
+
+impl<S: Store, R> Drop for RunGuard<'_, S, R> {
+    fn drop(&mut self) {
+        for held in &self.run.items {
+            if held.end() {
+                let verdict = Verdict::Write(crate::Outcome::Release);
+                self.floor.ended.push(Ended { held: Arc::clone(held), verdict });
+            }
+        }
+        let slot = &self.crew.slots[self.slot];
+        *slot.run_locked() = None;
+        if slot.leaked.swap(false, Ordering::AcqRel) {
+            tracing::info!(slot = self.slot, "a handler past its timeout let go of its slot after all");
+        }
+        if slot_matters(self.crew) {
+            self.floor.wake.notify_one();
+        }
+    }
+}
+
+/// Whether the dispatcher is to know that a slot is free: the queue has nothing for it.
+fn slot_matters<S: Store, R>(crew: &Crew<S, R>) -> bool {
+    crew.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+}
+
+/// Marks a slot whose task ended: the crew was closed, or the user's runtime went away.
+struct GoneGuard<'a, S: Store, R> {
+    crew: &'a Crew<S, R>,
+    slot: usize,
+}
+
+impl<S: Store, R> Drop for GoneGuard<'_, S, R> {
+    fn drop(&mut self) {
+        self.crew.slots[self.slot].gone.store(true, Ordering::Release);
+    }
+}
+
+/// Runs a handler until it returns, panics or is told to stop. It is polled once after it was told, and is not
+/// dropped while it finishes an item by itself.
+async fn stoppable<T>(run: &Run, work: T) -> RunEnd
+where
+    T: Future<Output = Vec<Result<crate::Handled, crate::Failure>>>,
+{
+    let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
+    let mut stopped = Box::pin(run.stop.cancelled());
+    let end = std::future::poll_fn(|cx| {
+        if let std::task::Poll::Ready(answer) = work.as_mut().poll(cx) {
+            return std::task::Poll::Ready(Some(answer));
+        }
+        if !run.stop.is_cancelled() && stopped.as_mut().poll(cx).is_pending() {
+            return std::task::Poll::Pending;
+        }
+        if run.is_settling() { std::task::Poll::Pending } else { std::task::Poll::Ready(None) }
+    })
+    .await;
+    match end {
+        Some(Ok(results)) => RunEnd::Returned(results),
+        Some(Err(panic)) => RunEnd::Panicked(panic_message(&*panic)),
+        None => {
+            // What the handler holds may panic when it is dropped; that must not take the slot with it.
+            match std::panic::catch_unwind(AssertUnwindSafe(|| drop(work))) {
+                Ok(()) => RunEnd::Stopped,
+                Err(panic) => RunEnd::Panicked(panic_message(&*panic)),
+            }
+        }
+    }
+}
+
+/// Says that a run was told to stop at this time because its stage's timeout had passed.
+pub(crate) fn timed_out_at(run: &Run) -> Option<Instant> {
+    match run.stop_reason() {
+        Some(Stop::TimedOut(at)) => Some(at),
+        Some(Stop::Shutdown) | None => None,
+    }
+}

@@ -1,0 +1,159 @@
+//! Items whose handlers are done with them, on their way to the database.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::handler::RunEnd;
+use super::leases::{ByHandler, Held};
+use super::run::Stop;
+use crate::pipeline::Status;
+use crate::{Failure, Handled, Outcome};
+
+/// An item that nobody works on any more.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) held: Arc<Held>,
+    pub(crate) verdict: Verdict,
+}
+
+/// What is to become of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Verdict {
+    /// This is to be written.
+    Write(Outcome),
+    /// As `Write`, after the handler's own finish whose answer was lost: if the lease is gone, that was it.
+    WriteAfterUnknown(Outcome),
+    /// The run past its timeout: a retry that says so.
+    TimedOut(Outcome),
+    /// The handler panicked: a retry that says so.
+    Panicked(Outcome),
+    /// The row does not decode: a retry that says so.
+    Undecodable(Outcome),
+    /// The handler has finished it by itself.
+    Settled { to: Status, outcome: Option<&'static str>, error: Option<String> },
+    /// The lease was lost.
+    Lost(LossReason),
+}
+
+/// How a lease was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LossReason {
+    /// Somebody else ended it.
+    Ended,
+    /// An operator cancelled the item.
+    Cancelled,
+    /// No renewal got through for as long as a lease lives.
+    NotRenewed,
+}
+
+/// The ended items that were not yet written.
+#[derive(Debug, Default)]
+pub(crate) struct EndedItems {
+    items: Mutex<Vec<Ended>>,
+    some: Notify,
+}
+
+impl EndedItems {
+    pub(crate) fn push(&self, ended: Ended) {
+        let mut items = self.locked();
+        items.push(ended);
+        if items.len() == 1 {
+            self.some.notify_one();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.locked().len()
+    }
+
+    /// Returns when there is one.
+    pub(crate) async fn some(&self) {
+        loop {
+            let some = self.some.notified();
+            if self.len() > 0 {
+                return;
+            }
+            some.await;
+        }
+    }
+
+    /// Takes up to `limit`, oldest first.
+    pub(crate) fn take(&self, limit: usize) -> Vec<Ended> {
+        let mut items = self.locked();
+        if items.len() <= limit {
+            return std::mem::take(&mut *items);
+        }
+        let rest = items.split_off(limit);
+        std::mem::replace(&mut *items, rest)
+    }
+
+    /// Puts items back that cannot go yet.
+    pub(crate) fn put_back(&self, back: Vec<Ended>) {
+        for ended in back {
+            self.push(ended);
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Ended>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Verdict {
+    /// What is to be written, if anything is.
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Verdict::Write(outcome)
+            | Verdict::WriteAfterUnknown(outcome)
+            | Verdict::TimedOut(outcome)
+            | Verdict::Panicked(outcome)
+            | Verdict::Undecodable(outcome) => Some(outcome),
+            Verdict::Settled { .. } | Verdict::Lost(_) => None,
+        }
+    }
+}
+
+/// A failed attempt that says this.
+pub(crate) fn retry(error: impl Into<String>) -> Outcome {
+    Outcome::Retry { error: error.into(), delay: None }
+}
+
+/// What becomes of an item after its run: what the handler did by itself goes before what it returned, and what it
+/// returned before why it was stopped.
+pub(crate) fn verdict_of(
+    by_handler: ByHandler,
+    result: Result<Option<Result<Handled, Failure>>, &RunEnd>,
+    stop: Option<Stop>,
+    timeout: Option<Duration>,
+) -> Verdict {
+    let after_unknown = match by_handler {
+        ByHandler::Settled { to, outcome, error } => return Verdict::Settled { to, outcome: Some(outcome), error },
+        ByHandler::Lost => return Verdict::Lost(LossReason::Ended),
+        ByHandler::Unknown | ByHandler::Settling => true,
+        ByHandler::Nothing => false,
+    };
+    let verdict = match (result, stop) {
+        (Ok(Some(Ok(Handled::Settled(settled)))), _) => {
+            return Verdict::Settled { to: settled.to, outcome: None, error: None };
+        }
+        (Ok(Some(Ok(Handled::With(outcome)))), _) => Verdict::Write(outcome),
+        (Ok(Some(Err(failure))), _) => Verdict::Write(failure.into_outcome()),
+        (Err(RunEnd::Panicked(message)), _) => Verdict::Panicked(retry(message.clone())),
+        (_, Some(Stop::TimedOut(_))) => Verdict::TimedOut(retry(timeout_error(timeout))),
+        (_, Some(Stop::Shutdown) | None) => Verdict::Write(Outcome::Release),
+    };
+    match verdict.outcome() {
+        Some(outcome) if after_unknown => Verdict::WriteAfterUnknown(outcome.clone()),
+        _ => verdict,
+    }
+}
+
+/// What is stored for an item whose handler ran for too long.
+pub(crate) fn timeout_error(timeout: Option<Duration>) -> String {
+    match timeout {
+        Some(timeout) => format!("the handler ran for longer than the stage's timeout of {timeout:?}"),
+        None => "the handler was stopped".to_owned(),
+    }
+}

@@ -1,0 +1,300 @@
+//! What the tasks of a worker share.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::crew::{Crew, Floor, timed_out_at};
+use super::ended::{Ended, LossReason, Verdict, retry, timeout_error};
+use super::hooks::{FailedHook, OnWait};
+use super::pulse::Pulse;
+use super::report::Tally;
+use super::run::{Run, Stop};
+use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER};
+use crate::pipeline::{Pipeline, StageId};
+use crate::{Error, Outcome, Store};
+
+/// What the tasks of a worker share.
+pub(crate) struct Engine<S: Store, R> {
+    pub(crate) floor: Arc<Floor<S, R>>,
+    /// The stages that have a handler, in order.
+    pub(crate) crews: Vec<Arc<Crew<S, R>>>,
+    pub(crate) settings: Settings,
+    pub(crate) tally: Tally,
+    pub(crate) pulse: Pulse,
+    pub(crate) failed: FailedHook,
+    pub(crate) on_wait: Option<OnWait>,
+    phase: watch::Sender<Phase>,
+    ticked_at: Mutex<Instant>,
+    /// One bit for each stage that may have new items.
+    nudged: AtomicU64,
+    problem: Mutex<Option<Error>>,
+}
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) grace: Duration,
+    pub(crate) poll_min: Duration,
+    pub(crate) poll_max: Option<Duration>,
+    pub(crate) until_idle: bool,
+    pub(crate) signals: bool,
+}
+
+/// Where a worker is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// It claims and works.
+    Running,
+    /// It claims nothing more, and lets its handlers finish.
+    Draining,
+    /// It stops its handlers.
+    Stopping,
+}
+
+impl<S: Store, R: Send + 'static> Engine<S, R> {
+    pub(crate) fn new(
+        floor: Arc<Floor<S, R>>,
+        crews: Vec<Arc<Crew<S, R>>>,
+        settings: Settings,
+        failed: FailedHook,
+        on_wait: Option<OnWait>,
+    ) -> Engine<S, R> {
+        let now = Instant::now();
+        let pipeline = floor.repository.pipeline();
+        let pulse = Pulse::new(pipeline.stale_after(), pipeline.heartbeat_interval(), now);
+        Engine {
+            floor,
+            crews,
+            settings,
+            tally: Tally::default(),
+            pulse,
+            failed,
+            on_wait,
+            phase: watch::Sender::new(Phase::Running),
+            ticked_at: Mutex::new(now),
+            nudged: AtomicU64::new(u64::MAX),
+            problem: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        self.floor.repository.pipeline()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn watch_phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Goes on to this phase; never back.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let later = phase > *now;
+            if later {
+                *now = phase;
+            }
+            later
+        });
+    }
+
+    /// Ends the worker with this error, unless it has one.
+    pub(crate) fn fail(&self, error: Error) {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.enter(Phase::Draining);
+    }
+
+    pub(crate) fn take_problem(&self) -> Option<Error> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Says that stages may have new items.
+    pub(crate) fn nudge(&self, stages: impl IntoIterator<Item = StageId>) {
+        let bits = stages.into_iter().fold(0, |bits, stage| bits | bit(stage));
+        if bits != 0 {
+            self.nudged.fetch_or(bits, Ordering::AcqRel);
+            self.floor.wake.notify_one();
+        }
+    }
+
+    /// As [`Engine::nudge`] for all stages.
+    pub(crate) fn nudge_all(&self) {
+        self.nudge(self.pipeline().stage_ids());
+    }
+
+    pub(crate) fn is_nudged(&self, stage: StageId) -> bool {
+        self.nudged.load(Ordering::Acquire) & bit(stage) != 0
+    }
+
+    /// Forgets the nudges of stages that are about to be looked at.
+    pub(crate) fn look_at(&self, stages: &[StageId]) {
+        let bits = stages.iter().fold(0, |bits, stage| bits | bit(*stage));
+        self.nudged.fetch_and(!bits, Ordering::AcqRel);
+    }
+
+    /// Whether so much waits to be written or told that nothing more should be claimed.
+    pub(crate) fn is_clogged(&self) -> bool {
+        self.floor.ended.len() + self.failed.pending() > ENDED_ITEMS_MAX
+    }
+
+    /// When the dispatcher ticked last.
+    pub(crate) fn ticked_at(&self) -> Instant {
+        *self.ticked_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time between two ticks: a small part of the shortest time that a tick looks after.
+    pub(crate) fn tick_interval(&self) -> Duration {
+        let shortest_timeout = self.crews.iter().filter_map(|crew| crew.timeout).min().unwrap_or(Duration::MAX);
+        (self.pipeline().stale_after() / 20)
+            .min(shortest_timeout / 10)
+            .clamp(Duration::from_millis(5), Duration::from_millis(500))
+    }
+
+    /// Looks after what goes by time: timeouts, leaked slots, leases past their life.
+    pub(crate) fn tick(&self, now: Instant) {
+        *self.ticked_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        for crew in &self.crews {
+            for (slot, run) in crew.runs() {
+                self.check_timeout(crew, slot, &run, now);
+            }
+        }
+        self.drop_over_aged(now);
+    }
+
+    fn check_timeout(&self, crew: &Crew<S, R>, slot: usize, run: &Arc<Run>, now: Instant) {
+        let Some(timeout) = crew.timeout else { return };
+        if now.saturating_duration_since(run.since) <= timeout {
+            return;
+        }
+        for held in &run.items {
+            held.stop_renewing();
+        }
+        if run.is_settling() {
+            return; // the handler's own finish has a deadline, and its answer is worth more
+        }
+        match timed_out_at(run) {
+            None => run.stop(Stop::TimedOut(now)),
+            Some(told_at) if now.saturating_duration_since(told_at) > self.leak_after() => {
+                if !crew.leak(slot, run) {
+                    return;
+                }
+                let stage = self.pipeline().stage(crew.stage).name();
+                let items: Vec<_> = run.items.iter().map(|held| &held.lease.key).collect();
+                tracing::error!(stage, slot, ?items, "a handler past its timeout does not stop: its slot is leaked");
+                self.tally.count(|report| report.leaked_slots += 1);
+                for held in &run.items {
+                    if held.end() {
+                        let verdict = Verdict::TimedOut(retry(timeout_error(Some(timeout))));
+                        self.floor.ended.push(Ended { held: Arc::clone(held), verdict });
+                    }
+                }
+                self.check_leaks(crew);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn leak_after(&self) -> Duration {
+        LEAK_AFTER.min(self.pipeline().stale_after() / 3)
+    }
+
+    fn check_leaks(&self, crew: &Crew<S, R>) {
+        if crew.leaked_count() == crew.slot_count() {
+            let stage = self.pipeline().stage(crew.stage).name();
+            self.fail(Error::Worker {
+                problem: format!(
+                    "all {} slots of stage {stage} are held by handlers that do not stop: start a new process, and \
+                     let the handler run blocking work where it can be stopped",
+                    crew.slot_count()
+                ),
+            });
+        }
+    }
+
+    /// Stops what goes on under leases that got no renewal for as long as a lease lives, by this process's own clock:
+    /// others may hold those items by now. This is what a process notices first that was stopped and goes on.
+    pub(crate) fn drop_over_aged(&self, now: Instant) {
+        let stale_after = self.pipeline().stale_after();
+        for held in self.floor.leases.all() {
+            if now.saturating_duration_since(held.renewed_at()) > stale_after && held.lose() {
+                self.floor.ended.push(Ended { held, verdict: Verdict::Lost(LossReason::NotRenewed) });
+            }
+        }
+    }
+
+    /// Gives queued items back, those beyond the first `keep` of each crew.
+    pub(crate) fn release_queued(&self, keep: impl Fn(&Crew<S, R>) -> usize) {
+        for crew in &self.crews {
+            for entry in crew.take_back(keep(crew)) {
+                self.release(&entry.held);
+            }
+        }
+    }
+
+    pub(crate) fn release(&self, held: &Arc<super::leases::Held>) {
+        if held.end() {
+            let verdict = Verdict::Write(Outcome::Release);
+            self.floor.ended.push(Ended { held: Arc::clone(held), verdict });
+        }
+    }
+
+    /// Tells every handler to stop because the worker does.
+    pub(crate) fn stop_runs(&self) {
+        for crew in &self.crews {
+            for (_, run) in crew.runs() {
+                run.stop(Stop::Shutdown);
+            }
+        }
+    }
+}
+
+fn bit(stage: StageId) -> u64 {
+    // STAGES_MAX is 64.
+    1_u64 << stage.index()
+}
+
+/// Errors of one kind of call: logged when they begin and when they end, not each time.
+#[derive(Debug, Default)]
+pub(crate) struct Errors {
+    since: Option<Instant>,
+    recent: VecDeque<String>,
+}
+
+impl Errors {
+    /// Notes an error; logs it if it is a new one.
+    pub(crate) fn met(&mut self, what: &str, error: &Error) {
+        self.since.get_or_insert_with(Instant::now);
+        let text = error.to_string();
+        if self.recent.contains(&text) {
+            tracing::debug!(what, error = text, "still failing");
+            return;
+        }
+        tracing::error!(what, error = text, transient = error.is_transient(), "failed; will be tried again");
+        self.recent.push_back(text);
+        if self.recent.len() > ERRORS_REMEMBERED_MAX {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Notes a success.
+    pub(crate) fn passed(&mut self, what: &str) {
+        if let Some(since) = self.since.take() {
+            tracing::info!(what, after_ms = since.elapsed().as_millis(), "works again");
+            self.recent.clear();
+        }
+    }
+
+    /// For how long it has failed.
+    pub(crate) fn lasted(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// Different errors of one outage that are logged once: an outage shows itself in a few ways.
+const ERRORS_REMEMBERED_MAX: usize = 8;

@@ -1,0 +1,89 @@
+//! What the user gives the worker to run, and how one run of it ends.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+
+use super::Context;
+use crate::{Claim, Failure, Handled, Store};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type One<S, R> = dyn Fn(Context<S, R>, Claim<R>) -> BoxFuture<Result<Handled, Failure>> + Send + Sync;
+type Batch<S, R> = dyn Fn(Context<S, R>, Vec<Claim<R>>) -> BoxFuture<Vec<Result<Handled, Failure>>> + Send + Sync;
+
+/// The handler of a stage.
+pub(crate) enum Handler<S: Store, R> {
+    /// One item at a time.
+    One(Box<One<S, R>>),
+    /// Up to `size` items at a time, with one result for each, in order.
+    Batch { size: usize, handle: Box<Batch<S, R>> },
+}
+
+impl<S: Store, R: Send + 'static> Handler<S, R> {
+    pub(crate) fn one<F, Fut, T>(handler: F) -> Handler<S, R>
+    where
+        F: Fn(Context<S, R>, Claim<R>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, Failure>> + Send + 'static,
+        T: Into<Handled>,
+    {
+        Handler::One(Box::new(move |context, claim| {
+            let work = handler(context, claim);
+            Box::pin(async move { work.await.map(Into::into) })
+        }))
+    }
+
+    pub(crate) fn batch<F, Fut>(size: usize, handler: F) -> Handler<S, R>
+    where
+        F: Fn(Context<S, R>, Vec<Claim<R>>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<Result<Handled, Failure>>> + Send + 'static,
+    {
+        Handler::Batch { size, handle: Box::new(move |context, claims| Box::pin(handler(context, claims))) }
+    }
+
+    /// The most items that one run takes.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Handler::One(_) => 1,
+            Handler::Batch { size, .. } => *size,
+        }
+    }
+
+    /// Runs the handler; one result for each item, in order, whatever the handler returns.
+    pub(crate) async fn run(&self, context: Context<S, R>, mut claims: Vec<Claim<R>>) -> Vec<Result<Handled, Failure>> {
+        match self {
+            Handler::One(handle) => {
+                let mut results = Vec::with_capacity(claims.len());
+                for claim in claims.drain(..) {
+                    results.push(handle(context.clone(), claim).await);
+                }
+                results
+            }
+            Handler::Batch { handle, .. } => {
+                let items = claims.len();
+                let results = handle(context, claims).await;
+                if results.len() == items {
+                    return results;
+                }
+                let error = format!("the batch handler returned {} results for {items} items", results.len());
+                vec![Err(Failure::retryable(error)); items]
+            }
+        }
+    }
+}
+
+/// How one run of a handler ended.
+#[derive(Debug)]
+pub(crate) enum RunEnd {
+    /// It returned, with one result for each item.
+    Returned(Vec<Result<Handled, Failure>>),
+    /// It panicked with this message.
+    Panicked(String),
+    /// It was told to stop, and its future was dropped.
+    Stopped,
+}
+
+/// What a panic said, as far as it said it in words.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the handler panicked: {}", words.unwrap_or("no message"))
+}

@@ -1,0 +1,125 @@
+//! Heartbeats: one statement renews everything that this worker holds, over connections of its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ended::{Ended, LossReason, Verdict};
+use super::engine::{Engine, Errors};
+use super::leases::Held;
+use crate::dispatch::Dispatch;
+use crate::limits::{BATCH_ITEMS_MAX, LEASE_CHECK_INTERVAL};
+use crate::store::LeaseState;
+use crate::{Lease, Result, Store};
+
+/// Renews leases for as long as it is polled.
+pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispatch<S>) {
+    let interval = engine.pipeline().heartbeat_interval();
+    let pause = (interval / 10).clamp(Duration::from_millis(5), Duration::from_secs(1));
+    let (mut renew_errors, mut read_errors) = (Errors::default(), Errors::default());
+    let mut read_at = Instant::now();
+    let mut silent = false;
+    loop {
+        tokio::time::sleep(pause).await;
+        let now = Instant::now();
+        engine.drop_over_aged(now);
+        if now.saturating_duration_since(engine.ticked_at()) > engine.pipeline().stale_after() {
+            if !silent {
+                tracing::error!("the dispatcher does not tick any more: no lease is renewed");
+            }
+            silent = true;
+            continue;
+        }
+        silent = false;
+        let due = due(engine, now, interval);
+        for chunk in due.chunks(BATCH_ITEMS_MAX) {
+            let sent_at = Instant::now();
+            let leases = leases(chunk);
+            match beats.renew(&leases).await {
+                Ok(states) => {
+                    renew_errors.passed("renew");
+                    engine.pulse.answered(Instant::now());
+                    learn(engine, beats, chunk, &states, Some(sent_at)).await;
+                }
+                Err(error) => {
+                    renew_errors.met("renew", &error);
+                    engine.tally.count(|report| report.errors += 1);
+                }
+            }
+        }
+        if !due.is_empty() {
+            read_at = now;
+        } else if now.saturating_duration_since(read_at) >= LEASE_CHECK_INTERVAL {
+            read_at = now;
+            match check(engine, beats).await {
+                Ok(()) => read_errors.passed("read leases"),
+                Err(error) => read_errors.met("read leases", &error),
+            }
+        }
+    }
+}
+
+/// The leases to renew: once the first is due, all that are not quite new, so that they stay together.
+fn due<S: Store, R: Send + 'static>(engine: &Engine<S, R>, now: Instant, interval: Duration) -> Vec<Arc<Held>> {
+    let stale_after = engine.pipeline().stale_after();
+    let mut all = engine.floor.leases.all();
+    all.retain(|held| held.is_renewable(now, stale_after));
+    let age = |held: &Held| now.saturating_duration_since(held.renewed_at());
+    // The pause between two looks is a tenth of the interval: a lease that is not due now would be late next time.
+    if !all.iter().any(|held| age(held) >= interval.mul_f64(0.8)) {
+        return Vec::new();
+    }
+    all.retain(|held| age(held) >= interval / 2);
+    all
+}
+
+fn leases(held: &[Arc<Held>]) -> Vec<Lease> {
+    held.iter().map(|held| held.lease.clone()).collect()
+}
+
+/// Reads whether the leases of queued and running items still hold.
+async fn check<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispatch<S>) -> Result<()> {
+    let mut all = engine.floor.leases.all();
+    all.retain(|held| held.can_be_lost());
+    for chunk in all.chunks(BATCH_ITEMS_MAX) {
+        let states = beats.read_leases(&leases(chunk)).await?;
+        engine.pulse.answered(Instant::now());
+        learn(engine, beats, chunk, &states, None).await;
+    }
+    Ok(())
+}
+
+/// Takes in what the database says about leases.
+async fn learn<S: Store, R: Send + 'static>(
+    engine: &Engine<S, R>,
+    beats: &Dispatch<S>,
+    held: &[Arc<Held>],
+    states: &[LeaseState],
+    sent_at: Option<Instant>,
+) {
+    for (held, state) in held.iter().zip(states) {
+        let reason = match (state, sent_at) {
+            (LeaseState::Held | LeaseState::Busy, Some(sent_at)) => {
+                held.renewed(sent_at);
+                continue;
+            }
+            (LeaseState::Held | LeaseState::Busy, None) => continue,
+            (LeaseState::Cancelled, _) => LossReason::Cancelled,
+            (LeaseState::Lost, _) => LossReason::Ended,
+        };
+        if !held.can_be_lost() || (held.is_running() && was_finished_by_its_holder(beats, &held.lease).await) {
+            continue;
+        }
+        if held.lose() {
+            engine.floor.ended.push(Ended { held: Arc::clone(held), verdict: Verdict::Lost(reason) });
+        }
+    }
+}
+
+/// Whether the lease ended by a finish of the holder's own, one that did not go through the handler's context:
+/// everybody else who ends a lease clears its token.
+async fn was_finished_by_its_holder<S: Store>(beats: &Dispatch<S>, lease: &Lease) -> bool {
+    match beats.read("get", || beats.store().get(&lease.key)).await {
+        Ok(Some(row)) => row.token == Some(lease.token.as_i64()),
+        Ok(None) | Err(_) => false,
+    }
+}

@@ -1,0 +1,249 @@
+//! The leases that this worker holds: queued, running and waiting to be finished.
+//!
+//! Whoever ends a lease first (its handler's result, a timeout, a heartbeat that found it lost) calls [`Held::end`]
+//! and alone reports it; what comes later is discarded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::run::Run;
+use crate::pipeline::Status;
+use crate::{Error, FinishError, Lease, Settled};
+
+/// Every lease that this worker holds.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    held: Mutex<HashMap<Lease, Arc<Held>>>,
+    emptied: Notify,
+}
+
+/// One lease and what goes on under it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) lease: Lease,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// When the last renewal that got through, or the claim, was sent.
+    renewed_at: Instant,
+    /// False past the stage's timeout: what hangs is not renewed for ever.
+    renewable: bool,
+    by_handler: ByHandler,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Queued,
+    Running(Arc<Run>),
+    Ended,
+}
+
+/// What the handler has done to its lease by itself, through its context or its claim.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ByHandler {
+    /// Nothing.
+    Nothing,
+    /// A finish of its own is under way: until it is answered nobody can say whether the lease still holds.
+    Settling,
+    /// It has finished the item.
+    Settled { to: Status, outcome: &'static str, error: Option<String> },
+    /// It learnt that the lease was lost.
+    Lost,
+    /// It could not learn whether its finish was applied.
+    Unknown,
+}
+
+impl Leases {
+    /// Registers a lease under a claim or renewal that was sent at this time.
+    pub(crate) fn hold(&self, lease: Lease, sent_at: Instant) -> Arc<Held> {
+        let state =
+            State { phase: Phase::Queued, renewed_at: sent_at, renewable: true, by_handler: ByHandler::Nothing };
+        let held = Arc::new(Held { lease: lease.clone(), state: Mutex::new(state) });
+        self.locked().insert(lease, Arc::clone(&held));
+        held
+    }
+
+    /// Forgets leases that are over.
+    pub(crate) fn forget<'a>(&self, over: impl Iterator<Item = &'a Lease>) {
+        let mut held = self.locked();
+        for lease in over {
+            held.remove(lease);
+        }
+        if held.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    pub(crate) fn get(&self, lease: &Lease) -> Option<Arc<Held>> {
+        self.locked().get(lease).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.locked().len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.locked().is_empty()
+    }
+
+    /// Returns when no lease is held.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Held>> {
+        self.locked().values().cloned().collect()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<Lease, Arc<Held>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// A handler takes the item up. False if the lease ended while it was queued.
+    pub(crate) fn start(&self, run: &Arc<Run>) -> bool {
+        let mut state = self.locked();
+        let queued = matches!(state.phase, Phase::Queued);
+        if queued {
+            state.phase = Phase::Running(Arc::clone(run));
+        }
+        queued
+    }
+
+    /// Ends what goes on under the lease. True for the one caller who is to report it.
+    pub(crate) fn end(&self) -> bool {
+        !matches!(std::mem::replace(&mut self.locked().phase, Phase::Ended), Phase::Ended)
+    }
+
+    /// As [`Held::end`] for a lease that does not hold any more, unless a finish of the handler's own is under way,
+    /// whose answer says more. The handler is stopped if it has no other item.
+    pub(crate) fn lose(&self) -> bool {
+        let mut state = self.locked();
+        if state.by_handler != ByHandler::Nothing {
+            return false;
+        }
+        match std::mem::replace(&mut state.phase, Phase::Ended) {
+            Phase::Ended => false,
+            Phase::Queued => true,
+            Phase::Running(run) => {
+                drop(state);
+                run.lose_item();
+                true
+            }
+        }
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self.locked().phase, Phase::Ended)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.locked().phase, Phase::Running(_))
+    }
+
+    /// Whether the lease may be renewed now: not past its timeout, not past its life, not in the handler's hands.
+    pub(crate) fn is_renewable(&self, now: Instant, stale_after: Duration) -> bool {
+        let state = self.locked();
+        state.renewable
+            && matches!(state.by_handler, ByHandler::Nothing | ByHandler::Settling)
+            && (now.saturating_duration_since(state.renewed_at) < stale_after || matches!(state.phase, Phase::Ended))
+    }
+
+    pub(crate) fn stop_renewing(&self) {
+        self.locked().renewable = false;
+    }
+
+    pub(crate) fn renewed(&self, sent_at: Instant) {
+        let mut state = self.locked();
+        state.renewed_at = state.renewed_at.max(sent_at);
+    }
+
+    pub(crate) fn renewed_at(&self) -> Instant {
+        self.locked().renewed_at
+    }
+
+    /// Whether a renewal's "lost" can be believed: nobody is writing the item's outcome just now.
+    pub(crate) fn can_be_lost(&self) -> bool {
+        let state = self.locked();
+        state.by_handler == ByHandler::Nothing && !matches!(state.phase, Phase::Ended)
+    }
+
+    pub(crate) fn by_handler(&self) -> ByHandler {
+        self.locked().by_handler.clone()
+    }
+
+    pub(crate) fn is_settling(&self) -> bool {
+        self.locked().by_handler == ByHandler::Settling
+    }
+
+    /// The handler starts to finish the item by itself.
+    pub(crate) fn settling(self: &Arc<Self>) -> SettlingGuard {
+        self.locked().by_handler = ByHandler::Settling;
+        SettlingGuard { held: Some(Arc::clone(self)) }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A finish by the handler under way. Dropped without an answer, the outcome is unknown.
+#[derive(Debug)]
+pub(crate) struct SettlingGuard {
+    held: Option<Arc<Held>>,
+}
+
+impl SettlingGuard {
+    pub(crate) fn answered<R>(
+        mut self,
+        answer: &Result<Settled, FinishError<R>>,
+        outcome: &'static str,
+        error: Option<&str>,
+    ) {
+        self.answer(match answer {
+            Ok(settled) => ByHandler::Settled { to: settled.to, outcome, error: error.map(str::to_owned) },
+            Err(refused) => by_error(refused.error()),
+        });
+    }
+
+    pub(crate) fn answered_error(mut self, error: &Error) {
+        self.answer(by_error(error));
+    }
+
+    pub(crate) fn answered_settled(mut self, settled: Settled, outcome: &'static str, error: Option<String>) {
+        self.answer(ByHandler::Settled { to: settled.to, outcome, error });
+    }
+
+    fn answer(&mut self, by_handler: ByHandler) {
+        if let Some(held) = self.held.take() {
+            held.locked().by_handler = by_handler;
+        }
+    }
+}
+
+impl Drop for SettlingGuard {
+    fn drop(&mut self) {
+        self.answer(ByHandler::Unknown);
+    }
+}
+
+fn by_error(error: &Error) -> ByHandler {
+    match error {
+        Error::LeaseLost { .. } => ByHandler::Lost,
+        Error::OutcomeUnknown { .. } => ByHandler::Unknown,
+        _ => ByHandler::Nothing,
+    }
+}

@@ -1,0 +1,294 @@
+//! The worker: claims items, runs the user's handlers on them, keeps their leases alive and writes what became of
+//! them.
+
+mod claiming;
+mod context;
+mod crew;
+mod dispatcher;
+mod dry_run;
+mod ended;
+mod engine;
+mod finishing;
+mod handler;
+mod heartbeat;
+mod hooks;
+mod idle;
+mod leases;
+mod pulse;
+mod report;
+mod run;
+mod shutdown;
+mod sweeping;
+mod thread;
+mod wakeup;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use context::Context;
+pub use dry_run::DryRun;
+pub use hooks::{FailedBy, FailedItem};
+pub use idle::Waiting;
+pub use report::{Remaining, StageItems, WorkerReport};
+
+use crate::limits::{BATCH_ITEMS_MAX, CONCURRENCY_MAX, POLL_MIN, SHUTDOWN_GRACE};
+use crate::pipeline::{Pipeline, StageId};
+use crate::repository::Record;
+use crate::{Claim, Error, Failure, Handled, Repository, Result, Store};
+use crew::{Crew, Floor};
+use engine::{Engine, Settings};
+use handler::Handler;
+use hooks::{FailedHook, OnFailed, OnWait};
+
+/// Works on the items of a pipeline with a handler for each stage.
+///
+/// Handlers run on the runtime that calls [`Worker::run`]; claims, heartbeats, timeouts and the writing of outcomes
+/// run on a thread of the worker's own with connections of its own, so that busy handlers cannot starve them. A
+/// handler runs at least once for each item; what it writes in the transaction that it hands to
+/// [`Context::complete_in`] is committed exactly once.
+#[must_use = "a worker does nothing until it is run"]
+pub struct Worker<S: Store, R> {
+    repository: Repository<S, R>,
+    handlers: Vec<(String, Handler<S, R>)>,
+    concurrency: HashMap<String, usize>,
+    settings: Settings,
+    tokens: Vec<CancellationToken>,
+    on_failed: Option<OnFailed>,
+    on_wait: Option<OnWait>,
+}
+
+impl<S: Store, R> fmt::Debug for Worker<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stages: Vec<&str> = self.handlers.iter().map(|(stage, _)| stage.as_str()).collect();
+        f.debug_struct("Worker").field("stages", &stages).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl<S: Store, R: Record<S>> Worker<S, R> {
+    /// A worker without handlers. It claims under the repository's holder's name.
+    pub fn new(repository: Repository<S, R>) -> Worker<S, R> {
+        Worker {
+            repository,
+            handlers: Vec::new(),
+            concurrency: HashMap::new(),
+            settings: Settings {
+                grace: SHUTDOWN_GRACE,
+                poll_min: POLL_MIN,
+                poll_max: None,
+                until_idle: false,
+                signals: true,
+            },
+            tokens: Vec::new(),
+            on_failed: None,
+            on_wait: None,
+        }
+    }
+
+    /// The handler of a stage, for one item at a time.
+    ///
+    /// What it returns is written: `Ok(())` completes the stage, an [`Outcome`](crate::Outcome) is written as it is,
+    /// a [`Settled`](crate::Settled) says that the handler has finished the item by itself, and an error is a
+    /// [`Failure`]: by `?` a retryable one. A panic is a retryable failure too.
+    pub fn handle<F, Fut, T>(mut self, stage: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Context<S, R>, Claim<R>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, Failure>> + Send + 'static,
+        T: Into<Handled>,
+    {
+        self.handlers.push((stage.into(), Handler::one(handler)));
+        self
+    }
+
+    /// The handler of a stage, for up to `size` items at a time, with one result for each, in order.
+    ///
+    /// It is called with what there is, and never waits for a batch to fill. If it returns another number of results
+    /// each of its items is retried, as after a panic. Its context is cancelled when the leases of all its items are
+    /// lost.
+    pub fn handle_batch<F, Fut>(mut self, stage: impl Into<String>, size: usize, handler: F) -> Self
+    where
+        F: Fn(Context<S, R>, Vec<Claim<R>>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<Result<Handled, Failure>>> + Send + 'static,
+    {
+        self.handlers.push((stage.into(), Handler::batch(size, handler)));
+        self
+    }
+
+    /// How many handlers of a stage run at once, or batches of it. By default one for each processor, at least 2.
+    pub fn concurrency(mut self, stage: impl Into<String>, handlers: usize) -> Self {
+        self.concurrency.insert(stage.into(), handlers);
+        self
+    }
+
+    /// Is called for each item that became `FAILED` by this worker, on the caller's runtime, one after the other.
+    ///
+    /// A hint for people: a worker that is killed in the moment does not call it.
+    pub fn on_failed<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(FailedItem) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.on_failed = Some(Arc::new(move |failed| Box::pin(hook(failed))));
+        self
+    }
+
+    /// Is called when what [`Worker::run_until_idle`] waits for has changed, on the worker's thread: it must return
+    /// quickly.
+    pub fn on_wait(mut self, callback: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
+        self.on_wait = Some(Arc::new(callback));
+        self
+    }
+
+    /// How long handlers may go on after the worker was asked to stop; 30 s by default.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// Stops the worker gracefully when this token is cancelled.
+    pub fn shutdown_on(mut self, token: CancellationToken) -> Self {
+        self.tokens.push(token);
+        self
+    }
+
+    /// Leaves SIGTERM and SIGINT alone. Otherwise the first one stops the worker gracefully and the second at once,
+    /// and both stay caught for as long as the process lives.
+    pub fn without_signals(mut self) -> Self {
+        self.settings.signals = false;
+        self
+    }
+
+    /// Shortest and longest wait between two looks at an empty queue. By default from 50 ms up to 5 s where
+    /// notifications work, up to 1 s where they do not.
+    pub fn poll_between(mut self, min: Duration, max: Duration) -> Self {
+        self.settings.poll_min = min;
+        self.settings.poll_max = Some(max);
+        self
+    }
+
+    /// Works until it is asked to stop. Goes on through errors of the database, however long they last.
+    ///
+    /// Dropping the future stops the worker at once.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a stage that does not exist or a number that cannot be meant;
+    /// [`Error::Worker`] if the worker cannot go on: every slot of a stage is held by a handler that does not stop.
+    pub async fn run(self) -> Result<WorkerReport> {
+        self.start().await
+    }
+
+    /// Works until every item is terminal, or nothing is left that waiting would change:
+    /// [`WorkerReport::remaining`] names paused stages, stages without a handler and unknown words.
+    ///
+    /// Waits for items that are delayed and for those that others hold, and says so by [`Worker::on_wait`].
+    ///
+    /// # Errors
+    /// As [`Worker::run`]; and the database's error once it has lasted for 30 s, or for 10 minutes if it is one
+    /// that may pass by itself.
+    pub async fn run_until_idle(mut self) -> Result<WorkerReport> {
+        self.settings.until_idle = true;
+        self.start().await
+    }
+
+    /// Runs the handlers on up to `limit` items that a claim would take now, one after the other, and writes nothing.
+    ///
+    /// The handlers' context works over connections that the database lets only read: a handler that tries to write
+    /// through it is refused by the database. What a handler does elsewhere (another pool that it holds, files, other
+    /// services) is beyond that. The record is the row as it is, not as a claim would leave it.
+    ///
+    /// # Errors
+    /// As [`Repository::preview`](crate::Repository::preview), and those of connecting.
+    pub async fn dry_run(self, limit: i64) -> Result<Vec<DryRun>> {
+        let handlers = resolve(self.repository.pipeline(), self.handlers, &self.concurrency)?;
+        let handlers: Vec<_> = handlers.into_iter().map(|(stage, handler, _)| (stage, handler)).collect();
+        dry_run::dry_run(&self.repository, &handlers, limit).await
+    }
+
+    async fn start(self) -> Result<WorkerReport> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|error| Error::Worker { problem: format!("it must be run inside a tokio runtime: {error}") })?;
+        check_polling(&self.settings)?;
+        let pipeline = Arc::clone(self.repository.pipeline());
+        let handlers = resolve(&pipeline, self.handlers, &self.concurrency)?;
+        let floor = Arc::new(Floor {
+            repository: Arc::new(self.repository),
+            leases: Arc::default(),
+            ended: Arc::default(),
+            wake: tokio::sync::Notify::new(),
+        });
+        let crew = |(stage, handler, concurrency): Post<S, R>| {
+            Arc::new(Crew::new(stage, pipeline.stage(stage).timeout(), handler, concurrency))
+        };
+        let crews = handlers.into_iter().map(crew).collect();
+        let (failed, hook_task) = FailedHook::start(self.on_failed, &runtime);
+        let grace = self.settings.grace;
+        let engine = Arc::new(Engine::new(floor, crews, self.settings, failed, self.on_wait));
+        let report = thread::run(Arc::clone(&engine), self.tokens, runtime).await;
+        engine.failed.close();
+        if let Some(task) = hook_task {
+            // What the hook does after the grace period is its own affair.
+            let _late = tokio::time::timeout(grace, task).await;
+        }
+        report
+    }
+}
+
+/// A stage, its handler and its concurrency.
+type Post<S, R> = (StageId, Handler<S, R>, usize);
+
+/// The handlers in the order of their stages, each with its concurrency.
+fn resolve<S: Store, R: Record<S>>(
+    pipeline: &Pipeline,
+    handlers: Vec<(String, Handler<S, R>)>,
+    concurrency: &HashMap<String, usize>,
+) -> Result<Vec<Post<S, R>>> {
+    if handlers.is_empty() {
+        return refuse("handlers", "none", "a worker needs a handler for at least one stage");
+    }
+    for (stage, slots) in concurrency {
+        if *slots == 0 || *slots > CONCURRENCY_MAX {
+            return refuse("concurrency", slots.to_string(), format!("it must be from 1 to {CONCURRENCY_MAX}"));
+        }
+        if !handlers.iter().any(|(handled, _)| handled == stage) {
+            return refuse("concurrency", format!("given for {stage:?}"), "that stage has no handler");
+        }
+    }
+    let mut resolved: Vec<Post<S, R>> = Vec::with_capacity(handlers.len());
+    for (name, handler) in handlers {
+        let Some(stage) = pipeline.stage_named(&name) else {
+            return refuse("stage", format!("{name:?}"), format!("pipeline {} has no such stage", pipeline.name()));
+        };
+        if resolved.iter().any(|(other, _, _)| *other == stage) {
+            return refuse("stage", format!("{name:?}"), "it has two handlers");
+        }
+        if handler.size() == 0 || handler.size() > BATCH_ITEMS_MAX {
+            let rule = format!("a batch has from 1 to {BATCH_ITEMS_MAX} items");
+            return refuse("size", handler.size().to_string(), rule);
+        }
+        let slots = concurrency.get(&name).copied().unwrap_or_else(default_concurrency);
+        resolved.push((stage, handler, slots));
+    }
+    resolved.sort_by_key(|(stage, _, _)| *stage);
+    Ok(resolved)
+}
+
+fn default_concurrency() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, CONCURRENCY_MAX)
+}
+
+fn check_polling(settings: &Settings) -> Result<()> {
+    let (min, max) = (settings.poll_min, settings.poll_max.unwrap_or(Duration::MAX));
+    if min.is_zero() || min > max {
+        let rule = "the shortest wait must be longer than zero and not longer than the longest";
+        return refuse("poll_between", format!("{min:?} to {max:?}"), rule);
+    }
+    Ok(())
+}
+
+fn refuse<T>(argument: &'static str, value: impl Into<String>, rule: impl Into<String>) -> Result<T> {
+    Err(Error::InvalidArgument { argument, value: value.into(), rule: rule.into() })
+}

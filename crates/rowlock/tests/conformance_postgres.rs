@@ -1,0 +1,286 @@
+//! The conformance suite on PostgreSQL.
+
+mod postgres {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use chrono::{DateTime, Utc};
+    use rowlock::conformance::{Harness, Refusal, Refusing};
+    use rowlock::store::postgres::PostgresStore;
+    use rowlock::store::{Claiming, Finish, Finished, Finishing, LeaseState, Limits, Outcome, Store, Sweeping};
+    use rowlock::{FencingToken, Holder, Key, KeyType, Pipeline, Status};
+    use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+    use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Postgres, Row, Transaction};
+    use tokio::sync::OnceCell;
+
+    rowlock::conformance_tests!(PostgresHarness::new().await);
+
+    /// A database of one test's own on the server that `DATABASE_URL` names.
+    pub(super) struct PostgresHarness {
+        server: PgConnectOptions,
+        database: String,
+        pool: PgPool,
+    }
+
+    /// Databases that a killed test left behind, older than this, are dropped at the next start.
+    const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(3600);
+
+    const PREFIX: &str = "conf_";
+
+    impl PostgresHarness {
+        async fn new() -> PostgresHarness {
+            static LAST: AtomicU32 = AtomicU32::new(0);
+            static LEFT_BEHIND: OnceCell<()> = OnceCell::const_new();
+            let server = server();
+            LEFT_BEHIND.get_or_init(|| drop_left_behind(&server)).await;
+            let number = LAST.fetch_add(1, Ordering::Relaxed);
+            let database = format!("{PREFIX}{}_{}_{number}", unix_secs(), std::process::id());
+            let mut connection = connect(&server).await;
+            execute(&mut connection, &format!("create database {database} template template0")).await;
+            connection.close().await.expect("close");
+            let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&database));
+            PostgresHarness { server, database, pool }
+        }
+    }
+
+    fn server() -> PgConnectOptions {
+        let url = std::env::var("DATABASE_URL")
+            .expect("DATABASE_URL must name a PostgreSQL server to test on: `make test` starts one");
+        url.parse().expect("DATABASE_URL is a URL")
+    }
+
+    fn unix_secs() -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    }
+
+    async fn connect(options: &PgConnectOptions) -> PgConnection {
+        options.connect().await.expect("the server of DATABASE_URL can be reached")
+    }
+
+    async fn execute(connection: &mut PgConnection, sql: &str) {
+        if let Err(error) = connection.execute(AssertSqlSafe(sql.to_owned())).await {
+            panic!("{sql}: {error}");
+        }
+    }
+
+    async fn drop_left_behind(server: &PgConnectOptions) {
+        let mut connection = connect(server).await;
+        let names: Vec<String> =
+            sqlx::query_scalar("select datname::text from pg_database").fetch_all(&mut connection).await.expect("list");
+        for name in names {
+            let made_at = name.strip_prefix(PREFIX).and_then(|rest| rest.split('_').next()?.parse::<u64>().ok());
+            if made_at.is_some_and(|secs| secs + LEFT_BEHIND_AFTER.as_secs() < unix_secs()) {
+                execute(&mut connection, &format!("drop database if exists {name} with (force)")).await;
+            }
+        }
+        connection.close().await.expect("close");
+    }
+
+    impl Harness for PostgresHarness {
+        type Store = PostgresStore;
+
+        async fn open(&self, pipeline: Pipeline) -> PostgresStore {
+            PostgresStore::with_options(self.server.clone().database(&self.database), pipeline)
+        }
+
+        async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
+            self.pool.execute(AssertSqlSafe(sql.to_owned())).await.map(drop)
+        }
+
+        async fn rows(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+            let rows = self.pool.fetch_all(AssertSqlSafe(sql.to_owned())).await?;
+            rows.iter().map(|row| (0..row.len()).map(|column| row.try_get(column)).collect()).collect()
+        }
+
+        async fn execute_in(
+            &self,
+            transaction: &mut Transaction<'static, Postgres>,
+            sql: &str,
+        ) -> Result<(), sqlx::Error> {
+            (**transaction).execute(AssertSqlSafe(sql.to_owned())).await.map(drop)
+        }
+
+        fn text(&self, row: &PgRow, column: &str) -> Option<String> {
+            row.try_get(column).expect("a text column")
+        }
+
+        fn time(&self, time: DateTime<Utc>) -> String {
+            format!("'{}'::timestamptz", time.format("%Y-%m-%d %H:%M:%S%.6f+00"))
+        }
+
+        fn time_text(&self, column: &str) -> String {
+            format!(r#"to_char({column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#)
+        }
+
+        fn time_type(&self) -> &'static str {
+            "timestamptz"
+        }
+
+        fn key_type(&self, key_type: KeyType) -> &'static str {
+            match key_type {
+                KeyType::Text => "text",
+                KeyType::Uuid => "uuid",
+                KeyType::Int => "int",
+                KeyType::BigInt => "bigint",
+            }
+        }
+
+        async fn refuse_updates(&self, refusal: &Refusal<'_>) -> Result<(), sqlx::Error> {
+            let body = match refusal.how {
+                Refusing::Loudly => format!("raise exception '{}'", Refusing::REASON),
+                Refusing::Silently => "return null".to_owned(),
+            };
+            let sql = format!(
+                "create or replace function refuse() returns trigger language plpgsql as $$begin {body}; end$$; \
+                 create trigger refusing before update on {} for each row when ({}) execute function refuse()",
+                refusal.table, refusal.when
+            );
+            self.execute(&sql).await
+        }
+
+        async fn allow_updates(&self, table: &str) -> Result<(), sqlx::Error> {
+            self.execute(&format!("drop trigger refusing on {table}")).await
+        }
+
+        async fn close(self) {
+            self.pool.close().await;
+            let mut connection = connect(&self.server).await;
+            execute(&mut connection, &format!("drop database {} with (force)", self.database)).await;
+            connection.close().await.expect("close");
+        }
+    }
+
+    /// Rows that another transaction has locked. SQLite locks no rows, so these are PostgreSQL's alone.
+    mod locked_rows {
+        use super::*;
+
+        fn pipeline() -> Pipeline {
+            Pipeline::builder("pages").table("pages").key("page").stage("FETCH").build().expect("valid")
+        }
+
+        fn claiming(limit: i64) -> Claiming {
+            let pipeline = pipeline();
+            Claiming {
+                stages: pipeline.stage_ids().collect(),
+                limit,
+                token: FencingToken::draw(),
+                holder: Holder::named("worker-a"),
+                limits: Limits { max_retries: 5, max_resets: 3 },
+                leave_exhausted: false,
+                alone: true,
+                except: Vec::new(),
+                now: None,
+            }
+        }
+
+        fn sweeping() -> Sweeping {
+            Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None }
+        }
+
+        async fn table(harness: &PostgresHarness) -> PostgresStore {
+            let store = harness.open(pipeline()).await;
+            store.prepare().await.expect("prepare");
+            store.add_many(&["a", "b", "c"].map(Key::from)).await.expect("add_many");
+            store
+        }
+
+        /// Another's transaction that holds a lock on one row.
+        async fn lock(harness: &PostgresHarness, sql: &'static str) -> Transaction<'static, Postgres> {
+            let mut transaction = harness.pool.begin().await.expect("begin");
+            transaction.execute(sql).await.expect("lock");
+            transaction
+        }
+
+        fn keys(batch: &rowlock::store::ClaimBatch<PgRow>) -> Vec<&str> {
+            let mut keys: Vec<&str> = batch.claimed.iter().map(|item| item.lease.key.as_str()).collect();
+            keys.sort_unstable();
+            keys
+        }
+
+        #[tokio::test]
+        async fn a_claim_passes_by_what_another_has_locked() {
+            rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+                let store = table(harness).await;
+                let other = lock(harness, "select from pages where page = 'b' for update").await;
+                assert_eq!(keys(&store.claim(&claiming(10)).await.expect("claim")), ["a", "c"]);
+                other.rollback().await.expect("rollback");
+                assert_eq!(keys(&store.claim(&claiming(10)).await.expect("claim")), ["b"]);
+            })
+            .await;
+        }
+
+        #[tokio::test]
+        async fn a_row_that_others_refer_to_can_be_finished_but_not_claimed() {
+            rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+                let store = table(harness).await;
+                let batch = store.claim(&claiming(10)).await.expect("claim");
+                // What inserting a row with a foreign key takes.
+                let other = lock(harness, "select from pages for key share").await;
+                let leases: Vec<_> = batch.leases().cloned().collect();
+                let states = store.renew(&leases, None).await.expect("renew");
+                assert_eq!(states, [LeaseState::Held; 3]);
+                let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Release });
+                let limits = Limits { max_retries: 5, max_resets: 3 };
+                let finishing = Finishing { items: items.collect(), limits, now: None };
+                let finished = store.finish(&finishing).await.expect("finish");
+                assert!(finished.iter().all(|one| matches!(one, Finished::Applied { .. })), "{finished:?}");
+                assert!(store.claim(&claiming(10)).await.expect("claim").claimed.is_empty());
+                other.rollback().await.expect("rollback");
+            })
+            .await;
+        }
+
+        #[tokio::test]
+        async fn a_locked_row_is_busy_and_neither_lost_nor_stale() {
+            rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+                let store = table(harness).await;
+                let leases: Vec<_> = store.claim(&claiming(10)).await.expect("claim").leases().cloned().collect();
+                harness.execute("update pages set heartbeat_at = '2000-01-01'").await.expect("update");
+                let other = lock(harness, "select from pages where page = 'b' for update").await;
+
+                let states = store.renew(&leases, None).await.expect("renew");
+
+                for (lease, state) in leases.iter().zip(states) {
+                    let expected = if lease.key.as_str() == "b" { LeaseState::Busy } else { LeaseState::Held };
+                    assert_eq!(state, expected, "{}", lease.key);
+                }
+                assert!(store.sweep(&sweeping()).await.expect("sweep").items.is_empty());
+                let explanation = store.explain(&Key::from("b"), None).await.expect("explain").expect("an item");
+                assert!(explanation.locked);
+                other.rollback().await.expect("rollback");
+                let explanation = store.explain(&Key::from("b"), None).await.expect("explain").expect("an item");
+                assert!(!explanation.locked);
+                assert_eq!(store.sweep(&sweeping()).await.expect("sweep").items.len(), 1);
+            })
+            .await;
+        }
+
+        #[tokio::test]
+        async fn a_finish_waits_for_a_locked_row_and_writes_the_others() {
+            rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+                let store = table(harness).await;
+                let leases: Vec<_> = store.claim(&claiming(10)).await.expect("claim").leases().cloned().collect();
+                let other = lock(harness, "select from pages where page = 'b' for update").await;
+                let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete });
+                let limits = Limits { max_retries: 5, max_resets: 3 };
+                let finishing = Finishing { items: items.collect(), limits, now: None };
+
+                let (finished, ()) = tokio::join!(async { store.finish(&finishing).await.expect("finish") }, async {
+                    // The others are committed while b still waits.
+                    loop {
+                        let sql = "select page from pages where status = 'SUCCEEDED'";
+                        if harness.rows(sql).await.expect("select").len() == 2 {
+                            break;
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                    other.rollback().await.expect("rollback");
+                });
+
+                let applied = Finished::Applied { to: Status::Succeeded };
+                assert_eq!(finished, [applied.clone(), applied.clone(), applied]);
+            })
+            .await;
+        }
+    }
+}

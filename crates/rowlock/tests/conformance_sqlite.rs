@@ -1,0 +1,112 @@
+//! The conformance suite on SQLite, in files.
+
+mod sqlite {
+    use std::time::Duration;
+
+    use chrono::{DateTime, Utc};
+    use rowlock::conformance::{Harness, Refusal, Refusing};
+    use rowlock::store::sqlite::{SqliteStore, SqliteTransaction};
+    use rowlock::{KeyType, Pipeline};
+    use sqlx::sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    };
+    use sqlx::{AssertSqlSafe, Executor, Row};
+    use tempfile::TempDir;
+
+    rowlock::conformance_tests!(SqliteHarness::new().await);
+
+    /// A file of one test's own.
+    pub(super) struct SqliteHarness {
+        folder: TempDir,
+        pool: SqlitePool,
+    }
+
+    impl SqliteHarness {
+        async fn new() -> SqliteHarness {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let pool = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options(&folder));
+            SqliteHarness { folder, pool }
+        }
+    }
+
+    /// No power is cut here, so nothing has to reach the disk.
+    fn options(folder: &TempDir) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(folder.path().join("queue.sqlite"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Off)
+            .busy_timeout(Duration::from_secs(30))
+    }
+
+    impl Harness for SqliteHarness {
+        type Store = SqliteStore;
+
+        async fn open(&self, pipeline: Pipeline) -> SqliteStore {
+            SqliteStore::with_options(options(&self.folder), pipeline).await.expect("open")
+        }
+
+        async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
+            self.pool.execute(AssertSqlSafe(sql.to_owned())).await.map(drop)
+        }
+
+        async fn rows(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+            let rows = self.pool.fetch_all(AssertSqlSafe(sql.to_owned())).await?;
+            rows.iter().map(|row| (0..row.len()).map(|column| row.try_get(column)).collect()).collect()
+        }
+
+        async fn execute_in(&self, transaction: &mut SqliteTransaction, sql: &str) -> Result<(), sqlx::Error> {
+            (**transaction).execute(AssertSqlSafe(sql.to_owned())).await.map(drop)
+        }
+
+        fn text(&self, row: &SqliteRow, column: &str) -> Option<String> {
+            row.try_get(column).expect("a text column")
+        }
+
+        fn time(&self, time: DateTime<Utc>) -> String {
+            format!("'{}'", time.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+        }
+
+        fn time_text(&self, column: &str) -> String {
+            column.to_owned()
+        }
+
+        fn time_type(&self) -> &'static str {
+            "text"
+        }
+
+        fn key_type(&self, key_type: KeyType) -> &'static str {
+            match key_type {
+                KeyType::Text | KeyType::Uuid => "text",
+                KeyType::Int | KeyType::BigInt => "integer",
+            }
+        }
+
+        async fn refuse_updates(&self, refusal: &Refusal<'_>) -> Result<(), sqlx::Error> {
+            let raise = match refusal.how {
+                Refusing::Loudly => format!("raise(abort, '{}')", Refusing::REASON),
+                Refusing::Silently => "raise(ignore)".to_owned(),
+            };
+            let sql = format!(
+                "create trigger {} before update on {} for each row when ({}) begin select {raise}; end",
+                trigger(refusal.table),
+                refusal.table,
+                refusal.when
+            );
+            self.execute(&sql).await
+        }
+
+        async fn allow_updates(&self, table: &str) -> Result<(), sqlx::Error> {
+            self.execute(&format!("drop trigger {}", trigger(table))).await
+        }
+
+        async fn close(self) {
+            self.pool.close().await;
+        }
+    }
+
+    /// Triggers of SQLite have no table of their own in their names.
+    fn trigger(quoted_table: &str) -> String {
+        format!("\"refusing {}\"", quoted_table.trim_matches('"'))
+    }
+}

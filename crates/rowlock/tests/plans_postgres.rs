@@ -1,0 +1,190 @@
+//! The statements of the PostgreSQL store: each one prepares, and the plans of those that run all the time use the
+//! intended index on a table of 200,000 rows, whatever the planner believes.
+
+use std::fmt::Write as _;
+
+use rowlock::store::Store;
+use rowlock::store::postgres::PostgresStore;
+use rowlock::{Pipeline, Stage};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
+
+const ROWS: i64 = 200_000;
+const BATCH: i64 = 1_000;
+const TABLE: &str = "items";
+
+/// A database with a prepared table of 200,000 rows: a quarter ready, a hundredth in progress, the rest finished.
+struct Scene {
+    admin: PgConnection,
+    name: String,
+    connection: PgConnection,
+    store: PostgresStore,
+}
+
+impl Scene {
+    async fn new(name: &str) -> Scene {
+        let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names no server: run the tests by `make test`");
+        let mut admin = PgConnection::connect(&url).await.expect("the server of DATABASE_URL answers");
+        let name = format!("rowlock_plans_{name}_{}", std::process::id());
+        admin.execute(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).await.expect("dropped");
+        admin.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("created");
+        let options = url.parse::<sqlx::postgres::PgConnectOptions>().expect("a valid URL").database(&name);
+        let pipeline = Pipeline::builder("plans")
+            .table(TABLE)
+            .key("id")
+            .stage("EXTRACTION")
+            .add_stage(Stage::new("EMBEDDING"))
+            .build()
+            .expect("a valid pipeline");
+        let store = PostgresStore::with_options(options.clone(), pipeline);
+        store.prepare().await.expect("the table is created");
+        let mut connection = PgConnection::connect_with(&options).await.expect("the new database answers");
+        let fill = format!(
+            "insert into {TABLE} (id, status, claim_token, heartbeat_at, claimed_by, created_at, retry_after)
+             select
+               md5(n::text),
+               case when n % 4 = 0 then 'PENDING' when n % 100 = 1 then 'EXTRACTION_COMPLETE'
+                    when n % 100 = 2 then 'EXTRACTION_IN_PROGRESS' else 'SUCCEEDED' end,
+               case when n % 100 = 2 then n / 1000 end,
+               case when n % 100 = 2 then now() - interval '1 hour' end,
+               'somebody',
+               now() - n * interval '1 second',
+               case when n % 40 = 0 then now() + interval '1 hour' end
+             from generate_series(1, {ROWS}) n"
+        );
+        connection.execute(AssertSqlSafe(fill)).await.expect("filled");
+        Scene { admin, name, connection, store }
+    }
+
+    async fn end(mut self) {
+        self.store.close().await;
+        self.connection.close().await.expect("closed");
+        let drop = format!("drop database {} with (force)", self.name);
+        self.admin.execute(AssertSqlSafe(drop)).await.expect("dropped");
+    }
+
+    /// The plan of a statement, as it ran; what it did is rolled back.
+    async fn plan(&mut self, verb: &str, mode: &str, arguments: &str) -> Plan {
+        let sql = self.store.sql(verb).expect("a verb").to_owned();
+        let run = format!(
+            "begin; set local plan_cache_mode = {mode}; deallocate all; prepare verb as {sql}; \
+             explain (analyze, costs off, timing off, summary off, format json) execute verb ({arguments})"
+        );
+        let rows = sqlx::raw_sql(AssertSqlSafe(run)).fetch_all(&mut self.connection).await.expect(verb);
+        let json: Value = rows.iter().find_map(|row| row.try_get(0).ok()).expect("a plan");
+        self.connection.execute("rollback").await.expect("rolled back");
+        Plan { verb: format!("{verb} under {mode}"), root: json[0]["Plan"].clone() }
+    }
+
+    /// Keys, tokens and words of items in progress, as array literals.
+    async fn leases(&mut self) -> (String, String, String) {
+        let query = format!(
+            "select array_agg(id)::text, array_agg(claim_token)::text, array_agg(status)::text
+             from (select * from {TABLE} where status = 'EXTRACTION_IN_PROGRESS' limit {BATCH}) held"
+        );
+        let row = self.connection.fetch_one(AssertSqlSafe(query)).await.expect("items in progress");
+        (row.get(0), row.get(1), row.get(2))
+    }
+}
+
+struct Plan {
+    verb: String,
+    root: Value,
+}
+
+impl Plan {
+    fn nodes(&self) -> Vec<&Value> {
+        let mut nodes = vec![&self.root];
+        let mut next = 0;
+        while next < nodes.len() {
+            if let Some(children) = nodes[next]["Plans"].as_array() {
+                nodes.extend(children);
+            }
+            next += 1;
+        }
+        nodes
+    }
+
+    /// No scan of the whole table, no sort of more than the batch, no join that compares every row with every other;
+    /// the table is read through these indexes only.
+    fn check(&self, indexes: &[&str]) {
+        let mut seen = Vec::new();
+        for node in self.nodes() {
+            let kind = node["Node Type"].as_str().expect("a node type");
+            let on_table = node["Relation Name"] == TABLE;
+            assert!(!(kind == "Seq Scan" && on_table), "{} scans the whole table:\n{:#}", self.verb, self.root);
+            if let Some(index) = node["Index Name"].as_str() {
+                seen.push(index.to_owned());
+            }
+            let rows = node["Actual Rows"].as_f64().unwrap_or(0.0) * node["Actual Loops"].as_f64().unwrap_or(1.0);
+            if kind == "Sort" {
+                assert!(rows <= BATCH as f64, "{} sorts {rows} rows:\n{:#}", self.verb, self.root);
+            }
+            let removed = ["Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck"];
+            let wasted: f64 = removed.iter().filter_map(|field| node[*field].as_f64()).sum();
+            let wasted = wasted * node["Actual Loops"].as_f64().unwrap_or(1.0);
+            assert!(wasted <= 3.0 * BATCH as f64, "{} looks at {wasted} rows in vain:\n{:#}", self.verb, self.root);
+        }
+        for index in indexes {
+            assert!(seen.iter().any(|name| name.starts_with(index)), "{} does not use {index}: {seen:?}", self.verb);
+        }
+    }
+}
+
+const MODES: [&str; 2] = ["force_generic_plan", "force_custom_plan"];
+
+#[tokio::test]
+async fn every_statement_prepares() {
+    let mut scene = Scene::new("prepare").await;
+    scene.connection.execute("create temporary table rowlock_staged (key text not null)").await.expect("staged");
+    for verb in scene.store.verbs() {
+        let sql = scene.store.sql(verb).expect("a listed verb has its statement").to_owned();
+        let prepared = scene.connection.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await;
+        assert!(prepared.is_ok(), "{verb}: {:?}\n{sql}", prepared.err());
+    }
+    scene.end().await;
+}
+
+/// Before and after ANALYZE, with generic and with custom plans: a planner that knows nothing of the table, or
+/// something that is no longer true, must still go by the index.
+#[tokio::test]
+async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
+    let mut scene = Scene::new("plans").await;
+    for statistics in ["none", "fresh"] {
+        if statistics == "fresh" {
+            scene.connection.execute("analyze").await.expect("analyzed");
+        }
+        let (keys, tokens, words) = scene.leases().await;
+        for mode in MODES {
+            let both = "'{EXTRACTION_COMPLETE,PENDING}'";
+            let claim = format!("{both}, {BATCH}, null, 5, 3, false, '{{}}', null, true, 42, 'me'");
+            scene.plan("claim", mode, &claim).await.check(&["rowlock_ready_index", "items_pkey"]);
+            let preview = format!("{both}, {BATCH}, null, 5, 3, false, '{{}}', null, true");
+            scene.plan("preview", mode, &preview).await.check(&["rowlock_ready_index", "items_pkey"]);
+
+            let mut outcomes = String::new();
+            for n in 0..BATCH {
+                let outcome = ["complete", "retry", "fail", "release"][usize::try_from(n % 4).expect("small")];
+                let _ = write!(outcomes, "{}{outcome}", if n == 0 { "" } else { "," });
+            }
+            let nulls = vec!["null"; usize::try_from(BATCH).expect("small")].join(",");
+            let ones = vec!["1"; usize::try_from(BATCH).expect("small")].join(",");
+            let delays = vec!["60"; 128].join(",");
+            let finish = format!(
+                "'{keys}', '{tokens}', null, '{words}', '{{{outcomes}}}', '{{{nulls}}}', '{{{nulls}}}', '{{{nulls}}}', \
+                 '{{{ones}}}', '{{{delays}}}', '{{0.25,0.25}}', '{{60,60}}', 64, 5, {BATCH}"
+            );
+            scene.plan("finish", mode, &finish).await.check(&["items_pkey"]);
+
+            let renew = format!("'{keys}', '{tokens}', null, '{words}', {BATCH}");
+            scene.plan("renew", mode, &renew).await.check(&["items_pkey"]);
+            let read = format!("'{keys}', '{tokens}', '{words}', {BATCH}");
+            scene.plan("read_leases", mode, &read).await.check(&["items_pkey"]);
+
+            let sweep = format!("{BATCH}, 300, null, 3, '{{}}', null");
+            scene.plan("sweep", mode, &sweep).await.check(&["rowlock_running_index", "items_pkey"]);
+            scene.plan("find_claimed", mode, "7, null").await.check(&["rowlock_running_index"]);
+        }
+    }
+    scene.end().await;
+}

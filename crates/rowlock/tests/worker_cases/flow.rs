@@ -1,0 +1,212 @@
+//! The way of items through a worker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rowlock::{Failure, Handled, Outcome, Record, StageId, Status, Worker};
+use tokio::sync::mpsc;
+
+use super::*;
+
+pub async fn two_stages_are_run_until_idle<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE", "TWO"])).await;
+    add::<D>(&repository, 300).await;
+    let (first, second) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (in_first, in_second) = (Arc::clone(&first), Arc::clone(&second));
+    let worker = Worker::new(repository.clone())
+        .handle("ONE", move |_, claim| {
+            let first = Arc::clone(&in_first);
+            async move {
+                assert_eq!(claim.status, "ONE_IN_PROGRESS");
+                first.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        })
+        .handle("TWO", move |_, claim| {
+            let second = Arc::clone(&in_second);
+            async move {
+                assert_eq!(claim.status, "TWO_IN_PROGRESS");
+                second.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)), (300, 300));
+    assert_eq!((report.completed, report.retried, report.lost, report.errors), (600, 0, 0, 0), "{report:?}");
+    assert!(report.remaining.is_empty());
+    assert_eq!(count::<D>(&repository, Status::Succeeded).await, 300);
+}
+
+pub async fn an_empty_table_is_idle<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    let worker = Worker::new(repository).handle("ONE", |_, _| async { Ok(()) });
+    assert_eq!(told(soon(worker.run_until_idle()).await).completed, 0);
+}
+
+pub async fn a_batch_handler_gives_each_item_its_outcome<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    let keys = add::<D>(&repository, 100).await;
+    let largest = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&largest);
+    let worker = Worker::new(repository.clone()).concurrency("ONE", 1).handle_batch("ONE", 8, move |_, claims| {
+        seen.fetch_max(claims.len(), Ordering::Relaxed);
+        async move {
+            let outcome = |key: &Key| match key.as_str() {
+                "item-00003" => Err(Failure::permanent("three is not for us")),
+                "item-00004" => Ok(Handled::With(Outcome::Fail { error: "nor is four".to_owned() })),
+                _ => Ok(().into()),
+            };
+            claims.iter().map(|claim| outcome(claim.key())).collect()
+        }
+    });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.failed), (98, 2));
+    assert_eq!(largest.load(Ordering::Relaxed), 8);
+    assert_eq!(error_of::<D>(&repository, &keys[3]).await, "three is not for us");
+    assert_eq!(error_of::<D>(&repository, &keys[4]).await, "nor is four");
+}
+
+pub async fn a_batch_handler_with_a_wrong_count_fails_each_item<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
+    let keys = add::<D>(&repository, 3).await;
+    let worker = Worker::new(repository.clone()).handle_batch("ONE", 3, |_, _| async { vec![Ok(().into())] });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.failed), (0, 3));
+    assert!(error_of::<D>(&repository, &keys[0]).await.contains("returned 1 results for 3 items"));
+}
+
+pub async fn a_handler_completes_in_its_own_transaction<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    database.execute("create table results (id text)").await;
+    add::<D>(&repository, 5).await;
+    let worker = Worker::new(repository.clone()).handle("ONE", |ctx, claim| async move {
+        let mut transaction = ctx.begin().await?;
+        D::execute_in(&mut transaction, "insert into results values ('one')").await?;
+        Ok(ctx.complete_in(transaction, claim).await?)
+    });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.lost, report.retried), (5, 0, 0));
+    assert_eq!(count::<D>(&repository, Status::Succeeded).await, 5);
+}
+
+pub async fn a_handler_finishes_by_its_claim<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
+    add::<D>(&repository, 2).await;
+    let worker = Worker::new(repository.clone()).handle("ONE", |_, claim| async move {
+        let settled = match claim.key().as_str() {
+            "item-00000" => claim.complete().await?,
+            _ => claim.fail("not this one").await?,
+        };
+        Ok(settled)
+    });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.failed, report.lost), (1, 1, 0));
+}
+
+pub async fn slow_handlers_hoard_nothing<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    add::<D>(&repository, 50).await;
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let go = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::clone(&go);
+    let worker = Worker::new(repository.clone()).concurrency("ONE", 3).handle("ONE", move |_, _| {
+        let (started, gate) = (started.clone(), Arc::clone(&gate));
+        async move {
+            started.send(()).expect("the test listens");
+            gate.acquire().await.expect("never closed").forget();
+            Ok(())
+        }
+    });
+    let running = tokio::spawn(worker.run_until_idle());
+    for _ in 0..3 {
+        soon(starts.recv()).await.expect("a handler starts");
+    }
+    assert_eq!(count::<D>(&repository, Status::InProgress(StageId::FIRST)).await, 3);
+    go.add_permits(50);
+    assert_eq!(told(soon(running).await.expect("no panic")).completed, 50);
+}
+
+pub async fn an_undecodable_row_harms_only_itself<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+    Noted: Record<D::S>,
+{
+    let pipeline = pipeline(&["ONE"]).max_retries(1).build().expect("a valid pipeline");
+    let repository: Repository<D::S, Noted> = Repository::new(database.store(pipeline).await);
+    database.execute("alter table items add column note text").await;
+    let keys: Vec<Key> = ["a", "b", "c"].map(Key::from).to_vec();
+    repository.add_many(&keys).await.expect("added");
+    database.execute("update items set note = 'x' where id <> 'b'").await;
+    let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.undecodable, report.failed), (2, 1, 1));
+    let error = repository.explain("b").await.expect("read").expect("there").error.expect("an error");
+    assert!(error.contains("does not decode"), "{error}");
+}
+
+/// A record whose `note` must not be null.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Noted {
+    #[expect(dead_code, reason = "only decoded")]
+    note: String,
+}
+
+pub async fn a_dry_run_is_refused_every_write_by_the_database<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    database.execute("create table results (id text)").await;
+    let keys = add::<D>(&repository, 4).await;
+    let worker = Worker::new(repository.clone()).handle("ONE", |ctx, claim| async move {
+        assert!(ctx.is_dry_run());
+        match claim.key().as_str() {
+            "item-00000" => Ok(Handled::from(())),
+            "item-00001" => {
+                let mut transaction = ctx.begin().await?;
+                D::execute_in(&mut transaction, "insert into results values ('one')").await?;
+                Ok(ctx.complete_in(transaction, claim).await?.into())
+            }
+            "item-00002" => {
+                let transaction = ctx.begin().await?;
+                Ok(ctx.complete_in(transaction, claim).await?.into())
+            }
+            _ => {
+                let refused = ctx.repository().cancel(claim.key().clone()).await.expect_err("it may only read");
+                assert!(refused.is_read_only(), "{refused}");
+                Err(refused.into())
+            }
+        }
+    });
+    let results = soon(worker.dry_run(10)).await.expect("the dry run ends");
+    assert_eq!(results.iter().map(|run| run.key.clone()).collect::<std::collections::BTreeSet<_>>().len(), 4);
+    let result = |key: &Key| results.iter().find(|run| run.key == *key).map(|run| run.result.clone()).expect("there");
+    assert_eq!(result(&keys[0]), Ok(Handled::With(Outcome::Complete)));
+    let refusal = result(&keys[1]).expect_err("the database refuses");
+    let words = refusal.message().to_lowercase();
+    assert!(words.contains("read-only") || words.contains("readonly"), "{refusal:?}");
+    assert!(matches!(result(&keys[2]), Ok(Handled::Settled(settled)) if settled.to == Status::Succeeded));
+    assert!(result(&keys[3]).is_err());
+    assert_eq!(count::<D>(&repository, Status::Ready(StageId::FIRST)).await, 4);
+}

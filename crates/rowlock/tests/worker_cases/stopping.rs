@@ -1,0 +1,121 @@
+//! Being stopped, and wrong arguments.
+
+use std::sync::Arc;
+
+use rowlock::{Error, Record, StageId, Status, Worker};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+pub async fn a_graceful_shutdown_finishes_what_runs_and_counts_nothing<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    add::<D>(&repository, 20).await;
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let go_on = Arc::new(Notify::new());
+    let gate = Arc::clone(&go_on);
+    let stop = CancellationToken::new();
+    let worker = Worker::new(repository.clone())
+        .concurrency("ONE", 1)
+        .handle("ONE", move |_, claim| {
+            let (started, gate) = (started.clone(), Arc::clone(&gate));
+            async move {
+                started.send(claim.key().clone()).expect("the test listens");
+                gate.notified().await;
+                Ok(())
+            }
+        })
+        .shutdown_on(stop.clone());
+    let running = tokio::spawn(worker.run());
+    let key = soon(starts.recv()).await.expect("started");
+    stop.cancel();
+    go_on.notify_one();
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.completed, report.retried, report.lost), (1, 0, 0), "{report:?}");
+    assert_eq!(status_of::<D>(&repository, &key).await, Status::Succeeded);
+    assert_eq!(count::<D>(&repository, Status::Ready(StageId::FIRST)).await, 19);
+}
+
+pub async fn after_the_grace_period_the_rest_is_released_uncounted<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    let keys = add::<D>(&repository, 2).await;
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let worker = Worker::new(repository.clone())
+        .concurrency("ONE", 2)
+        .handle("ONE", move |_, _| {
+            let started = started.clone();
+            async move {
+                started.send(()).expect("the test listens");
+                std::future::pending::<()>().await;
+                Ok(())
+            }
+        })
+        .grace(Duration::from_millis(50))
+        .shutdown_on(stop.clone());
+    let running = tokio::spawn(worker.run());
+    for _ in 0..2 {
+        soon(starts.recv()).await.expect("started");
+    }
+    stop.cancel();
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.completed, report.released, report.lost), (0, 2, 0), "{report:?}");
+    for key in &keys {
+        let facts = repository.explain(key.clone()).await.expect("read").expect("there");
+        let ready = Some(Status::Ready(StageId::FIRST));
+        assert_eq!((facts.status, facts.retry_count, facts.reset_count), (ready, 0, 0));
+    }
+}
+
+pub async fn a_dropped_run_gives_its_items_back<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    add::<D>(&repository, 1).await;
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let worker = Worker::new(repository.clone()).handle("ONE", move |_, _| {
+        let started = started.clone();
+        async move {
+            started.send(()).expect("the test listens");
+            std::future::pending::<()>().await;
+            Ok(())
+        }
+    });
+    let running = tokio::spawn(worker.run());
+    soon(starts.recv()).await.expect("started");
+    running.abort();
+    let released = async {
+        while count::<D>(&repository, Status::Ready(StageId::FIRST)).await != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(released).await;
+}
+
+pub async fn wrong_arguments_are_refused<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    let worker = || Worker::new(repository.clone());
+    let handled = || worker().handle("ONE", |_, _| async { Ok(()) });
+    let refused = [
+        worker().run().await,
+        worker().handle("THREE", |_, _| async { Ok(()) }).run().await,
+        handled().handle("ONE", |_, _| async { Ok(()) }).run().await,
+        handled().concurrency("ONE", 0).run().await,
+        handled().concurrency("TWO", 1).run().await,
+        handled().poll_between(Duration::from_secs(2), Duration::from_secs(1)).run().await,
+        worker().handle_batch("ONE", 0, |_, _| async { vec![] }).run().await,
+    ];
+    for answer in refused {
+        assert!(matches!(answer, Err(Error::InvalidArgument { .. })), "{answer:?}");
+    }
+}
