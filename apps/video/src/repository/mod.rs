@@ -9,19 +9,16 @@ use std::sync::Arc;
 use rowlock::store::postgres::PostgresStore;
 use rowlock::store::{Finish, Finished, Finishing, LeaseState, Limits};
 use rowlock::{Claim, FencingToken, Key, Lease, Outcome, Repository, StageId, Status, Store};
-use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPool;
 use tokio::sync::OnceCell;
 
+use crate::library::POSTGRES_MIGRATIONS;
 use crate::pipeline::{STALE_AFTER, pipeline};
 use crate::{Error, Result};
 
 pub use pool::{PoolLimits, create_pool, create_pool_with};
 pub use record::VideoRecord;
 pub use status::{UnknownStatus, VideoStatus};
-
-/// The application's tables on PostgreSQL. Ordinary migrations: `sqlx migrate run` may apply them as well.
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// How often a call that acts as the present holder looks who that is. A holder lives for longer than a look takes;
 /// whoever meets another one each time is told so.
@@ -73,7 +70,7 @@ impl VideoRepository {
     /// # Errors
     /// [`Error::Migration`], and those of the engine.
     pub async fn prepare(&self) -> Result<()> {
-        MIGRATIONS.run(&self.pool).await?;
+        POSTGRES_MIGRATIONS.run(&self.pool).await?;
         Ok(self.engine.prepare().await?)
     }
 
