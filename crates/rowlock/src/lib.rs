@@ -1,4 +1,4 @@
-//! Your table is the queue.
+#![doc = include_str!("../README.md")]
 
 mod claim;
 #[cfg(feature = "conformance")]

@@ -351,7 +351,7 @@ pub async fn a_batch_may_mix_stages_and_tokens<H: Harness>(harness: &H) {
     scene.finish(&first, Outcome::Complete).await;
     let in_parse = scene.lease("in parse").await;
     let in_fetch = scene.insert_and_lease("in fetch").await;
-    let items = vec![
+    let items = [
         Finish { lease: in_fetch.clone(), outcome: Outcome::Complete },
         Finish { lease: in_parse.clone(), outcome: Outcome::Complete },
         Finish { lease: Lease { key: Key::from("in fetch"), ..in_parse }, outcome: Outcome::Complete },

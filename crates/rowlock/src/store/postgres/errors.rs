@@ -58,8 +58,8 @@ fn fault_of_code(code: &str) -> Fault {
         "57P03" => Fault::NotApplied,
         // Row security's WITH CHECK, and no right to write to the row.
         "42501" | "44000" => Fault::RowRefused,
-        // A value too long or out of range for its column, and `raise exception` in a trigger.
-        "22001" | "22003" | "P0001" => Fault::RowRefused,
+        // A value too long or out of range for its column or for a time, and `raise exception` in a trigger.
+        "22001" | "22003" | "22008" | "P0001" => Fault::RowRefused,
         _ if code.starts_with("23") => Fault::RowRefused,
         // Connection exceptions.
         _ if code.starts_with("08") => Fault::Unknown,

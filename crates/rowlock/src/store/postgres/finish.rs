@@ -12,6 +12,7 @@ use super::claim::{SILENTLY_REFUSED, query};
 use super::refusal::refusal_reason;
 use super::rows::column;
 use super::session::Session;
+use crate::limits::RETRY_DELAY_MAX;
 use crate::store::bisection::Parts;
 use crate::store::error_text::stored_error;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome};
@@ -159,8 +160,8 @@ impl PostgresStore {
         let items: Vec<&Finish> = part.iter().map(|index| &finishing.items[*index]).collect();
         let leases: Vec<&Lease> = items.iter().map(|item| &item.lease).collect();
         let own_delay_secs = |outcome: &Outcome| match outcome {
-            Outcome::Retry { delay, .. } => delay.map(|delay| delay.as_secs_f64()),
-            Outcome::SnoozeFor(delay) => Some(delay.as_secs_f64()),
+            Outcome::Retry { delay, .. } => delay.map(|delay| delay.min(RETRY_DELAY_MAX).as_secs_f64()),
+            Outcome::SnoozeFor(delay) => Some((*delay).min(RETRY_DELAY_MAX).as_secs_f64()),
             Outcome::Complete | Outcome::Fail { .. } | Outcome::Release | Outcome::SnoozeUntil(_) => None,
         };
         let due = |outcome: &Outcome| match outcome {
@@ -195,7 +196,23 @@ impl PostgresStore {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
+        for lease in leases {
+            lease.key.check()?;
+        }
         let mut session = self.sessions.open("renew").await?;
+        let states = self.renew_in(&mut session, leases, now).await?;
+        session.done();
+        Ok(states)
+    }
+
+    /// On one connection: another could meet the row locks of a refused statement, which the server gives up only
+    /// after it has answered.
+    async fn renew_in(
+        &self,
+        session: &mut Session,
+        leases: &[Lease],
+        now: Option<DateTime<Utc>>,
+    ) -> Result<Vec<LeaseState>> {
         let all: Vec<&Lease> = leases.iter().collect();
         let statement = query(&self.statements.renew)
             .bind(keys(&all))
@@ -207,10 +224,9 @@ impl PostgresStore {
             Ok(rows) => rows.iter().map(|row| column("renew", row, "n")).collect::<Result<HashSet<i32>>>()?,
             // One row that refuses heartbeats must not keep the others from theirs.
             Err(error) if error.is_row_refusal() && leases.len() > 1 => {
-                session.done();
                 let (first, second) = leases.split_at(leases.len() / 2);
-                let mut states = Box::pin(self.renew_leases(first, now)).await?;
-                states.extend(Box::pin(self.renew_leases(second, now)).await?);
+                let mut states = Box::pin(self.renew_in(session, first, now)).await?;
+                states.extend(Box::pin(self.renew_in(session, second, now)).await?);
                 return Ok(states);
             }
             Err(error) if error.is_row_refusal() => HashSet::new(),
@@ -221,11 +237,10 @@ impl PostgresStore {
         let missing: Vec<usize> = (0..leases.len()).filter(|index| !was_renewed(*index)).collect();
         if !missing.is_empty() {
             let open: Vec<Lease> = missing.iter().map(|index| leases[*index].clone()).collect();
-            for (index, state) in missing.iter().zip(self.read_lease_states(&mut session, &open).await?) {
+            for (index, state) in missing.iter().zip(self.read_lease_states(session, &open).await?) {
                 states[*index] = if state == LeaseState::Held { LeaseState::Busy } else { state };
             }
         }
-        session.done();
         Ok(states)
     }
 

@@ -147,6 +147,9 @@ impl Store for PostgresStore {
     }
 
     async fn read_leases(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
+        for lease in leases {
+            lease.key.check()?;
+        }
         let mut session = self.sessions.open("read_leases").await?;
         let states = self.read_lease_states(&mut session, leases).await?;
         session.done();

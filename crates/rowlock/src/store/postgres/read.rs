@@ -29,17 +29,26 @@ impl PostgresStore {
                 rule: "a page has zero items or more".to_owned(),
             });
         }
+        if let Some(after) = &listing.after {
+            after.check()?;
+        }
         let limit = listing.limit.min(PAGE_ITEMS_MAX);
         let statement = query(&self.statements.list)
             .bind(listing.status.map(|status| self.pipeline.word(status).to_owned()))
             .bind(listing.after.as_ref().map(|key| key.as_str().to_owned()))
-            .bind(limit);
+            // One more than asked for: whether this is the last page.
+            .bind(limit + 1);
         let mut session = self.sessions.open("list").await?;
         let rows = session.fetch(statement).await?;
         session.done();
-        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
-        let items = rows.into_iter().map(|row| item_row("list", &self.pipeline, row)).collect::<Result<Vec<_>>>()?;
-        let next = items.last().filter(|_| is_full).map(|item| item.key.clone());
+        let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+        let is_last = rows.len() <= shown;
+        let items = rows
+            .into_iter()
+            .take(shown)
+            .map(|row| item_row("list", &self.pipeline, row))
+            .collect::<Result<Vec<_>>>()?;
+        let next = items.last().filter(|_| !is_last).map(|item| item.key.clone());
         Ok(Page { items, next })
     }
 

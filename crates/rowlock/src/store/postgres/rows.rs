@@ -55,13 +55,14 @@ pub(super) fn key(verb: &'static str, row: &PgRow, name: &str) -> Result<Key> {
     column::<String>(verb, row, name).map(Key::from)
 }
 
-/// A count, from a column of any integer type. Beyond 32 bits it is over every limit anyway.
+/// A count, from a column of any integer type; NULL, which a column of the user's may hold, is 0. Beyond 32 bits it is over every limit anyway.
 fn count(verb: &'static str, row: &PgRow, name: &str) -> Result<i32> {
-    if let Ok(count) = row.try_get::<i32, _>(name) {
-        return Ok(count);
+    if let Ok(count) = row.try_get::<Option<i32>, _>(name) {
+        return Ok(count.unwrap_or_default());
     }
-    if let Ok(count) = row.try_get::<i16, _>(name) {
-        return Ok(i32::from(count));
+    if let Ok(count) = row.try_get::<Option<i16>, _>(name) {
+        return Ok(i32::from(count.unwrap_or_default()));
     }
-    column::<i64>(verb, row, name).map(|count| i32::try_from(count).unwrap_or(i32::MAX))
+    column::<Option<i64>>(verb, row, name)
+        .map(|count| count.map_or(0, |count| i32::try_from(count).unwrap_or(i32::MAX)))
 }

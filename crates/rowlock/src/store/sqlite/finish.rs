@@ -8,6 +8,7 @@ use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::Verb;
 use super::{SqliteStore, clock};
 use crate::Result;
+use crate::limits::RETRY_DELAY_MAX;
 use crate::store::error_text::stored_error;
 use crate::store::{Finish, Finished, Finishing, Limits, Outcome};
 
@@ -54,10 +55,12 @@ impl SqliteStore {
         match &finish.outcome {
             Outcome::Retry { error, delay } => {
                 item.spent_error = Some(spent("retries", limits.max_retries, Some(error)));
-                item.delay_ms = delay.map(clock::milliseconds);
+                item.delay_ms = delay.map(|delay| clock::milliseconds(delay.min(RETRY_DELAY_MAX)));
             }
             Outcome::SnoozeUntil(time) => item.due = Some(clock::format(*time)),
-            Outcome::SnoozeFor(wait) => item.due = Some(clock::format(clock::after(now, *wait))),
+            Outcome::SnoozeFor(wait) => {
+                item.due = Some(clock::format(clock::after(now, (*wait).min(RETRY_DELAY_MAX))));
+            }
             Outcome::Complete | Outcome::Fail { .. } | Outcome::Release => {}
         }
         Ok(item)

@@ -82,7 +82,7 @@ impl SqliteStore {
     /// Opens a file, and creates it if there is none.
     ///
     /// # Errors
-    /// Those of the file, and [`Error::SchemaTooNew`].
+    /// Those of the file.
     pub async fn open(path: impl AsRef<Path>, pipeline: Pipeline) -> Result<SqliteStore> {
         let options =
             SqliteConnectOptions::new().filename(path).create_if_missing(true).synchronous(SqliteSynchronous::Full);
@@ -92,7 +92,7 @@ impl SqliteStore {
     /// Opens the file of a URL, `sqlite://FILE`. It must exist, unless the URL ends in `?mode=rwc`.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a URL that names no file, those of the file, and [`Error::SchemaTooNew`].
+    /// [`Error::InvalidArgument`] for a URL that names no file, and those of the file.
     pub async fn connect(url: &str, pipeline: Pipeline) -> Result<SqliteStore> {
         let options = SqliteConnectOptions::from_str(url).map_err(|error| Error::InvalidArgument {
             argument: "url",
@@ -106,7 +106,7 @@ impl SqliteStore {
     /// verbs' deadline in any case; how durable commits are is the caller's choice.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a database in memory, those of the file, and [`Error::SchemaTooNew`].
+    /// [`Error::InvalidArgument`] for a database in memory, and those of the file.
     pub async fn with_options(options: SqliteConnectOptions, pipeline: Pipeline) -> Result<SqliteStore> {
         let file = options.get_filename().to_string_lossy();
         if file.is_empty() || file == ":memory:" || file.starts_with("file:sqlx-in-memory") {
@@ -126,7 +126,8 @@ impl SqliteStore {
         let statements = Arc::new(Statements::new(&pipeline));
         let policies = statements::policies(&pipeline).into();
         let store = SqliteStore::over(options, false, Arc::new(pipeline), statements, policies, Exclusions::default());
-        store.open_writer("open").await?;
+        let verb = store.verb("open");
+        verb.within(async { store.take_writer(&verb).await.map(Session::keep) }).await?;
         Ok(store)
     }
 
@@ -167,8 +168,8 @@ impl SqliteStore {
         )
     }
 
-    /// Opens the writing connection before any reading one: a file that is new, and its write-ahead log, must be
-    /// there for those.
+    /// Opens the writing connection before any reading one: the write-ahead log must be there for those. Refuses a
+    /// file that was prepared by a newer Rowlock.
     async fn open_writer(&self, name: &'static str) -> Result<()> {
         let verb = self.verb(name);
         verb.within(async {

@@ -115,7 +115,10 @@ impl SqliteStore {
                     session.run("ROLLBACK TO part").await?;
                     session.run("RELEASE part").await?;
                     let reason = errors::reason(&error);
-                    refused.extend(parts.halve(part).map(|index| (index, reason)));
+                    if let Some(index) = parts.halve(part) {
+                        written[index] = Written::Refused { reason: reason.clone(), failed: false };
+                        refused.push((index, reason));
+                    }
                 }
                 Err(error) => return Err(error),
             }

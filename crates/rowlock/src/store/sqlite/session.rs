@@ -254,10 +254,10 @@ impl Session {
 
     /// Puts the connection back. It has no transaction open.
     pub(super) fn keep(mut self) {
-        if let Some(open) = self.open.take() {
-            if !self.home.places.is_closed() {
-                self.home.idle().push(open);
-            }
+        if let Some(open) = self.open.take()
+            && !self.home.places.is_closed()
+        {
+            self.home.idle().push(open);
         }
     }
 

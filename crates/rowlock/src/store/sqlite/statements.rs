@@ -27,7 +27,7 @@ coalesce(
     i.delay_ms / 1000.0,
     max(
       json_extract(?4, '$[' || i.stage || '].floor'),
-      json_extract(?4, '$[' || i.stage || '].delays[' || (min(:retries + 1, :attempts) - 1) || ']')
+      json_extract(?4, '$[' || i.stage || '].delays[' || (max(min(:retries + 1, :attempts), 1) - 1) || ']')
         * (1 + json_extract(?4, '$[' || i.stage || '].jitter') * (random() / 9223372036854775808.0))
     )
   ))),
@@ -162,8 +162,12 @@ fn template(pipeline: &Pipeline) -> Template {
     // A count that is null or not a number counts from zero.
     template.set("retries", "coalesce(cast(t.:\"retry_count\" as integer), 0)");
     template.set("resets", "coalesce(cast(t.:\"reset_count\" as integer), 0)");
+    // What is not text is no time that was written here: it is as if it were missing.
+    template.set("heartbeat", "iif(typeof(t.:\"heartbeat_at\") = 'text', t.:\"heartbeat_at\", null)");
     template.set("ready_since", "coalesce(t.:\"retry_after\", t.:\"created_at\", '')");
-    template.set("is_ended", "(t.:\"status\" is null or t.:\"status\" not in (:ready_words, :running_words))");
+    // Not `is null or not in`: on a column that is not null SQLite leaves the first half out of the query but not out of
+    // the index, which then matches no query.
+    template.set("is_ended", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words)");
     template.set("items", ITEMS);
     template.set("written", WRITTEN);
     template.set("delayed", DELAYED);

@@ -1,15 +1,23 @@
-//! What is SQLite's alone: its statements and plans. Behaviour is in the conformance suite.
+//! What is SQLite's alone: statements and plans, busy files, dropped futures, the ways in which it refuses rows.
+//! Behaviour that every store has is in the conformance suite.
+
+mod busy;
+mod plans;
+mod refusals;
+
+use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
 
 use super::*;
-use crate::pipeline::{Budget, KeyType};
+use crate::Holder;
+use crate::pipeline::{Budget, KeyType, PipelineBuilder, Role, Stage};
+use crate::store::Outcome;
 
-fn pipeline() -> Pipeline {
-    Pipeline::builder("videos").table("videos").key("id").stage("A").stage("B").build().expect("a valid pipeline")
+fn builder() -> PipelineBuilder {
+    Pipeline::builder("videos").table("videos").key("id").stage("A").stage("B")
 }
 
 /// A pipeline in which every name needs quotes.
-fn awkward() -> Pipeline {
-    use crate::pipeline::{Role, Stage};
+fn awkward() -> PipelineBuilder {
     Pipeline::builder("it's \"mine\"")
         .table("my \"own\" table")
         .key("the key")
@@ -20,31 +28,175 @@ fn awkward() -> Pipeline {
         .column(Role::Heartbeat, "group")
         .column(Role::ClaimToken, "a'b")
         .budget(Budget::PerItem)
-        .build()
-        .expect("a valid pipeline")
 }
 
-async fn store(directory: &tempfile::TempDir, pipeline: Pipeline) -> SqliteStore {
-    let store = SqliteStore::open(directory.path().join("queue.db"), pipeline).await.expect("opens");
-    store.prepare().await.expect("prepares");
-    store
+/// A file of one test's own, with a store on it.
+struct Scene {
+    directory: tempfile::TempDir,
+    store: SqliteStore,
+}
+
+impl Scene {
+    async fn new() -> Scene {
+        Scene::with(builder()).await
+    }
+
+    async fn with(builder: PipelineBuilder) -> Scene {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipeline = builder.build().expect("a valid pipeline");
+        let store = SqliteStore::open(directory.path().join("queue.db"), pipeline).await.expect("opens");
+        store.prepare().await.expect("prepares");
+        Scene { directory, store }
+    }
+
+    /// Another store on the same file, as another process would have it.
+    async fn other(&self) -> SqliteStore {
+        let pipeline = self.store.pipeline().as_ref().clone();
+        SqliteStore::open(self.directory.path().join("queue.db"), pipeline).await.expect("opens")
+    }
+
+    /// Runs SQL past the verbs.
+    async fn execute(&self, sql: &str) {
+        let verb = self.store.verb("test");
+        let mut session = self.store.take_writer(&verb).await.expect("a connection");
+        (*session).execute(AssertSqlSafe(sql.to_owned())).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        session.keep();
+    }
+
+    async fn word(&self, key: &str) -> String {
+        self.store.get(&Key::from(key)).await.expect("get").expect("an item").word
+    }
+
+    async fn add(&self, keys: &[&str]) {
+        self.store.add_many(&keys.iter().map(|key| Key::from(*key)).collect::<Vec<_>>()).await.expect("add_many");
+    }
+}
+
+fn claiming(store: &SqliteStore, limit: i64) -> Claiming {
+    Claiming {
+        stages: store.pipeline().stage_ids().collect(),
+        limit,
+        token: FencingToken::draw(),
+        holder: Holder::named("test"),
+        limits: limits(store),
+        alone: true,
+        leave_exhausted: false,
+        except: Vec::new(),
+        now: None,
+    }
+}
+
+fn limits(store: &SqliteStore) -> Limits {
+    Limits { max_retries: store.pipeline().max_retries(), max_resets: store.pipeline().max_resets() }
+}
+
+fn finishing(store: &SqliteStore, leases: &[Lease], outcome: &Outcome) -> Finishing {
+    let finish = |lease: &Lease| Finish { lease: lease.clone(), outcome: outcome.clone() };
+    Finishing { items: leases.iter().map(finish).collect(), limits: limits(store), now: None }
+}
+
+async fn claim(store: &SqliteStore, limit: i64) -> Vec<Lease> {
+    let mut batch = store.claim(&claiming(store, limit)).await.expect("claim");
+    batch.claimed.drain(..).map(|claimed| claimed.lease).collect()
 }
 
 #[tokio::test]
 async fn every_statement_prepares() {
-    use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
-    for pipeline in [pipeline(), awkward()] {
-        let directory = tempfile::tempdir().expect("a directory");
-        let store = store(&directory, pipeline).await;
-        let verb = store.verb("test");
-        let mut session = store.take_writer(&verb).await.expect("a connection");
-        for (name, sql) in store.statements.all() {
+    for builder in [builder(), awkward()] {
+        let scene = Scene::with(builder).await;
+        let verb = scene.store.verb("test");
+        let mut session = scene.store.take_writer(&verb).await.expect("a connection");
+        for (name, sql) in scene.store.statements.all() {
             // A column that exists cannot be prepared to be added, nor a table to be created.
             if name.starts_with("add_") && !["add_many", "add_failures"].contains(&name) || name == "create_table" {
                 continue;
             }
             let sql = AssertSqlSafe(sql.as_str().to_owned()).into_sql_str();
-            session.prepare(sql).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            (*session).prepare(sql).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_new_connection_is_set_to() {
+    let scene = Scene::new().await;
+    let verb = scene.store.verb("test");
+    let mut session = scene.store.take_writer(&verb).await.expect("a connection");
+    for (pragma, expected) in [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1")] {
+        let row = (*session).fetch_one(AssertSqlSafe(format!("pragma {pragma}"))).await.expect(pragma);
+        assert_eq!(rows::text(&row, 0).as_deref(), Some(expected), "{pragma}");
+        assert_eq!(row.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_file_must_exist_for_connect_and_for_read_only_but_not_for_open() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipeline = || builder().build().expect("a valid pipeline");
+    let url = format!("sqlite://{}", directory.path().join("none.db").display());
+    SqliteStore::connect(&url, pipeline()).await.expect_err("there is no file");
+    SqliteStore::connect("sqlite::memory:", pipeline()).await.expect_err("no file at all");
+    let store = SqliteStore::connect(&format!("{url}?mode=rwc"), pipeline()).await.expect("creates");
+    store.prepare().await.expect("prepares");
+    let reading = store.read_only().await.expect("opens");
+    store.close().await;
+    assert_eq!(reading.counts(&Counting::default()).await.expect("counts").unfinished(), 0);
+    let refused = reading.claim(&claiming(&reading, 1)).await.expect_err("an empty claim is refused too");
+    assert!(refused.is_read_only(), "{refused}");
+}
+
+#[tokio::test]
+async fn values_of_any_type_are_read_without_a_panic() {
+    let scene = Scene::new().await;
+    scene
+        .execute(
+            "insert into videos (id, status, retry_count, reset_count, retry_after, created_at, heartbeat_at) values
+             ('typed', 'PENDING', 'two', x'00ff', 17, 3.5, x'ff'),
+             ('word', 7, 0, 0, null, null, null),
+             ('blob', x'fffe', 0, 0, null, null, null),
+             ('running', 'A_IN_PROGRESS', 0, 0, null, null, x'ff00'),
+             (x'ff00', 'PENDING', 0, 0, null, null, null)",
+        )
+        .await;
+    let batch = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
+    assert_eq!(batch.leases().map(|lease| lease.key.as_str()).collect::<Vec<_>>(), ["typed"]);
+    assert_eq!(batch.refused.len(), 1, "the key that is a blob");
+    let again = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
+    assert!(again.claimed.is_empty());
+    let sweeping = Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
+    let swept = scene.store.sweep(&sweeping).await.expect("sweep");
+    assert_eq!(swept.keys().map(Key::as_str).collect::<Vec<_>>(), ["running"], "{swept:?}");
+    let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+    assert_eq!(counts.unknown_words().count(), 2);
+    for key in ["typed", "word", "blob"] {
+        scene.store.explain(&Key::from(key), None).await.expect("explain").expect("an item");
+    }
+    scene.store.list(&Listing { limit: 10, ..Listing::default() }).await.expect("list");
+    scene.store.held(10).await.expect("held");
+}
+
+#[tokio::test]
+async fn a_listener_hears_of_another_connections_commit_and_of_one_before_it_waits() {
+    use crate::store::Listener as _;
+    let scene = Scene::new().await;
+    let mut listener = scene.store.listen().await.expect("listens");
+    assert!(!listener.wait(Duration::ZERO).await.expect("waits"), "nothing happened");
+    let other = scene.other().await;
+    other.add_many(&[Key::from("a")]).await.expect("add_many");
+    assert!(listener.wait(Duration::ZERO).await.expect("waits"));
+    let (heard, added) =
+        tokio::join!(listener.wait(Duration::from_secs(10)), async { other.add_many(&[Key::from("b")]).await });
+    assert!(heard.expect("waits"));
+    assert_eq!(added.expect("add_many"), 1);
+}
+
+#[tokio::test]
+async fn a_pipeline_with_another_stage_gets_new_indexes_and_drops_the_old_ones() {
+    let scene = Scene::new().await;
+    let more = builder().stage("C").build().expect("a valid pipeline");
+    let other = SqliteStore::open(scene.directory.path().join("queue.db"), more).await.expect("opens");
+    assert_eq!(other.inspect().await.expect("inspect").len(), 3, "it lacks its indexes");
+    other.prepare().await.expect("prepares");
+    assert_eq!(other.inspect().await.expect("inspect"), Vec::<String>::new());
+    assert_eq!(scene.store.inspect().await.expect("inspect").len(), 3);
 }

@@ -50,6 +50,12 @@ impl SqliteTransaction {
         &self.verb
     }
 
+    /// Makes it older than it is.
+    #[cfg(test)]
+    pub(super) fn age(&mut self, by: Duration) {
+        self.begun -= by;
+    }
+
     pub(super) async fn roll_back(self) -> Result<()> {
         self.session.roll_back().await
     }

@@ -35,22 +35,22 @@ moved as (
   set
     :"status" = case
       when i.outcome = 'complete' then :next_of_running
-      when i.outcome = 'fail' or (i.outcome = 'retry' and t.:"retry_count" + 1 >= $14::int) then :'failed'
+      when i.outcome = 'fail' or (i.outcome = 'retry' and coalesce(t.:"retry_count", 0) + 1 >= $14::int) then :'failed'
       else :ready_of_running
     end,
     :"retry_count" = case
-      when i.outcome = 'retry' then t.:"retry_count" + 1
+      when i.outcome = 'retry' then coalesce(t.:"retry_count", 0) + 1
       when i.outcome = 'complete' and :budget_is_per_stage then 0
       else t.:"retry_count"
     end,
     :"reset_count" = case when i.outcome = 'complete' and :budget_is_per_stage then 0 else t.:"reset_count" end,
     :"retry_after" = case
-      when i.outcome = 'retry' and t.:"retry_count" + 1 < $14::int
+      when i.outcome = 'retry' and coalesce(t.:"retry_count", 0) + 1 < $14::int
       then coalesce($3::timestamptz, statement_timestamp()) + make_interval(secs => coalesce(
         i.own_delay,
         greatest(
           ($12::float8[])[i.policy],
-          ($10::float8[])[(i.policy - 1) * $13::int + least(t.:"retry_count" + 1, $13::int)]
+          ($10::float8[])[(i.policy - 1) * $13::int + least(coalesce(t.:"retry_count", 0) + 1, $13::int)]
             * (1 + ($11::float8[])[i.policy] * (2 * random() - 1))
         )
       ))
@@ -60,12 +60,12 @@ moved as (
       when i.outcome = 'release' then t.:"retry_after"
     end,
     :"error_message" = case
-      when i.outcome = 'retry' and t.:"retry_count" + 1 >= $14::int
+      when i.outcome = 'retry' and coalesce(t.:"retry_count", 0) + 1 >= $14::int
       then format('Max retries (%s) exceeded: %s', $14::int, i.error)
       else coalesce(i.error, t.:"error_message")
     end,
     :"resume_status" = case
-      when i.outcome = 'fail' or (i.outcome = 'retry' and t.:"retry_count" + 1 >= $14::int) then :ready_of_running
+      when i.outcome = 'fail' or (i.outcome = 'retry' and coalesce(t.:"retry_count", 0) + 1 >= $14::int) then :ready_of_running
       else t.:"resume_status"
     end,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())

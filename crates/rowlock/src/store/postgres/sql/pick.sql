@@ -23,14 +23,14 @@ picked as materialized (
     select item.*
     from stage
     cross join lateral (
-      select t.:"key" as key, t.:"retry_count" as retry_count, t.:"reset_count" as reset_count
+      select t.:"key" as key, coalesce(t.:"retry_count", 0) as retry_count, coalesce(t.:"reset_count", 0) as reset_count
       from :table t
       where t.:"status" = stage.ready
         and t.:"status" in (:ready_words)
         and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= coalesce($3::timestamptz, statement_timestamp())
         and t.:"key" <> all ($7::text[]:::key_array)
         and ($8::text[] is null or t.:"key" = any ($8::text[]:::key_array))
-        and (not $6::bool or (t.:"retry_count" < $4::int and t.:"reset_count" < $5::int))
+        and (not $6::bool or (coalesce(t.:"retry_count", 0) < $4::int and coalesce(t.:"reset_count", 0) < $5::int))
       order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
       limit $2::bigint
       :lock

@@ -9,15 +9,15 @@ with
 moved as (
   update :table t
   set
-    :"status" = case when t.:"reset_count" + 1 >= $4::int then :'failed' else :ready_of_running end,
-    :"reset_count" = t.:"reset_count" + 1,
-    :"retry_after" = case when t.:"reset_count" + 1 >= $4::int then null else coalesce($3::timestamptz, statement_timestamp()) end,
+    :"status" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then :'failed' else :ready_of_running end,
+    :"reset_count" = coalesce(t.:"reset_count", 0) + 1,
+    :"retry_after" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then null else coalesce($3::timestamptz, statement_timestamp()) end,
     :"error_message" = concat(
-      case when t.:"reset_count" + 1 >= $4::int then format('Max resets (%s) exceeded: ', $4::int) end,
+      case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then format('Max resets (%s) exceeded: ', $4::int) end,
       'worker ', coalesce(t.:"claimed_by", '(unknown)'), ' stopped: ',
       coalesce('last heartbeat ' || to_char(t.:"heartbeat_at" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'no heartbeat')
     ),
-    :"resume_status" = case when t.:"reset_count" + 1 >= $4::int then :ready_of_running else t.:"resume_status" end,
+    :"resume_status" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then :ready_of_running else t.:"resume_status" end,
     :"claim_token" = null,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
   where t.:"key" = any (array(select key from stale))

@@ -17,4 +17,4 @@ where :"status" in (:running_words)
 -- Counting and listing what is done or not ours, without reading the table.
 create index if not exists :ended_index
 on :bare_table (:"status", :"key")
-where :"status" is null or :"status" not in (:ready_words, :running_words)
+where coalesce(:"status", '') not in (:ready_words, :running_words)

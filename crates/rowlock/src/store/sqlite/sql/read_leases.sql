@@ -7,7 +7,7 @@ select
   t.:"key" is not null as found,
   t.:"status",
   t.:"claim_token",
-  t.:"heartbeat_at"
+  :heartbeat
 from json_each(?1) as i
 left join :table as t on t.:"key" = i.value ->> 'key'
 order by i.rowid

@@ -16,5 +16,5 @@ from i
 where t.:"key" = i.item
   and t.:"status" = i.word
   and (i.token is null or t.:"claim_token" = i.token)
-  and (i.move is not 'sweep' or cast(t.:"heartbeat_at" as text) is i.heartbeat)
+  and (i.move is not 'sweep' or :heartbeat is i.heartbeat)
 returning :written

@@ -10,10 +10,10 @@ select
   t.:"key",
   t.:"status",
   t.:"claimed_by",
-  t.:"heartbeat_at"
+  :heartbeat
 from :table as t
 where t.:"status" in (:running_words)
-  and (typeof(t.:"heartbeat_at") <> 'text' or t.:"heartbeat_at" < ?1)
+  and (:heartbeat is null or :heartbeat < ?1)
   and t.:"key" is not null
   and t.:"key" not in (select value from json_each(?3))
 limit ?2
@@ -35,5 +35,5 @@ set
 from i
 where t.:"key" = i.item
   and t.:"status" = i.word
-  and cast(t.:"heartbeat_at" as text) is i.heartbeat
+  and :heartbeat is i.heartbeat
 returning :written

@@ -1,0 +1,101 @@
+//! The plans of the verbs' statements, as SQLite explains them, on a table of 200,000 rows.
+
+use super::*;
+use crate::store::sqlite::session::Sql;
+
+const ROWS: i64 = 200_000;
+
+/// A quarter is ready, some of it for the second stage; a hundred are in progress; the rest is done.
+async fn large() -> Scene {
+    let scene = Scene::new().await;
+    scene
+        .execute(&format!(
+            "with recursive n (n) as (select 1 union all select n + 1 from n where n < {ROWS})
+             insert into videos (id, status, created_at, claim_token, heartbeat_at)
+             select
+               printf('v%09d', n),
+               case when n % 2000 = 0 then 'A_IN_PROGRESS' when n % 8 = 0 then 'PENDING'
+                    when n % 8 = 1 then 'A_COMPLETE' when n % 100 = 2 then 'FAILED' else 'SUCCEEDED' end,
+               strftime('%Y-%m-%dT%H:%M:%fZ', '2026-01-01', n || ' seconds'),
+               case when n % 2000 = 0 then n end,
+               case when n % 2000 = 0 then strftime('%Y-%m-%dT%H:%M:%fZ', 'now') end
+             from n"
+        ))
+        .await;
+    scene
+}
+
+async fn plan(scene: &Scene, sql: &Sql) -> Vec<String> {
+    let verb = scene.store.verb("test");
+    let mut session = scene.store.take_writer(&verb).await.expect("a connection");
+    let explain = format!("explain query plan {}", sql.as_str());
+    let rows = (*session).fetch_all(AssertSqlSafe(explain)).await.expect("a plan");
+    session.keep();
+    rows.iter().map(|row| rows::text(row, 3).unwrap_or_default()).collect()
+}
+
+/// Fails on a step that reads or sorts the whole table.
+fn assert_bounded(name: &str, plan: &[String]) {
+    let is_bad = |step: &&String| {
+        step.starts_with("SCAN t") && !step.contains("INDEX rowlock_")
+            || step.starts_with("SCAN videos")
+            || step.contains("TEMP B-TREE")
+            || step.contains("AUTOMATIC")
+    };
+    let bad: Vec<&String> = plan.iter().filter(is_bad).collect();
+    assert!(bad.is_empty(), "{name}: {bad:?} in {plan:#?}");
+}
+
+#[tokio::test]
+async fn the_plans_are_bounded_on_a_large_table_with_and_without_statistics() {
+    let scene = large().await;
+    let statements = &scene.store.statements;
+    let by_key = "USING INDEX sqlite_autoindex_videos_1 (id=?)";
+    let expected = [
+        ("pick", &statements.pick, "rowlock_videos_ready_"),
+        ("take", &statements.take, by_key),
+        ("read", &statements.read, by_key),
+        ("finish", &statements.finish, by_key),
+        ("renew", &statements.renew, by_key),
+        ("read_leases", &statements.read_leases, by_key),
+        ("refuse", &statements.refuse, by_key),
+        ("find_stale", &statements.find_stale, "rowlock_videos_running_"),
+        ("take_back", &statements.take_back, by_key),
+        ("renew_claimed", &statements.renew_claimed, "rowlock_videos_running_"),
+        ("set", &statements.set, by_key),
+        ("cancel", &statements.cancel, by_key),
+        ("requeue", &statements.requeue, by_key),
+        ("get", &statements.get, by_key),
+        ("list_any_after", &statements.list_any_after, "sqlite_autoindex_videos_1 (id>?)"),
+        ("list_ended", &statements.list_ended, "rowlock_videos_ended_"),
+        ("list_ended_after", &statements.list_ended_after, "rowlock_videos_ended_"),
+        ("count_ready", &statements.count_ready, "rowlock_videos_ready_"),
+        ("count_running", &statements.count_running, "rowlock_videos_running_"),
+        ("count_ended", &statements.count_ended, "rowlock_videos_ended_"),
+    ];
+    for statistics in
+        ["select 1", "analyze", "delete from sqlite_stat1 where idx like 'rowlock%'; analyze sqlite_schema"]
+    {
+        scene.execute(statistics).await;
+        for (name, sql, index) in &expected {
+            let plan = plan(&scene, sql).await;
+            assert_bounded(name, &plan);
+            assert!(plan.iter().any(|step| step.contains(index)), "{name} with {statistics}: {plan:#?}");
+        }
+    }
+}
+
+/// A plan says which index, not how much of it is read: so the time is taken too, with room to spare.
+#[tokio::test]
+async fn a_claim_and_a_finish_do_not_grow_with_the_table() {
+    let scene = large().await;
+    let started = std::time::Instant::now();
+    let mut handled = 0;
+    for _ in 0..20 {
+        let leases = claim(&scene.store, 100).await;
+        let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
+        handled += finished.iter().filter(|one| matches!(one, Finished::Applied { .. })).count();
+    }
+    assert_eq!(handled, 2_000);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}

@@ -1,0 +1,118 @@
+//! The ways in which SQLite refuses rows: each harms its own row only.
+
+use super::*;
+
+/// Claims, then completes four items of which the database refuses `b`, in ways beyond a plain `RAISE(ABORT)`.
+async fn only_b_is_refused(refusing: &str) {
+    let scene = Scene::new().await;
+    scene.add(&["a", "b", "c", "d"]).await;
+    let leases = claim(&scene.store, 10).await;
+    scene.execute(refusing).await;
+    let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
+    for (lease, finished) in leases.iter().zip(finished) {
+        match (lease.key.as_str(), &finished) {
+            ("b", Finished::Refused { failed: true, .. }) => assert_eq!(scene.word("b").await, "FAILED"),
+            ("a" | "c" | "d", Finished::Applied { .. }) => {
+                assert_eq!(scene.word(lease.key.as_str()).await, "A_COMPLETE")
+            }
+            other => panic!("{refusing}: {other:?}"),
+        }
+    }
+    let failures = scene.store.failures(&Key::from("b")).await.expect("failures");
+    assert_eq!(failures.iter().map(|failure| failure.cause.as_str()).collect::<Vec<_>>(), ["refused"]);
+    // The connection is as good as new.
+    assert_eq!(claim(&scene.store, 10).await.len(), 3);
+}
+
+const WHEN: &str = "on videos when new.id = 'b' and new.status = 'A_COMPLETE'";
+
+#[tokio::test]
+async fn a_trigger_that_raises_abort() {
+    only_b_is_refused(&format!("create trigger r before update {WHEN} begin select raise(abort, 'no'); end")).await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_raises_fail_and_would_leave_half_a_batch() {
+    only_b_is_refused(&format!("create trigger r after update {WHEN} begin select raise(fail, 'no'); end")).await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_raises_rollback_and_ends_the_transaction() {
+    only_b_is_refused(&format!("create trigger r before update {WHEN} begin select raise(rollback, 'no'); end")).await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_raises_ignore() {
+    only_b_is_refused(&format!("create trigger r before update {WHEN} begin select raise(ignore); end")).await;
+}
+
+#[tokio::test]
+async fn a_trigger_whose_expression_cannot_take_the_value() {
+    only_b_is_refused(&format!("create trigger r before update {WHEN} begin select json('['); end")).await;
+}
+
+#[tokio::test]
+async fn a_constraint_that_is_checked_at_the_commit() {
+    only_b_is_refused(&format!(
+        "create table parents (id text primary key);
+         create table children (id text references parents (id) deferrable initially deferred);
+         create trigger r after update {WHEN} begin insert into children values ('orphan'); end"
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_ignores_after_the_update_has_let_it_happen() {
+    let scene = Scene::new().await;
+    scene.add(&["a", "b"]).await;
+    scene.execute("create trigger r after update on videos when new.id = 'a' begin select raise(ignore); end").await;
+    let leases = claim(&scene.store, 10).await;
+    assert_eq!(leases.len(), 2);
+    let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
+    assert!(finished.iter().all(|one| matches!(one, Finished::Applied { .. })), "{finished:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_refuses_every_write_is_excluded_even_when_it_rolls_back() {
+    for how in ["raise(abort, 'no')", "raise(rollback, 'no')", "raise(ignore)"] {
+        let scene = Scene::new().await;
+        scene.add(&["a", "b", "c"]).await;
+        scene
+            .execute(&format!("create trigger r before update on videos when new.id = 'b' begin select {how}; end"))
+            .await;
+        let batch = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
+        assert_eq!(batch.leases().map(|lease| lease.key.as_str()).collect::<Vec<_>>(), ["a", "c"], "{how}");
+        assert_eq!(batch.refused.len(), 1);
+        assert_eq!(scene.store.excluded().len(), 1);
+        let fork = scene.store.fork().await.expect("forks");
+        let again = fork.claim(&claiming(&fork, 10)).await.expect("claim");
+        assert!(again.claimed.is_empty() && again.refused.is_empty(), "{how}: {again:?}");
+        assert_eq!(scene.word("b").await, "PENDING");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_repeated_leaves_an_item_alone_whose_holder_was_heard_of_meanwhile() {
+    let scene = Scene::new().await;
+    scene.add(&["a"]).await;
+    let leases = claim(&scene.store, 1).await;
+    let verb = scene.store.verb("test");
+    let key = KeyValue::Text("a".to_owned());
+    let stale = items::Item {
+        step: Some("sweep"),
+        heartbeat: Some("2000-01-01T00:00:00.000Z".to_owned()),
+        error: Some("stopped".to_owned()),
+        ..items::Item::new(key, "A_IN_PROGRESS")
+    };
+    let batch = refusal::Batch {
+        sql: &scene.store.statements.take_back,
+        items: vec![stale],
+        now: clock::format(Utc::now()),
+        binds: vec![3.into()],
+        when_refused: refusal::WhenRefused::Fail,
+        cause: |_| Some("sweep"),
+    };
+    let written = scene.store.repeat_batch(&verb, &batch).await.expect("repeats");
+    assert!(matches!(written.as_slice(), [refusal::Written::Missing]), "{written:?}");
+    assert_eq!(scene.store.read_leases(&leases).await.expect("read_leases"), [LeaseState::Held]);
+}
