@@ -1,10 +1,18 @@
-//! The command `rowlock-video`: takes a folder of videos through extraction and embedding.
+//! `rowlock-video`: a folder of videos, taken through extraction and embedding by Rowlock.
 
 mod cli;
 
 use std::process::ExitCode;
 
-/// 0 if all succeeded, 1 if some video failed, 2 for usage and set-up errors.
-fn main() -> ExitCode {
-    cli::main()
+use clap::Parser as _;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match cli::execute(cli::Arguments::parse()).await {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(cli::SETUP_ERROR)
+        }
+    }
 }

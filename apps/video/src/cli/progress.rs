@@ -1,89 +1,122 @@
-//! Live progress: a bar for each stage on a terminal, plain lines elsewhere.
+//! How far the work has come: a bar a stage, or plain lines where nobody watches.
 
-use std::io::IsTerminal;
-use std::time::Duration;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use rowlock::{Repository, StageId, Status, Store};
-use tokio::task::JoinHandle;
+use indicatif::{ProgressBar, ProgressStyle};
+use rowlock::Status;
+use rowlock_video::library::{Library, Videos};
 
-/// Time between two looks at the counts.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+use super::logging::{BARS, say};
 
-/// Shows how far each stage is until it is stopped.
-pub(super) struct Progress {
-    bars: Option<MultiProgress>,
-    task: JoinHandle<()>,
+/// Bars move this often. Counting reads an index.
+const BAR_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Lines come at most this often, so that a log stays a log.
+const LINE_INTERVAL: Duration = Duration::from_secs(3);
+
+const BAR: &str = "{prefix:<12} {bar:30} {pos}/{len} {msg}";
+
+/// One stage's way.
+struct Stage {
+    name: String,
+    bar: Option<ProgressBar>,
+    /// The most items that were ever left: more may be added by others.
+    total: u64,
+    done: u64,
+    said: Option<u64>,
 }
 
-/// Prints a line without tearing the bars.
-#[derive(Clone)]
-pub(super) struct Printer(Option<MultiProgress>);
-
-impl Printer {
-    pub(super) fn say(&self, line: &str) {
-        match &self.0 {
-            Some(bars) if bars.println(line).is_ok() => {}
-            _ => eprintln!("{line}"),
-        }
+/// Shows progress for as long as it is polled. It is read from the database, and so counts what other processes do.
+pub(crate) async fn show<L: Library>(videos: &Videos<L>) {
+    let started = Instant::now();
+    let on_terminal = std::io::stderr().is_terminal();
+    let mut stages: Vec<Stage> = Vec::new();
+    for stage in videos.pipeline().stages() {
+        let bar = on_terminal.then(|| {
+            let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
+            BARS.add(ProgressBar::new(0).with_style(style).with_prefix(stage.name().to_owned()))
+        });
+        stages.push(Stage { name: stage.name().to_owned(), bar, total: 0, done: 0, said: None });
     }
-}
-
-impl Progress {
-    pub(super) fn start<S: Store, R: 'static>(videos: Repository<S, R>) -> Progress {
-        let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
-        let task = tokio::spawn(follow(videos, bars.clone()));
-        Progress { bars, task }
-    }
-
-    pub(super) fn printer(&self) -> Printer {
-        Printer(self.bars.clone())
-    }
-
-    pub(super) async fn stop(self) {
-        self.task.abort();
-        let _ = self.task.await;
-        if let Some(bars) = self.bars {
-            let _ = bars.clear();
-        }
-    }
-}
-
-async fn follow<S: Store, R: 'static>(videos: Repository<S, R>, bars: Option<MultiProgress>) {
-    let stages: Vec<StageId> = videos.pipeline().stage_ids().collect();
-    let style = ProgressStyle::with_template("{prefix:<12} {wide_bar} {pos}/{len}  {per_sec}  {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let shown: Vec<ProgressBar> =
-        bars.iter().flat_map(|bars| stages.iter().map(|_| bars.add(ProgressBar::new(0)))).collect();
-    for (bar, stage) in shown.iter().zip(&stages) {
-        bar.set_style(style.clone());
-        bar.set_prefix(videos.pipeline().stage(*stage).name().to_owned());
-    }
-    let mut last = String::new();
     loop {
-        // A database that is away is the worker's business; the bars just stand still.
-        if let Ok(counts) = videos.counts(true).await {
-            let total: i64 = counts.statuses.iter().map(|entry| entry.count).sum();
-            let mut line = Vec::new();
-            for (index, stage) in stages.iter().enumerate() {
-                // What stopped has no stage; it counts as through.
-                let before: i64 = stages[..=index]
-                    .iter()
-                    .map(|earlier| counts.count(Status::Ready(*earlier)) + counts.count(Status::InProgress(*earlier)))
-                    .sum();
-                let through = total - before;
-                if let Some(bar) = shown.get(index) {
-                    bar.set_length(total.unsigned_abs());
-                    bar.set_position(through.unsigned_abs());
-                }
-                line.push(format!("{} {through}/{total}", videos.pipeline().stage(*stage).name()));
-            }
-            let line = line.join(", ");
-            if shown.is_empty() && line != last {
-                eprintln!("{line}");
-                last = line;
+        // An error is the worker's to report.
+        if let Ok(left) = items_left::<L>(videos).await {
+            for (stage, left) in stages.iter_mut().zip(left) {
+                stage.advance(left, started.elapsed());
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(if on_terminal { BAR_INTERVAL } else { LINE_INTERVAL }).await;
+    }
+}
+
+/// For each stage how many items still have to pass it.
+async fn items_left<L: Library>(videos: &Videos<L>) -> rowlock::Result<Vec<u64>> {
+    let counts = videos.counts(true).await?;
+    let mut left = 0;
+    let mut all = Vec::new();
+    for stage in videos.pipeline().stage_ids() {
+        left += counts.count(Status::Ready(stage)) + counts.count(Status::InProgress(stage));
+        all.push(u64::try_from(left).unwrap_or(0));
+    }
+    Ok(all)
+}
+
+impl Stage {
+    fn advance(&mut self, left: u64, elapsed: Duration) {
+        self.total = self.total.max(self.done + left);
+        self.done = self.total - left;
+        let pace = pace(self.done, left, elapsed);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(self.total);
+                bar.set_position(self.done);
+                bar.set_message(pace);
+            }
+            None if self.total > 0 && self.said != Some(self.done) => {
+                say(format_args!("{} {}/{} {pace}", self.name, self.done, self.total));
+                self.said = Some(self.done);
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Rate and remaining time, once there is something to tell them by.
+fn pace(done: u64, left: u64, elapsed: Duration) -> String {
+    if done == 0 {
+        return String::new();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let (done, left) = (done as f64, left as f64);
+    let rate = done / elapsed.as_secs_f64().max(1e-3);
+    format!("{rate:.1}/s, {:.0} s left", left / rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_a_rate_and_what_it_leaves() {
+        assert_eq!(pace(0, 5, Duration::from_secs(1)), "");
+        assert_eq!(pace(10, 5, Duration::from_secs(5)), "2.0/s, 2 s left");
+    }
+
+    #[test]
+    fn items_that_others_add_make_the_way_longer() {
+        let mut stage = Stage { name: "S".to_owned(), bar: None, total: 0, done: 0, said: None };
+        for (left, expected) in [(4, (0, 4)), (1, (3, 4)), (6, (3, 9)), (0, (9, 9))] {
+            stage.advance(left, Duration::from_secs(1));
+            assert_eq!((stage.done, stage.total), expected);
+        }
     }
 }

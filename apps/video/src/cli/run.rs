@@ -1,182 +1,136 @@
-//! The commands that change something: `run`, `work`, `retry`, `dry-run`.
+//! `run`: adds videos and works until nothing is left.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
-use rowlock::store::Listing;
-use rowlock::{Key, Record, Repository, Status};
-use rowlock_video::embedding::{Embedder, model_path};
-use rowlock_video::library::{Library, QueuedVideo, Videos, add_videos};
-use rowlock_video::media::{Ffmpeg, FrameCount, discover};
+use anyhow::{Context as _, Result};
+use rowlock::{Record, WorkerReport};
+use rowlock_video::library::{Added, Library, QueuedVideo, VideoReport, Videos, add_videos};
+use rowlock_video::media::{Discovery, discover};
 use rowlock_video::processing::{Tools, worker};
+use serde_json::json;
 
-use super::progress::Progress;
-use super::read::all_reports;
-use super::table;
+use super::arguments::Working;
+use super::logging::say;
+use super::{SOME_FAILED, print_json, progress, table};
 
-/// What the handlers need, found before anything is claimed.
-pub(super) async fn tools(frames: FrameCount) -> Result<Tools> {
-    let ffmpeg = Ffmpeg::find().await?;
-    let path = model_path();
-    let embedder = tokio::task::spawn_blocking(move || Embedder::load(&path)).await??;
-    Ok(Tools { ffmpeg, embedder, frames })
+/// Holders are named once each; more than this many rows need not be read for that.
+const HELD_READ_MAX: i64 = 1_000;
+
+/// Finds the videos at and under these paths.
+pub(crate) async fn find_videos(paths: Vec<PathBuf>) -> Result<Discovery> {
+    let searching = tokio::task::spawn_blocking(move || discover(&paths));
+    searching.await?.context("nothing was added")
 }
 
-/// Adds what is new under the paths, works until nothing is left, and prints what became of each video.
-pub(super) async fn run<L: Library>(
-    library: L,
+pub(crate) async fn run<L: Library>(
+    videos: &Videos<L>,
+    library: &L,
     tools: Tools,
-    paths: &[PathBuf],
-    jobs: usize,
+    discovery: &Discovery,
+    working: &Working,
     json: bool,
 ) -> Result<ExitCode>
 where
     QueuedVideo: Record<L::Store>,
 {
-    let searched = paths.to_vec();
-    let discovery = tokio::task::spawn_blocking(move || discover(&searched)).await??;
     for problem in &discovery.problems {
-        eprintln!("cannot read {}: {}", problem.path.display(), problem.error);
+        say(format_args!("warning: cannot read {}: {}", table::shown(&problem.path.to_string_lossy()), problem.error));
     }
-    let videos = prepare(&library).await?;
-    let added = add_videos(&videos, &library, &discovery.videos).await?;
-    eprintln!(
+    let added = add_videos(videos, library, &discovery.videos).await.context("the videos cannot be added")?;
+    say(format_args!(
         "{} videos found: {} new, {} changed, {} known already",
         discovery.videos.len(),
         added.new,
         added.changed,
         added.same
-    );
-    let progress = Progress::start(videos.clone());
-    let printer = progress.printer();
-    let report = worker(videos.clone(), library.clone(), tools, jobs)
-        .on_wait(move |waiting| printer.say(&format!("waiting: {waiting}")))
-        .run_until_idle()
-        .await;
-    progress.stop().await;
-    let report = report?;
-    if report.swept > 0 {
-        eprintln!("{} videos were taken back from workers that had stopped", report.swept);
+    ));
+    say_who_holds::<L>(videos).await?;
+
+    let working_on = worker(videos.clone(), library.clone(), tools, working.jobs()).run_until_idle();
+    let report = tokio::select! {
+        report = working_on => report.context("the work stopped; run the same command to go on")?,
+        () = progress::show::<L>(videos) => unreachable!("progress is shown until the work ends"),
+    };
+
+    let mut reports = Vec::with_capacity(discovery.videos.len());
+    for video in &discovery.videos {
+        reports.extend(library.report(&video.video_id).await?);
     }
-    for (word, items) in &report.remaining.unknown_words {
-        eprintln!("{items} videos have the status {word:?}, which is none of this pipeline's: left alone");
-    }
-    for stage in &report.remaining.paused {
-        eprintln!("{} videos wait for {}, which is paused", stage.items, stage.name);
-    }
-    let reports = all_reports(&library, None).await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&reports)?);
+        print_json(&result(discovery, added, &reports, &report))?;
     } else {
-        println!("{}", table::videos(&reports));
+        print_result(discovery, &reports, &report);
     }
-    let all_succeeded = reports.iter().all(|video| video.status == "SUCCEEDED");
-    Ok(if all_succeeded && discovery.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let problems = discovery.problems.len() + discovery.problems_left_out;
+    let all_succeeded = problems == 0 && reports.iter().all(table::succeeded);
+    Ok(if all_succeeded { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })
 }
 
-/// Works until a signal says to stop.
-pub(super) async fn work<L: Library>(library: L, tools: Tools, jobs: usize) -> Result<ExitCode>
-where
-    QueuedVideo: Record<L::Store>,
-{
-    let videos = prepare(&library).await?;
-    println!("working as {}", videos.holder());
-    let report = worker(videos, library, tools, jobs)
-        .on_failed(|failed| async move { eprintln!("{} failed: {}", failed.key, failed.error) })
-        .run()
-        .await?;
+/// Says whose leases may have to be waited for: of a run that was killed just now, for instance.
+async fn say_who_holds<L: Library>(videos: &Videos<L>) -> Result<()> {
+    let mut holders: Vec<(String, usize)> = Vec::new();
+    for item in videos.held(HELD_READ_MAX).await? {
+        let holder = item.holder.unwrap_or_else(|| "(unknown)".to_owned());
+        match holders.iter_mut().find(|(known, _)| *known == holder) {
+            Some((_, count)) => *count += 1,
+            None => holders.push((holder, 1)),
+        }
+    }
+    for (holder, count) in holders {
+        say(format_args!(
+            "{count} held by {}: waiting for its leases; what it does not renew is taken back after {:?}",
+            table::shown(&holder),
+            videos.pipeline().stale_after()
+        ));
+    }
+    Ok(())
+}
+
+fn result(discovery: &Discovery, added: Added, reports: &[VideoReport], report: &WorkerReport) -> serde_json::Value {
+    let problem = |path: &std::path::Path, error: &std::io::Error| {
+        json!({
+            "path": path.to_string_lossy(),
+            "error": error.to_string(),
+        })
+    };
+    json!({
+        "found": discovery.videos.len(),
+        "new": added.new,
+        "changed": added.changed,
+        "known": added.same,
+        "problems": discovery.problems.iter().map(|p| problem(&p.path, &p.error)).collect::<Vec<_>>(),
+        "taken_back": report.swept,
+        "leases_lost": report.lost,
+        "duration_secs": report.duration.as_secs_f64(),
+        "videos": reports,
+    })
+}
+
+fn print_result(discovery: &Discovery, reports: &[VideoReport], report: &WorkerReport) {
+    if reports.is_empty() {
+        println!("no videos were found");
+        return;
+    }
+    println!("{}", table::of_reports(reports));
+    let succeeded = reports.iter().filter(|report| table::succeeded(report)).count();
     println!(
-        "stopped: {} stages completed, {} attempts retried, {} videos failed, {} released, {} leases lost, {} taken back",
-        report.completed, report.retried, report.failed, report.released, report.lost, report.swept
+        "{succeeded} of {} videos succeeded; worked for {}",
+        reports.len(),
+        table::seconds(report.duration.as_secs_f64())
     );
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Takes stopped videos up again where they stopped.
-pub(super) async fn retry<L: Library>(library: L, ids: Vec<String>, failed: bool) -> Result<ExitCode>
-where
-    QueuedVideo: Record<L::Store>,
-{
-    let videos = opened(&library).await?;
-    let mut keys: Vec<Key> = ids.into_iter().map(Key::from).collect();
-    if failed {
-        let mut listing = Listing { status: Some(Status::Failed), after: None, limit: 1_000 };
-        loop {
-            let (items, next) = videos.list(&listing).await?;
-            keys.extend(items.into_iter().map(|item| item.key));
-            match next {
-                Some(next) => listing.after = Some(next),
-                None => break,
-            }
-        }
+    if report.swept > 0 {
+        println!("{} were taken back from workers that had stopped", report.swept);
     }
-    let mut code = ExitCode::SUCCESS;
-    for key in keys {
-        match videos.requeue(key.clone(), None).await {
-            Ok(to) => println!("{}: {}", key.as_str(), videos.pipeline().word(to)),
-            Err(error) => {
-                eprintln!("{error}");
-                code = ExitCode::from(1);
-            }
-        }
+    if !report.remaining.is_empty() {
+        println!("left: {}", report.remaining);
     }
-    Ok(code)
-}
-
-/// Runs the handlers on what would be next; the database refuses every write.
-pub(super) async fn dry_run<L: Library>(library: L, tools: Tools, count: i64, json: bool) -> Result<ExitCode>
-where
-    QueuedVideo: Record<L::Store>,
-{
-    let videos = opened(&library).await?;
-    let results = worker(videos.clone(), library, tools, 1).dry_run(count).await?;
-    let mut failed = false;
-    let mut lines = Vec::new();
-    for result in &results {
-        let stage = videos.pipeline().stage(result.stage).name();
-        let (outcome, error) = match &result.result {
-            Ok(_) => ("would complete", None),
-            Err(failure) if failure.is_permanent() => ("would fail", Some(failure.message())),
-            Err(failure) => ("would be retried", Some(failure.message())),
-        };
-        failed |= error.is_some();
-        if json {
-            let line = serde_json::json!({
-                "video_id": result.key.as_str(), "stage": stage, "outcome": outcome, "error": error
-            });
-            lines.push(line);
-        } else {
-            println!(
-                "{}: {stage} {outcome}{}",
-                result.key.as_str(),
-                error.map(|e| format!(": {e}")).unwrap_or_default()
-            );
-        }
+    if discovery.problems_left_out > 0 {
+        println!("{} more files or folders could not be read", discovery.problems_left_out);
     }
-    if json {
-        println!("{}", serde_json::to_string_pretty(&lines)?);
-    } else if results.is_empty() {
-        println!("nothing is ready");
+    if reports.iter().any(|report| report.status == "FAILED") {
+        println!("why: `rowlock-video show ID`; again: `rowlock-video retry --failed`, then the same command");
+    } else if succeeded < reports.len() {
+        println!("not all is done: the same command goes on");
     }
-    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
-}
-
-/// The tables, made or completed.
-async fn prepare<L: Library>(library: &L) -> Result<Videos<L>>
-where
-    QueuedVideo: Record<L::Store>,
-{
-    library.migrate().await?;
-    let videos = Repository::new(library.store().clone());
-    videos.prepare().await.context("the queue's table cannot be used")?;
-    Ok(videos)
-}
-
-/// A repository over tables that are there already.
-pub(super) async fn opened<L: Library>(library: &L) -> Result<Videos<L>> {
-    if !library.is_migrated().await? {
-        bail!("the database has no videos yet: add some with `rowlock-video run PATH --database URL`");
-    }
-    Ok(Repository::new(library.store().clone()))
 }
