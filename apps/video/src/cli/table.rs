@@ -1,6 +1,7 @@
 //! Tables for people.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table};
 use rowlock_video::VideoStatus;
 use rowlock_video::library::VideoReport;
 
@@ -10,7 +11,7 @@ const ERROR_CHARS_MAX: usize = 100;
 /// An empty table with these columns.
 pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(columns);
     table
 }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 /// A database of its own on the server that `DATABASE_URL` names; dropped with this value.
@@ -28,10 +27,6 @@ impl TestDatabase {
         let (server, _) = address.rsplit_once('/').unwrap();
         let url = format!("{server}/{name}?{parameters}").trim_end_matches('?').to_owned();
         TestDatabase { server_url, name, url }
-    }
-
-    pub(crate) async fn pool(&self) -> PgPool {
-        PgPool::connect(&self.url).await.unwrap()
     }
 }
 
