@@ -44,7 +44,8 @@ impl Scene {
     /// Every item succeeded, once, and nothing failed on the way; then the database goes away.
     pub(crate) async fn verify_and_drop(mut self, items: i64) -> Result<()> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
-        let query = format!("select count(*) from {TABLE} where status = 'SUCCEEDED' and retry_count + reset_count = 0");
+        let query =
+            format!("select count(*) from {TABLE} where status = 'SUCCEEDED' and retry_count + reset_count = 0");
         let succeeded: i64 = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut connection).await?;
         connection.close().await?;
         self.admin.execute(AssertSqlSafe(format!("drop database {} with (force)", self.name))).await?;

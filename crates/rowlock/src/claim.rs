@@ -164,10 +164,6 @@ impl<R> Claim<R> {
             Err(error) => Err(FinishError::new(error, self)),
         }
     }
-
-    pub(crate) fn into_parts(self) -> (R, ClaimDetails) {
-        (self.record, self.details)
-    }
 }
 
 impl<R> Deref for Claim<R> {

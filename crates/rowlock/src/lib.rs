@@ -1,4 +1,8 @@
-//! Your table is the queue.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "sqlite")),
+    expect(dead_code, reason = "what one dialect needs is idle in a build without it")
+)]
 
 mod claim;
 #[cfg(feature = "conformance")]

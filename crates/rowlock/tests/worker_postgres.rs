@@ -69,6 +69,11 @@ impl Database for Postgres {
 macro_rules! on_postgres {
     ($($module:ident :: $case:ident,)*) => {
         mod postgres {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn a_worker_outlives_the_end_of_every_connection() {
+                super::every_connection_ends_again_and_again().await;
+            }
+
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $case() {
@@ -108,8 +113,51 @@ on_postgres! {
     leases::a_cancelled_item_stops_just_its_handler,
     leases::a_handler_that_learns_of_its_lost_lease_writes_nothing,
     leases::a_suspect_runs_alone,
+    outages::a_claim_whose_answer_was_lost_is_adopted,
+    outages::a_claim_that_is_found_later_is_given_back,
+    outages::a_finish_whose_answer_was_lost_counts_once,
+    outages::errors_of_the_claim_are_not_taken_for_an_empty_queue,
+    outages::a_worker_starts_although_the_database_is_away,
+    outages::an_item_completed_in_a_transaction_whose_answer_was_lost_is_told,
+    outages::a_worker_without_renewals_stops_its_handlers_by_itself,
     stopping::a_graceful_shutdown_finishes_what_runs_and_counts_nothing,
     stopping::after_the_grace_period_the_rest_is_released_uncounted,
     stopping::a_dropped_run_gives_its_items_back,
     stopping::wrong_arguments_are_refused,
+}
+
+/// Ends every connection to the database 15 times while 2,000 items go through two stages.
+async fn every_connection_ends_again_and_again() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rowlock::{Status, Worker};
+    use worker_cases::{Repo, add, count, pipeline, repository, soon, told};
+
+    let database = Postgres::new("outage").await;
+    let repository: Repo<Postgres> = repository(&database, pipeline(&["ONE", "TWO"])).await;
+    add::<Postgres>(&repository, 2_000).await;
+    let (handled, mut progress) = tokio::sync::watch::channel(0);
+    let runs = Arc::new(AtomicUsize::new(0));
+    let (counted, told_progress) = (Arc::clone(&runs), handled.clone());
+    let worker = Worker::new(repository.clone())
+        .handle("ONE", move |_, _| {
+            told_progress.send_replace(counted.fetch_add(1, Ordering::Relaxed));
+            async { Ok(()) }
+        })
+        .handle("TWO", |_, _| async { Ok(()) });
+    let running = tokio::spawn(worker.run_until_idle());
+    for round in 1..=15 {
+        soon(progress.wait_for(|handled| *handled >= round * 100)).await.expect("the worker runs");
+        let end = format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{}' and pid <> pg_backend_pid()",
+            database.name
+        );
+        database.on_server(end).await;
+    }
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.completed, report.lost, report.unknown), (4_000, 0, 0), "{report:?}");
+    assert!(report.errors > 0, "{report:?}");
+    assert_eq!(count::<Postgres>(&repository, Status::Succeeded).await, 2_000);
+    database.end().await;
 }

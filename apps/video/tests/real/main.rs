@@ -1,13 +1,15 @@
-//! Extraction and embedding with the real ffmpeg, real clips and the real model.
+//! The real thing: ffmpeg, real clips, the image model, databases.
 //!
-//! The clips and the model are fetched by `make setup`. A test that misses one of them fails and says so:
-//! a test that skips itself proves nothing.
+//! The clips and the model are fetched by `make setup`, and the server is made by `make test`. A test that misses
+//! one of them fails and says so: a test that skips itself proves nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected should stop there")]
 
 mod bad_files;
 mod clips;
+mod database;
 mod discovery;
 mod embedding;
 mod extraction;
 mod killing;
+mod postgres_repository;

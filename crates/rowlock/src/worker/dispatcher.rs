@@ -171,12 +171,12 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             let verbs = self.verbs.clone();
             return Some(Box::pin(async move { Answer::Recovered(verbs.recover_lost_claims().await) }));
         }
-        if self.is_a_suspect_in_the_way() || self.engine.is_clogged() {
-            return None;
-        }
         if now >= self.poll_at {
             self.empty.clear();
             self.counted = false;
+        }
+        if self.is_a_suspect_in_the_way() || self.engine.is_clogged() {
+            return None;
         }
         let wants: Vec<(StageId, usize)> = self.wants(now);
         if let Some((stages, limit)) = plan(&wants) {

@@ -157,3 +157,53 @@ pub(crate) fn timeout_error(timeout: Option<Duration>) -> String {
         None => "the handler was stopped".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settled;
+
+    const TIMEOUT: Option<Duration> = Some(Duration::from_secs(1));
+
+    fn settled() -> ByHandler {
+        ByHandler::Settled { to: Status::Succeeded, outcome: "complete", error: None }
+    }
+
+    #[test]
+    fn what_the_handler_did_goes_before_what_it_returned() {
+        let failure = Failure::retryable("afterwards");
+        let verdict = verdict_of(settled(), Ok(Some(Err(failure.clone()))), None, TIMEOUT);
+        assert!(matches!(verdict, Verdict::Settled { to: Status::Succeeded, .. }));
+        let verdict = verdict_of(ByHandler::Lost, Ok(Some(Err(failure.clone()))), None, TIMEOUT);
+        assert_eq!(verdict, Verdict::Lost(LossReason::Ended));
+        let verdict = verdict_of(ByHandler::Unknown, Ok(Some(Err(failure))), None, TIMEOUT);
+        assert_eq!(verdict, Verdict::WriteAfterUnknown(retry("afterwards")));
+    }
+
+    #[test]
+    fn what_the_handler_returned_goes_before_why_it_was_stopped() {
+        let stop = Some(Stop::Shutdown);
+        let verdict = verdict_of(ByHandler::Nothing, Ok(Some(Ok(().into()))), stop, TIMEOUT);
+        assert_eq!(verdict, Verdict::Write(Outcome::Complete));
+        let answer = Handled::Settled(Settled { to: Status::Failed });
+        let verdict = verdict_of(ByHandler::Nothing, Ok(Some(Ok(answer))), stop, TIMEOUT);
+        assert!(matches!(verdict, Verdict::Settled { to: Status::Failed, outcome: None, .. }));
+    }
+
+    #[test]
+    fn a_stopped_handler_is_retried_after_its_timeout_and_released_at_shutdown() {
+        let stopped = RunEnd::Stopped;
+        let verdict = verdict_of(ByHandler::Nothing, Err(&stopped), Some(Stop::Shutdown), TIMEOUT);
+        assert_eq!(verdict, Verdict::Write(Outcome::Release));
+        let timed_out = Some(Stop::TimedOut(std::time::Instant::now()));
+        let verdict = verdict_of(ByHandler::Nothing, Err(&stopped), timed_out, TIMEOUT);
+        assert_eq!(verdict, Verdict::TimedOut(retry("the handler ran for longer than the stage's timeout of 1s")));
+    }
+
+    #[test]
+    fn a_panic_is_a_retry_that_says_so() {
+        let panicked = RunEnd::Panicked("boom".to_owned());
+        let verdict = verdict_of(ByHandler::Nothing, Err(&panicked), None, TIMEOUT);
+        assert_eq!(verdict, Verdict::Panicked(retry("boom")));
+    }
+}

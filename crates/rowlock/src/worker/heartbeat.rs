@@ -17,19 +17,20 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
     let pause = (interval / 10).clamp(Duration::from_millis(5), Duration::from_secs(1));
     let (mut renew_errors, mut read_errors) = (Errors::default(), Errors::default());
     let mut read_at = Instant::now();
-    let mut silent = false;
+    let mut silent_looks = 0_u32;
     loop {
         tokio::time::sleep(pause).await;
         let now = Instant::now();
         engine.drop_over_aged(now);
         if now.saturating_duration_since(engine.ticked_at()) > engine.pipeline().stale_after() {
-            if !silent {
+            // A process that was stopped and goes on meets this once, before its dispatcher ticks again.
+            silent_looks = silent_looks.saturating_add(1);
+            if silent_looks == 2 {
                 tracing::error!("the dispatcher does not tick any more: no lease is renewed");
             }
-            silent = true;
             continue;
         }
-        silent = false;
+        silent_looks = 0;
         let due = due(engine, now, interval);
         for chunk in due.chunks(BATCH_ITEMS_MAX) {
             let sent_at = Instant::now();

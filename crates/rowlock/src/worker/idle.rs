@@ -125,3 +125,113 @@ fn earlier(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> Option<DateTim
         (one, other) => one.or(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{StageCounts, StatusCount};
+
+    fn pipeline() -> Pipeline {
+        Pipeline::builder("p").table("t").key("k").stage("ONE").stage("TWO").build().unwrap()
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    /// Counts of nothing.
+    fn counts(pipeline: &Pipeline) -> Counts {
+        let status = |status| StatusCount {
+            status: Some(status),
+            word: pipeline.word(status).to_owned(),
+            count: 0,
+            at_least: false,
+        };
+        let stage = |stage| StageCounts {
+            stage,
+            paused: false,
+            oldest_ready_since: None,
+            next_due_at: None,
+            oldest_heartbeat_at: None,
+        };
+        Counts {
+            at: at(0),
+            statuses: pipeline.statuses().map(status).collect(),
+            stages: pipeline.stage_ids().map(stage).collect(),
+        }
+    }
+
+    fn put(counts: &mut Counts, status: Status, count: i64) {
+        counts.statuses.iter_mut().find(|entry| entry.status == Some(status)).unwrap().count = count;
+    }
+
+    #[test]
+    fn terminal_items_leave_nothing_to_wait_for() {
+        let pipeline = pipeline();
+        let mut counts = counts(&pipeline);
+        put(&mut counts, Status::Succeeded, 3);
+        put(&mut counts, Status::Failed, 1);
+        put(&mut counts, Status::Cancelled, 1);
+        let stages: Vec<_> = pipeline.stage_ids().collect();
+        assert_eq!(verdict(&pipeline, &counts, &stages, &[]), Verdict::Idle(Remaining::default()));
+    }
+
+    #[test]
+    fn due_items_are_work_and_delayed_ones_are_waited_for() {
+        let pipeline = pipeline();
+        let stages: Vec<_> = pipeline.stage_ids().collect();
+        let mut counts = counts(&pipeline);
+        put(&mut counts, Status::Ready(stages[1]), 2);
+        counts.stages[1].next_due_at = Some(at(60));
+        let Verdict::Wait(waiting) = verdict(&pipeline, &counts, &stages, &[]) else { panic!("something is delayed") };
+        assert_eq!((waiting.delayed_items, waiting.next_due_at), (2, Some(at(60))));
+        counts.stages[1].oldest_ready_since = Some(at(-1));
+        assert_eq!(verdict(&pipeline, &counts, &stages, &[]), Verdict::Work);
+    }
+
+    #[test]
+    fn the_leases_of_others_are_waited_for_even_in_stages_without_a_handler() {
+        let pipeline = pipeline();
+        let stages: Vec<_> = pipeline.stage_ids().collect();
+        let mut counts = counts(&pipeline);
+        put(&mut counts, Status::InProgress(stages[0]), 1);
+        counts.stages[0].oldest_heartbeat_at = Some(at(-10));
+        let Verdict::Wait(waiting) = verdict(&pipeline, &counts, &stages[1..], &[]) else { panic!("one is held") };
+        assert_eq!((waiting.held_items, waiting.lease_ends_at), (1, Some(at(290))));
+    }
+
+    #[test]
+    fn paused_stages_are_not_waited_for() {
+        let pipeline = pipeline();
+        let stages: Vec<_> = pipeline.stage_ids().collect();
+        let mut counts = counts(&pipeline);
+        put(&mut counts, Status::Ready(stages[0]), 5);
+        counts.stages[0].paused = true;
+        counts.stages[0].oldest_ready_since = Some(at(-1));
+        let Verdict::Idle(remaining) = verdict(&pipeline, &counts, &stages, &[]) else { panic!("it is paused") };
+        assert_eq!((remaining.paused.len(), remaining.paused[0].items), (1, 5));
+        assert_eq!(remaining.to_string(), "5 ready for ONE, which is paused");
+    }
+
+    #[test]
+    fn items_that_the_database_refuses_to_change_are_not_waited_for() {
+        let pipeline = pipeline();
+        let stages: Vec<_> = pipeline.stage_ids().collect();
+        let mut counts = counts(&pipeline);
+        put(&mut counts, Status::InProgress(stages[0]), 1);
+        let status = Some(Status::InProgress(stages[0]));
+        let stuck = [Stuck { key: Key::from("a"), reason: "a check".to_owned(), status }];
+        let Verdict::Idle(remaining) = verdict(&pipeline, &counts, &stages, &stuck) else { panic!("it is stuck") };
+        assert_eq!(remaining.refused, [(Key::from("a"), "a check".to_owned())]);
+    }
+
+    #[test]
+    fn renewals_of_others_are_no_news() {
+        let waiting =
+            Waiting { delayed_items: 0, next_due_at: None, held_items: 1, lease_ends_at: Some(at(1)), at: at(0) };
+        let renewed = Waiting { lease_ends_at: Some(at(9)), at: at(8), ..waiting.clone() };
+        assert!(is_news(None, &waiting));
+        assert!(!is_news(Some(&waiting), &renewed));
+        assert!(is_news(Some(&waiting), &Waiting { held_items: 2, ..waiting.clone() }));
+    }
+}

@@ -51,6 +51,31 @@ use hooks::{FailedHook, OnFailed, OnWait};
 /// run on a thread of the worker's own with connections of its own, so that busy handlers cannot starve them. A
 /// handler runs at least once for each item; what it writes in the transaction that it hands to
 /// [`Context::complete_in`] is committed exactly once.
+///
+/// ```no_run
+/// use rowlock::store::sqlite::SqliteStore;
+/// use rowlock::{Failure, Pipeline, Repository, Worker};
+///
+/// #[derive(sqlx::FromRow)]
+/// struct Video {
+///     path: String,
+/// }
+///
+/// # async fn example() -> rowlock::Result<()> {
+/// let pipeline = Pipeline::builder("videos").table("videos").key("id").stage("EXTRACTION").build()?;
+/// let repository: Repository<_, Video> = Repository::new(SqliteStore::open("videos.sqlite", pipeline).await?);
+/// repository.prepare().await?;
+/// let report = Worker::new(repository)
+///     .handle("EXTRACTION", |_context, claim| async move {
+///         let bytes = std::fs::read(&claim.path)?; // an error by `?` is tried again later
+///         if bytes.is_empty() { Err(Failure::permanent("the file is empty")) } else { Ok(()) }
+///     })
+///     .run_until_idle()
+///     .await?;
+/// println!("{} completed, left: {}", report.completed, report.remaining);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a worker does nothing until it is run"]
 pub struct Worker<S: Store, R> {
     repository: Repository<S, R>,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-pub async fn a_failed_attempt_is_retried_and_a_permanent_one_is_not<D: Database>(database: &D)
+pub(crate) async fn a_failed_attempt_is_retried_and_a_permanent_one_is_not<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -39,7 +39,7 @@ where
     assert_eq!(keys, [("item-00001", FailedBy::Handler), ("item-00002", FailedBy::Handler)]);
 }
 
-pub async fn a_panic_is_a_failed_attempt<D: Database>(database: &D)
+pub(crate) async fn a_panic_is_a_failed_attempt<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -56,7 +56,7 @@ where
     assert_eq!(error_of::<D>(&repository, &keys[7]).await, "the handler panicked: seven is odd");
 }
 
-pub async fn a_handler_past_its_timeout_is_dropped_and_its_item_retried<D: Database>(database: &D)
+pub(crate) async fn a_handler_past_its_timeout_is_dropped_and_its_item_retried<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -89,7 +89,7 @@ impl Drop for SendOnDrop {
     }
 }
 
-pub async fn a_leaked_slot_is_reported_and_given_back_when_its_handler_ends<D: Database>(database: &D)
+pub(crate) async fn a_leaked_slot_is_reported_and_given_back_when_its_handler_ends<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -116,7 +116,7 @@ where
     assert_eq!(status_of::<D>(&repository, &keys[0]).await, Status::Succeeded);
 }
 
-pub async fn a_worker_whose_slots_are_all_leaked_ends_with_an_error<D: Database>(database: &D)
+pub(crate) async fn a_worker_whose_slots_are_all_leaked_ends_with_an_error<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -141,7 +141,7 @@ where
     drop(unblock);
 }
 
-pub async fn an_item_at_a_limit_is_exhausted_and_told<D: Database>(database: &D)
+pub(crate) async fn an_item_at_a_limit_is_exhausted_and_told<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-pub async fn two_stages_are_run_until_idle<D: Database>(database: &D)
+pub(crate) async fn two_stages_are_run_until_idle<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -40,7 +40,7 @@ where
     assert_eq!(count::<D>(&repository, Status::Succeeded).await, 300);
 }
 
-pub async fn an_empty_table_is_idle<D: Database>(database: &D)
+pub(crate) async fn an_empty_table_is_idle<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -49,7 +49,7 @@ where
     assert_eq!(told(soon(worker.run_until_idle()).await).completed, 0);
 }
 
-pub async fn a_batch_handler_gives_each_item_its_outcome<D: Database>(database: &D)
+pub(crate) async fn a_batch_handler_gives_each_item_its_outcome<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -75,7 +75,7 @@ where
     assert_eq!(error_of::<D>(&repository, &keys[4]).await, "nor is four");
 }
 
-pub async fn a_batch_handler_with_a_wrong_count_fails_each_item<D: Database>(database: &D)
+pub(crate) async fn a_batch_handler_with_a_wrong_count_fails_each_item<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -87,7 +87,7 @@ where
     assert!(error_of::<D>(&repository, &keys[0]).await.contains("returned 1 results for 3 items"));
 }
 
-pub async fn a_handler_completes_in_its_own_transaction<D: Database>(database: &D)
+pub(crate) async fn a_handler_completes_in_its_own_transaction<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -104,7 +104,7 @@ where
     assert_eq!(count::<D>(&repository, Status::Succeeded).await, 5);
 }
 
-pub async fn a_handler_finishes_by_its_claim<D: Database>(database: &D)
+pub(crate) async fn a_handler_finishes_by_its_claim<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -121,7 +121,7 @@ where
     assert_eq!((report.completed, report.failed, report.lost), (1, 1, 0));
 }
 
-pub async fn slow_handlers_hoard_nothing<D: Database>(database: &D)
+pub(crate) async fn slow_handlers_hoard_nothing<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -147,7 +147,7 @@ where
     assert_eq!(told(soon(running).await.expect("no panic")).completed, 50);
 }
 
-pub async fn an_undecodable_row_harms_only_itself<D: Database>(database: &D)
+pub(crate) async fn an_undecodable_row_harms_only_itself<D: Database>(database: &D)
 where
     Item: Record<D::S>,
     Noted: Record<D::S>,
@@ -157,7 +157,7 @@ where
     database.execute("alter table items add column note text").await;
     let keys: Vec<Key> = ["a", "b", "c"].map(Key::from).to_vec();
     repository.add_many(&keys).await.expect("added");
-    database.execute("update items set note = 'x' where id <> 'b'").await;
+    database.execute("update items set note = case when id = 'b' then 'bad' else 'good' end").await;
     let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, report.undecodable, report.failed), (2, 1, 1));
@@ -165,14 +165,26 @@ where
     assert!(error.contains("does not decode"), "{error}");
 }
 
-/// A record whose `note` must not be null.
+/// A record whose `note` must not be `bad`.
 #[derive(Debug, sqlx::FromRow)]
-pub struct Noted {
+pub(crate) struct Noted {
+    #[sqlx(try_from = "String")]
     #[expect(dead_code, reason = "only decoded")]
-    note: String,
+    note: Note,
 }
 
-pub async fn a_dry_run_is_refused_every_write_by_the_database<D: Database>(database: &D)
+#[derive(Debug)]
+pub(crate) struct Note;
+
+impl TryFrom<String> for Note {
+    type Error = std::io::Error;
+
+    fn try_from(text: String) -> Result<Note, std::io::Error> {
+        if text == "bad" { Err(std::io::Error::other("a bad note")) } else { Ok(Note) }
+    }
+}
+
+pub(crate) async fn a_dry_run_is_refused_every_write_by_the_database<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-pub async fn a_paused_stage_is_named<D: Database>(database: &D)
+pub(crate) async fn a_paused_stage_is_named<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -22,7 +22,7 @@ where
     assert_eq!((report.completed, named), (3, vec![("TWO", 3)]));
 }
 
-pub async fn a_stage_without_a_handler_is_named<D: Database>(database: &D)
+pub(crate) async fn a_stage_without_a_handler_is_named<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -35,7 +35,7 @@ where
     assert_eq!((report.completed, named), (3, vec![("TWO", 3)]));
 }
 
-pub async fn an_unknown_word_is_named<D: Database>(database: &D)
+pub(crate) async fn an_unknown_word_is_named<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -47,11 +47,11 @@ where
     assert_eq!((report.completed, report.remaining.unknown_words), (2, vec![("QUEUED".to_owned(), 1)]));
 }
 
-pub async fn the_lease_of_another_worker_is_waited_for<D: Database>(database: &D)
+pub(crate) async fn the_lease_of_another_worker_is_waited_for<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
-    let repository = repository(database, pipeline(&["ONE"]).stale_after(Duration::from_secs(2))).await;
+    let repository = repository(database, pipeline(&["ONE"]).stale_after(Duration::from_secs(6))).await;
     add::<D>(&repository, 3).await;
     let held = claim_and_stop::<D>(&repository, 1).await;
     let waits = Arc::new(Mutex::new(Vec::new()));
@@ -66,7 +66,7 @@ where
     assert!(waits.iter().any(|waiting| waiting.held_items == 1 && waiting.lease_ends_at.is_some()), "{waits:?}");
 }
 
-pub async fn a_delayed_item_is_waited_for<D: Database>(database: &D)
+pub(crate) async fn a_delayed_item_is_waited_for<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -88,7 +88,7 @@ where
     assert!(waits.iter().any(|waiting| waiting.delayed_items == 1 && waiting.next_due_at.is_some()), "{waits:?}");
 }
 
-pub async fn a_worker_is_woken_by_a_new_item<D: Database>(database: &D)
+pub(crate) async fn a_worker_is_woken_by_a_new_item<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-pub async fn a_long_item_is_kept_by_heartbeats<D: Database>(database: &D)
+pub(crate) async fn a_long_item_is_kept_by_heartbeats<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -43,7 +43,7 @@ fn quick_heartbeats() -> rowlock::PipelineBuilder {
     pipeline(&["ONE"]).stale_after(Duration::from_secs(12)).heartbeat_interval(Duration::from_millis(200))
 }
 
-pub async fn a_lost_lease_stops_just_its_handler<D: Database>(database: &D)
+pub(crate) async fn a_lost_lease_stops_just_its_handler<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -53,7 +53,7 @@ where
     .await;
 }
 
-pub async fn a_cancelled_item_stops_just_its_handler<D: Database>(database: &D)
+pub(crate) async fn a_cancelled_item_stops_just_its_handler<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -108,7 +108,7 @@ where
     report
 }
 
-pub async fn a_handler_that_learns_of_its_lost_lease_writes_nothing<D: Database>(database: &D)
+pub(crate) async fn a_handler_that_learns_of_its_lost_lease_writes_nothing<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -149,7 +149,7 @@ where
     assert_eq!((facts.retry_count, facts.status), (0, Some(Status::Ready(StageId::FIRST))));
 }
 
-pub async fn a_suspect_runs_alone<D: Database>(database: &D)
+pub(crate) async fn a_suspect_runs_alone<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {

@@ -2,11 +2,13 @@
 
 #![allow(dead_code, reason = "each database's file uses what applies to it")]
 
-pub mod failures;
-pub mod flow;
-pub mod idle;
-pub mod leases;
-pub mod stopping;
+pub(crate) mod failures;
+pub(crate) mod faulty;
+pub(crate) mod flow;
+pub(crate) mod idle;
+pub(crate) mod leases;
+pub(crate) mod outages;
+pub(crate) mod stopping;
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use rowlock::store::{Claiming, Store, Sweeping};
 use rowlock::{Key, Record, Repository, WorkerReport};
 
 /// A database of its own for one test.
-pub trait Database: Send + Sync {
+pub(crate) trait Database: Send + Sync {
     /// The store under test.
     type S: Store;
 
@@ -35,27 +37,27 @@ pub trait Database: Send + Sync {
 
 /// The record of the tests.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Item {
-    pub id: String,
-    pub status: String,
+pub(crate) struct Item {
+    pub(crate) id: String,
+    pub(crate) status: String,
 }
 
-pub type Repo<D> = Repository<<D as Database>::S, Item>;
+pub(crate) type Repo<D> = Repository<<D as Database>::S, Item>;
 
 /// A pipeline over the table `items` whose retries are due at once.
-pub fn pipeline(stages: &[&str]) -> PipelineBuilder {
+pub(crate) fn pipeline(stages: &[&str]) -> PipelineBuilder {
     let builder = Pipeline::builder("test").table("items").key("id").retry(RetryPolicy::constant(Duration::ZERO));
     stages.iter().fold(builder, |builder, stage| builder.stage(*stage))
 }
 
-pub async fn repository<D: Database>(database: &D, pipeline: PipelineBuilder) -> Repo<D>
+pub(crate) async fn repository<D: Database>(database: &D, pipeline: PipelineBuilder) -> Repo<D>
 where
     Item: Record<D::S>,
 {
     Repository::new(database.store(pipeline.build().expect("a valid pipeline")).await)
 }
 
-pub async fn add<D: Database>(repository: &Repo<D>, count: usize) -> Vec<Key>
+pub(crate) async fn add<D: Database>(repository: &Repo<D>, count: usize) -> Vec<Key>
 where
     Item: Record<D::S>,
 {
@@ -64,7 +66,7 @@ where
     keys
 }
 
-pub async fn status_of<D: Database>(repository: &Repo<D>, key: &Key) -> Status
+pub(crate) async fn status_of<D: Database>(repository: &Repo<D>, key: &Key) -> Status
 where
     Item: Record<D::S>,
 {
@@ -72,14 +74,14 @@ where
     item.status.expect("a known word")
 }
 
-pub async fn error_of<D: Database>(repository: &Repo<D>, key: &Key) -> String
+pub(crate) async fn error_of<D: Database>(repository: &Repo<D>, key: &Key) -> String
 where
     Item: Record<D::S>,
 {
     repository.explain(key.clone()).await.expect("read").expect("there is such an item").error.unwrap_or_default()
 }
 
-pub async fn count<D: Database>(repository: &Repo<D>, status: Status) -> i64
+pub(crate) async fn count<D: Database>(repository: &Repo<D>, status: Status) -> i64
 where
     Item: Record<D::S>,
 {
@@ -87,7 +89,7 @@ where
 }
 
 /// Takes everything back that is in progress, as if its holders had stopped long ago.
-pub async fn take_everything_back<D: Database>(repository: &Repo<D>) -> usize
+pub(crate) async fn take_everything_back<D: Database>(repository: &Repo<D>) -> usize
 where
     Item: Record<D::S>,
 {
@@ -102,7 +104,7 @@ where
 }
 
 /// Claims as another worker that then does nothing.
-pub async fn claim_and_stop<D: Database>(repository: &Repo<D>, count: i64) -> Vec<Key>
+pub(crate) async fn claim_and_stop<D: Database>(repository: &Repo<D>, count: i64) -> Vec<Key>
 where
     Item: Record<D::S>,
 {
@@ -113,11 +115,11 @@ where
 }
 
 /// A safety net: what takes longer hangs.
-pub async fn soon<T>(work: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), work).await.expect("this hangs")
 }
 
 /// The report of a run that must succeed, without what differs from run to run.
-pub fn told(report: rowlock::Result<WorkerReport>) -> WorkerReport {
+pub(crate) fn told(report: rowlock::Result<WorkerReport>) -> WorkerReport {
     report.expect("the worker ends well")
 }

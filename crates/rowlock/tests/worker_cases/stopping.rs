@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-pub async fn a_graceful_shutdown_finishes_what_runs_and_counts_nothing<D: Database>(database: &D)
+pub(crate) async fn a_graceful_shutdown_finishes_what_runs_and_counts_nothing<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -39,7 +39,7 @@ where
     assert_eq!(count::<D>(&repository, Status::Ready(StageId::FIRST)).await, 19);
 }
 
-pub async fn after_the_grace_period_the_rest_is_released_uncounted<D: Database>(database: &D)
+pub(crate) async fn after_the_grace_period_the_rest_is_released_uncounted<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -73,7 +73,7 @@ where
     }
 }
 
-pub async fn a_dropped_run_gives_its_items_back<D: Database>(database: &D)
+pub(crate) async fn a_dropped_run_gives_its_items_back<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
@@ -99,7 +99,7 @@ where
     soon(released).await;
 }
 
-pub async fn wrong_arguments_are_refused<D: Database>(database: &D)
+pub(crate) async fn wrong_arguments_are_refused<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {

@@ -1,0 +1,160 @@
+//! What the command is called with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use rowlock_video::VideoStatus;
+use rowlock_video::media::FrameCount;
+
+/// Where the queue is unless `--database` says otherwise: a file in the current folder.
+const DEFAULT_DATABASE: &str = "sqlite://rowlock-video.sqlite";
+
+/// Takes videos through EXTRACTION (ffmpeg: what they are, frames, thumbnail) and EMBEDDING (an image model: which
+/// videos look alike), on PostgreSQL or on an SQLite file.
+#[derive(Debug, Parser)]
+#[command(name = "rowlock-video", version)]
+pub(crate) struct Arguments {
+    /// postgres://… or sqlite://FILE
+    #[arg(long, global = true, value_name = "URL", default_value = DEFAULT_DATABASE)]
+    pub(crate) database: String,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add the videos at and under PATH and work until nothing is left. What is done already stays done.
+    Run {
+        /// Video files, and folders to search.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        #[command(flatten)]
+        working: Working,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Work on what is in the queue until told to stop. Any number of processes and machines on one PostgreSQL.
+    Work {
+        #[command(flatten)]
+        working: Working,
+    },
+    /// How many videos are in which state, and who holds what.
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The videos and what is known about them.
+    List {
+        /// Only those in this state.
+        #[arg(long)]
+        status: Option<VideoStatus>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One video: what is known about it, why it is or is not worked on, its failures.
+    Show {
+        /// Its id, as `list` shows it.
+        id: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Which videos look alike.
+    Similar {
+        /// The video to compare the others with.
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// Compare every video with every other one.
+        #[arg(long)]
+        all: bool,
+        /// How many similar videos to show for each; 5, or 1 with --all.
+        #[arg(long, value_name = "N")]
+        top: Option<usize>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take up videos again that failed or were cancelled, where they stopped; a succeeded one from the start.
+    Retry {
+        /// Their ids.
+        #[arg(required_unless_present = "failed", conflicts_with = "failed")]
+        ids: Vec<String>,
+        /// All that have failed.
+        #[arg(long)]
+        failed: bool,
+    },
+    /// Run the next N videos through their stage and write nothing: the database refuses every write.
+    DryRun {
+        /// How many.
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u16))]
+        count: u16,
+        /// Frames to take of each video.
+        #[arg(long, value_name = "N", default_value = "8")]
+        frames: FrameCount,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// How to work.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Working {
+    /// Videos in each stage at once; one for each processor unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Frames to take of each video.
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub(crate) frames: FrameCount,
+    /// How long a worker may be silent before its videos are taken back: the same for all workers of one database.
+    /// They speak three times as often.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) stale_after: Duration,
+}
+
+impl Working {
+    pub(crate) fn jobs(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.jobs.map_or_else(processors, usize::from)
+    }
+}
+
+/// A number with a unit, as in `30s`; seconds without one.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit.trim() {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("write it as 500ms, 30s, 5m or 1h".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "write it as 500ms, 30s, 5m or 1h".to_owned())?;
+    Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_duration("soon").is_err());
+        assert!(parse_duration("3 weeks").is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! What the engine tells while it works, on the standard error, beside the progress bars.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::LazyLock;
+
+use indicatif::MultiProgress;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::Command;
+
+/// The bars, which step aside for each line.
+pub(crate) static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Starts to log. `RUST_LOG` chooses otherwise what is logged.
+pub(crate) fn start(command: &Command) {
+    let default = match command {
+        Command::Work { .. } => "warn,rowlock=info",
+        // What a run did is said by its table.
+        Command::Run { .. } => "warn,rowlock=info,rowlock::worker::thread=warn",
+        _ => "warn",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Line(Vec::new()));
+    // Whoever starts a fleet collects its logs, with times and names; whoever sits before a run wants sentences.
+    if matches!(command, Command::Work { .. }) {
+        builder.with_ansi(false).init();
+    } else {
+        builder.event_format(Sentence).init();
+    }
+}
+
+/// Prints a line for people on the standard error.
+pub(crate) fn say(line: fmt::Arguments<'_>) {
+    BARS.suspend(|| eprintln!("{line}"));
+}
+
+/// Collects a line, and prints it as a whole.
+struct Line(Vec<u8>);
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // Nobody is left to be told that the standard error is closed.
+        BARS.suspend(|| drop(io::stderr().write_all(&self.0)));
+    }
+}
+
+/// A message and its fields, and nothing else.
+struct Sentence;
+
+impl<S, N> FormatEvent<S, N> for Sentence
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        match *event.metadata().level() {
+            Level::ERROR => write!(writer, "error: ")?,
+            Level::WARN => write!(writer, "warning: ")?,
+            _ => {}
+        }
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}

@@ -1,0 +1,173 @@
+//! What the application stores beside the queue: the paths of the videos and what was found out about them.
+
+mod report;
+mod tables;
+
+use std::future::Future;
+
+use rowlock::{Repository, StageId, Status, Store};
+
+use crate::embedding::Embedding;
+use crate::media::{Extraction, FoundVideo, Frame, Probe};
+use crate::{Error, Result};
+
+pub use report::VideoReport;
+pub(crate) use tables::POSTGRES_MIGRATIONS;
+pub use tables::{PostgresLibrary, SqliteLibrary};
+
+/// Videos added in one transaction: few enough that nobody waits long for it, many enough that a folder is quick.
+const ADDED_TOGETHER_MAX: usize = 500;
+
+/// A video as handlers get it.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct QueuedVideo {
+    /// The key.
+    pub video_id: String,
+    /// Where its file is, as [`path_to_text`](crate::media::path_to_text) writes it; `None` in a row that was not
+    /// made by this application.
+    pub path: Option<String>,
+}
+
+/// A video and its vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddedVideo {
+    /// The key.
+    pub video_id: String,
+    /// Where its file is.
+    pub path: Option<String>,
+    /// What it looks like.
+    pub embedding: Embedding,
+}
+
+/// What EXTRACTION found out.
+#[derive(Debug)]
+pub struct Extracted {
+    /// What the video is made of.
+    pub probe: Probe,
+    /// What it shows.
+    pub extraction: Extraction,
+    /// How long finding out took.
+    pub secs: f64,
+}
+
+/// How a file relates to what the queue knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// It was not there: it is now, ready for its first stage.
+    New,
+    /// It is there, and is the same version of the file.
+    Same,
+    /// It is there, and the file has changed since.
+    Changed,
+}
+
+/// What [`add_videos`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Added {
+    /// Videos that were not known.
+    pub new: usize,
+    /// Videos that are taken again, because their file has changed.
+    pub changed: usize,
+    /// Videos that are known already.
+    pub same: usize,
+}
+
+/// A repository of the application's over a library's store.
+pub type Videos<L> = Repository<<L as Library>::Store, QueuedVideo>;
+
+/// A transaction of a library's store.
+pub type Transaction<L> = <<L as Library>::Store as Store>::Transaction;
+
+/// The application's tables in one database. What is written together with a move of the queue takes the transaction
+/// that the move ends; nothing else in the application knows which database it is.
+pub trait Library: Clone + Send + Sync + 'static {
+    /// The engine's store in the same database.
+    type Store: Store;
+
+    /// The engine's store.
+    fn store(&self) -> &Self::Store;
+
+    /// Makes the application's tables. May be repeated.
+    fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Whether the application's tables are there.
+    fn is_migrated(&self) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Inserts the videos that are not there, in one transaction, and says of each what was known.
+    fn insert(&self, videos: &[FoundVideo]) -> impl Future<Output = Result<Vec<Known>>> + Send;
+
+    /// Deletes what was found out about a video.
+    fn delete_results(&self, video_id: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Stores which version of its file a video stands for.
+    fn update_version(&self, video: &FoundVideo) -> impl Future<Output = Result<()>> + Send;
+
+    /// Replaces what EXTRACTION found out about a video, and drops the vector that was made of what it replaces.
+    fn write_extracted(
+        transaction: &mut Transaction<Self>,
+        video_id: &str,
+        extracted: &Extracted,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Replaces the vector of a video, and deletes the frames that it was made of.
+    fn write_embedding(
+        transaction: &mut Transaction<Self>,
+        video_id: &str,
+        embedding: &Embedding,
+        secs: f64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// The frames of a video, in order; none once the vector is made.
+    fn frames(&self, video_id: &str) -> impl Future<Output = Result<Vec<Frame>>> + Send;
+
+    /// All vectors, in the order of the ids.
+    fn embeddings(&self) -> impl Future<Output = Result<Vec<EmbeddedVideo>>> + Send;
+
+    /// What is known about one video.
+    fn report(&self, video_id: &str) -> impl Future<Output = Result<Option<VideoReport>>> + Send;
+
+    /// What is known about the videos in the given state, or in any, in the order of their ids, after the given one.
+    /// A page has up to `limit` of them.
+    fn reports(
+        &self,
+        status_word: Option<&str>,
+        after: &str,
+        limit: i64,
+    ) -> impl Future<Output = Result<Vec<VideoReport>>> + Send;
+}
+
+/// Adds videos to the queue. One that is known is left as it is, unless its file has changed: then it is taken again
+/// from the first stage.
+///
+/// # Errors
+/// Those of the database. May be repeated after one.
+pub async fn add_videos<L: Library>(videos: &Videos<L>, library: &L, found: &[FoundVideo]) -> Result<Added> {
+    let mut added = Added::default();
+    for chunk in found.chunks(ADDED_TOGETHER_MAX) {
+        for (video, known) in chunk.iter().zip(library.insert(chunk).await?) {
+            match known {
+                Known::New => added.new += 1,
+                Known::Same => added.same += 1,
+                Known::Changed => {
+                    take_again(videos, library, video).await?;
+                    added.changed += 1;
+                }
+            }
+        }
+    }
+    Ok(added)
+}
+
+/// The new version is stored last: whoever is interrupted before finds the file changed again.
+async fn take_again<L: Library>(videos: &Videos<L>, library: &L, video: &FoundVideo) -> Result<()> {
+    library.delete_results(&video.video_id).await?;
+    match videos.set(video.video_id.as_str(), Status::Ready(StageId::FIRST), None).await {
+        // Deleted meanwhile, by whoever did not want it.
+        Ok(_) | Err(rowlock::Error::NotFound { .. }) => library.update_version(video).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn damaged(video_id: &str, problem: impl std::fmt::Display) -> Error {
+    Error::Damaged { video_id: video_id.to_owned(), problem: problem.to_string() }
+}

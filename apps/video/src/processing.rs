@@ -1,0 +1,101 @@
+//! What a worker does with a video in each stage.
+//!
+//! Both stages compute first and open the transaction afterwards: on SQLite nobody else writes while it is open.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rowlock::{Claim, Context, Failure, Settled, Worker};
+
+use crate::embedding::{Embedder, EmbeddingError};
+use crate::library::{Extracted, Library, QueuedVideo, Videos};
+use crate::media::{Ffmpeg, FrameCount, MediaError, path_from_text};
+use crate::pipeline::{EMBEDDING, EXTRACTION};
+
+/// What the handlers work with. Found before anything is claimed: a worker without ffmpeg would fail every video.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// Reads videos.
+    pub ffmpeg: Ffmpeg,
+    /// The image model.
+    pub embedder: Embedder,
+    /// How many frames to take of each video.
+    pub frames: FrameCount,
+}
+
+/// A worker with the handlers of both stages, `jobs` of each at once.
+pub fn worker<L: Library>(videos: Videos<L>, library: L, tools: Tools, jobs: usize) -> Worker<L::Store, QueuedVideo>
+where
+    QueuedVideo: rowlock::Record<L::Store>,
+{
+    let (library, tools) = (Arc::new(library), Arc::new(tools));
+    let (same_library, same_tools) = (Arc::clone(&library), Arc::clone(&tools));
+    Worker::new(videos)
+        .handle(EXTRACTION, move |context, claim| {
+            let tools = Arc::clone(&tools);
+            async move { extract::<L>(&tools, context, claim).await }
+        })
+        .handle(EMBEDDING, move |context, claim| {
+            let (library, tools) = (Arc::clone(&same_library), Arc::clone(&same_tools));
+            async move { embed(&*library, &tools, context, claim).await }
+        })
+        .concurrency(EXTRACTION, jobs)
+        .concurrency(EMBEDDING, jobs)
+}
+
+/// EXTRACTION: what the video is and what it shows, written in the transaction that completes the stage.
+async fn extract<L: Library>(
+    tools: &Tools,
+    context: Context<L::Store, QueuedVideo>,
+    claim: Claim<QueuedVideo>,
+) -> Result<Settled, Failure> {
+    let Some(path) = &claim.path else {
+        return Err(Failure::permanent("the row has no path: add videos with `rowlock-video run PATH`"));
+    };
+    let path = path_from_text(path);
+    let started = Instant::now();
+    let probe = tools.ffmpeg.probe(&path).await.map_err(media_failure)?;
+    let extraction = tools.ffmpeg.extract(&path, &probe, tools.frames).await.map_err(media_failure)?;
+    let extracted = Extracted { probe, extraction, secs: started.elapsed().as_secs_f64() };
+
+    let mut transaction = context.begin().await?;
+    if !context.is_dry_run() {
+        L::write_extracted(&mut transaction, &claim.video_id, &extracted).await?;
+    }
+    Ok(context.complete_in(transaction, claim).await?)
+}
+
+/// EMBEDDING: one vector of the frames, written in the transaction that completes the item.
+async fn embed<L: Library>(
+    library: &L,
+    tools: &Tools,
+    context: Context<L::Store, QueuedVideo>,
+    claim: Claim<QueuedVideo>,
+) -> Result<Settled, Failure> {
+    let started = Instant::now();
+    let frames = library.frames(&claim.video_id).await?;
+    if frames.is_empty() {
+        return Err(Failure::permanent("its frames are gone: take it again with `rowlock-video retry ID`"));
+    }
+    let embedder = tools.embedder.clone();
+    let embedding = tokio::task::spawn_blocking(move || embedder.embed(&frames)).await?.map_err(model_failure)?;
+    let secs = started.elapsed().as_secs_f64();
+
+    let mut transaction = context.begin().await?;
+    if !context.is_dry_run() {
+        L::write_embedding(&mut transaction, &claim.video_id, &embedding, secs).await?;
+    }
+    Ok(context.complete_in(transaction, claim).await?)
+}
+
+fn media_failure(error: MediaError) -> Failure {
+    let transient = error.is_transient();
+    // By `From` for the sources in the message.
+    let failure = Failure::from(error);
+    if transient { failure } else { Failure::permanent(failure.message()) }
+}
+
+/// The model computes the same from the same frames each time.
+fn model_failure(error: EmbeddingError) -> Failure {
+    Failure::permanent(Failure::from(error).message())
+}

@@ -1,0 +1,45 @@
+//! Connections to PostgreSQL.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgPool, PgPoolOptions};
+
+use crate::{Error, Result};
+
+/// Limits of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// The most connections: 5 by default, so that a fleet of twenty processes fits a server's usual hundred.
+    pub max_connections: u32,
+    /// The longest wait for a connection: 3 s by default. Whoever waits longer should hear that the database is
+    /// overloaded or gone.
+    pub acquire_timeout: Duration,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self { max_connections: 5, acquire_timeout: Duration::from_secs(3) }
+    }
+}
+
+/// A pool of at most 5 connections, with an acquire timeout of 3 s. `SELECT 1` has worked before it returns.
+///
+/// # Errors
+/// [`Error::Connect`] if the URL cannot be read or the server cannot be reached.
+pub async fn create_pool(database_url: &str) -> Result<PgPool> {
+    create_pool_with(database_url, PoolLimits::default()).await
+}
+
+/// As [`create_pool`], with other limits.
+///
+/// # Errors
+/// As [`create_pool`].
+pub async fn create_pool_with(database_url: &str, limits: PoolLimits) -> Result<PgPool> {
+    let options = PgPoolOptions::new().max_connections(limits.max_connections).acquire_timeout(limits.acquire_timeout);
+    let connect = async {
+        let pool = options.connect(database_url).await?;
+        sqlx::query("SELECT 1").execute(&pool).await?;
+        Ok(pool)
+    };
+    connect.await.map_err(|source| Error::Connect { source })
+}

@@ -1,0 +1,138 @@
+//! Answers that are lost, and databases that do not answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rowlock::{Record, StageId, Status, Worker};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::faulty::{Fate, Faulty, Plan, first_calls};
+use super::*;
+
+async fn faulty<D: Database>(database: &D, pipeline: PipelineBuilder, plan: Plan) -> Repository<Faulty<D::S>, Item>
+where
+    Item: Record<D::S>,
+{
+    let inner = database.store(pipeline.build().expect("a valid pipeline")).await;
+    Repository::new(Faulty { inner, plan })
+}
+
+/// Runs 30 items through a worker over such a store; every item must be handled once and completed.
+async fn all_complete_in_spite_of<D: Database>(database: &D, plan: Plan) -> WorkerReport
+where
+    Item: Record<D::S>,
+{
+    let repository = faulty(database, pipeline(&["ONE"]), plan).await;
+    let keys: Vec<Key> = (0..30).map(|n| Key::from(format!("item-{n}"))).collect();
+    repository.add_many(&keys).await.expect("added");
+    let handled = Arc::new(AtomicUsize::new(0));
+    let in_handler = Arc::clone(&handled);
+    let worker = Worker::new(repository.clone()).handle("ONE", move |_, _| {
+        in_handler.fetch_add(1, Ordering::Relaxed);
+        async { Ok(()) }
+    });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!(handled.load(Ordering::Relaxed), 30);
+    assert_eq!((report.completed, report.lost, report.unknown), (30, 0, 0), "{report:?}");
+    assert_eq!(repository.counts(true).await.expect("counted").count(Status::Succeeded), 30);
+    report
+}
+
+pub(crate) async fn a_claim_whose_answer_was_lost_is_adopted<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    all_complete_in_spite_of(database, first_calls("claim", &[Fate::AnswerLost; 3])).await;
+}
+
+pub(crate) async fn a_claim_that_is_found_later_is_given_back<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    // The claim takes effect; the first looks for it are lost as well.
+    let claims = AtomicUsize::new(0);
+    let looks = AtomicUsize::new(0);
+    let plan: Plan = Arc::new(move |verb| match verb {
+        "claim" if claims.fetch_add(1, Ordering::Relaxed) == 0 => Fate::AnswerLost,
+        "find_claimed" if looks.fetch_add(1, Ordering::Relaxed) < 2 => Fate::NeverArrived,
+        _ => Fate::Answered,
+    });
+    let report = all_complete_in_spite_of(database, plan).await;
+    assert!(report.released > 0 && report.errors > 0, "{report:?}");
+}
+
+pub(crate) async fn a_finish_whose_answer_was_lost_counts_once<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    all_complete_in_spite_of(database, first_calls("finish", &[Fate::AnswerLost, Fate::NeverArrived])).await;
+}
+
+pub(crate) async fn errors_of_the_claim_are_not_taken_for_an_empty_queue<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let report = all_complete_in_spite_of(database, first_calls("claim", &[Fate::Broken; 4])).await;
+    assert_eq!(report.errors, 4, "{report:?}");
+}
+
+pub(crate) async fn a_worker_starts_although_the_database_is_away<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let report = all_complete_in_spite_of(database, first_calls("now", &[Fate::NeverArrived; 2])).await;
+    assert_eq!(report.errors, 2, "{report:?}");
+}
+
+pub(crate) async fn an_item_completed_in_a_transaction_whose_answer_was_lost_is_told<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = faulty(database, pipeline(&["ONE"]), first_calls("finish_in", &[Fate::AnswerLost])).await;
+    repository.add_many(&[Key::from("a")]).await.expect("added");
+    let worker = Worker::new(repository.clone()).handle("ONE", |ctx, claim| async move {
+        let transaction = ctx.begin().await?;
+        Ok(ctx.complete_in(transaction, claim).await?)
+    });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.retried, report.unknown), (1, 0, 0), "{report:?}");
+}
+
+pub(crate) async fn a_worker_without_renewals_stops_its_handlers_by_itself<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let away = Arc::new(AtomicBool::new(false));
+    let is_away = Arc::clone(&away);
+    let plan: Plan =
+        Arc::new(move |_| if is_away.load(Ordering::Acquire) { Fate::NeverArrived } else { Fate::Answered });
+    let times = pipeline(&["ONE"]).stale_after(Duration::from_secs(6));
+    let repository = faulty(database, times, plan).await;
+    repository.add_many(&[Key::from("a")]).await.expect("added");
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let (stopped, mut stops) = mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let worker = Worker::new(repository.clone())
+        .handle("ONE", move |ctx, _| {
+            let (started, stopped) = (started.clone(), stopped.clone());
+            async move {
+                started.send(()).expect("the test listens");
+                ctx.cancelled().await;
+                stopped.send(()).expect("the test listens");
+                std::future::pending::<()>().await;
+                Ok(())
+            }
+        })
+        .shutdown_on(stop.clone());
+    let running = tokio::spawn(worker.run());
+    soon(starts.recv()).await.expect("started");
+    away.store(true, Ordering::Release);
+    soon(stops.recv()).await.expect("the handler is told");
+    stop.cancel();
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.lost, report.completed, report.released), (1, 0, 0), "{report:?}");
+    // Nothing was written: the sweep takes the item back and counts it.
+    let counts = repository.store().inner.counts(&rowlock::store::Counting::default()).await.expect("counted");
+    assert_eq!(counts.count(Status::InProgress(StageId::FIRST)), 1);
+}
