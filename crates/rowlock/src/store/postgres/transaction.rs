@@ -20,7 +20,7 @@ impl PostgresStore {
         // The first query fixes a read-only transaction as one: after it, nobody can make it writable.
         let set_up = format!(
             "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = {idle_ms}; \
-             set local enable_seqscan = on; select 1"
+             set local enable_seqscan = on; set local jit to default; select 1"
         );
         transaction.execute(AssertSqlSafe(set_up)).await.map_err(|error| translate("begin", error))?;
         Ok(transaction)
