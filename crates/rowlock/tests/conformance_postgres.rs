@@ -8,7 +8,7 @@ mod postgres {
     use rowlock::conformance::{Harness, Refusal, Refusing};
     use rowlock::store::postgres::PostgresStore;
     use rowlock::store::{Claiming, Finish, Finished, Finishing, LeaseState, Limits, Outcome, Store, Sweeping};
-    use rowlock::{FencingToken, Holder, Key, KeyType, Pipeline, Status};
+    use rowlock::{FencingToken, Holder, Key, Pipeline, Status};
     use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
     use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Postgres, Row, Transaction};
     use tokio::sync::OnceCell;
@@ -114,15 +114,6 @@ mod postgres {
 
         fn time_type(&self) -> &'static str {
             "timestamptz"
-        }
-
-        fn key_type(&self, key_type: KeyType) -> &'static str {
-            match key_type {
-                KeyType::Text => "text",
-                KeyType::Uuid => "uuid",
-                KeyType::Int => "int",
-                KeyType::BigInt => "bigint",
-            }
         }
 
         async fn refuse_updates(&self, refusal: &Refusal<'_>) -> Result<(), sqlx::Error> {

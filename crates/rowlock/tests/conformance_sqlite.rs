@@ -4,9 +4,9 @@ mod sqlite {
     use std::time::Duration;
 
     use chrono::{DateTime, Utc};
+    use rowlock::Pipeline;
     use rowlock::conformance::{Harness, Refusal, Refusing};
     use rowlock::store::sqlite::{SqliteStore, SqliteTransaction};
-    use rowlock::{KeyType, Pipeline};
     use sqlx::sqlite::{
         SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
     };
@@ -73,13 +73,6 @@ mod sqlite {
 
         fn time_type(&self) -> &'static str {
             "text"
-        }
-
-        fn key_type(&self, key_type: KeyType) -> &'static str {
-            match key_type {
-                KeyType::Text | KeyType::Uuid => "text",
-                KeyType::Int | KeyType::BigInt => "integer",
-            }
         }
 
         async fn refuse_updates(&self, refusal: &Refusal<'_>) -> Result<(), sqlx::Error> {

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
-use crate::pipeline::{KeyType, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::store::Store;
 
 /// A database of one test's own, empty at first: the way to a store on it, and raw SQL for what no verb would write.
@@ -42,9 +42,6 @@ pub trait Harness: Send + Sync + 'static {
 
     /// The SQL type of a time column.
     fn time_type(&self) -> &'static str;
-
-    /// The SQL type of a key column.
-    fn key_type(&self, key_type: KeyType) -> &'static str;
 
     /// Makes the database refuse some updates of a table.
     fn refuse_updates(&self, refusal: &Refusal<'_>) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
