@@ -7,6 +7,7 @@
 
 mod bad_files;
 mod clips;
+mod command;
 mod database;
 mod discovery;
 mod embedding;
