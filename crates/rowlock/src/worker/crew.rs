@@ -1,19 +1,18 @@
 //! The crew of a stage: its queue of claimed items and the slots that work on them, on the user's runtime.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use super::Context;
 use super::ended::{Ended, EndedItems, Verdict, verdict_of};
-use super::handler::{Handler, RunEnd, panic_message};
+use super::handler::{Handler, RunEnd};
 use super::leases::{Held, Leases};
-use super::run::{Run, Stop};
+use super::run::Run;
+use super::slot::Slot;
 use crate::limits::WORKER_ITEMS_BETWEEN_YIELDS;
 use crate::pipeline::StageId;
 use crate::{Claim, Repository, Store};
@@ -38,14 +37,6 @@ pub(crate) struct Entry<R> {
     pub(crate) claim: Claim<R>,
     pub(crate) held: Arc<Held>,
     pub(crate) queued_at: Instant,
-}
-
-/// One place at which a handler runs.
-#[derive(Debug, Default)]
-struct Slot {
-    run: Mutex<Option<Arc<Run>>>,
-    leaked: AtomicBool,
-    gone: AtomicBool,
 }
 
 /// What the slots of every crew need of the worker.
@@ -142,23 +133,21 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
 
     /// The runs under way, each with the slot that it is in.
     pub(crate) fn runs(&self) -> Vec<(usize, Arc<Run>)> {
-        let running = |(index, slot): (usize, &Slot)| slot.run_locked().clone().map(|run| (index, run));
+        let running = |(index, slot): (usize, &Slot)| slot.run().map(|run| (index, run));
         self.slots.iter().enumerate().filter_map(running).collect()
     }
 
     /// Counts a slot as leaked: its handler does not let go of its thread. False if it was leaked already, or the
     /// run is over.
     pub(crate) fn leak(&self, slot: usize, run: &Arc<Run>) -> bool {
-        let current = self.slots[slot].run_locked();
-        let same = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, run));
-        same && !self.slots[slot].leaked.swap(true, Ordering::AcqRel)
+        self.slots[slot].leak(run)
     }
 
     pub(crate) fn load(&self, now: Instant) -> Load {
         let (mut idle, mut slots, mut youngest) = (0, 0, None);
         for slot in self.slots.iter().filter(|slot| !slot.is_lost()) {
             slots += 1;
-            match slot.run_locked().as_ref() {
+            match slot.run() {
                 None => idle += 1,
                 Some(run) => {
                     let lasted = now.saturating_duration_since(run.since);
@@ -224,7 +213,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             }
         }
         let run = Arc::new(Run::new(items, started_at));
-        *self.slots[slot].run_locked() = Some(Arc::clone(&run));
+        self.slots[slot].occupy(&run);
         for held in &run.items {
             if !held.start(&run) {
                 run.lose_item(); // lost between the check above and here
@@ -233,7 +222,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         let guard = RunGuard { floor, crew: self, slot, run: &run };
         if !run.items.is_empty() {
             let context = Context::live(Arc::clone(&floor.repository), Arc::clone(&floor.leases), run.stop.clone());
-            let end = stoppable(&run, self.handler.run(context, claims)).await;
+            let end = run.drive(self.handler.run(context, claims)).await;
             self.report(floor, &run, end);
             let busy = u64::try_from(started_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.busy_nanos.fetch_add(busy, Ordering::Relaxed);
@@ -261,16 +250,6 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     }
 }
 
-impl Slot {
-    fn run_locked(&self) -> MutexGuard<'_, Option<Arc<Run>>> {
-        self.run.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_lost(&self) -> bool {
-        self.leaked.load(Ordering::Acquire) || self.gone.load(Ordering::Acquire)
-    }
-}
-
 /// Frees the slot when a run is over, also when the user's runtime drops it: what nobody reported is given back.
 struct RunGuard<'a, S: Store, R> {
     floor: &'a Floor<S, R>,
@@ -287,9 +266,7 @@ impl<S: Store, R> Drop for RunGuard<'_, S, R> {
                 self.floor.ended.push(Ended { held: Arc::clone(held), verdict });
             }
         }
-        let slot = &self.crew.slots[self.slot];
-        *slot.run_locked() = None;
-        if slot.leaked.swap(false, Ordering::AcqRel) {
+        if self.crew.slots[self.slot].free() {
             tracing::info!(slot = self.slot, "a handler past its timeout let go of its slot after all");
         }
         if slot_matters(self.crew) {
@@ -311,45 +288,6 @@ struct GoneGuard<'a, S: Store, R> {
 
 impl<S: Store, R> Drop for GoneGuard<'_, S, R> {
     fn drop(&mut self) {
-        self.crew.slots[self.slot].gone.store(true, Ordering::Release);
-    }
-}
-
-/// Runs a handler until it returns, panics or is told to stop. It is polled once after it was told, and is not
-/// dropped while it finishes an item by itself.
-async fn stoppable<T>(run: &Run, work: T) -> RunEnd
-where
-    T: Future<Output = Vec<Result<crate::Handled, crate::Failure>>>,
-{
-    let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
-    let mut stopped = Box::pin(run.stop.cancelled());
-    let end = std::future::poll_fn(|cx| {
-        if let std::task::Poll::Ready(answer) = work.as_mut().poll(cx) {
-            return std::task::Poll::Ready(Some(answer));
-        }
-        if !run.stop.is_cancelled() && stopped.as_mut().poll(cx).is_pending() {
-            return std::task::Poll::Pending;
-        }
-        if run.is_settling() { std::task::Poll::Pending } else { std::task::Poll::Ready(None) }
-    })
-    .await;
-    match end {
-        Some(Ok(results)) => RunEnd::Returned(results),
-        Some(Err(panic)) => RunEnd::Panicked(panic_message(&*panic)),
-        None => {
-            // What the handler holds may panic when it is dropped; that must not take the slot with it.
-            match std::panic::catch_unwind(AssertUnwindSafe(|| drop(work))) {
-                Ok(()) => RunEnd::Stopped,
-                Err(panic) => RunEnd::Panicked(panic_message(&*panic)),
-            }
-        }
-    }
-}
-
-/// Says that a run was told to stop at this time because its stage's timeout had passed.
-pub(crate) fn timed_out_at(run: &Run) -> Option<Instant> {
-    match run.stop_reason() {
-        Some(Stop::TimedOut(at)) => Some(at),
-        Some(Stop::Shutdown) | None => None,
+        self.crew.slots[self.slot].leave();
     }
 }

@@ -1,13 +1,12 @@
 //! What the tasks of a worker share.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::crew::{Crew, Floor, timed_out_at};
+use super::crew::{Crew, Floor};
 use super::ended::{Ended, LossReason, Verdict, retry, timeout_error};
 use super::hooks::{FailedHook, OnWait};
 use super::pulse::Pulse;
@@ -178,7 +177,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         if run.is_settling() {
             return; // the handler's own finish has a deadline, and its answer is worth more
         }
-        match timed_out_at(run) {
+        match run.timed_out_at() {
             None => run.stop(Stop::TimedOut(now)),
             Some(told_at) if now.saturating_duration_since(told_at) > self.leak_after() => {
                 if !crew.leak(slot, run) {
@@ -258,43 +257,3 @@ fn bit(stage: StageId) -> u64 {
     // STAGES_MAX is 64.
     1_u64 << stage.index()
 }
-
-/// Errors of one kind of call: logged when they begin and when they end, not each time.
-#[derive(Debug, Default)]
-pub(crate) struct Errors {
-    since: Option<Instant>,
-    recent: VecDeque<String>,
-}
-
-impl Errors {
-    /// Notes an error; logs it if it is a new one.
-    pub(crate) fn met(&mut self, what: &str, error: &Error) {
-        self.since.get_or_insert_with(Instant::now);
-        let text = error.to_string();
-        if self.recent.contains(&text) {
-            tracing::debug!(what, error = text, "still failing");
-            return;
-        }
-        tracing::error!(what, error = text, transient = error.is_transient(), "failed; will be tried again");
-        self.recent.push_back(text);
-        if self.recent.len() > ERRORS_REMEMBERED_MAX {
-            self.recent.pop_front();
-        }
-    }
-
-    /// Notes a success.
-    pub(crate) fn passed(&mut self, what: &str) {
-        if let Some(since) = self.since.take() {
-            tracing::info!(what, after_ms = since.elapsed().as_millis(), "works again");
-            self.recent.clear();
-        }
-    }
-
-    /// For how long it has failed.
-    pub(crate) fn lasted(&self) -> Duration {
-        self.since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-}
-
-/// Different errors of one outage that are logged once: an outage shows itself in a few ways.
-const ERRORS_REMEMBERED_MAX: usize = 8;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 
 use super::ended::{Ended, LossReason, Verdict};
-use super::engine::{Engine, Errors};
+use super::engine::Engine;
+use super::errors::Errors;
 use super::hooks::{FailedBy, FailedItem};
 use super::report::WorkerReport;
 use crate::dispatch::{Dispatch, Settling};

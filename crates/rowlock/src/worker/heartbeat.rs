@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ended::{Ended, LossReason, Verdict};
-use super::engine::{Engine, Errors};
+use super::engine::Engine;
+use super::errors::Errors;
 use super::leases::Held;
 use crate::dispatch::Dispatch;
 use crate::limits::{BATCH_ITEMS_MAX, LEASE_CHECK_INTERVAL};

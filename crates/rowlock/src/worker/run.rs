@@ -1,12 +1,17 @@
 //! One run of a handler: the items it works on, since when, and how it is told to stop.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
+use super::handler::{RunEnd, panic_message};
 use super::leases::Held;
+use crate::{Failure, Handled};
 
 /// One run of a handler.
 #[derive(Debug)]
@@ -56,5 +61,41 @@ impl Run {
     /// answer would be lost.
     pub(crate) fn is_settling(&self) -> bool {
         self.items.iter().any(|held| held.is_settling())
+    }
+
+    /// When the handler was told to stop because its stage's timeout had passed.
+    pub(crate) fn timed_out_at(&self) -> Option<Instant> {
+        match self.stop_reason() {
+            Some(Stop::TimedOut(at)) => Some(at),
+            Some(Stop::Shutdown) | None => None,
+        }
+    }
+
+    /// Runs a handler until it returns, panics or is told to stop. It is polled once after it was told, and is not
+    /// dropped while it finishes an item by itself.
+    pub(crate) async fn drive(&self, work: impl Future<Output = Vec<Result<Handled, Failure>>>) -> RunEnd {
+        let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
+        let mut stopped = Box::pin(self.stop.cancelled());
+        let end = std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(answer) = work.as_mut().poll(cx) {
+                return std::task::Poll::Ready(Some(answer));
+            }
+            if !self.stop.is_cancelled() && stopped.as_mut().poll(cx).is_pending() {
+                return std::task::Poll::Pending;
+            }
+            if self.is_settling() { std::task::Poll::Pending } else { std::task::Poll::Ready(None) }
+        })
+        .await;
+        match end {
+            Some(Ok(results)) => RunEnd::Returned(results),
+            Some(Err(panic)) => RunEnd::Panicked(panic_message(&*panic)),
+            None => {
+                // What the handler holds may panic when it is dropped; that must not take the slot with it.
+                match std::panic::catch_unwind(AssertUnwindSafe(|| drop(work))) {
+                    Ok(()) => RunEnd::Stopped,
+                    Err(panic) => RunEnd::Panicked(panic_message(&*panic)),
+                }
+            }
+        }
     }
 }

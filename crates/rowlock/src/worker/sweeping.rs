@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-use super::engine::{Engine, Errors};
+use super::engine::Engine;
+use super::errors::Errors;
 use super::hooks::{FailedBy, FailedItem};
 use crate::dispatch::Dispatch;
 use crate::pipeline::Status;

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::dispatcher::Dispatcher;
-use super::engine::{Engine, Errors, Phase};
+use super::engine::{Engine, Phase};
+use super::errors::Errors;
 use super::report::{Remaining, WorkerReport};
 use super::wakeup::Hearing;
 use super::{finishing, heartbeat, shutdown, sweeping, wakeup};

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::engine::{Engine, Errors};
+use super::engine::Engine;
+use super::errors::Errors;
 use crate::dispatch::Dispatch;
 use crate::limits::{POLL_MAX, VERB_BACKOFF_MAX};
 use crate::store::Listener;

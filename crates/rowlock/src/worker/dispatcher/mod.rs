@@ -1,35 +1,35 @@
 //! The dispatcher: claims for the crews, one statement at a time, and ticks.
 
+mod batch;
+mod idling;
+mod winding_down;
+
 use std::collections::HashSet;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-use super::claiming::{Pace, found_empty, keep_queued, low_water, plan, wanted};
+use super::claiming::{Pace, keep_queued, low_water, plan, wanted};
 use super::context::WorkerFinisher;
-use super::crew::Entry;
-use super::ended::{Ended, Verdict, retry};
-use super::engine::{Engine, Errors, Phase};
-use super::handler::panic_message;
-use super::hooks::{FailedBy, FailedItem};
-use super::idle::{self, Stuck, Waiting};
+use super::engine::{Engine, Phase};
+use super::errors::Errors;
+use super::idle::{Stuck, Waiting};
 use super::leases::Held;
 use super::report::Remaining;
 use super::wakeup::Hearing;
 use crate::claim::Finisher;
 use crate::dispatch::Dispatch;
 use crate::limits::{
-    LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX, STOP_WAIT, VERB_BACKOFF_MAX,
+    LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX, VERB_BACKOFF_MAX,
     VERB_BACKOFF_MIN,
 };
 use crate::pipeline::StageId;
-use crate::repository::{Record, decode};
-use crate::store::{ClaimBatch, ClaimedRow, Counting, Counts};
-use crate::{Claim, Error, Result, Store};
+use crate::repository::Record;
+use crate::store::{ClaimBatch, ClaimedRow, Counts};
+use crate::{Error, Result, Store};
 
 /// The dispatcher of one worker.
 pub(crate) struct Dispatcher<S: Store, R> {
@@ -185,7 +185,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
         if self.engine.settings.until_idle && !self.counted && self.is_everything_empty() {
             self.counted = true;
-            return Some(Box::pin(count(self.verbs.clone())));
+            return Some(Box::pin(idling::count(self.verbs.clone())));
         }
         None
     }
@@ -271,50 +271,6 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         if self.engine.settings.until_idle && self.errors.lasted() > patience { Err(error) } else { Ok(()) }
     }
 
-    fn take_batch(&mut self, asked: &[StageId], sent_at: Instant, batch: ClaimBatch<S::Row>) {
-        let ClaimBatch { claimed, exhausted, refused, may_have_more, suspect_at_head } = batch;
-        let found = !claimed.is_empty() || !exhausted.is_empty() || !refused.is_empty();
-        let taken: Vec<StageId> = claimed.iter().map(|row| row.lease.stage).collect();
-        // A claim that took nothing and says there is more (all that is due is held back) is not repeated at once.
-        self.empty.extend(found_empty(asked, &taken, may_have_more && found));
-        if found {
-            self.poll_delay = self.engine.settings.poll_min;
-            self.waiting = None;
-        }
-        self.set_poll(self.poll_delay);
-        if !found {
-            self.poll_delay = (self.poll_delay * 2).min(self.poll_max());
-        }
-        self.tell(&exhausted, &refused);
-        let mut entries: Vec<Vec<Entry<R>>> = self.engine.crews.iter().map(|_| Vec::new()).collect();
-        let now = Instant::now();
-        for row in claimed {
-            let suspect = row.suspect;
-            let Some(entry) = self.entry(row, sent_at, now) else { continue };
-            if suspect {
-                tracing::info!(key = %entry.held.lease.key, "one more reset is the item's last: it runs alone");
-                self.suspect = Some(Arc::clone(&entry.held));
-            }
-            match self.engine.crews.iter().position(|crew| crew.stage == entry.claim.stage()) {
-                Some(crew) => entries[crew].push(entry),
-                None => self.engine.release(&entry.held),
-            }
-        }
-        for (crew, entries) in self.engine.crews.iter().zip(entries) {
-            if !entries.is_empty() {
-                crew.push(entries);
-            }
-        }
-        self.makes_room = suspect_at_head;
-        if suspect_at_head {
-            tracing::info!("one more reset is the last of the item at the head of the queue: making room for it");
-            self.engine.release_queued(|_| 0);
-        }
-        if self.is_every_stage_empty() {
-            self.hearing.queue_is_empty();
-        }
-    }
-
     fn poll_max(&self) -> Duration {
         let default = if self.hearing.works() { POLL_MAX } else { POLL_MAX_UNHEARD };
         self.engine.settings.poll_max.unwrap_or(default).max(self.engine.settings.poll_min)
@@ -322,83 +278,6 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 
     fn set_poll(&mut self, delay: Duration) {
         self.poll_at = Instant::now() + delay.mul_f64(rand::rng().random_range(0.75..=1.25));
-    }
-
-    /// A claimed row for the queue; one that does not decode is retried, and harms no other.
-    fn entry(&self, row: ClaimedRow<S::Row>, sent_at: Instant, now: Instant) -> Option<Entry<R>> {
-        let lease = row.lease.clone();
-        let held = self.engine.floor.leases.hold(lease, sent_at);
-        let error = match std::panic::catch_unwind(AssertUnwindSafe(|| decode::<S, R>(row))) {
-            Ok(Ok((record, details))) => {
-                let claim = Claim::new(record, details, Arc::clone(&self.finisher));
-                return Some(Entry { claim, held, queued_at: now });
-            }
-            Ok(Err((_, error))) => error.to_string(),
-            Err(panic) => panic_message(&*panic).replacen("the handler", "decoding the row", 1),
-        };
-        if held.end() {
-            self.engine.floor.ended.push(Ended { held, verdict: Verdict::Undecodable(retry(error)) });
-        }
-        None
-    }
-
-    fn tell(&self, exhausted: &[crate::Key], refused: &[(crate::Key, String)]) {
-        for key in exhausted {
-            tracing::warn!(%key, "was ready but at a limit: failed");
-            let error = "it was ready, but its retry or reset count was at the limit".to_owned();
-            self.engine.failed.tell(|| FailedItem { key: key.clone(), stage: None, cause: FailedBy::Exhaust, error });
-        }
-        for (key, reason) in refused {
-            tracing::error!(%key, reason, "the database refuses to have the item claimed");
-        }
-        self.engine.tally.count(|report| {
-            report.exhausted += exhausted.len() as u64;
-            report.refused += refused.len() as u64;
-        });
-    }
-
-    /// Gives rows back that a claim took whose answer was lost.
-    fn give_back(&self, rows: Vec<ClaimedRow<S::Row>>) {
-        for row in rows {
-            if self.engine.floor.leases.get(&row.lease).is_some() {
-                continue; // adopted already
-            }
-            tracing::info!(key = %row.lease.key, "claimed by a statement whose answer was lost: given back");
-            let held = self.engine.floor.leases.hold(row.lease, Instant::now());
-            self.engine.release(&held);
-        }
-    }
-
-    /// What the counts mean for a worker that is to stop when idle.
-    fn judge(&mut self, counts: &Counts, stuck: &[Stuck]) -> Option<Remaining> {
-        if !self.is_everything_empty() {
-            return None;
-        }
-        let handled: Vec<StageId> = self.engine.crews.iter().map(|crew| crew.stage).collect();
-        match idle::verdict(self.engine.pipeline(), counts, &handled, stuck) {
-            idle::Verdict::Work => None,
-            idle::Verdict::Idle(remaining) => Some(remaining),
-            idle::Verdict::Wait(waiting) => {
-                if let Some(due_in) = waiting.next_due_at.and_then(|due| (due - waiting.at).to_std().ok()) {
-                    self.poll_at = self.poll_at.min(Instant::now() + due_in);
-                }
-                self.tell_waiting(waiting);
-                None
-            }
-        }
-    }
-
-    fn tell_waiting(&mut self, waiting: Waiting) {
-        if idle::is_news(self.waiting.as_ref(), &waiting) {
-            tracing::info!("waiting for {waiting}");
-            if let Some(on_wait) = &self.engine.on_wait {
-                let told = std::panic::catch_unwind(AssertUnwindSafe(|| on_wait(&waiting)));
-                if let Err(panic) = told {
-                    tracing::error!(error = panic_message(&*panic), "the on-wait callback panicked");
-                }
-            }
-        }
-        self.waiting = Some(waiting);
     }
 
     /// Whether nothing may be claimed because a suspect runs, or is to run once nothing else is held.
@@ -412,78 +291,4 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
         self.suspect.is_some() || self.makes_room
     }
-
-    /// Ends what goes on: queued items are given back at once, running ones may finish within the grace period.
-    async fn wind_down(&mut self, call: Option<Call<S::Row>>) {
-        self.engine.release_queued(|_| 0);
-        self.end_call(call).await;
-        let running = self.engine.floor.leases.len();
-        if running > 0 {
-            tracing::info!(items = running, grace_ms = self.engine.settings.grace.as_millis(), "finishing what runs");
-        }
-        let grace = self.engine.settings.grace;
-        self.wait_until_empty(grace, Phase::Draining).await;
-        self.engine.enter(Phase::Stopping);
-        if self.engine.floor.leases.is_empty() {
-            return;
-        }
-        self.engine.stop_runs();
-        self.wait_until_empty(STOP_WAIT, Phase::Stopping).await;
-        for held in self.engine.floor.leases.all() {
-            tracing::warn!(key = %held.lease.key, "could not be given back: it is left to the sweep");
-        }
-    }
-
-    /// Waits for a claim that is under way, and gives back what it brings.
-    async fn end_call(&mut self, call: Option<Call<S::Row>>) {
-        let Some(call) = call else { return };
-        match tokio::time::timeout(STOP_WAIT, call).await {
-            Ok(Answer::Claimed { batch: Ok(batch), .. }) => {
-                self.tell(&batch.exhausted, &batch.refused);
-                for row in batch.claimed {
-                    let held = self.engine.floor.leases.hold(row.lease, Instant::now());
-                    self.engine.release(&held);
-                }
-            }
-            Ok(Answer::Recovered(Ok(rows))) => self.give_back(rows),
-            Ok(_) | Err(_) => {
-                let recovered = tokio::time::timeout(STOP_WAIT, self.verbs.recover_lost_claims()).await;
-                if let Ok(Ok(rows)) = recovered {
-                    self.give_back(rows);
-                }
-            }
-        }
-    }
-
-    /// Waits until nothing is held, at most this long, and only in this phase.
-    async fn wait_until_empty(&self, at_most: Duration, phase: Phase) {
-        let mut phases = self.engine.watch_phase();
-        let mut tick = tokio::time::interval(self.engine.tick_interval());
-        let until = tokio::time::sleep(at_most);
-        tokio::pin!(until);
-        while self.engine.phase() <= phase {
-            tokio::select! {
-                () = self.engine.floor.leases.empty() => return,
-                () = &mut until => return,
-                _ = tick.tick() => self.engine.tick(Instant::now()),
-                _ = phases.changed() => {}
-            }
-        }
-    }
-}
-
-/// Reads the counts, and where the items stand that the database refuses to change.
-async fn count<S: Store>(verbs: Dispatch<S>) -> Answer<S::Row> {
-    let read = async {
-        let counting = Counting::default();
-        let counts = verbs.read("counts", || verbs.store().counts(&counting)).await?;
-        let mut stuck = Vec::new();
-        for exclusion in verbs.store().excluded() {
-            let row = verbs.read("get", || verbs.store().get(&exclusion.key)).await?;
-            let status = row.and_then(|row| row.status);
-            stuck.push(Stuck { key: exclusion.key, reason: exclusion.reason, status });
-        }
-        Ok((counts, stuck))
-    };
-    Answer::Counted(read.await)
 }
