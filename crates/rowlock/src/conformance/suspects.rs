@@ -93,6 +93,10 @@ pub async fn the_limits_of_the_claim_say_who_is_a_suspect<H: Harness>(harness: &
     let batch = scene.store.claim(&generous).await.expect("claim");
 
     assert_eq!(claimed_keys(&batch), ["a", "b"]);
+    scene.insert("c").await;
+    scene.edit("c", &[(Role::ResetCount, Value::Number(9))]).await;
+    let batch = scene.store.claim(&generous).await.expect("claim");
+    assert!(batch.claimed[0].suspect, "one more reset is its last by these limits");
 }
 
 pub async fn a_claimer_that_holds_other_items_gets_no_suspect<H: Harness>(harness: &H) {

@@ -88,7 +88,7 @@ impl PostgresStore {
             batch.suspect_at_head |= column::<bool>("claim", &row, "rowlock_suspect_at_head")?;
             let Some(item) = column::<Option<String>>("claim", &row, "rowlock_key")? else { continue };
             moved += 1;
-            match claimed_row("claim", &self.pipeline, claiming.token, row)? {
+            match claimed_row("claim", &self.pipeline, claiming.token, claiming.limits.max_resets, row)? {
                 Some(claimed) => batch.claimed.push(claimed),
                 None => batch.exhausted.push(Key::from(item)),
             }
@@ -104,7 +104,10 @@ impl PostgresStore {
             )
             .await?;
         session.done();
-        rows.into_iter().filter_map(|row| claimed_row("find_claimed", &self.pipeline, token, row).transpose()).collect()
+        let max_resets = self.pipeline.max_resets();
+        rows.into_iter()
+            .filter_map(|row| claimed_row("find_claimed", &self.pipeline, token, max_resets, row).transpose())
+            .collect()
     }
 
     pub(super) async fn preview_rows(&self, claiming: &Claiming) -> Result<Vec<ItemRow<PgRow>>> {

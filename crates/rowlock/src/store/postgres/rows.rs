@@ -22,6 +22,7 @@ pub(super) fn claimed_row(
     verb: &'static str,
     pipeline: &Pipeline,
     token: FencingToken,
+    max_resets: i32,
     row: PgRow,
 ) -> Result<Option<ClaimedRow<PgRow>>> {
     let word: String = column(verb, &row, "rowlock_word")?;
@@ -33,7 +34,7 @@ pub(super) fn claimed_row(
         lease: Lease { key: key(verb, &row, "rowlock_key")?, token, stage },
         retry_count,
         reset_count,
-        suspect: reset_count >= 1 && reset_count == pipeline.max_resets() - 1,
+        suspect: reset_count >= 1 && reset_count == max_resets - 1,
         row,
     }))
 }
@@ -55,7 +56,8 @@ pub(super) fn key(verb: &'static str, row: &PgRow, name: &str) -> Result<Key> {
     column::<String>(verb, row, name).map(Key::from)
 }
 
-/// A count, from a column of any integer type; NULL, which a column of the user's may hold, is 0. Beyond 32 bits it is over every limit anyway.
+/// A count, from a column of any integer type; NULL, which a column of the user's may hold, is 0. Beyond 32 bits it is
+/// over every limit anyway.
 fn count(verb: &'static str, row: &PgRow, name: &str) -> Result<i32> {
     if let Ok(count) = row.try_get::<Option<i32>, _>(name) {
         return Ok(count.unwrap_or_default());
