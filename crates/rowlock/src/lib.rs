@@ -10,6 +10,7 @@ pub mod conformance;
 mod dispatch;
 mod error;
 mod failure;
+mod json_record;
 mod key;
 mod lease;
 pub mod limits;
@@ -22,6 +23,7 @@ mod worker;
 pub use claim::{Claim, FinishError, Settled};
 pub use error::{Error, Fault, Result};
 pub use failure::{Failure, Handled};
+pub use json_record::JsonRecord;
 pub use key::Key;
 pub use lease::{FencingToken, Holder, Lease};
 pub use pipeline::{

@@ -5,6 +5,7 @@
 mod claim;
 mod errors;
 mod finish;
+mod json;
 mod listener;
 mod operator;
 mod read;

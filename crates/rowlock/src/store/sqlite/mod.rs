@@ -9,6 +9,7 @@ mod errors;
 mod finish;
 mod indexes;
 mod items;
+mod json;
 mod leases;
 mod listener;
 mod operator;

@@ -1,0 +1,48 @@
+//! A row as JSON, for handlers that do not know the table's columns.
+
+use std::ops::Deref;
+
+use serde_json::{Map, Value};
+
+/// Every column of an item's row as JSON, by name; a record for handlers that take any table.
+///
+/// | column | JSON |
+/// |---|---|
+/// | null | null |
+/// | boolean, integers, floats | boolean, number; a float that is not finite is its text |
+/// | text, uuid, enums | string |
+/// | json, jsonb | as it is |
+/// | date and time types | string: RFC 3339 with a zone, ISO 8601 without one |
+/// | bytea, blob | string: `\x` and hexadecimal digits |
+/// | one-dimensional arrays of booleans, integers, floats and text | array |
+///
+/// A column of another PostgreSQL type, `numeric` for one, does not decode, and the error names it: read it by a
+/// record of your own, with the type that you choose for it. On SQLite a value is shown by the type that it has,
+/// whatever its column was declared as.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JsonRecord(pub Map<String, Value>);
+
+impl Deref for JsonRecord {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+/// Bytes in the form that PostgreSQL shows them in.
+pub(crate) fn hex(bytes: &[u8]) -> Value {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(2 + bytes.len() * 2);
+    text.push_str("\\x");
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Value::String(text)
+}
+
+/// A float; JSON has no infinities.
+pub(crate) fn float(number: f64) -> Value {
+    serde_json::Number::from_f64(number).map_or_else(|| Value::String(number.to_string()), Value::Number)
+}
