@@ -29,6 +29,9 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Counts are exact up to here; beyond it a count would read the whole table.
 pub const COUNT_EXACT_MAX: i64 = 10_000;
 
+/// Words that the pipeline does not know, of which each is counted; with more the table is none of this pipeline's.
+pub const UNKNOWN_WORDS_MAX: i64 = 1_000;
+
 /// Items in one page of `list`.
 pub const PAGE_ITEMS_MAX: i64 = 1_000;
 

@@ -6,7 +6,8 @@ use sqlx::postgres::PgRow;
 use super::PostgresStore;
 use super::claim::query;
 use super::rows::{column, item_row, key};
-use crate::limits::{COUNT_EXACT_MAX, PAGE_ITEMS_MAX};
+use crate::limits::{COUNT_EXACT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
+use crate::pipeline::Status;
 use crate::store::{
     Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
 };
@@ -33,7 +34,9 @@ impl PostgresStore {
             after.check()?;
         }
         let limit = listing.limit.min(PAGE_ITEMS_MAX);
-        let statement = query(&self.statements.list)
+        let stopped = matches!(listing.status, Some(Status::Failed | Status::Cancelled));
+        let sql = if stopped { &self.statements.list_stopped } else { &self.statements.list };
+        let statement = query(sql)
             .bind(listing.status.map(|status| self.pipeline.word(status).to_owned()))
             .bind(listing.after.as_ref().map(|key| key.as_str().to_owned()))
             // One more than asked for: whether this is the last page.
@@ -55,7 +58,7 @@ impl PostgresStore {
     pub(super) async fn count_items(&self, counting: &Counting) -> Result<Counts> {
         let limit = if counting.exact { i64::MAX } else { COUNT_EXACT_MAX + 1 };
         let mut session = self.sessions.open("counts").await?;
-        let rows = session.fetch(query(&self.statements.counts).bind(limit)).await?;
+        let rows = session.fetch(query(&self.statements.counts).bind(limit).bind(UNKNOWN_WORDS_MAX)).await?;
         let words: (Vec<String>, Vec<String>) = self
             .pipeline
             .stages()
@@ -65,10 +68,7 @@ impl PostgresStore {
         let stage_rows =
             session.fetch(query(&self.statements.stage_counts).bind(words.0).bind(words.1).bind(counting.now)).await?;
         session.done();
-        let mut statuses =
-            rows.iter().map(|row| self.status_count(row, limit)).collect::<Result<Vec<StatusCount>>>()?;
-        let place = |word: &str| self.pipeline.words().iter().position(|known| *known == word).unwrap_or(usize::MAX);
-        statuses.sort_by_key(|count| (place(&count.word), count.word.clone()));
+        let statuses = self.status_counts(&rows, limit)?;
         let mut stages = Vec::new();
         for (stage, row) in self.pipeline.stage_ids().zip(&stage_rows) {
             stages.push(StageCounts {
@@ -81,6 +81,23 @@ impl PostgresStore {
         }
         let at = stage_rows.first().map_or_else(|| Ok(Utc::now()), |row| column("counts", row, "at"))?;
         Ok(Counts { at, statuses, stages })
+    }
+
+    /// Each status of the pipeline, also without items; then what it does not know.
+    fn status_counts(&self, rows: &[PgRow], limit: i64) -> Result<Vec<StatusCount>> {
+        let found = rows.iter().map(|row| self.status_count(row, limit)).collect::<Result<Vec<StatusCount>>>()?;
+        let (mut known, mut unknown): (Vec<_>, Vec<_>) = found.into_iter().partition(|count| count.status.is_some());
+        for status in self.pipeline.statuses() {
+            if !known.iter().any(|count| count.status == Some(status)) {
+                let word = self.pipeline.word(status).to_owned();
+                known.push(StatusCount { status: Some(status), word, count: 0, at_least: false });
+            }
+        }
+        let words = self.pipeline.words();
+        known.sort_by_key(|count| words.iter().position(|word| *word == count.word));
+        unknown.retain(|count| count.count > 0);
+        known.extend(unknown);
+        Ok(known)
     }
 
     fn status_count(&self, row: &PgRow, limit: i64) -> Result<StatusCount> {

@@ -47,6 +47,7 @@ impl PostgresStore {
         }
         session.run(&template.render(include_str!("sql/create_ready_index.sql"))).await?;
         session.run(&template.render(include_str!("sql/create_running_index.sql"))).await?;
+        session.run(&template.render(include_str!("sql/create_stopped_index.sql"))).await?;
         session.run("commit").await?;
         session.done();
         Ok(())
@@ -66,7 +67,9 @@ impl PostgresStore {
             problems.push("the table is missing: run prepare".to_owned());
         } else {
             problems.extend(facts.problems(&self.pipeline));
-            for (index, purpose) in [(":ready_index", "ready"), (":running_index", "in progress")] {
+            for (index, purpose) in
+                [(":ready_index", "ready"), (":running_index", "in progress"), (":stopped_index", "stopped")]
+            {
                 let name = self.in_table_schema(&rendered.render(index));
                 if !self.relation_exists(&mut session, &name).await? {
                     problems.push(format!("the index over the items {purpose} is missing: run prepare"));
@@ -148,6 +151,7 @@ impl PostgresStore {
         for (variable, file) in [
             ("ready_index", include_str!("sql/create_ready_index.sql")),
             ("running_index", include_str!("sql/create_running_index.sql")),
+            ("stopped_index", include_str!("sql/create_stopped_index.sql")),
         ] {
             template.insert(variable, String::new());
             let name = format!("rowlock_{variable}_{:016x}", hash(&template.render(file)));

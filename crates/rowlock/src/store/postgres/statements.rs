@@ -48,6 +48,7 @@ statements!(
     get,
     held,
     list,
+    list_stopped,
     now,
     pause,
     paused,
@@ -93,6 +94,7 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
     template.set("failures_kept", &FAILURES_KEPT_MAX.to_string());
     template.set("failures_kept_less_one", &(FAILURES_KEPT_MAX - 1).to_string());
+    template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
     template.set("stale", include_str!("sql/stale.sql"));
     template.set("log_failures", include_str!("sql/log_failures.sql"));
     template.insert("waiting_key", quote_literal(&waiting_key(pipeline), Dialect::Postgres));

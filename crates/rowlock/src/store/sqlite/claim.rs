@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::items::{Item, KeyValue, json};
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
-use super::session::{Bind, Session, Verb};
+use super::session::{Bind, Session, Sql, Verb};
 use super::{SqliteStore, rows};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{StageId, Status};
@@ -61,7 +61,7 @@ impl SqliteStore {
         };
         match self.write_batch(&mut session, &batch).await {
             Ok(written) => {
-                let rows = self.read_rows(&mut session, &batch.items).await?;
+                let rows = self.read_rows(&mut session, &self.statements.read, &batch.items).await?;
                 match session.commit().await {
                     Ok(()) => {
                         self.exclude_strange_keys(&batch.items, &written);
@@ -89,7 +89,7 @@ impl SqliteStore {
     ) -> Result<ClaimBatch<SqliteRow>> {
         let written = self.repeat_batch(verb, batch).await?;
         let mut session = self.read_session(verb).await?;
-        let rows = self.read_rows(&mut session, &batch.items).await?;
+        let rows = self.read_rows(&mut session, &self.statements.read, &batch.items).await?;
         session.keep();
         Ok(self.fill(answer, claiming, &batch.items, written, rows))
     }
@@ -115,7 +115,7 @@ impl SqliteStore {
         let picked = self.pick(&mut session, claiming, &now, limit).await?;
         let mut plan = self.plan(picked, limit, claiming);
         plan.items.retain(|item| item.step != Some("exhaust"));
-        let mut rows = self.read_rows(&mut session, &plan.items).await?;
+        let mut rows = self.read_rows(&mut session, &self.statements.preview, &plan.items).await?;
         session.roll_back().await?;
         let in_order = plan.items.iter().filter_map(|item| rows.remove(&item.key.to_key()));
         Ok(in_order.map(|row| rows::item(&self.pipeline, row)).collect())
@@ -240,12 +240,12 @@ impl SqliteStore {
         rows::claimed(&self.pipeline, row?, claiming.token, claiming.limits.max_resets)
     }
 
-    async fn read_rows(&self, session: &mut Session, items: &[Item]) -> Result<HashMap<Key, SqliteRow>> {
+    async fn read_rows(&self, session: &mut Session, sql: &Sql, items: &[Item]) -> Result<HashMap<Key, SqliteRow>> {
         let keys: Vec<&KeyValue> = items.iter().filter(|item| item.step != Some("exhaust")).map(|i| &i.key).collect();
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let rows = session.rows(&self.statements.read, [json(&keys).into()]).await?;
+        let rows = session.rows(sql, [json(&keys).into()]).await?;
         Ok(rows.into_iter().map(|row| (rows::RoleReader::new(&self.pipeline, &row).key(), row)).collect())
     }
 }

@@ -3,7 +3,7 @@
 use crate::pipeline::{Pipeline, Role};
 
 /// The steps of `create_indexes.sql`.
-pub(super) const KINDS: [&str; 3] = ["ready", "running", "ended"];
+pub(super) const KINDS: [&str; 3] = ["ready", "running", "stopped"];
 
 /// The name of an index: of its pipeline, its kind, and its definition.
 pub(super) fn name(pipeline: &Pipeline, kind: &str) -> String {

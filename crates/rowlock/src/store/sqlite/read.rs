@@ -6,15 +6,12 @@ use sqlx::sqlite::SqliteRow;
 use super::items::KeyValue;
 use super::session::{Bind, Session, Verb};
 use super::{SqliteStore, clock, rows};
-use crate::limits::{COUNT_EXACT_MAX, FAILURES_KEPT_MAX, PAGE_ITEMS_MAX};
+use crate::limits::{COUNT_EXACT_MAX, FAILURES_KEPT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::{Role, StageId, Status};
 use crate::store::{
     Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
 };
 use crate::{Error, Key, Result};
-
-/// Words that the pipeline does not know, of which each is counted; beyond it the table is none of this pipeline's.
-const UNKNOWN_WORDS_MAX: i64 = 1_000;
 
 impl SqliteStore {
     pub(super) async fn get_item(&self, verb: &Verb, key: &Key) -> Result<Option<ItemRow<SqliteRow>>> {
@@ -32,12 +29,12 @@ impl SqliteStore {
         }
         let after = listing.after.as_ref().map(|key| KeyValue::new(key, self.pipeline.key_type())).transpose()?;
         let word = listing.status.map(|status| self.pipeline.word(status));
-        let ended = listing.status.is_some_and(Status::is_terminal);
-        let sql = match (ended, &after) {
+        let stopped = matches!(listing.status, Some(Status::Failed | Status::Cancelled));
+        let sql = match (stopped, &after) {
             (false, None) => &self.statements.list_any,
             (false, Some(_)) => &self.statements.list_any_after,
-            (true, None) => &self.statements.list_ended,
-            (true, Some(_)) => &self.statements.list_ended_after,
+            (true, None) => &self.statements.list_stopped,
+            (true, Some(_)) => &self.statements.list_stopped_after,
         };
         // One more than asked for: whether there is a next page.
         let binds = [Bind::from(word), Bind::from(limit + 1)].into_iter().chain(after.map(Bind::from));
@@ -83,21 +80,24 @@ impl SqliteStore {
                 oldest_heartbeat_at: rows::time(&running, 1),
             });
         }
-        let ended = self.count_ended(&mut session, limit).await?;
+        let succeeded = one(session.rows(&self.statements.count_succeeded, [limit.into()]).await?)?;
+        let stopped = self.count_stopped(&mut session, limit).await?;
         session.roll_back().await?;
-        for status in [Status::Succeeded, Status::Failed, Status::Cancelled] {
+        let word = self.pipeline.word(Status::Succeeded);
+        statuses.push(count(Some(Status::Succeeded), word, rows::integer(&succeeded, 0).unwrap_or(0)));
+        for status in [Status::Failed, Status::Cancelled] {
             let word = self.pipeline.word(status);
-            let number = ended.iter().filter(|(found, _)| found == word).map(|(_, number)| number).sum();
+            let number = stopped.iter().filter(|(found, _)| found == word).map(|(_, number)| number).sum();
             statuses.push(count(Some(status), word, number));
         }
-        let unknown = ended.iter().filter(|(word, number)| *number > 0 && self.pipeline.status(word).is_none());
+        let unknown = stopped.iter().filter(|(word, number)| *number > 0 && self.pipeline.status(word).is_none());
         statuses.extend(unknown.map(|(word, number)| count(None, word, *number)));
         Ok(Counts { at: clock::parse(&now).unwrap_or_default(), statuses, stages })
     }
 
-    /// The words of items that are not moving, with their counts; the empty word is null.
-    async fn count_ended(&self, session: &mut Session, limit: i64) -> Result<Vec<(String, i64)>> {
-        let rows = session.rows(&self.statements.count_ended, [limit.into(), UNKNOWN_WORDS_MAX.into()]).await?;
+    /// The words of items that failed, were cancelled or are unknown, with their counts; the empty word is null.
+    async fn count_stopped(&self, session: &mut Session, limit: i64) -> Result<Vec<(String, i64)>> {
+        let rows = session.rows(&self.statements.count_stopped, [limit.into(), UNKNOWN_WORDS_MAX.into()]).await?;
         let counted = |row: &SqliteRow| (rows::text(row, 0).unwrap_or_default(), rows::integer(row, 1).unwrap_or(0));
         Ok(rows.iter().map(counted).collect())
     }
@@ -113,7 +113,7 @@ impl SqliteStore {
         session.run("BEGIN").await?;
         let now = self.time(&mut session, now).await?;
         let paused = self.read_paused(&mut session).await?;
-        let rows = session.rows(&self.statements.get, [key.into()]).await?;
+        let rows = session.rows(&self.statements.explain, [key.into()]).await?;
         session.roll_back().await?;
         Ok(rows.first().map(|row| self.explanation(row, &now, &paused)))
     }

@@ -57,7 +57,8 @@ impl SqliteStore {
         for outdated in found.indexes.iter().filter(|index| indexes::is_outdated(&self.pipeline, index)) {
             session.execute(&Sql::new(format!("drop index {}", quote_identifier(outdated))), []).await?;
         }
-        for sql in [&statements.create_ready_index, &statements.create_running_index, &statements.create_ended_index] {
+        for sql in [&statements.create_ready_index, &statements.create_running_index, &statements.create_stopped_index]
+        {
             session.execute(sql, []).await?;
         }
         session.commit().await

@@ -63,9 +63,10 @@ macro_rules! statements {
 
 statements! {
     now: "now";
-    pick: "claim", "pick";
+    pick: "pick";
     take: "claim", "take";
     read: "claim", "read";
+    preview: "preview";
     renew_claimed: "find_claimed", "renew";
     find_claimed: "find_claimed", "find";
     finish: "finish";
@@ -84,13 +85,15 @@ statements! {
     paused: "paused";
     add_many: "add_many";
     get: "get";
+    explain: "explain";
     list_any: "list", "any";
     list_any_after: "list", "any_after";
-    list_ended: "list", "ended";
-    list_ended_after: "list", "ended_after";
+    list_stopped: "list", "stopped";
+    list_stopped_after: "list", "stopped_after";
     count_ready: "counts", "ready";
     count_running: "counts", "running";
-    count_ended: "counts", "ended";
+    count_succeeded: "counts", "succeeded";
+    count_stopped: "counts", "stopped";
     failures: "failures";
     held: "held";
     refuse_writes: "refuse_writes";
@@ -109,7 +112,7 @@ statements! {
     add_updated_at: "add_columns", "updated_at";
     create_ready_index: "create_indexes", "ready";
     create_running_index: "create_indexes", "running";
-    create_ended_index: "create_indexes", "ended";
+    create_stopped_index: "create_indexes", "stopped";
     create_failures: "create_own_tables", "failures";
     create_failures_index: "create_own_tables", "failures_index";
     create_stages: "create_own_tables", "stages";
@@ -167,7 +170,7 @@ fn template(pipeline: &Pipeline) -> Template {
     template.set("ready_since", "coalesce(t.:\"retry_after\", t.:\"created_at\", '')");
     // Not `is null or not in`: on a column that is not null SQLite leaves the first half out of the query but not out of
     // the index, which then matches no query.
-    template.set("is_ended", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words)");
+    template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
     template.set("items", ITEMS);
     template.set("written", WRITTEN);
     template.set("delayed", DELAYED);

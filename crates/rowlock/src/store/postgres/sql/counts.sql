@@ -1,20 +1,41 @@
--- counts: how many items are in each state, each counted no further than the limit.
+-- counts: how many items are in each state, each counted no further than the limit. A word without items may be missing.
 --
--- Index: the partial ones for the ready words and for those in progress; the terminal words and the unknown ones are
---        counted by a scan that ends at the limit.
--- Binds: $1 limit
-select known.word, tally.count
-from unnest(array[:known_words]::text[]) as known (word)
+-- Index: the partial ones over the ready words, over those in progress and over the others; their predicates are
+--        repeated here, or they would not be used. Successes are counted by a scan that ends at the limit. What the
+--        others are is found by skipping from word to word.
+-- Binds: $1 limit   $2 words of the others at most
+with recursive stopped (word) as (
+  select min(t.:"status")::text
+  from :table t
+  where :is_stopped
+  union all
+  select (select min(t.:"status")::text from :table t where :is_stopped and t.:"status" > stopped.word)
+  from stopped
+  where stopped.word is not null
+)
+select ready.word, tally.count
+from unnest(array[:ready_words]::text[]) as ready (word)
 cross join lateral (
-  select count(*) as count
-  from (select from :table t where t.:"status" = known.word limit $1::bigint) counted
+  select count(*)
+  from (select from :table t where t.:"status" in (:ready_words) and t.:"status" = ready.word limit $1::bigint) counted
 ) tally
 union all
-select unknown.word, count(*)
-from (
-  select t.:"status"::text as word
-  from :table t
-  where t.:"status" is null or t.:"status" not in (:known_words)
-  limit $1::bigint
-) unknown
-group by unknown.word
+select running.word, tally.count
+from unnest(array[:running_words]::text[]) as running (word)
+cross join lateral (
+  select count(*)
+  from (select from :table t where t.:"status" in (:running_words) and t.:"status" = running.word limit $1::bigint) counted
+) tally
+union all
+select :'succeeded', count(*)
+from (select from :table t where t.:"status" = :'succeeded' limit $1::bigint) counted
+union all
+select others.word, tally.count
+from (select word from stopped where word is not null limit $2::bigint) others
+cross join lateral (
+  select count(*)
+  from (select from :table t where :is_stopped and t.:"status" = others.word limit $1::bigint) counted
+) tally
+union all
+select null, count(*)
+from (select from :table t where :is_stopped and t.:"status" is null limit $1::bigint) counted

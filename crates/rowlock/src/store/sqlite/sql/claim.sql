@@ -1,30 +1,8 @@
 -- claim: takes a batch of ready items for one worker, atomically.
 --
--- One write transaction: `pick` for each stage asked for, later stage first, with what is left of the limit; then
+-- One write transaction: `pick.sql` for each stage asked for, later stage first, with what is left of the limit; then
 -- `take` for what was picked; then `read` for the rows as they are now. SQLite has one writer, so nothing changes
 -- between the steps. `read` and not `returning`: a trigger may change the row after the update.
-
--- step: pick
--- The head of one stage's queue, in order. Shared with preview. Nothing is sorted, nothing that is not due is walked.
--- Index: the partial one over the ready words, on (status, ready since). Its predicate is repeated, or it is not used.
--- Binds: ?1 ready word  ?2 stage's name  ?3 now  ?4 limit  ?5 max_retries  ?6 max_resets  ?7 leave exhausted items out
---        ?8 keys to leave out, JSON
-select
-  t.:"key",
-  t.:"status",
-  t.:"retry_count",
-  t.:"reset_count",
-  t.:"error_message"
-from :table as t
-where t.:"status" = ?1
-  and t.:"status" in (:ready_words)
-  and :ready_since <= ?3
-  and t.:"key" is not null
-  and t.:"key" not in (select value from json_each(?8))
-  and (not ?7 or (:retries < ?5 and :resets < ?6))
-  and not exists (select 1 from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = ?2)
-order by :ready_since
-limit ?4
 
 -- step: take
 -- Moves what was picked: to in progress under the token, or to FAILED if it is at a limit.
@@ -49,7 +27,7 @@ where t.:"key" = i.item
 returning :written
 
 -- step: read
--- Rows by key, whole. Shared with preview.
+-- Rows by key, whole.
 -- Binds: ?1 keys, JSON
 select t.*
 from json_each(?1) as i

@@ -40,16 +40,22 @@ from (
   limit ?2
 )
 
--- step: ended
--- The terminal words, and those that the pipeline does not know; null is one. Skips from word to word.
+-- step: succeeded
+-- Index: none. The scan ends at the limit.
+-- Binds: ?1 limit
+select count(*)
+from (select 1 from :table as t where t.:"status" = :'succeeded' limit ?1)
+
+-- step: stopped
+-- The words of what failed, was cancelled or is unknown to the pipeline; null is one. Skips from word to word.
 -- Index: the partial one over the other words, on (status, key).
 -- Binds: ?1 limit  ?2 words at most
 with recursive word (word) as (
   select min(t.:"status")
   from :table as t
-  where :is_ended
+  where :is_stopped
   union all
-  select (select min(t.:"status") from :table as t where :is_ended and t.:"status" > word.word)
+  select (select min(t.:"status") from :table as t where :is_stopped and t.:"status" > word.word)
   from word
   where word.word is not null
   limit ?2
@@ -58,9 +64,9 @@ select
   word.word,
   (
     select count(*)
-    from (select 1 from :table as t where :is_ended and t.:"status" = word.word limit ?1)
+    from (select 1 from :table as t where :is_stopped and t.:"status" = word.word limit ?1)
   )
 from word
 where word.word is not null
 union all
-select null, (select count(*) from (select 1 from :table as t where :is_ended and t.:"status" is null limit ?1))
+select null, (select count(*) from (select 1 from :table as t where :is_stopped and t.:"status" is null limit ?1))

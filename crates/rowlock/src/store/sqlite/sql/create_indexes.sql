@@ -1,4 +1,4 @@
--- create_indexes: three partial indexes; an item is in exactly one of them. Their names end in a hash of their
+-- create_indexes: three partial indexes; an item is in one of them until it succeeds, then in none. Their names end in a hash of their
 -- definition, so that a pipeline whose words change gets new ones.
 
 -- step: ready
@@ -13,8 +13,9 @@ create index if not exists :running_index
 on :bare_table (:"claim_token")
 where :"status" in (:running_words)
 
--- step: ended
--- Counting and listing what is done or not ours, without reading the table.
-create index if not exists :ended_index
+-- step: stopped
+-- Counting and listing what failed, was cancelled or is not ours, without reading the table. A success is not entered
+-- here: it would be one more write for each item.
+create index if not exists :stopped_index
 on :bare_table (:"status", :"key")
-where coalesce(:"status", '') not in (:ready_words, :running_words)
+where coalesce(:"status", '') not in (:ready_words, :running_words, :'succeeded')

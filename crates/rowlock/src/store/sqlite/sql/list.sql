@@ -1,5 +1,5 @@
 -- list: items by status, in the order of their keys. Four forms, because an index is used only for conditions that
--- are in the statement: all words or those that are not moving any more, from the start or after a key.
+-- are in the statement: all words or those that failed or were cancelled, from the start or after a key.
 
 -- step: any
 -- Index: the key's.
@@ -21,24 +21,24 @@ where (?1 is null or t.:"status" = ?1)
 order by t.:"key"
 limit ?2
 
--- step: ended
+-- step: stopped
 -- Index: the partial one over the other words, on (status, key).
 -- Binds: ?1 word  ?2 limit
 select t.*
 from :table as t
 where t.:"status" = ?1
-  and :is_ended
+  and :is_stopped
   and t.:"key" is not null
 order by t.:"key"
 limit ?2
 
--- step: ended_after
+-- step: stopped_after
 -- Index: the partial one over the other words, on (status, key).
 -- Binds: ?1 word  ?2 limit  ?3 last key of the page before
 select t.*
 from :table as t
 where t.:"status" = ?1
-  and :is_ended
+  and :is_stopped
   and t.:"key" > ?3
 order by t.:"key"
 limit ?2

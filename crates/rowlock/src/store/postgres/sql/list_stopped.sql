@@ -1,0 +1,15 @@
+-- list_stopped: `list` for items that failed or were cancelled: few among many, so by an index of their own.
+--
+-- Index: the partial one over the other words, on (status, key).
+-- Binds: $1 word   $2 the key before the page, or null   $3 limit
+select
+  t.*,
+  t.:"key"::text as rowlock_key,
+  t.:"status" as rowlock_word,
+  t.:"claim_token" as rowlock_token
+from :table t
+where :is_stopped
+  and t.:"status" = $1::text
+  and ($2::text is null or t.:"key" > ($2::text):::key_type)
+order by t.:"key"
+limit $3::bigint

@@ -1,0 +1,6 @@
+-- preview: rows by key, whole: what `pick.sql` found, in the same reading transaction.
+-- Index: the key's.
+-- Binds: ?1 keys, JSON
+select t.*
+from json_each(?1) as i
+cross join :table as t on t.:"key" = i.value

@@ -1,0 +1,36 @@
+//! Whoever looks for a statement finds it by its verb's name: `store/<dialect>/sql/<verb>.sql`.
+
+use std::path::Path;
+
+/// Methods of `Store` that are no verb of one statement: connections, the schema (`create_*.sql`), and `finish_in`,
+/// which is `finish.sql` in the user's transaction.
+const NO_VERBS: [&str; 10] =
+    ["pipeline", "fork", "read_only", "close", "prepare", "inspect", "begin", "finish_in", "rollback", "listen"];
+
+/// What a store remembers by itself.
+const WITHOUT_DATABASE: [&str; 1] = ["excluded"];
+
+fn verbs() -> Vec<String> {
+    let source = include_str!("../src/store/mod.rs");
+    let (_, after) = source.split_once("pub trait Store").expect("the trait is there");
+    let (body, _) = after.split_once("\n}\n").expect("the trait ends");
+    body.lines()
+        .filter_map(|line| line.strip_prefix("    fn "))
+        .filter_map(|rest| rest.split(['(', '<']).next())
+        .filter(|name| !NO_VERBS.contains(name) && !WITHOUT_DATABASE.contains(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn each_verb_has_its_file_in_each_dialect() {
+    let verbs = verbs();
+    assert!(verbs.len() >= 20, "{verbs:?}");
+    for dialect in ["postgres", "sqlite"] {
+        for verb in &verbs {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/store/{dialect}/sql/{verb}.sql"));
+            let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            assert!(text.starts_with(&format!("-- {verb}: ")), "{} does not begin with its name", file.display());
+        }
+    }
+}
