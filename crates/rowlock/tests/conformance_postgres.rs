@@ -274,4 +274,77 @@ mod postgres {
             .await;
         }
     }
+
+    /// Preparing a table that others use meanwhile. SQLite has one writer, so there everybody waits.
+    mod preparing {
+        use super::*;
+
+        fn pipeline() -> Pipeline {
+            // A verb's deadline is a third of this: building an index must be allowed more.
+            let builder = Pipeline::builder("pages").table("pages").key("page").stage("FETCH");
+            builder.stale_after(Duration::from_millis(600)).build().expect("valid")
+        }
+
+        async fn indexes(harness: &PostgresHarness, which: &str) -> usize {
+            let sql = format!(
+                "select indexrelid::regclass::text from pg_index
+                 where indrelid = 'pages'::regclass and indexrelid::regclass::text like 'rowlock_%' and {which}"
+            );
+            harness.rows(&sql).await.expect("select").len()
+        }
+
+        #[tokio::test]
+        async fn the_indexes_of_a_table_in_use_are_built_while_others_write() {
+            rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+                let store = harness.open(pipeline()).await;
+                store.prepare().await.expect("prepare");
+                harness
+                    .execute(
+                        "do $$ declare name text; begin
+                           for name in select indexrelid::regclass::text from pg_index
+                             where indrelid = 'pages'::regclass and not indisprimary
+                           loop execute 'drop index ' || name; end loop; end $$",
+                    )
+                    .await
+                    .expect("drop");
+                // A concurrent build waits for transactions that have written to the table.
+                let mut other = harness.pool.begin().await.expect("begin");
+                other.execute("insert into pages (page) values ('a')").await.expect("insert");
+
+                let (prepared, ()) = tokio::join!(store.prepare(), async {
+                    while indexes(harness, "not indisvalid").await == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    let write = "set lock_timeout = '5s'; insert into pages (page) values ('b')";
+                    harness.execute(write).await.expect("others write meanwhile");
+                    tokio::time::sleep(pipeline().stale_after()).await;
+                    other.commit().await.expect("commit");
+                });
+
+                prepared.expect("prepare");
+                assert_eq!(indexes(harness, "indisvalid").await, 3);
+                assert_eq!(store.inspect().await.expect("inspect"), Vec::<String>::new());
+            })
+            .await;
+        }
+
+        #[tokio::test]
+        async fn an_index_whose_build_was_interrupted_is_built_anew() {
+            rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+                let store = harness.open(pipeline()).await;
+                store.prepare().await.expect("prepare");
+                // What a concurrent build leaves behind that was cancelled.
+                let sql = "update pg_index set indisvalid = false
+                           where indexrelid::regclass::text like 'rowlock_ready_%'";
+                harness.execute(sql).await.expect("update");
+                assert_eq!(store.inspect().await.expect("inspect").len(), 1);
+
+                store.prepare().await.expect("prepare");
+
+                assert_eq!(store.inspect().await.expect("inspect"), Vec::<String>::new());
+                assert_eq!(indexes(harness, "indisvalid").await, 3);
+            })
+            .await;
+        }
+    }
 }

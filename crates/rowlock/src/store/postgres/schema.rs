@@ -1,5 +1,7 @@
 //! What the table needs: `prepare`, `inspect`, and the trigger for notifications.
 
+use std::time::Duration;
+
 use sqlx::Row;
 
 use super::PostgresStore;
@@ -7,18 +9,39 @@ use super::claim::query;
 use super::rows::column;
 use super::session::Session;
 use super::statements::{key_type, template};
+use crate::limits::PREPARE_DEADLINE;
 use crate::pipeline::{Pipeline, Role};
 use crate::schema::{ColumnKind, FoundColumn, SCHEMA_VERSION, TableFacts, check_version};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
+use crate::store::template::Template;
 use crate::{Error, Result};
 
 /// Preparing waits this long for the table's lock, so that it never queues everybody behind a long transaction.
 const LOCK_TIMEOUT: &str = "5s";
 
+/// Time between two tries for the lock under which indexes are built.
+const LOCK_RETRY: Duration = Duration::from_millis(200);
+
+/// The indexes: the variable that has their name, and their statement.
+const CREATE_INDEX: [(&str, &str); 3] = [
+    ("ready_index", include_str!("sql/create_ready_index.sql")),
+    ("running_index", include_str!("sql/create_running_index.sql")),
+    ("stopped_index", include_str!("sql/create_stopped_index.sql")),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IndexState {
+    Missing,
+    Invalid,
+    Valid,
+}
+
 impl PostgresStore {
-    /// Everything in one transaction, one preparer at a time.
+    /// The tables and columns in one short transaction, one preparer at a time; then, on a table that is in use
+    /// already, the indexes one by one without holding anybody up.
     pub(super) async fn prepare_schema(&self) -> Result<()> {
         let mut session = self.sessions.open("prepare").await?;
+        session.extend_deadline(PREPARE_DEADLINE);
         session
             .run(&format!(
                 "begin; set local lock_timeout = '{LOCK_TIMEOUT}'; set local statement_timeout = 0; \
@@ -31,6 +54,9 @@ impl PostgresStore {
         let mut facts = self.table_facts(&mut session).await?;
         if facts.columns.is_empty() {
             session.run(&template.render(include_str!("sql/create_table.sql"))).await?;
+            for (_, sql) in CREATE_INDEX {
+                session.run(&template.render(sql)).await?;
+            }
             let schema = session_schema(&mut session).await?;
             session.run(&self.render_trigger(&schema)).await?;
             facts = self.table_facts(&mut session).await?;
@@ -45,12 +71,42 @@ impl PostgresStore {
             session.done();
             return Err(Error::Schema { table: self.pipeline.table().to_string(), problem });
         }
-        session.run(&template.render(include_str!("sql/create_ready_index.sql"))).await?;
-        session.run(&template.render(include_str!("sql/create_running_index.sql"))).await?;
-        session.run(&template.render(include_str!("sql/create_stopped_index.sql"))).await?;
         session.run("commit").await?;
+        self.build_indexes(&mut session, &template).await?;
         session.done();
         Ok(())
+    }
+
+    /// Builds the indexes that are missing while others go on reading and writing the table.
+    async fn build_indexes(&self, session: &mut Session, template: &Template) -> Result<()> {
+        let mut missing = Vec::new();
+        for (variable, sql) in CREATE_INDEX {
+            let name = self.in_table_schema(&template.render(&format!(":{variable}")));
+            if index_state(session, &name).await? != IndexState::Valid {
+                missing.push((name, sql));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // Tried and not waited for: a concurrent build waits for every statement that is under way, and so for one
+        // that would wait for the lock.
+        while !try_lock(session).await? {
+            tokio::time::sleep(LOCK_RETRY).await;
+        }
+        session.run("set statement_timeout = 0").await?;
+        for (name, sql) in missing {
+            match index_state(session, &name).await? {
+                IndexState::Valid => continue,
+                // Somebody's build was interrupted, which leaves an index that is written but never used.
+                IndexState::Invalid => session.run(&format!("drop index concurrently if exists {name}")).await?,
+                IndexState::Missing => {}
+            }
+            let sql = template.render(sql).replacen("create index", "create index concurrently", 1);
+            session.run(&sql).await?;
+        }
+        session.run(&format!("set statement_timeout = {}", self.sessions.deadline().as_millis().max(1))).await?;
+        session.run("select pg_advisory_unlock(hashtext('rowlock prepare'))").await
     }
 
     pub(super) async fn inspect_schema(&self) -> Result<Vec<String>> {
@@ -67,12 +123,10 @@ impl PostgresStore {
             problems.push("the table is missing: run prepare".to_owned());
         } else {
             problems.extend(facts.problems(&self.pipeline));
-            for (index, purpose) in
-                [(":ready_index", "ready"), (":running_index", "in progress"), (":stopped_index", "stopped")]
-            {
-                let name = self.in_table_schema(&rendered.render(index));
-                if !self.relation_exists(&mut session, &name).await? {
-                    problems.push(format!("the index over the items {purpose} is missing: run prepare"));
+            for (variable, _) in CREATE_INDEX {
+                let name = self.in_table_schema(&rendered.render(&format!(":{variable}")));
+                if index_state(&mut session, &name).await? != IndexState::Valid {
+                    problems.push(format!("the index {name} is missing or was not built to its end: run prepare"));
                 }
             }
         }
@@ -144,15 +198,11 @@ impl PostgresStore {
         }
     }
 
-    fn ddl_template(&self) -> crate::store::template::Template {
+    fn ddl_template(&self) -> Template {
         let mut template = template(&self.pipeline);
         template.insert("schema_version", format!("'{SCHEMA_VERSION}'"));
         // An index is named after its definition: where the words change, `prepare` makes the index that fits.
-        for (variable, file) in [
-            ("ready_index", include_str!("sql/create_ready_index.sql")),
-            ("running_index", include_str!("sql/create_running_index.sql")),
-            ("stopped_index", include_str!("sql/create_stopped_index.sql")),
-        ] {
+        for (variable, file) in CREATE_INDEX {
             template.insert(variable, String::new());
             let name = format!("rowlock_{variable}_{:016x}", hash(&template.render(file)));
             template.insert(variable, quote_identifier(&name));
@@ -180,6 +230,22 @@ impl PostgresStore {
         };
         format!("{name} {definition}")
     }
+}
+
+async fn index_state(session: &mut Session, name: &str) -> Result<IndexState> {
+    let sql = "select indisvalid as valid from pg_index where indexrelid = to_regclass($1)";
+    let rows = session.fetch(sqlx::query(sql).bind(name)).await?;
+    Ok(match rows.first().map(|row| column::<bool>("prepare", row, "valid")).transpose()? {
+        None => IndexState::Missing,
+        Some(false) => IndexState::Invalid,
+        Some(true) => IndexState::Valid,
+    })
+}
+
+async fn try_lock(session: &mut Session) -> Result<bool> {
+    let sql = "select pg_try_advisory_lock(hashtext('rowlock prepare')) as locked";
+    let rows = session.fetch(sqlx::query(sql)).await?;
+    rows.first().map_or(Ok(false), |row| column("prepare", row, "locked"))
 }
 
 async fn session_schema(session: &mut Session) -> Result<String> {

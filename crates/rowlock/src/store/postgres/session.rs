@@ -136,6 +136,12 @@ impl Session {
         }
     }
 
+    /// Gives a verb more time, from now.
+    pub(super) fn extend_deadline(&mut self, deadline: Duration) {
+        self.until = Instant::now() + deadline;
+        self.deadline = deadline;
+    }
+
     /// The connection itself, e.g. for COPY.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         self.connection.as_mut().expect("a session has its connection until it is done")
