@@ -195,6 +195,8 @@ macro_rules! conformance_tests {
             prepare_may_be_repeated,
             prepare_may_run_many_times_at_once,
             prepare_completes_a_table_of_the_users_and_keeps_its_data,
+            a_column_that_moves_must_be_able_to_clear_is_refused_if_it_cannot_be_null,
+            a_key_that_is_not_unique_is_refused,
             an_item_may_be_inserted_with_its_key_alone,
             two_pipelines_share_a_database,
             a_schema_of_a_newer_rowlock_is_refused,

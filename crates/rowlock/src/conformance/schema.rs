@@ -136,3 +136,29 @@ pub async fn a_missing_table_is_a_lasting_error_and_not_an_empty_queue<H: Harnes
         store.claim(&super::scene::claiming(store.pipeline(), 1)).await.map(drop).expect_err("there is no table");
     assert!(!error.is_transient(), "{error}");
 }
+
+pub async fn a_column_that_moves_must_be_able_to_clear_is_refused_if_it_cannot_be_null<H: Harness>(harness: &H) {
+    let time = harness.time_type();
+    let sql = format!("create table pages (page text primary key, retry_after {time} not null)");
+    harness.execute(&sql).await.expect("create table");
+    let store = unprepared(harness).await;
+
+    let refused = store.prepare().await.expect_err("each completion would be refused by the constraint");
+
+    assert!(matches!(&refused, Error::Schema { problem, .. } if problem.contains("\"retry_after\"")), "{refused}");
+    assert!(!store.inspect().await.expect("inspect").is_empty());
+}
+
+pub async fn a_key_that_is_not_unique_is_refused<H: Harness>(harness: &H) {
+    for key in ["", ", primary key (page, site)", ", unique (site, page)"] {
+        let sql = format!("create table pages (page text not null, site text not null{key})");
+        harness.execute(&sql).await.expect("create table");
+        let store = unprepared(harness).await;
+
+        let refused = store.prepare().await.expect_err("two rows could be one item");
+
+        assert!(matches!(&refused, Error::Schema { problem, .. } if problem.contains("unique")), "{key}: {refused}");
+        store.close().await;
+        harness.execute("drop table pages").await.expect("drop table");
+    }
+}

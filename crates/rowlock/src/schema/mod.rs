@@ -24,6 +24,7 @@ pub(crate) struct FoundColumn {
     pub(crate) name: String,
     pub(crate) type_name: String,
     pub(crate) kinds: Vec<ColumnKind>,
+    pub(crate) not_null: bool,
     /// Whether no two rows can have the same value in it.
     pub(crate) is_unique: bool,
 }
@@ -75,6 +76,10 @@ impl TableFacts {
                      the role to another column",
                     column.type_name
                 )),
+                Some(column) if column.not_null && must_take_null(role) => problems.push(format!(
+                    "the column {name:?} ({role:?}) is not null, but moves set it to null: drop the constraint, or \
+                     map the role to another column"
+                )),
                 Some(_) => {}
             }
         }
@@ -94,6 +99,22 @@ fn wanted(role: Role) -> (ColumnKind, &'static str) {
         Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => {
             (ColumnKind::Time, "a time (timestamptz; text on SQLite)")
         }
+    }
+}
+
+/// Roles that a move sets to null.
+pub(crate) fn must_take_null(role: Role) -> bool {
+    match role {
+        Role::RetryAfter | Role::ClaimToken | Role::ResumeStatus => true,
+        Role::Status
+        | Role::RetryCount
+        | Role::ResetCount
+        | Role::ErrorMessage
+        | Role::Heartbeat
+        | Role::ClaimedBy
+        | Role::ClaimedAt
+        | Role::CreatedAt
+        | Role::UpdatedAt => false,
     }
 }
 

@@ -180,6 +180,7 @@ impl PostgresStore {
                 name: column("inspect", row, "name")?,
                 kinds: kinds(&type_name),
                 type_name,
+                not_null: column("inspect", row, "not_null")?,
                 is_unique: column("inspect", row, "is_unique")?,
             });
         }

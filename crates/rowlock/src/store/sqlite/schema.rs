@@ -5,11 +5,9 @@ use std::collections::{HashMap, HashSet};
 use super::session::{Session, Sql, Verb};
 use super::{SqliteStore, indexes, rows};
 use crate::pipeline::Role;
+use crate::schema::{SCHEMA_VERSION, must_take_null};
 use crate::store::identifier::quote_identifier;
 use crate::{Error, Result};
-
-/// The version of Rowlock's own tables that this library writes.
-const SCHEMA_VERSION: i32 = 1;
 
 /// What a file has.
 #[derive(Debug, Default)]
@@ -27,7 +25,6 @@ struct Found {
 #[derive(Debug)]
 struct Column {
     not_null: bool,
-    has_default: bool,
 }
 
 impl SqliteStore {
@@ -53,6 +50,10 @@ impl SqliteStore {
             session.execute(&statements.create_table, []).await?;
         } else {
             self.add_columns(&mut session, &found).await?;
+            let completed = self.read_schema(&mut session).await?;
+            if let Some(problem) = self.column_problems(&completed).into_iter().next() {
+                return Err(self.schema_error(&problem));
+            }
         }
         for outdated in found.indexes.iter().filter(|index| indexes::is_outdated(&self.pipeline, index)) {
             session.execute(&Sql::new(format!("drop index {}", quote_identifier(outdated))), []).await?;
@@ -65,10 +66,6 @@ impl SqliteStore {
     }
 
     async fn add_columns(&self, session: &mut Session, found: &Found) -> Result<()> {
-        let key = self.pipeline.key();
-        if !found.has_column(key) {
-            return Err(self.schema_error(&format!("it has no column {key:?} for the key: name the one that it has")));
-        }
         for role in Role::ALL {
             if !found.has_column(self.pipeline.columns().name(role)) {
                 session.execute(self.statements.add_column(role), []).await?;
@@ -96,7 +93,7 @@ impl SqliteStore {
         if found.columns.is_empty() {
             lacking.push(format!("there is no table {table:?}"));
         } else {
-            self.lacking_columns(found, &mut lacking);
+            lacking.extend(self.column_problems(found));
             for kind in indexes::KINDS {
                 let name = indexes::name(&self.pipeline, kind);
                 if !found.indexes.contains(&name) {
@@ -112,40 +109,44 @@ impl SqliteStore {
         lacking
     }
 
-    fn lacking_columns(&self, found: &Found, lacking: &mut Vec<String>) {
+    /// Why the columns cannot be used, in sentences.
+    fn column_problems(&self, found: &Found) -> Vec<String> {
+        let mut problems = Vec::new();
         let key = self.pipeline.key();
         if !found.has_column(key) {
-            lacking.push(format!("the key column {key:?} is missing"));
+            problems.push(format!("there is no key column {key:?}: name the one that it has"));
         } else if !found.unique.contains(&key.to_ascii_lowercase()) {
-            lacking.push(format!("the key column {key:?} is not unique: two rows could be one item"));
+            problems.push(format!("the key column {key:?} is not unique by itself: add a unique index"));
         }
         for role in Role::ALL {
             let name = self.pipeline.columns().name(role);
             match found.columns.get(&name.to_ascii_lowercase()) {
-                None => lacking.push(format!("the column {name:?} ({}) is missing", role.default_column())),
-                Some(column) if column.not_null && must_take_null(role) => {
-                    lacking.push(format!("the column {name:?} is not null, but must be able to be"));
-                }
-                Some(column) if column.not_null && !column.has_default && role != Role::Status => {
-                    lacking.push(format!("the column {name:?} is not null and has no default: inserts must name it"));
-                }
+                None => problems.push(format!("there is no column {name:?} ({role:?}): run prepare")),
+                Some(column) if column.not_null && must_take_null(role) => problems.push(format!(
+                    "the column {name:?} ({role:?}) is not null, but moves set it to null: drop the constraint, or \
+                     map the role to another column"
+                )),
                 Some(_) => {}
             }
         }
+        problems
     }
 
     async fn read_schema(&self, session: &mut Session) -> Result<Found> {
         let table = self.pipeline.table().name();
         let mut found = Found::default();
+        let mut primary_key = Vec::new();
         for row in session.rows(&self.statements.read_columns, [table.into()]).await? {
             let name = rows::text(&row, 0).unwrap_or_default().to_ascii_lowercase();
-            let is_key = rows::integer(&row, 3).unwrap_or(0) > 0;
-            let column =
-                Column { not_null: rows::integer(&row, 1) == Some(1), has_default: rows::text(&row, 2).is_some() };
-            if is_key {
-                found.unique.insert(name.clone());
+            if rows::integer(&row, 2).unwrap_or(0) > 0 {
+                primary_key.push(name.clone());
             }
+            let column = Column { not_null: rows::integer(&row, 1) == Some(1) };
             found.columns.insert(name, column);
+        }
+        // An integer primary key has no index.
+        if let [key] = &primary_key[..] {
+            found.unique.insert(key.clone());
         }
         for row in session.rows(&self.statements.read_unique_columns, [table.into()]).await? {
             found.unique.extend(rows::text(&row, 0).map(|name| name.to_ascii_lowercase()));
@@ -187,21 +188,5 @@ impl SqliteStore {
 impl Found {
     fn has_column(&self, name: &str) -> bool {
         self.columns.contains_key(&name.to_ascii_lowercase())
-    }
-}
-
-/// Roles that a move sets to null.
-fn must_take_null(role: Role) -> bool {
-    match role {
-        Role::RetryAfter | Role::ClaimToken | Role::ResumeStatus => true,
-        Role::Status
-        | Role::RetryCount
-        | Role::ResetCount
-        | Role::ErrorMessage
-        | Role::Heartbeat
-        | Role::ClaimedBy
-        | Role::ClaimedAt
-        | Role::CreatedAt
-        | Role::UpdatedAt => false,
     }
 }

@@ -4,6 +4,7 @@
 select
   a.attname::text as name,
   format_type(a.atttypid, null) as type,
+  a.attnotnull as not_null,
   exists (
     select
     from pg_index i

@@ -2,7 +2,7 @@
 
 -- step: columns
 -- Binds: ?1 table
-select name, "notnull", dflt_value, pk
+select name, "notnull", pk
 from pragma_table_xinfo(?1)
 
 -- step: unique_columns
