@@ -74,6 +74,16 @@ macro_rules! on_postgres {
                 super::every_connection_ends_again_and_again().await;
             }
 
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn p27_a_worker_outlives_a_server_that_is_killed_and_started_again() {
+                super::the_server_is_killed_and_started_again().await;
+            }
+
+            #[tokio::test]
+            async fn p28_an_insert_notifies_only_while_a_worker_waits() {
+                super::an_insert_notifies_only_while_a_worker_waits().await;
+            }
+
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $case() {
@@ -124,6 +134,99 @@ on_postgres! {
     stopping::after_the_grace_period_the_rest_is_released_uncounted,
     stopping::a_dropped_run_gives_its_items_back,
     stopping::wrong_arguments_are_refused,
+}
+
+/// A server of a test's own, to be killed. It is removed when this process ends, however it ends.
+struct OwnServer {
+    keeper: std::process::Child,
+    folder: tempfile::TempDir,
+    url: String,
+}
+
+impl OwnServer {
+    fn start() -> OwnServer {
+        use std::io::{BufRead, BufReader};
+        use std::os::unix::fs::PermissionsExt;
+        use std::process::Stdio;
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // The server does not run as root, and must get to its own folder in this one.
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("permissions");
+        let mut keep = OwnServer::script("keep", &folder);
+        let mut keeper = keep.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the script starts");
+        let mut url = String::new();
+        let answer = keeper.stdout.take().expect("its output is piped");
+        BufReader::new(answer).read_line(&mut url).expect("the script answers");
+        assert!(url.starts_with("postgres://"), "no server could be started");
+        OwnServer { keeper, folder, url: url.trim().to_owned() }
+    }
+
+    fn script(verb: &str, folder: &tempfile::TempDir) -> std::process::Command {
+        let mut script =
+            std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgres-cluster"));
+        script.arg(verb).arg(folder.path().join("server"));
+        script
+    }
+
+    fn tell(&self, verb: &str) {
+        let output = OwnServer::script(verb, &self.folder).output().expect("the script starts");
+        assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        // It may have ended before.
+        let _ = self.keeper.wait();
+    }
+}
+
+/// Kills the server with all its processes five times while 2,000 items go through two stages.
+async fn the_server_is_killed_and_started_again() {
+    use rowlock::{Repository, Status, Worker};
+    use worker_cases::{Item, Repo, add, count, pipeline, soon, told};
+
+    let server = OwnServer::start();
+    let stages = pipeline(&["ONE", "TWO"]).build().expect("a valid pipeline");
+    let store = PostgresStore::connect(&server.url, stages).await.expect("the server answers");
+    let repository: Repo<Postgres> = Repository::<_, Item>::new(store);
+    repository.prepare().await.expect("the table is created");
+    add::<Postgres>(&repository, 2_000).await;
+    let (handled, mut progress) = tokio::sync::watch::channel(0);
+    let worker = Worker::new(repository.clone())
+        .handle("ONE", move |_, _| {
+            handled.send_modify(|handled| *handled += 1);
+            // Slow enough that the server is killed in the middle.
+            async { Ok(tokio::time::sleep(std::time::Duration::from_millis(2)).await) }
+        })
+        .handle("TWO", |_, _| async { Ok(()) });
+    let running = tokio::spawn(worker.run_until_idle());
+    for round in 1..=5 {
+        soon(progress.wait_for(|handled| *handled >= round * 300)).await.expect("the worker runs");
+        server.tell("crash");
+        server.tell("start");
+    }
+    let report = told(soon(running).await.expect("no panic"));
+    assert!(report.errors > 0, "it noticed nothing: {report:?}");
+    assert_eq!(count::<Postgres>(&repository, Status::Succeeded).await, 2_000, "{report:?}");
+}
+
+async fn an_insert_notifies_only_while_a_worker_waits() {
+    use std::time::Duration;
+
+    use rowlock::store::Listener;
+    use worker_cases::pipeline;
+
+    let database = Postgres::new("p28").await;
+    let store = database.store(pipeline(&["ONE"]).build().expect("a valid pipeline")).await;
+    let mut listener = store.listen().await.expect("listens");
+    database.execute("insert into items (id) values ('a')").await;
+    assert!(!listener.wait(Duration::from_millis(300)).await.expect("waits"), "NOTIFY though nobody waits");
+    listener.arm(Duration::from_secs(5)).await.expect("arms");
+    database.execute("insert into items (id) values ('b')").await;
+    assert!(listener.wait(Duration::from_secs(10)).await.expect("waits"), "no NOTIFY though somebody waits");
+    database.end().await;
 }
 
 /// Ends every connection to the database 15 times while 2,000 items go through two stages.
