@@ -198,7 +198,10 @@ async fn the_server_is_killed_and_started_again() {
         .handle("ONE", move |_, _| {
             handled.send_modify(|handled| *handled += 1);
             // Slow enough that the server is killed in the middle.
-            async { Ok(tokio::time::sleep(std::time::Duration::from_millis(2)).await) }
+            async {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                Ok(())
+            }
         })
         .handle("TWO", |_, _| async { Ok(()) });
     let running = tokio::spawn(worker.run_until_idle());
