@@ -1,7 +1,7 @@
 //! What the engine tells while it works, on the standard error, beside the progress bars.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::LazyLock;
 
 use indicatif::MultiProgress;
@@ -30,7 +30,7 @@ pub(crate) fn start(command: &Command) {
     if matches!(command, Command::Work { .. }) {
         builder.with_ansi(false).init();
     } else {
-        builder.event_format(Sentence).init();
+        builder.with_ansi(io::stderr().is_terminal()).event_format(Sentence).init();
     }
 }
 

@@ -74,7 +74,13 @@ impl Stage {
                 bar.set_message(pace);
             }
             None if self.total > 0 && self.said != Some(self.done) => {
-                say(format_args!("{} {}/{} {pace}", self.name, self.done, self.total));
+                say(format_args!(
+                    "{} {}/{}{}{pace}",
+                    self.name,
+                    self.done,
+                    self.total,
+                    if pace.is_empty() { "" } else { "  " }
+                ));
                 self.said = Some(self.done);
             }
             None => {}

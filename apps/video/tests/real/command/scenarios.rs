@@ -35,7 +35,10 @@ pub(super) fn a_folder_end_to_end(database: &str) {
     let path = folder.path().to_str().unwrap();
     let run = ["run", path, "--frames", "2"];
 
-    let first = json(database, &run, 1);
+    let first = run_to_end(rowlock_video(database, &[&run[..], &["--json"]].concat()), 1);
+    let log = text(&first.stderr);
+    assert!(log.contains("failed for good") && !log.contains('\u{1b}'), "no colours where there is no terminal: {log}");
+    let first: Value = serde_json::from_slice(&first.stdout).unwrap();
     assert_eq!((&first["found"], &first["new"], &first["known"]), (&7.into(), &7.into(), &0.into()), "{first}");
     for name in ["carphone_pristine.mp4", "carphone_distorted.mp4", "bikes.mp4"] {
         let video = of_file(&first["videos"], name);
