@@ -15,7 +15,7 @@ use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow, Limits};
 use crate::{Error, Key, Result};
 
 /// What is said of a row that cannot be found by its key.
-const STRANGE_KEY: &str = "the key holds a value that is not of its column's type";
+const STRANGE_KEY: &str = "the key holds bytes that are no UTF-8 text";
 
 /// An item at the head of its queue.
 #[derive(Debug)]
@@ -64,8 +64,7 @@ impl SqliteStore {
                 let rows = self.read_rows(&mut session, &self.statements.read, &batch.items).await?;
                 match session.commit().await {
                     Ok(()) => {
-                        self.exclude_strange_keys(&batch.items, &written);
-                        let written = self.repeat_ignored(verb, &batch, written).await?;
+                        let written = self.repeat_ignored(verb, &batch, refusing_strange_keys(written)).await?;
                         Ok(self.fill(answer, claiming, &batch.items, written, rows))
                     }
                     Err(error) if error.is_row_refusal() => self.claim_repeated(verb, claiming, &batch, answer).await,
@@ -92,16 +91,6 @@ impl SqliteStore {
         let rows = self.read_rows(&mut session, &self.statements.read, &batch.items).await?;
         session.keep();
         Ok(self.fill(answer, claiming, &batch.items, written, rows))
-    }
-
-    /// Keys that were read from a row and that no row has: they hold what is no key, as a blob. Left in the queue
-    /// they would be picked for ever.
-    fn exclude_strange_keys(&self, items: &[Item], written: &[Written]) {
-        for (item, outcome) in items.iter().zip(written) {
-            if matches!(outcome, Written::Missing) {
-                self.exclusions.add(item.key.to_key(), STRANGE_KEY);
-            }
-        }
     }
 
     pub(super) async fn preview_items(&self, verb: &Verb, claiming: &Claiming) -> Result<Vec<ItemRow<SqliteRow>>> {
@@ -192,26 +181,6 @@ impl SqliteStore {
         }
     }
 
-    /// Items whose update a trigger left out, repeated in a transaction of their own.
-    pub(super) async fn repeat_ignored(
-        &self,
-        verb: &Verb,
-        batch: &Batch<'_>,
-        mut written: Vec<Written>,
-    ) -> Result<Vec<Written>> {
-        let is_ignored = |index: &usize| matches!(written[*index], Written::Ignored);
-        let ignored: Vec<usize> = (0..written.len()).filter(is_ignored).collect();
-        if ignored.is_empty() {
-            return Ok(written);
-        }
-        let items = ignored.iter().map(|index| batch.items[*index].clone()).collect();
-        let again = Batch { items, now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
-        for (index, outcome) in ignored.into_iter().zip(self.repeat_batch(verb, &again).await?) {
-            written[index] = outcome;
-        }
-        Ok(written)
-    }
-
     fn fill(
         &self,
         mut batch: ClaimBatch<SqliteRow>,
@@ -227,12 +196,12 @@ impl SqliteStore {
                 Written::Applied { .. } => batch.claimed.extend(self.claimed(claiming, rows.remove(&key))),
                 Written::Refused { reason, .. } => batch.refused.push((key, reason)),
                 Written::Ignored => batch.refused.push((key, SILENTLY_REFUSED.to_owned())),
-                Written::Missing if self.exclusions.contains(&key) => batch.refused.push((key, STRANGE_KEY.to_owned())),
                 // In a repeated batch: somebody else took it between the transactions.
                 Written::Missing => {}
             }
         }
-        batch.may_have_more |= !batch.refused.is_empty();
+        // Those were not excluded: the next claim meets them again.
+        batch.may_have_more |= batch.refused.iter().any(|(_, reason)| reason != STRANGE_KEY);
         batch
     }
 
@@ -248,6 +217,15 @@ impl SqliteStore {
         let rows = session.rows(sql, [json(&keys).into()]).await?;
         Ok(rows.into_iter().map(|row| (rows::RoleReader::new(&self.pipeline, &row).key(), row)).collect())
     }
+}
+
+/// In the transaction that picked them only rows are missing whose key was not read as it is.
+fn refusing_strange_keys(written: Vec<Written>) -> Vec<Written> {
+    let refusing = |outcome| match outcome {
+        Written::Missing => Written::Refused { reason: STRANGE_KEY.to_owned(), failed: false },
+        other => other,
+    };
+    written.into_iter().map(refusing).collect()
 }
 
 /// The limit of a batch; larger ones are the largest that there is.

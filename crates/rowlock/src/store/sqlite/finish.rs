@@ -20,18 +20,7 @@ impl SqliteStore {
         let mut session = self.write(verb).await?;
         let now = self.time(&mut session, finishing.now).await?;
         let batch = self.finish_batch(&finishing.items, finishing.limits, now)?;
-        let written = match self.write_batch(&mut session, &batch).await {
-            Ok(written) => match session.commit().await {
-                Ok(()) => self.repeat_ignored(verb, &batch, written).await?,
-                Err(error) if error.is_row_refusal() => self.repeat_batch(verb, &batch).await?,
-                Err(error) => return Err(error),
-            },
-            Err(error) if error.is_row_refusal() => {
-                session.roll_back().await?;
-                self.repeat_batch(verb, &batch).await?
-            }
-            Err(error) => return Err(error),
-        };
+        let written = self.write_or_repeat(verb, session, &batch).await?;
         Ok(written.into_iter().map(|outcome| self.finished(outcome)).collect())
     }
 

@@ -53,6 +53,9 @@ pub use self::transaction::SqliteTransaction;
 /// A store has one writing connection and several reading ones. A transaction of the user's ([`Store::begin`]) has
 /// the writing one for as long as it is open: the store's other verbs wait for it, up to their deadline.
 ///
+/// A row whose key is not of the pipeline's type, as a uuid that was stored as a blob, is no item: no verb sees it, and
+/// [`Store::inspect`] reports it.
+///
 /// Commits are durable: [`SqliteStore::open`] and [`SqliteStore::connect`] set `synchronous = FULL`, so that what was
 /// answered with success is still there after a power cut. With `NORMAL` the last commits could be gone, among them
 /// ones that a handler's effects elsewhere rely on. The price is one flush to disk a transaction, which is why verbs
@@ -126,47 +129,26 @@ impl SqliteStore {
         }
         let statements = Arc::new(Statements::new(&pipeline));
         let policies = statements::policies(&pipeline).into();
-        let store = SqliteStore::over(options, false, Arc::new(pipeline), statements, policies, Exclusions::default());
+        let (writer, readers) = connections(&options, false, &pipeline);
+        let store = SqliteStore {
+            pipeline: Arc::new(pipeline),
+            statements,
+            policies,
+            exclusions: Exclusions::default(),
+            options,
+            read_only: false,
+            writer,
+            readers,
+        };
         let verb = store.verb("open");
         verb.within(async { store.take_writer(&verb).await.map(Session::keep) }).await?;
         Ok(store)
     }
 
-    /// The store over connections that are not open yet.
-    fn over(
-        options: SqliteConnectOptions,
-        read_only: bool,
-        pipeline: Arc<Pipeline>,
-        statements: Arc<Statements>,
-        policies: Arc<str>,
-        exclusions: Exclusions,
-    ) -> SqliteStore {
-        // A tenth less than the deadline: SQLite's own answer, that the file is busy, is the clearer one.
-        let busy_timeout = verb_deadline(&pipeline).mul_f64(0.9);
-        let shared = options.clone().busy_timeout(busy_timeout);
-        let reading = shared.clone().read_only(true).create_if_missing(false);
-        let writing = if read_only { reading.clone() } else { shared.journal_mode(SqliteJournalMode::Wal) };
-        SqliteStore {
-            pipeline,
-            statements,
-            policies,
-            exclusions,
-            options,
-            read_only,
-            writer: Connections::new(writing, 1),
-            readers: Connections::new(reading, SQLITE_READERS),
-        }
-    }
-
+    /// The same over connections of its own, which are not open yet.
     fn again(&self, read_only: bool) -> SqliteStore {
-        SqliteStore::over(
-            self.options.clone(),
-            read_only,
-            Arc::clone(&self.pipeline),
-            Arc::clone(&self.statements),
-            Arc::clone(&self.policies),
-            self.exclusions.clone(),
-        )
+        let (writer, readers) = connections(&self.options, read_only, &self.pipeline);
+        SqliteStore { read_only, writer, readers, ..self.clone() }
     }
 
     /// Opens the writing connection before any reading one: the write-ahead log must be there for those. Refuses a
@@ -223,6 +205,20 @@ impl SqliteStore {
     fn excluded_keys(&self) -> Vec<KeyValue> {
         self.exclusions.keys().iter().map(|key| KeyValue::of_row(key, self.pipeline.key_type())).collect()
     }
+}
+
+/// The places for a store's writing connection and for its reading ones.
+fn connections(
+    options: &SqliteConnectOptions,
+    read_only: bool,
+    pipeline: &Pipeline,
+) -> (Arc<Connections>, Arc<Connections>) {
+    // A tenth less than the deadline: SQLite's own answer, that the file is busy, is the clearer one.
+    let busy_timeout = verb_deadline(pipeline).mul_f64(0.9);
+    let shared = options.clone().busy_timeout(busy_timeout);
+    let reading = shared.clone().read_only(true).create_if_missing(false);
+    let writing = if read_only { reading.clone() } else { shared.journal_mode(SqliteJournalMode::Wal) };
+    (Connections::new(writing, 1), Connections::new(reading, SQLITE_READERS))
 }
 
 fn verb_deadline(pipeline: &Pipeline) -> Duration {

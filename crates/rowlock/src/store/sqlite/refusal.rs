@@ -79,6 +79,47 @@ impl SqliteStore {
         Ok(written)
     }
 
+    /// The batch in the session's transaction, which ends here; what of it the database refuses or ignores is repeated.
+    pub(super) async fn write_or_repeat(
+        &self,
+        verb: &Verb,
+        mut session: Session,
+        batch: &Batch<'_>,
+    ) -> Result<Vec<Written>> {
+        match self.write_batch(&mut session, batch).await {
+            Ok(written) => match session.commit().await {
+                Ok(()) => self.repeat_ignored(verb, batch, written).await,
+                Err(error) if error.is_row_refusal() => self.repeat_batch(verb, batch).await,
+                Err(error) => Err(error),
+            },
+            Err(error) if error.is_row_refusal() => {
+                session.roll_back().await?;
+                self.repeat_batch(verb, batch).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Items whose update a trigger left out, repeated in a transaction of their own.
+    pub(super) async fn repeat_ignored(
+        &self,
+        verb: &Verb,
+        batch: &Batch<'_>,
+        mut written: Vec<Written>,
+    ) -> Result<Vec<Written>> {
+        let is_ignored = |index: &usize| matches!(written[*index], Written::Ignored);
+        let ignored: Vec<usize> = (0..written.len()).filter(is_ignored).collect();
+        if ignored.is_empty() {
+            return Ok(written);
+        }
+        let items = ignored.iter().map(|index| batch.items[*index].clone()).collect();
+        let again = Batch { items, now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
+        for (index, outcome) in ignored.into_iter().zip(self.repeat_batch(verb, &again).await?) {
+            written[index] = outcome;
+        }
+        Ok(written)
+    }
+
     /// The batch, or what of it is to be repeated, in transactions of its own that find the refused rows.
     pub(super) async fn repeat_batch(&self, verb: &Verb, batch: &Batch<'_>) -> Result<Vec<Written>> {
         let mut session = self.write(verb).await?;
@@ -241,16 +282,22 @@ impl SqliteStore {
         let items: Vec<&Item> = indexes.iter().map(|index| &batch.items[*index]).collect();
         let first = [Bind::from(json(&items)), Bind::from(batch.now.as_str())];
         let rows = session.rows(batch.sql, first.into_iter().chain(batch.binds.iter().cloned())).await?;
-        let mut by_key: HashMap<Key, Written> = HashMap::with_capacity(rows.len());
+        // With its token: of two leases of one item only one was written.
+        let mut by_key: HashMap<Key, (Option<i64>, Written)> = HashMap::with_capacity(rows.len());
         for row in &rows {
             let applied = Written::Applied {
                 word: rows::text(row, 1).unwrap_or_default(),
                 holder: rows::text(row, 2),
                 error: rows::text(row, 3),
             };
-            by_key.insert(Key::new(rows::text(row, 0).unwrap_or_default()), applied);
+            let key = Key::new(rows::text(row, 0).unwrap_or_default());
+            by_key.insert(key, (rows::integer(row, 4), applied));
         }
-        Ok(items.iter().map(|item| by_key.get(&item.key.to_key()).cloned().unwrap_or(Written::Missing)).collect())
+        let outcome = |item: &&Item| match by_key.get(&item.key.to_key()) {
+            Some((token, applied)) if item.token.is_none() || item.token == *token => applied.clone(),
+            Some(_) | None => Written::Missing,
+        };
+        Ok(items.iter().map(outcome).collect())
     }
 
     /// Tells a row that does not match from one whose update a trigger left out.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::session::{Session, Sql, Verb};
 use super::{SqliteStore, indexes, rows};
-use crate::pipeline::Role;
+use crate::pipeline::{KeyType, Role};
 use crate::schema::{SCHEMA_VERSION, must_take_null};
 use crate::store::identifier::quote_identifier;
 use crate::{Error, Result};
@@ -25,6 +25,46 @@ struct Found {
 #[derive(Debug)]
 struct Column {
     not_null: bool,
+    affinity: Option<Affinity>,
+}
+
+/// What a column makes of the values that it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Affinity {
+    Integer,
+    Text,
+    Blob,
+    Real,
+    Numeric,
+}
+
+impl Affinity {
+    /// By the declared type, as SQLite decides it (<https://www.sqlite.org/datatype3.html>); none without one.
+    fn of(declared: &str) -> Option<Affinity> {
+        let declared = declared.to_ascii_uppercase();
+        let has = |parts: &[&str]| parts.iter().any(|part| declared.contains(part));
+        if declared.is_empty() {
+            None
+        } else if has(&["INT"]) {
+            Some(Affinity::Integer)
+        } else if has(&["CHAR", "CLOB", "TEXT"]) {
+            Some(Affinity::Text)
+        } else if has(&["BLOB"]) {
+            Some(Affinity::Blob)
+        } else if has(&["REAL", "FLOA", "DOUB"]) {
+            Some(Affinity::Real)
+        } else {
+            Some(Affinity::Numeric)
+        }
+    }
+
+    /// Whether keys of this type can be stored as they are.
+    fn keeps(self, key_type: KeyType) -> bool {
+        match key_type {
+            KeyType::Text | KeyType::Uuid => matches!(self, Affinity::Text | Affinity::Numeric),
+            KeyType::Int | KeyType::BigInt => matches!(self, Affinity::Integer | Affinity::Numeric),
+        }
+    }
 }
 
 impl SqliteStore {
@@ -79,9 +119,29 @@ impl SqliteStore {
         session.run("BEGIN").await?;
         let version = self.check_version(&mut session).await;
         let found = self.read_schema(&mut session).await?;
+        let strange = self.strange_keys(&mut session, &found).await?;
         session.roll_back().await?;
         version?;
-        Ok(self.lacking(&found))
+        let mut lacking = self.lacking(&found);
+        lacking.extend(strange);
+        Ok(lacking)
+    }
+
+    /// Rows whose key is not of the pipeline's type. They do not keep the others from being worked on.
+    async fn strange_keys(&self, session: &mut Session, found: &Found) -> Result<Option<String>> {
+        let key = self.pipeline.key();
+        if !found.has_column(key) || !found.has_column(self.pipeline.columns().name(Role::Status)) {
+            return Ok(None);
+        }
+        let rows = session.rows(&self.statements.read_strange_key, []).await?;
+        let sentence = |type_name: String| {
+            format!(
+                "a row's key ({key:?}) is of the type {type_name}, but the pipeline says {:?}: such rows are left \
+                 alone; give them keys of that type",
+                self.pipeline.key_type()
+            )
+        };
+        Ok(rows.first().and_then(|row| rows::text(row, 0)).map(sentence))
     }
 
     fn lacking(&self, found: &Found) -> Vec<String> {
@@ -112,7 +172,15 @@ impl SqliteStore {
     /// Why the columns cannot be used, in sentences.
     fn column_problems(&self, found: &Found) -> Vec<String> {
         let mut problems = Vec::new();
-        let key = self.pipeline.key();
+        let (key, key_type) = (self.pipeline.key(), self.pipeline.key_type());
+        if let Some(affinity) = found.columns.get(&key.to_ascii_lowercase()).and_then(|column| column.affinity)
+            && !affinity.keeps(key_type)
+        {
+            problems.push(format!(
+                "the key column {key:?} holds {affinity:?} values, but the pipeline says {key_type:?}: give the \
+                 pipeline the key's type"
+            ));
+        }
         if !found.has_column(key) {
             problems.push(format!("there is no key column {key:?}: name the one that it has"));
         } else if !found.unique.contains(&key.to_ascii_lowercase()) {
@@ -141,7 +209,8 @@ impl SqliteStore {
             if rows::integer(&row, 2).unwrap_or(0) > 0 {
                 primary_key.push(name.clone());
             }
-            let column = Column { not_null: rows::integer(&row, 1) == Some(1) };
+            let declared = rows::text(&row, 3).unwrap_or_default();
+            let column = Column { not_null: rows::integer(&row, 1) == Some(1), affinity: Affinity::of(&declared) };
             found.columns.insert(name, column);
         }
         // An integer primary key has no index.

@@ -157,9 +157,13 @@ impl Connections {
         count_one_transaction(&mut raw).await?;
         let interrupt = Arc::new(AtomicBool::new(false));
         let wanted = Arc::clone(&interrupt);
-        raw.lock_handle()
-            .await?
-            .set_progress_handler(STEPS_BETWEEN_INTERRUPT_CHECKS, move || !wanted.load(Ordering::Acquire));
+        let committing = Arc::clone(&interrupt);
+        let mut handle = raw.lock_handle().await?;
+        handle.set_progress_handler(STEPS_BETWEEN_INTERRUPT_CHECKS, move || !wanted.load(Ordering::Acquire));
+        // A statement that is shorter is not stopped. It is not committed either: SQLite undoes the whole transaction
+        // when it stops a write, and what runs on the connection afterwards would commit by itself.
+        handle.set_commit_hook(move || !committing.load(Ordering::Acquire));
+        drop(handle);
         Ok(Open { raw, interrupt })
     }
 
@@ -250,6 +254,21 @@ impl Session {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Closes the connection, which undoes what is open.
+    pub(super) async fn close(mut self) {
+        if let Some(open) = self.open.take()
+            && let Err(error) = open.raw.close().await
+        {
+            tracing::debug!(%error, "a connection did not close cleanly");
+        }
+    }
+
+    /// The switch that stops the statement under way, and each later one that is not short.
+    pub(super) fn interrupt(&self) -> Arc<AtomicBool> {
+        let open = self.open.as_ref().expect("a session has its connection until it ends");
+        Arc::clone(&open.interrupt)
     }
 
     /// Puts the connection back. It has no transaction open.

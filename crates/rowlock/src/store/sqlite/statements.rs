@@ -7,32 +7,8 @@ use crate::pipeline::{Budget, KeyType, Pipeline, Role};
 use crate::store::identifier::{Dialect, quote_identifier};
 use crate::store::template::Template;
 
-/// The rows of a batch, as JSON objects; a field that an object lacks is null. Materialised, or each mention of a
-/// field would parse its object again.
-const ITEMS: &str = "
-select
-  value ->> 'key' as item, value ->> 'token' as token, value ->> 'word' as word, value ->> 'move' as move,
-  value ->> 'stage' as stage, value ->> 'error' as error, value ->> 'spent_error' as spent_error,
-  value ->> 'delay_ms' as delay_ms, value ->> 'due' as due, value ->> 'heartbeat' as heartbeat
-from json_each(?1)";
-
 /// What a batch statement says about each row that it wrote.
-const WRITTEN: &str = ":\"key\", :\"status\", :\"claimed_by\", :\"error_message\"";
-
-/// When a retried item is due: its own delay as it is, or the policy's for the count after this failure, with jitter,
-/// then not below the floor. A time past the format's end would be null, which is due at once.
-const DELAYED: &str = "
-coalesce(
-  strftime('%Y-%m-%dT%H:%M:%fZ', ?2, printf('%+.3f seconds', coalesce(
-    i.delay_ms / 1000.0,
-    max(
-      json_extract(?4, '$[' || i.stage || '].floor'),
-      json_extract(?4, '$[' || i.stage || '].delays[' || (max(min(:retries + 1, :attempts), 1) - 1) || ']')
-        * (1 + json_extract(?4, '$[' || i.stage || '].jitter') * (random() / 9223372036854775808.0))
-    )
-  ))),
-  '9999-12-31T23:59:59.999Z'
-)";
+const WRITTEN: &str = ":\"key\", :\"status\", :\"claimed_by\", :\"error_message\", :\"claim_token\"";
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident: $file:literal $(, $step:literal)?;)*) => {
@@ -119,6 +95,7 @@ statements! {
     create_meta: "create_own_tables", "meta";
     write_version: "create_own_tables", "version";
     read_columns: "read_schema", "columns";
+    read_strange_key: "read_schema", "strange_key";
     read_unique_columns: "read_schema", "unique_columns";
     read_objects: "read_schema", "objects";
     read_version: "read_schema", "version";
@@ -162,6 +139,18 @@ fn template(pipeline: &Pipeline) -> Template {
     template.set("attempts", &RETRY_TABLE_ATTEMPTS_MAX.to_string());
     template.insert("bare_table", quote_identifier(pipeline.table().name()));
 
+    // SQLite keeps a value of any type in a column of any type. A row whose key is not of the pipeline's type cannot be
+    // found again by the key that was read from it: it is no item, and `inspect` reports it.
+    let (is_item, is_strange) = match pipeline.key_type() {
+        KeyType::Text | KeyType::Uuid => (
+            "typeof(t.:\"key\") = 'text' and instr(t.:\"key\", char(0)) = 0",
+            "t.:\"key\" is null or t.:\"key\" < '' or t.:\"key\" >= x''",
+        ),
+        KeyType::Int | KeyType::BigInt => ("typeof(t.:\"key\") = 'integer'", "t.:\"key\" is null or t.:\"key\" >= ''"),
+    };
+    template.set("is_item", is_item);
+    template.set("is_strange", is_strange);
+
     // A count that is null or not a number counts from zero.
     template.set("retries", "coalesce(cast(t.:\"retry_count\" as integer), 0)");
     template.set("resets", "coalesce(cast(t.:\"reset_count\" as integer), 0)");
@@ -171,9 +160,9 @@ fn template(pipeline: &Pipeline) -> Template {
     // Not `is null or not in`: on a column that is not null SQLite leaves the first half out of the query but not out of
     // the index, which then matches no query.
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
-    template.set("items", ITEMS);
+    template.set("items", include_str!("sql/items.sql"));
     template.set("written", WRITTEN);
-    template.set("delayed", DELAYED);
+    template.set("delayed", include_str!("sql/delayed.sql"));
     let (retries, resets) = match pipeline.budget() {
         Budget::PerStage => ("0", "0"),
         Budget::PerItem => ("t.:\"retry_count\"", "t.:\"reset_count\""),

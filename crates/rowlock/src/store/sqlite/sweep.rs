@@ -38,18 +38,7 @@ impl SqliteStore {
             when_refused: WhenRefused::Fail,
             cause: |_| Some("sweep"),
         };
-        let written = match self.write_batch(&mut session, &batch).await {
-            Ok(written) => match session.commit().await {
-                Ok(()) => self.repeat_ignored(verb, &batch, written).await?,
-                Err(error) if error.is_row_refusal() => self.repeat_batch(verb, &batch).await?,
-                Err(error) => return Err(error),
-            },
-            Err(error) if error.is_row_refusal() => {
-                session.roll_back().await?;
-                self.repeat_batch(verb, &batch).await?
-            }
-            Err(error) => return Err(error),
-        };
+        let written = self.write_or_repeat(verb, session, &batch).await?;
         Ok(self.swept(&batch.items, written, found.len() >= limit))
     }
 

@@ -1,6 +1,8 @@
 //! The user's own transaction: `begin`, `finish_in`, `rollback`.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
@@ -16,12 +18,46 @@ use crate::store::{Finish, Finished, Limits};
 /// `sqlx::query("…").execute(&mut *transaction)`. Dropped, it is undone, and its connection closed.
 ///
 /// SQLite has one writer, so nobody else writes while it is open, not even heartbeats: open it after the computing,
-/// and not for longer than a third of `stale_after`; `finish_in` refuses one that is older, and undoes it.
+/// and not for longer than a third of `stale_after`. At that age a statement that runs in it is stopped, which undoes the
+/// transaction if it writes; nothing of it can be committed any more, and `finish_in` refuses it. A handler that holds
+/// one and runs no statement keeps the others waiting until it drops it: nothing can take it away from its owner.
 pub struct SqliteTransaction {
     session: Session,
     verb: Verb,
     begun: Instant,
     longest: Duration,
+    alarm: Alarm,
+}
+
+/// Stops what runs on a transaction's connection when the transaction is too old.
+struct Alarm {
+    armed: Arc<AtomicBool>,
+    timer: tokio::task::AbortHandle,
+}
+
+impl Alarm {
+    fn set(after: Duration, interrupt: Arc<AtomicBool>) -> Alarm {
+        let armed = Arc::new(AtomicBool::new(true));
+        let alarm = Arc::clone(&armed);
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            if alarm.swap(false, Ordering::AcqRel) {
+                interrupt.store(true, Ordering::Release);
+            }
+        });
+        Alarm { armed, timer: timer.abort_handle() }
+    }
+
+    /// False if it went off. Then its connection commits nothing any more, and is not to be kept.
+    fn disarm(&self) -> bool {
+        self.armed.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.timer.abort();
+    }
 }
 
 impl std::fmt::Debug for SqliteTransaction {
@@ -57,7 +93,11 @@ impl SqliteTransaction {
     }
 
     pub(super) async fn roll_back(self) -> Result<()> {
-        self.session.roll_back().await
+        if self.alarm.disarm() {
+            return self.session.roll_back().await;
+        }
+        self.session.close().await;
+        Ok(())
     }
 }
 
@@ -69,7 +109,8 @@ impl SqliteStore {
         session.run("BEGIN IMMEDIATE").await?;
         session.set_verb(finishing.clone());
         let longest = self.pipeline.stale_after() / 3;
-        Ok(SqliteTransaction { session, verb: finishing, begun: Instant::now(), longest })
+        let alarm = Alarm::set(longest, session.interrupt());
+        Ok(SqliteTransaction { session, verb: finishing, begun: Instant::now(), longest, alarm })
     }
 
     pub(super) async fn finish_transaction(
@@ -79,9 +120,9 @@ impl SqliteStore {
         finish: &Finish,
         limits: Limits,
     ) -> Result<Finished> {
-        let SqliteTransaction { mut session, begun, longest, .. } = transaction;
-        if begun.elapsed() > longest {
-            session.roll_back().await?;
+        let SqliteTransaction { mut session, begun, longest, alarm, .. } = transaction;
+        if !alarm.disarm() || begun.elapsed() > longest {
+            session.close().await;
             return Err(errors::open_for_too_long(verb.name, longest));
         }
         let now = self.time(&mut session, None).await?;

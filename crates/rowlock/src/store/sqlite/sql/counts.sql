@@ -7,7 +7,14 @@
 select
   (
     select count(*)
-    from (select 1 from :table as t where t.:"status" = ?1 and t.:"status" in (:ready_words) limit ?2)
+    from (
+      select 1
+      from :table as t
+      where t.:"status" = ?1
+        and t.:"status" in (:ready_words)
+        and :is_item
+      limit ?2
+    )
   ),
   (
     select :ready_since
@@ -15,6 +22,7 @@ select
     where t.:"status" = ?1
       and t.:"status" in (:ready_words)
       and :ready_since <= ?3
+      and :is_item
     order by :ready_since
     limit 1
   ),
@@ -24,6 +32,7 @@ select
     where t.:"status" = ?1
       and t.:"status" in (:ready_words)
       and :ready_since > ?3
+      and :is_item
     order by :ready_since
     limit 1
   )
@@ -37,6 +46,7 @@ from (
   from :table as t
   where t.:"status" = ?1
     and t.:"status" in (:running_words)
+    and :is_item
   limit ?2
 )
 

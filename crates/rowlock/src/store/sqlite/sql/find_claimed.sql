@@ -12,6 +12,7 @@ set
   :"updated_at" = ?2
 where t.:"claim_token" = ?1
   and t.:"status" in (:running_words)
+  and :is_item
 
 -- step: find
 -- Binds: ?1 token
@@ -19,4 +20,5 @@ select t.*
 from :table as t
 where t.:"claim_token" = ?1
   and t.:"status" in (:running_words)
+  and :is_item
 order by :position_of_running, :ready_since

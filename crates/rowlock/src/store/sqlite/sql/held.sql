@@ -9,6 +9,6 @@ select
   t.:"heartbeat_at"
 from :table as t
 where t.:"status" in (:running_words)
-  and t.:"key" is not null
+  and :is_item
 order by t.:"claimed_at"
 limit ?1

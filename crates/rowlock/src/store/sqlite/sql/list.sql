@@ -7,7 +7,7 @@
 select t.*
 from :table as t
 where (?1 is null or t.:"status" = ?1)
-  and t.:"key" is not null
+  and :is_item
 order by t.:"key"
 limit ?2
 
@@ -18,6 +18,7 @@ select t.*
 from :table as t
 where (?1 is null or t.:"status" = ?1)
   and t.:"key" > ?3
+  and :is_item
 order by t.:"key"
 limit ?2
 
@@ -28,7 +29,7 @@ select t.*
 from :table as t
 where t.:"status" = ?1
   and :is_stopped
-  and t.:"key" is not null
+  and :is_item
 order by t.:"key"
 limit ?2
 
@@ -40,5 +41,6 @@ from :table as t
 where t.:"status" = ?1
   and :is_stopped
   and t.:"key" > ?3
+  and :is_item
 order by t.:"key"
 limit ?2

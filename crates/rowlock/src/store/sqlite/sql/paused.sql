@@ -1,4 +1,6 @@
--- paused: the stages that are paused, by name.
+-- paused: the stages for which claims are stopped, by name, in any order.
+-- Index: the primary key's.
+-- Binds: none
 select stage
 from :rowlock_stages
 where pipeline = :'pipeline'

@@ -15,7 +15,7 @@ from :table as t
 where t.:"status" = ?1
   and t.:"status" in (:ready_words)
   and :ready_since <= ?3
-  and t.:"key" is not null
+  and :is_item
   and t.:"key" not in (select value from json_each(?8))
   and (not ?7 or (:retries < ?5 and :resets < ?6))
   and not exists (select 1 from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = ?2)

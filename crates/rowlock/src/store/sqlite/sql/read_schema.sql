@@ -2,8 +2,17 @@
 
 -- step: columns
 -- Binds: ?1 table
-select name, "notnull", pk
+select name, "notnull", pk, type
 from pragma_table_xinfo(?1)
+
+-- step: strange_key
+-- The type of a key that is none of the pipeline's type. SQLite sorts null before numbers, those before text, and blobs
+-- last, so that two looks into the key's index find one. (A fraction among integers is not found.)
+-- Index: the key's.
+select typeof(t.:"key")
+from :table as t
+where :is_strange
+limit 1
 
 -- step: unique_columns
 -- The columns that alone make a row unique.

@@ -14,7 +14,7 @@ select
 from :table as t
 where t.:"status" in (:running_words)
   and (:heartbeat is null or :heartbeat < ?1)
-  and t.:"key" is not null
+  and :is_item
   and t.:"key" not in (select value from json_each(?3))
 limit ?2
 

@@ -57,6 +57,32 @@ async fn a_transaction_that_was_open_for_too_long_is_undone() {
 }
 
 #[tokio::test]
+async fn at_the_deadline_a_transaction_lets_others_write_and_commits_nothing_any_more() {
+    let scene = Scene::with(impatient()).await;
+    scene.add(&["a"]).await;
+    scene.execute("create table results (number integer)").await;
+    let leases = claim(&scene.store, 1).await;
+    let other = scene.other().await;
+    let mut transaction = scene.store.begin().await.expect("begins");
+    sqlx::query("insert into results values (1)").execute(&mut *transaction).await.expect("inserts");
+    let endless = "insert into results
+        with recursive n (n) as (select 1 union all select n + 1 from n) select n from n where n < 0";
+    sqlx::query(endless).execute(&mut *transaction).await.expect_err("it is stopped at the deadline");
+    assert_eq!(other.add_many(&[Key::from("b")]).await.expect("others write"), 1);
+    // SQLite has undone the transaction: what comes afterwards would be committed by itself.
+    sqlx::query("insert into results values (2)").execute(&mut *transaction).await.expect_err("too late");
+    let finish = Finish { lease: leases[0].clone(), outcome: Outcome::Complete };
+    let error = scene.store.finish_in(transaction, &finish, limits(&scene.store)).await.expect_err("too late");
+    assert_not_applied(&error);
+    assert!(error.to_string().contains("open for longer than 200ms"), "{error}");
+    assert_eq!(scene.word("a").await, "A_IN_PROGRESS");
+    let mut again = scene.store.begin().await.expect("begins");
+    let row = sqlx::query("select count(*) from results").fetch_one(&mut *again).await.expect("reads");
+    assert_eq!(row.get::<i64, _>(0), 0);
+    scene.store.rollback(again).await.expect("rolls back");
+}
+
+#[tokio::test]
 async fn a_users_transaction_has_savepoints_by_the_drivers_own_begin() {
     use sqlx::Connection as _;
     let scene = Scene::new().await;

@@ -46,6 +46,31 @@ fn assert_bounded(name: &str, plan: &[String]) {
     assert!(bad.is_empty(), "{name}: {bad:?} in {plan:#?}");
 }
 
+/// Pitfall 13: an order by an expression that no index has sorts the whole backlog at each claim.
+#[tokio::test]
+async fn p13_a_claim_reads_the_head_of_a_large_queue_in_the_order_of_an_index() {
+    let scene = large().await;
+    let plan = plan(&scene, &scene.store.statements.pick).await;
+    let table: Vec<&String> = plan.iter().filter(|step| step.contains(" t ") || step.contains("B-TREE")).collect();
+    assert!(
+        matches!(&table[..], [one] if one.contains("INDEX rowlock_videos_ready_") && one.contains("(status=? AND <expr><?)")),
+        "{plan:#?}"
+    );
+}
+
+/// Pitfall 14: a sweep that joins the table to itself costs the stale ones times the table.
+#[tokio::test]
+async fn p14_a_sweep_reads_what_is_in_progress_once() {
+    let scene = large().await;
+    let statements = &scene.store.statements;
+    let find = plan(&scene, &statements.find_stale).await;
+    let table: Vec<&String> = find.iter().filter(|step| step.contains(" t ")).collect();
+    assert!(matches!(&table[..], [one] if one.contains("INDEX rowlock_videos_running_")), "{find:#?}");
+    let take_back = plan(&scene, &statements.take_back).await;
+    let table: Vec<&String> = take_back.iter().filter(|step| step.contains(" t ")).collect();
+    assert!(matches!(&table[..], [one] if one.starts_with("SEARCH t ") && one.contains("(id=?)")), "{take_back:#?}");
+}
+
 #[tokio::test]
 async fn the_plans_are_bounded_on_a_large_table_with_and_without_statistics() {
     let scene = large().await;

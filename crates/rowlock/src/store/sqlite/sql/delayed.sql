@@ -1,0 +1,14 @@
+-- delayed: when a retried item is due. Its own delay as it is, or the policy's for the count after this failure, with
+-- jitter, then not below the floor. A time past the format's end would be null, which is due at once. Part of finish.
+-- Binds: ?2 now  ?4 retry policies, one a stage (delays in seconds, jitter, floor), JSON
+coalesce(
+  strftime('%Y-%m-%dT%H:%M:%fZ', ?2, printf('%+.3f seconds', coalesce(
+    i.delay_ms / 1000.0,
+    max(
+      json_extract(?4, '$[' || i.stage || '].floor'),
+      json_extract(?4, '$[' || i.stage || '].delays[' || (max(min(:retries + 1, :attempts), 1) - 1) || ']')
+        * (1 + json_extract(?4, '$[' || i.stage || '].jitter') * (random() / 9223372036854775808.0))
+    )
+  ))),
+  '9999-12-31T23:59:59.999Z'
+)
