@@ -1,11 +1,12 @@
 //! The seam between the engine and a database: a trait of domain verbs.
 //!
-//! Each verb takes one parameter struct and has one `.sql` file in each dialect, named after it:
+//! A verb that takes more than its items takes a params struct. Each has a `.sql` file in each dialect, named after it:
 //! `claim` is `store/postgres/sql/claim.sql` and `store/sqlite/sql/claim.sql`.
 
 mod bisection;
 mod error_text;
 mod exclusion;
+mod explanation;
 mod identifier;
 mod params;
 #[cfg(feature = "postgres")]
@@ -24,10 +25,11 @@ use chrono::{DateTime, Utc};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{FencingToken, Key, Lease, Result};
 
+pub use explanation::{BudgetsLeft, Explanation, Limit, Verdict};
 pub use params::{Claiming, Counting, Finish, Finishing, Limits, Listing, Outcome, Requeueing, Setting, Sweeping};
 pub use results::{
-    ClaimBatch, ClaimedRow, Counts, Exclusion, Explanation, FailureRecord, Finished, HeldItem, ItemRow, LeaseState,
-    Moved, Page, StageCounts, StatusCount, Swept, SweptItem,
+    ClaimBatch, ClaimedRow, Counts, Exclusion, FailureRecord, Finished, HeldItem, ItemRow, LeaseState, Moved, Page,
+    StageCounts, StatusCount, Swept, SweptItem,
 };
 
 /// A database that holds the pipeline's table.
@@ -130,7 +132,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// How many items are in each state, and what is ready and due.
     fn counts(&self, counting: &Counting) -> impl Future<Output = Result<Counts>> + Send;
 
-    /// The facts about one item that decide whether it can be claimed now.
+    /// The facts about one item that decide whether it can be claimed now. [`Explanation::verdict`] says what they mean.
     fn explain(
         &self,
         key: &Key,
@@ -140,7 +142,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The last failures of an item, latest first.
     fn failures(&self, key: &Key) -> impl Future<Output = Result<Vec<FailureRecord>>> + Send;
 
-    /// Who holds what since when.
+    /// Who holds what since when, at most a page of it.
     fn held(&self, limit: i64) -> impl Future<Output = Result<Vec<HeldItem>>> + Send;
 
     /// The time that the database has.

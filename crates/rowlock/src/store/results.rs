@@ -192,47 +192,6 @@ pub struct StageCounts {
     pub oldest_heartbeat_at: Option<DateTime<Utc>>,
 }
 
-/// The facts that decide whether an item can be claimed now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Explanation {
-    /// The item.
-    pub key: Key,
-    /// The database's time of the answer.
-    pub at: DateTime<Utc>,
-    /// Its state; `None` for a word that the pipeline does not know.
-    pub status: Option<Status>,
-    /// The word that the table has; empty for NULL.
-    pub word: String,
-    /// Failures that handlers reported.
-    pub retry_count: i32,
-    /// Times that it was taken back.
-    pub reset_count: i32,
-    /// When it may be claimed, if it is to wait.
-    pub retry_after: Option<DateTime<Utc>>,
-    /// When it was inserted.
-    pub created_at: Option<DateTime<Utc>>,
-    /// The last error.
-    pub error: Option<String>,
-    /// Who claimed it last.
-    pub holder: Option<String>,
-    /// When it was claimed last.
-    pub claimed_at: Option<DateTime<Utc>>,
-    /// When its holder last said that it lives.
-    pub heartbeat_at: Option<DateTime<Utc>>,
-    /// The ready state that a requeue would take it back to.
-    pub resume: Option<Status>,
-    /// Whether claims for its stage are stopped.
-    pub paused: bool,
-    /// Whether another transaction has the row locked just now. Always false on SQLite, which locks no rows.
-    pub locked: bool,
-    /// Whether this process leaves it out because the database refuses its row.
-    pub excluded: bool,
-    /// The pipeline's limits, for the budgets that are left.
-    pub limits: super::Limits,
-    /// Age from which on a heartbeat is stale.
-    pub stale_after: std::time::Duration,
-}
-
 /// One failure of an item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FailureRecord {

@@ -1,0 +1,452 @@
+//! Why an item is or is not claimable now: the facts, and what they mean. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::Limits;
+use crate::Key;
+use crate::pipeline::{Pipeline, StageId, Status};
+
+/// The facts that decide whether an item can be claimed now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The item.
+    pub key: Key,
+    /// The database's time of the answer.
+    pub at: DateTime<Utc>,
+    /// Its state; `None` for a word that the pipeline does not know.
+    pub status: Option<Status>,
+    /// The word that the table has; empty for NULL.
+    pub word: String,
+    /// Failures that handlers reported.
+    pub retry_count: i32,
+    /// Times that it was taken back.
+    pub reset_count: i32,
+    /// When it may be claimed, if it is to wait.
+    pub retry_after: Option<DateTime<Utc>>,
+    /// When it was inserted.
+    pub created_at: Option<DateTime<Utc>>,
+    /// The last error.
+    pub error: Option<String>,
+    /// Who claimed it last.
+    pub holder: Option<String>,
+    /// When it was claimed last.
+    pub claimed_at: Option<DateTime<Utc>>,
+    /// When its holder last said that it lives.
+    pub heartbeat_at: Option<DateTime<Utc>>,
+    /// The ready state that a requeue would take it back to.
+    pub resume: Option<Status>,
+    /// Whether claims for its stage are stopped.
+    pub paused: bool,
+    /// Whether another transaction has the row locked just now. Always false on SQLite, which locks no rows.
+    pub locked: bool,
+    /// Whether this process leaves it out because the database refuses its row.
+    pub excluded: bool,
+    /// The pipeline's limits, for the budgets that are left.
+    pub limits: Limits,
+    /// Age from which on a heartbeat is stale.
+    pub stale_after: Duration,
+}
+
+/// Whether an item can be claimed now, and if not, why. Shown it is a sentence for people.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The next claim for its stage that gets so far down the queue takes it.
+    Claimable {
+        /// The stage's name.
+        stage: String,
+        /// What is left of its budgets.
+        left: BudgetsLeft,
+        /// One more reset would be its last: only a worker that holds nothing else takes it.
+        suspect: bool,
+    },
+    /// It is not due yet.
+    Waiting {
+        /// The stage's name.
+        stage: String,
+        /// In how long it is due.
+        due_in: Duration,
+        /// It waits because its row says that it is made in the future, not because somebody delayed it.
+        created_later: bool,
+        /// What is left of its budgets.
+        left: BudgetsLeft,
+    },
+    /// Claims for its stage are stopped.
+    Paused {
+        /// The stage's name.
+        stage: String,
+    },
+    /// Another transaction has its row locked: claims pass it by.
+    Locked {
+        /// The stage's name.
+        stage: String,
+    },
+    /// This process leaves it out for a while because the database refuses to have its row changed.
+    Excluded {
+        /// The stage's name.
+        stage: String,
+    },
+    /// It is ready, but at a limit: the claim that meets it makes it `FAILED`.
+    Exhausted {
+        /// The stage's name.
+        stage: String,
+        /// Which limit.
+        limit: Limit,
+    },
+    /// Somebody works on it.
+    Held {
+        /// The stage's name.
+        stage: String,
+        /// Who, as the claim wrote it.
+        holder: Option<String>,
+        /// For how long.
+        held_for: Option<Duration>,
+        /// Since when its holder was not heard of.
+        silent_for: Option<Duration>,
+        /// The heartbeat is missing or too old: the next sweep takes it back.
+        stale: bool,
+    },
+    /// It failed.
+    Failed {
+        /// The limit that ended it; none if it failed for good, or by hand.
+        limit: Option<Limit>,
+        /// The name of the stage that a requeue takes it up at.
+        resume: String,
+    },
+    /// Somebody stopped it.
+    Cancelled {
+        /// The name of the stage that a requeue takes it up at.
+        resume: String,
+    },
+    /// It is past the last stage.
+    Succeeded,
+    /// Its status is no word of the pipeline: it is left alone.
+    Unknown {
+        /// The word that the table has; empty for NULL.
+        word: String,
+    },
+}
+
+/// What is left of an item's budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetsLeft {
+    /// Failures that its handlers may still report; the last of them is final.
+    pub retries: i32,
+    /// Times that it may still be taken back; the last of them is final.
+    pub resets: i32,
+}
+
+/// A limit of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `max_retries`, with its value.
+    Retries(i32),
+    /// `max_resets`, with its value.
+    Resets(i32),
+}
+
+impl Explanation {
+    /// What the facts mean. The pipeline is the one that they were read with.
+    ///
+    /// Where several things keep an item from being claimed this is the first in the order in which a claim meets
+    /// them: the pause, the exclusion, the due time, the row's lock, the limits.
+    pub fn verdict(&self, pipeline: &Pipeline) -> Verdict {
+        let name = |stage: StageId| pipeline.stage(stage).name().to_owned();
+        let resume = || name(self.resume.and_then(Status::stage).unwrap_or(StageId::FIRST));
+        match self.status {
+            None => Verdict::Unknown { word: self.word.clone() },
+            Some(Status::Succeeded) => Verdict::Succeeded,
+            Some(Status::Cancelled) => Verdict::Cancelled { resume: resume() },
+            Some(Status::Failed) => Verdict::Failed { limit: self.limit_reached(), resume: resume() },
+            Some(Status::InProgress(stage)) => {
+                let silent_for = self.heartbeat_at.map(|at| self.age(at));
+                Verdict::Held {
+                    stage: name(stage),
+                    holder: self.holder.clone(),
+                    held_for: self.claimed_at.map(|at| self.age(at)),
+                    silent_for,
+                    stale: silent_for.is_none_or(|silent_for| silent_for > self.stale_after),
+                }
+            }
+            Some(Status::Ready(stage)) => self.verdict_of_ready(name(stage)),
+        }
+    }
+
+    fn verdict_of_ready(&self, stage: String) -> Verdict {
+        let left = BudgetsLeft {
+            retries: self.limits.max_retries.saturating_sub(self.retry_count).max(0),
+            resets: self.limits.max_resets.saturating_sub(self.reset_count).max(0),
+        };
+        if self.paused {
+            return Verdict::Paused { stage };
+        }
+        if self.excluded {
+            return Verdict::Excluded { stage };
+        }
+        // Without a due time an item is ready since it was made.
+        let due = self.retry_after.or(self.created_at).filter(|due| *due > self.at);
+        if let Some(due_in) = due.and_then(|due| (due - self.at).to_std().ok()) {
+            return Verdict::Waiting { stage, due_in, created_later: self.retry_after.is_none(), left };
+        }
+        if self.locked {
+            return Verdict::Locked { stage };
+        }
+        match self.limit_reached() {
+            Some(limit) => Verdict::Exhausted { stage, limit },
+            None => Verdict::Claimable { stage, left, suspect: self.reset_count >= 1 && left.resets == 1 },
+        }
+    }
+
+    /// The limit that the counts are at.
+    fn limit_reached(&self) -> Option<Limit> {
+        let Limits { max_retries, max_resets } = self.limits;
+        if self.retry_count >= max_retries {
+            Some(Limit::Retries(max_retries))
+        } else if self.reset_count >= max_resets {
+            Some(Limit::Resets(max_resets))
+        } else {
+            None
+        }
+    }
+
+    /// How long ago this was; no time for what is to come.
+    fn age(&self, at: DateTime<Utc>) -> Duration {
+        (self.at - at).to_std().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Claimable { stage, left, suspect: false } => {
+                write!(f, "ready for {stage}: the next worker with a free slot takes it ({left})")
+            }
+            Verdict::Claimable { stage, left, suspect: true } => write!(
+                f,
+                "ready for {stage}, but one more reset is its last: the next worker that holds nothing else takes it \
+                 ({left})"
+            ),
+            Verdict::Waiting { stage, due_in, created_later, left } => {
+                let why = if *created_later { ", when it says that it was made" } else { "" };
+                write!(f, "waits for {stage}, and is due in {}{why} ({left})", Span(*due_in))
+            }
+            Verdict::Paused { stage } => write!(f, "ready for {stage}, which is paused"),
+            Verdict::Locked { stage } => {
+                write!(f, "ready for {stage}, but another transaction has its row locked just now")
+            }
+            Verdict::Excluded { stage } => {
+                write!(f, "ready for {stage}, but the database refuses to have its row changed")
+            }
+            Verdict::Exhausted { stage, limit } => {
+                write!(f, "ready for {stage}, but {limit} is reached: the next claim makes it FAILED")
+            }
+            Verdict::Held { stage, holder, held_for, silent_for, stale } => {
+                write!(f, "{} has had it in {stage}", holder.as_deref().unwrap_or("(unknown)"))?;
+                if let Some(held_for) = held_for {
+                    write!(f, " for {}", Span(*held_for))?;
+                }
+                match silent_for {
+                    Some(silent_for) => write!(f, "; last heartbeat {} ago", Span(*silent_for))?,
+                    None => f.write_str("; there is no heartbeat")?,
+                }
+                if *stale { f.write_str(": the next sweep takes it back") } else { Ok(()) }
+            }
+            Verdict::Failed { limit: Some(limit), resume } => {
+                write!(f, "failed, because {limit} was reached; a requeue takes it up again at {resume}")
+            }
+            Verdict::Failed { limit: None, resume } => {
+                write!(f, "failed for good; a requeue takes it up again at {resume}")
+            }
+            Verdict::Cancelled { resume } => write!(f, "cancelled; a requeue takes it up again at {resume}"),
+            Verdict::Succeeded => f.write_str("done"),
+            Verdict::Unknown { word } => {
+                write!(f, "its status {word:?} is no word of the pipeline: it is left alone")
+            }
+        }
+    }
+}
+
+impl fmt::Display for BudgetsLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: i32| if count == 1 { "" } else { "s" };
+        let (retries, resets) = (self.retries, self.resets);
+        write!(f, "{retries} attempt{} and {resets} reset{} left", plural(retries), plural(resets))
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Retries(limit) => write!(f, "max_retries ({limit})"),
+            Limit::Resets(limit) => write!(f, "max_resets ({limit})"),
+        }
+    }
+}
+
+/// A time as people say it: rounded down.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0..120 => write!(f, "{seconds} s"),
+            120..7_200 => write!(f, "{} min", seconds / 60),
+            7_200..172_800 => write!(f, "{} h", seconds / 3_600),
+            _ => write!(f, "{} d", seconds / 86_400),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipeline() -> Pipeline {
+        Pipeline::builder("p").table("t").key("k").stage("ONE").stage("TWO").build().expect("a valid pipeline")
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time")
+    }
+
+    fn second() -> StageId {
+        pipeline().stage_ids().nth(1).expect("two stages")
+    }
+
+    /// An item that was made an hour ago.
+    fn facts(status: Status) -> Explanation {
+        Explanation {
+            key: Key::from("a"),
+            at: at(0),
+            status: Some(status),
+            word: String::new(),
+            retry_count: 0,
+            reset_count: 0,
+            retry_after: None,
+            created_at: Some(at(-3_600)),
+            error: None,
+            holder: Some("host-1".to_owned()),
+            claimed_at: Some(at(-90)),
+            heartbeat_at: Some(at(-30)),
+            resume: None,
+            paused: false,
+            locked: false,
+            excluded: false,
+            limits: Limits { max_retries: 5, max_resets: 3 },
+            stale_after: Duration::from_secs(300),
+        }
+    }
+
+    fn ready() -> Explanation {
+        facts(Status::Ready(second()))
+    }
+
+    fn running() -> Explanation {
+        facts(Status::InProgress(StageId::FIRST))
+    }
+
+    #[test]
+    fn every_state_has_its_sentence() {
+        let late = Explanation { heartbeat_at: Some(at(-301)), ..running() };
+        let silent = Explanation { heartbeat_at: None, claimed_at: None, holder: None, ..running() };
+        let failed = facts(Status::Failed);
+        let stopped_at_two = Some(Status::Ready(second()));
+        let table = [
+            (ready(), "ready for TWO: the next worker with a free slot takes it (5 attempts and 3 resets left)"),
+            (
+                Explanation { reset_count: 2, retry_count: 4, ..ready() },
+                "ready for TWO, but one more reset is its last: the next worker that holds nothing else takes it \
+                 (1 attempt and 1 reset left)",
+            ),
+            (
+                Explanation { retry_after: Some(at(150)), retry_count: 1, ..ready() },
+                "waits for TWO, and is due in 2 min (4 attempts and 3 resets left)",
+            ),
+            (
+                Explanation { created_at: Some(at(86_400)), ..ready() },
+                "waits for TWO, and is due in 24 h, when it says that it was made (5 attempts and 3 resets left)",
+            ),
+            (Explanation { paused: true, ..ready() }, "ready for TWO, which is paused"),
+            (
+                Explanation { locked: true, ..ready() },
+                "ready for TWO, but another transaction has its row locked just now",
+            ),
+            (
+                Explanation { excluded: true, ..ready() },
+                "ready for TWO, but the database refuses to have its row changed",
+            ),
+            (
+                Explanation { retry_count: 5, ..ready() },
+                "ready for TWO, but max_retries (5) is reached: the next claim makes it FAILED",
+            ),
+            (
+                Explanation { reset_count: 7, ..ready() },
+                "ready for TWO, but max_resets (3) is reached: the next claim makes it FAILED",
+            ),
+            (running(), "host-1 has had it in ONE for 90 s; last heartbeat 30 s ago"),
+            (late, "host-1 has had it in ONE for 90 s; last heartbeat 5 min ago: the next sweep takes it back"),
+            (silent, "(unknown) has had it in ONE; there is no heartbeat: the next sweep takes it back"),
+            (failed.clone(), "failed for good; a requeue takes it up again at ONE"),
+            (
+                Explanation { retry_count: 5, resume: stopped_at_two, ..failed.clone() },
+                "failed, because max_retries (5) was reached; a requeue takes it up again at TWO",
+            ),
+            (
+                Explanation { reset_count: 3, ..failed },
+                "failed, because max_resets (3) was reached; a requeue takes it up again at ONE",
+            ),
+            (
+                Explanation { resume: stopped_at_two, ..facts(Status::Cancelled) },
+                "cancelled; a requeue takes it up again at TWO",
+            ),
+            (facts(Status::Succeeded), "done"),
+            (
+                Explanation { status: None, word: "DONE?".to_owned(), ..ready() },
+                "its status \"DONE?\" is no word of the pipeline: it is left alone",
+            ),
+        ];
+        for (facts, expected) in table {
+            assert_eq!(facts.verdict(&pipeline()).to_string(), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_reasons_the_one_that_a_claim_meets_first_is_told() {
+        let mut facts = Explanation {
+            paused: true,
+            excluded: true,
+            retry_after: Some(at(1)),
+            locked: true,
+            retry_count: 9,
+            ..ready()
+        };
+        let verdict = |facts: &Explanation| facts.verdict(&pipeline());
+        assert!(matches!(verdict(&facts), Verdict::Paused { .. }));
+        facts.paused = false;
+        assert!(matches!(verdict(&facts), Verdict::Excluded { .. }));
+        facts.excluded = false;
+        assert!(matches!(verdict(&facts), Verdict::Waiting { created_later: false, .. }));
+        facts.retry_after = Some(at(0));
+        assert!(matches!(verdict(&facts), Verdict::Locked { .. }), "it is due at its time");
+        facts.locked = false;
+        assert!(matches!(verdict(&facts), Verdict::Exhausted { limit: Limit::Retries(5), .. }));
+        facts.retry_count = 0;
+        assert!(matches!(verdict(&facts), Verdict::Claimable { suspect: false, .. }));
+    }
+
+    #[test]
+    fn a_due_time_outweighs_when_the_item_was_made() {
+        let due = Explanation { created_at: Some(at(60)), retry_after: Some(at(-60)), ..ready() };
+        assert!(matches!(due.verdict(&pipeline()), Verdict::Claimable { .. }));
+    }
+
+    #[test]
+    fn with_one_reset_allowed_nobody_is_a_suspect() {
+        let facts = Explanation { limits: Limits { max_retries: 5, max_resets: 1 }, ..ready() };
+        assert!(matches!(facts.verdict(&pipeline()), Verdict::Claimable { suspect: false, .. }));
+    }
+}
