@@ -1,9 +1,10 @@
-//! The rules of the builder, of the moves and of the delays.
+//! The rules of the words, of the moves and of the delays. What the builder refuses is in `refusals.rs`.
+
+mod refusals;
 
 use std::time::Duration;
 
 use super::*;
-use crate::Error;
 use crate::limits::RETRY_DELAY_MAX;
 
 fn two_stages() -> PipelineBuilder {
@@ -12,17 +13,6 @@ fn two_stages() -> PipelineBuilder {
 
 fn pipeline() -> Pipeline {
     two_stages().build().expect("a valid pipeline")
-}
-
-/// The field that a builder is refused for; the value and the rule must be there too.
-fn refused_field(builder: PipelineBuilder) -> String {
-    match builder.build() {
-        Err(Error::InvalidPipeline { field, value, rule }) => {
-            assert!(!value.is_empty() && !rule.is_empty(), "{field} is refused without its value or rule");
-            field
-        }
-        other => panic!("expected a refusal, got {other:?}"),
-    }
 }
 
 #[test]
@@ -48,72 +38,6 @@ fn words_and_statuses_lead_to_each_other() {
         assert_eq!(pipeline.status(pipeline.word(status)), Some(status));
     }
     assert_eq!(pipeline.status("pending"), None);
-}
-
-#[test]
-fn a_pipeline_needs_a_name_a_table_a_key_and_a_stage() {
-    let named = |name: &str| Pipeline::builder(name).table("t").key("id").stage("A");
-    assert_eq!(refused_field(named("")), "name");
-    assert_eq!(refused_field(Pipeline::builder("p").key("id").stage("A")), "table");
-    assert_eq!(refused_field(Pipeline::builder("p").table("t").stage("A")), "key");
-    assert_eq!(refused_field(Pipeline::builder("p").table("t").key("id")), "stages");
-}
-
-#[test]
-fn stages_have_names_of_their_own() {
-    assert_eq!(refused_field(two_stages().stage("EXTRACTION")), "stages[2].name");
-    assert_eq!(refused_field(two_stages().stage("")), "stages[2].name");
-}
-
-#[test]
-fn a_word_stands_for_one_state() {
-    assert!(refused_field(two_stages().succeeded_word("PENDING")).starts_with("word of"));
-    assert!(refused_field(two_stages().failed_word("")).starts_with("word of"));
-    assert!(refused_field(two_stages().add_stage(Stage::new("X").with_ready_word("FAILED"))).starts_with("word of"));
-}
-
-#[test]
-fn identifiers_fit_into_postgresql() {
-    let long = "x".repeat(64);
-    assert_eq!(refused_field(two_stages().table(long.as_str())), "table");
-    assert_eq!(refused_field(two_stages().key(long.clone())), "key");
-    assert_eq!(refused_field(two_stages().column(Role::Heartbeat, "a\0b")), "columns.heartbeat_at");
-    assert_eq!(refused_field(two_stages().table(TableName::in_schema(long, "t"))), "table.schema");
-    assert!(two_stages().key("ü".repeat(31)).build().is_ok());
-    assert_eq!(refused_field(two_stages().key("ü".repeat(32))), "key");
-}
-
-#[test]
-fn a_column_plays_one_role() {
-    assert_eq!(refused_field(two_stages().column(Role::ClaimedAt, "updated_at")), "columns.updated_at");
-    assert_eq!(refused_field(two_stages().key("status")), "columns.status");
-}
-
-#[test]
-fn limits_are_at_least_one() {
-    assert_eq!(refused_field(two_stages().max_retries(0)), "max_retries");
-    assert_eq!(refused_field(two_stages().max_resets(-1)), "max_resets");
-}
-
-#[test]
-fn times_leave_room_for_two_lost_heartbeats() {
-    assert_eq!(refused_field(two_stages().heartbeat_interval(Duration::from_secs(101))), "heartbeat_interval");
-    assert_eq!(refused_field(two_stages().heartbeat_interval(Duration::ZERO)), "heartbeat_interval");
-    assert_eq!(refused_field(two_stages().stale_after(Duration::ZERO)), "stale_after");
-    assert!(two_stages().heartbeat_interval(Duration::from_secs(100)).build().is_ok());
-    let instant = Stage::new("X").with_timeout(Duration::ZERO);
-    assert_eq!(refused_field(two_stages().add_stage(instant)), "stages[2].timeout");
-}
-
-#[test]
-fn policies_make_sense() {
-    let policy = || RetryPolicy::exponential(Duration::from_secs(10), Duration::from_secs(100));
-    assert_eq!(refused_field(two_stages().retry(policy().with_jitter(1.5))), "retry.jitter");
-    assert_eq!(refused_field(two_stages().retry(policy().with_jitter(f64::NAN))), "retry.jitter");
-    let upside_down = RetryPolicy::exponential(Duration::from_secs(10), Duration::from_secs(9));
-    assert_eq!(refused_field(two_stages().retry(upside_down)), "retry.cap");
-    let nothing = Stage::new("X").with_retry(RetryPolicy::listed([]));
-    assert_eq!(refused_field(two_stages().add_stage(nothing)), "stages[2].retry.delays");
 }
 
 #[test]
