@@ -57,8 +57,15 @@ pub const VERB_BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Longest run of `prepare`: an index over ten million rows takes a minute.
 pub const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
 
+/// Connections of one PostgreSQL store: verbs of a worker are few at a time; the user's transactions take one each.
+pub const POSTGRES_CONNECTIONS_MAX: u32 = 8;
+
 /// Reading connections of one SQLite store; each has a thread, and a page cache of 2 MB.
 pub const SQLITE_READERS: usize = 4;
+
+/// Keys in one transaction of `add_many` on SQLite: between two of them heartbeats and claims get their turn.
+pub const SQLITE_ADDED_KEYS_MAX: usize = 10_000;
+
 /// Look-ahead of a worker's claims: so much work is held beyond what runs. Long enough to hide a claim's round trip,
 /// short enough that a slow handler hoards nothing.
 pub const CLAIM_LOOK_AHEAD: Duration = Duration::from_millis(200);

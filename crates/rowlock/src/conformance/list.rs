@@ -156,6 +156,7 @@ macro_rules! conformance_tests {
             counts_say_what_is_ready_since_when_and_when_the_next_is_due,
             explain_gives_every_fact_that_decides,
             held_says_who_holds_what_since_when,
+            what_is_held_is_limited_as_a_page_is,
             reading_writes_nothing,
             the_database_has_a_clock,
         );

@@ -1,7 +1,7 @@
 //! What people do by hand: set, cancel, requeue.
 
 use super::Harness;
-use super::scene::{RawItem, Scene, Value, assert_invalid_argument, at, fetch_and_parse, keys};
+use super::scene::{RawItem, Scene, Value, at, fetch_and_parse, keys};
 use crate::pipeline::{Role, Status};
 use crate::store::{Finished, LeaseState, Moved, Outcome, Requeueing, Setting, Store};
 
@@ -77,7 +77,11 @@ pub async fn set_never_leads_to_in_progress<H: Harness>(harness: &H) {
     for to in [Status::InProgress(fetch), Status::InProgress(parse)] {
         let all = before.iter().map(|item| item.key.as_str().into()).collect();
         let setting = Setting { keys: all, to, error: None, now: Some(at(2)) };
-        assert_invalid_argument(scene.store.set(&setting).await, "to");
+        let moved = scene.store.set(&setting).await.expect("set");
+        let from = before.iter().map(|item| Moved::Illegal { from: item.status.clone().unwrap_or_default() });
+        assert_eq!(moved, from.collect::<Vec<_>>());
+        let none = Setting { keys: keys(&["no such item"]), to, error: None, now: None };
+        assert_eq!(scene.store.set(&none).await.expect("set"), [Moved::NotFound]);
     }
     assert_eq!(scene.raw_all().await, before);
 }

@@ -224,6 +224,21 @@ pub async fn held_says_who_holds_what_since_when<H: Harness>(harness: &H) {
     assert_eq!(scene.store.held(1).await.expect("held").len(), 1);
 }
 
+pub async fn what_is_held_is_limited_as_a_page_is<H: Harness>(harness: &H) {
+    let scene = Scene::new(harness).await;
+    let many: Vec<Key> = (0..PAGE_ITEMS_MAX + 1).map(Key::from).collect();
+    scene.store.add_many(&many).await.expect("add_many");
+    for _ in 0..2 {
+        scene.claim(i64::MAX).await;
+    }
+
+    let held = scene.store.held(i64::MAX).await.expect("held");
+
+    assert_eq!(i64::try_from(held.len()).expect("few"), PAGE_ITEMS_MAX);
+    assert!(scene.store.held(0).await.expect("held").is_empty());
+    assert_invalid_argument(scene.store.held(-1).await, "limit");
+}
+
 pub async fn reading_writes_nothing<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     scene.insert_all(&["a", "b"]).await;

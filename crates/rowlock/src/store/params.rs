@@ -124,7 +124,7 @@ pub struct Sweeping {
 pub struct Setting {
     /// The items.
     pub keys: Vec<Key>,
-    /// The state to put them into; in progress is illegal.
+    /// The state to put them into; in progress is illegal from any state.
     pub to: Status,
     /// An error replaces the stored one; `None` keeps it.
     pub error: Option<String>,

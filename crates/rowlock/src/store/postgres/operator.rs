@@ -16,7 +16,7 @@ use crate::limits::BATCH_ITEMS_MAX;
 use crate::store::bisection::Parts;
 use crate::store::error_text::stored_error;
 use crate::store::{Moved, Requeueing, Setting};
-use crate::{Error, Key, Result, StageId, Status};
+use crate::{Key, Result, StageId, Status};
 
 /// One of the three verbs that move items by their keys.
 struct Operation<'a> {
@@ -31,11 +31,7 @@ struct Operation<'a> {
 impl PostgresStore {
     pub(super) async fn set_items(&self, setting: &Setting) -> Result<Vec<Moved>> {
         if setting.to.is_in_progress() {
-            return Err(Error::InvalidArgument {
-                argument: "to",
-                value: self.pipeline.word(setting.to).to_owned(),
-                rule: "an item is put in progress by a claim only".to_owned(),
-            });
+            return self.refuse_moves(&setting.keys).await;
         }
         let operation = Operation {
             verb: "set",
@@ -45,6 +41,16 @@ impl PostgresStore {
             error: setting.error.as_deref().map(stored_error),
         };
         self.move_items(&operation, &setting.keys).await
+    }
+
+    /// An item is put in progress by a claim only: from no state does this move exist.
+    async fn refuse_moves(&self, keys: &[Key]) -> Result<Vec<Moved>> {
+        let mut moved = Vec::with_capacity(keys.len());
+        for key in keys {
+            let item = self.get_item(key).await?;
+            moved.push(item.map_or(Moved::NotFound, |item| Moved::Illegal { from: item.word }));
+        }
+        Ok(moved)
     }
 
     pub(super) async fn cancel_items(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> Result<Vec<Moved>> {

@@ -11,7 +11,7 @@ use crate::pipeline::Status;
 use crate::store::{
     Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
 };
-use crate::{Error, Key, Result};
+use crate::{Error, Fault, Key, Result};
 
 impl PostgresStore {
     pub(super) async fn get_item(&self, item: &Key) -> Result<Option<ItemRow<PgRow>>> {
@@ -23,17 +23,10 @@ impl PostgresStore {
     }
 
     pub(super) async fn list_items(&self, listing: &Listing) -> Result<Page<PgRow>> {
-        if listing.limit < 0 {
-            return Err(Error::InvalidArgument {
-                argument: "limit",
-                value: listing.limit.to_string(),
-                rule: "a page has zero items or more".to_owned(),
-            });
-        }
+        let limit = page_limit(listing.limit)?;
         if let Some(after) = &listing.after {
             after.check()?;
         }
-        let limit = listing.limit.min(PAGE_ITEMS_MAX);
         let stopped = matches!(listing.status, Some(Status::Failed | Status::Cancelled));
         let sql = if stopped { &self.statements.list_stopped } else { &self.statements.list };
         let statement = query(sql)
@@ -79,7 +72,7 @@ impl PostgresStore {
                 oldest_heartbeat_at: column("counts", row, "oldest_heartbeat_at")?,
             });
         }
-        let at = stage_rows.first().map_or_else(|| Ok(Utc::now()), |row| column("counts", row, "at"))?;
+        let at = column("counts", first("counts", &stage_rows)?, "at")?;
         Ok(Counts { at, statuses, stages })
     }
 
@@ -174,8 +167,9 @@ impl PostgresStore {
 
     pub(super) async fn held_items(&self, limit: i64) -> Result<Vec<HeldItem>> {
         const VERB: &str = "held";
+        let limit = page_limit(limit)?;
         let mut session = self.sessions.open(VERB).await?;
-        let rows = session.fetch(query(&self.statements.held).bind(limit.max(0))).await?;
+        let rows = session.fetch(query(&self.statements.held).bind(limit)).await?;
         session.done();
         let mut items = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -196,9 +190,22 @@ impl PostgresStore {
         let mut session = self.sessions.open("now").await?;
         let rows = session.fetch(query(&self.statements.now)).await?;
         session.done();
-        match rows.first() {
-            Some(row) => column("now", row, "now"),
-            None => Ok(Utc::now()),
-        }
+        column("now", first("now", &rows)?, "now")
     }
+}
+
+fn page_limit(limit: i64) -> Result<i64> {
+    if limit < 0 {
+        return Err(Error::InvalidArgument {
+            argument: "limit",
+            value: limit.to_string(),
+            rule: "a page has zero items or more".to_owned(),
+        });
+    }
+    Ok(limit.min(PAGE_ITEMS_MAX))
+}
+
+/// The row of a statement that always has one.
+fn first<'a>(verb: &'static str, rows: &'a [PgRow]) -> Result<&'a PgRow> {
+    rows.first().ok_or(Error::Database { verb, fault: Fault::Lasting, source: sqlx::Error::RowNotFound })
 }

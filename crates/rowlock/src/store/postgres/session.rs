@@ -8,6 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Postgres};
 
 use super::errors::{leaves_connection_usable, translate, translate_connect};
+use crate::limits::POSTGRES_CONNECTIONS_MAX;
 use crate::{Error, Result};
 
 /// How a store's own connections are made.
@@ -19,15 +20,12 @@ pub(super) struct Sessions {
     read_only: bool,
 }
 
-/// Connections of one store: verbs of a worker are few at a time; the user's transactions take one each.
-const CONNECTIONS_MAX: u32 = 8;
-
 impl Sessions {
     /// Connections are made when they are needed, on the runtime that needs them.
     pub(super) fn new(options: PgConnectOptions, deadline: Duration, read_only: bool) -> Sessions {
         let set_up = set_up(deadline, read_only);
         let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
+            .max_connections(POSTGRES_CONNECTIONS_MAX)
             .acquire_timeout(deadline)
             // A ping before each use would be a round trip more; a broken connection is noticed and replaced.
             .test_before_acquire(false)

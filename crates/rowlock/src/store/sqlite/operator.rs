@@ -9,13 +9,11 @@ use super::leases::Found;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::{Bind, Sql, Verb};
 use super::{SqliteStore, rows};
+use crate::limits::SQLITE_ADDED_KEYS_MAX;
 use crate::pipeline::{StageId, Status};
 use crate::store::error_text::stored_error;
 use crate::store::{Moved, Requeueing, Setting};
-use crate::{Error, Key, Result};
-
-/// Keys in one transaction of `add_many`: between two of them heartbeats and claims get their turn.
-const ADDED_AT_ONCE: usize = 10_000;
+use crate::{Key, Result};
 
 /// One of the three verbs that move items by their keys.
 struct Operation<'a> {
@@ -29,19 +27,13 @@ struct Operation<'a> {
 impl SqliteStore {
     pub(super) async fn set_items(&self, verb: &Verb, setting: &Setting) -> Result<Vec<Moved>> {
         let word = self.pipeline.word(setting.to);
-        if setting.to.is_in_progress() {
-            return Err(Error::InvalidArgument {
-                argument: "to",
-                value: word.to_owned(),
-                rule: "an item is put in progress by a claim only".to_owned(),
-            });
-        }
         let operation = Operation {
             sql: &self.statements.set,
             binds: vec![word.into()],
             error: setting.error.as_deref().map(stored_error),
             now: setting.now,
-            is_legal_from: |_| true,
+            // An item is put in progress by a claim only.
+            is_legal_from: if setting.to.is_in_progress() { |_| false } else { |_| true },
         };
         self.operate(verb, &operation, &setting.keys).await
     }
@@ -105,18 +97,7 @@ impl SqliteStore {
             when_refused: WhenRefused::Leave,
             cause: |_| None,
         };
-        let written = match self.write_batch(&mut session, &batch).await {
-            Ok(written) => match session.commit().await {
-                Ok(()) => written,
-                Err(error) if error.is_row_refusal() => self.repeat_batch(verb, &batch).await?,
-                Err(error) => return Err(error),
-            },
-            Err(error) if error.is_row_refusal() => {
-                session.roll_back().await?;
-                self.repeat_batch(verb, &batch).await?
-            }
-            Err(error) => return Err(error),
-        };
+        let written = self.write_or_repeat(verb, session, &batch).await?;
         for (item, outcome) in batch.items.into_iter().zip(written) {
             answers.insert(item.key, self.moved(outcome));
         }
@@ -182,7 +163,7 @@ impl SqliteStore {
     pub(super) async fn add_keys(&self, name: &'static str, keys: &[Key]) -> Result<u64> {
         let keys = KeyValue::all(keys, self.pipeline.key_type())?;
         let mut added = 0;
-        for part in keys.chunks(ADDED_AT_ONCE) {
+        for part in keys.chunks(SQLITE_ADDED_KEYS_MAX) {
             let verb = self.verb(name);
             added += verb.within(self.add_part(&verb, part)).await?;
         }
