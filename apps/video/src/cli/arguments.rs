@@ -10,6 +10,10 @@ use rowlock_video::media::FrameCount;
 /// Where the queue is unless `--database` says otherwise: a file in the current folder.
 const DEFAULT_DATABASE: &str = "sqlite://rowlock-video.sqlite";
 
+/// The library's limit.
+#[expect(clippy::cast_possible_wrap, reason = "a thousand")]
+const JOBS_MAX: i64 = rowlock::limits::CONCURRENCY_MAX as i64;
+
 /// Takes videos through EXTRACTION (ffmpeg: what they are, frames, thumbnail) and EMBEDDING (an image model: which
 /// videos look alike), on PostgreSQL or on an SQLite file.
 #[derive(Debug, Parser)]
@@ -105,7 +109,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Working {
     /// Videos in each stage at once; one for each processor unless given.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
     jobs: Option<u16>,
     /// Frames to take of each video.
     #[arg(long, value_name = "N", default_value = "8")]

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rowlock::Status;
+use rowlock::store::StatusCount;
 use rowlock_video::library::{Library, Videos};
 
 use super::logging::{BARS, say};
 
-/// Bars move this often. Counting reads an index.
+/// Bars move this often.
 const BAR_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Lines come at most this often, so that a log stays a log.
@@ -50,9 +51,14 @@ pub(crate) async fn show<L: Library>(videos: &Videos<L>) {
     }
 }
 
-/// For each stage how many items still have to pass it.
+/// For each stage how many items still have to pass it. Counting stops at 10,000 a state, so that the successes of the
+/// past cost nothing; only a larger backlog than that is counted to its end, which reads the table.
 async fn items_left<L: Library>(videos: &Videos<L>) -> rowlock::Result<Vec<u64>> {
-    let counts = videos.counts(true).await?;
+    let mut counts = videos.counts(false).await?;
+    let is_cut_off = |entry: &StatusCount| entry.at_least && entry.status.is_some_and(|status| !status.is_terminal());
+    if counts.statuses.iter().any(is_cut_off) {
+        counts = videos.counts(true).await?;
+    }
     let mut left = 0;
     let mut all = Vec::new();
     for stage in videos.pipeline().stage_ids() {

@@ -29,8 +29,9 @@ const HOLDER_LOOKS_MAX: u32 = 5;
 /// Claims return [`Claim`]s, whose calls are fenced: workers use those. The calls here that take a plain id serve
 /// callers without a lease, an operator or a script.
 ///
-/// The first call looks whether the tables are complete, and makes what is missing
-/// ([`prepare`](VideoRepository::prepare)). The engine has connections of its own beside the pool's.
+/// The first call that works by the engine looks whether the tables are complete, and makes what is missing
+/// ([`prepare`](VideoRepository::prepare)); [`get_by_id`](VideoRepository::get_by_id) reads the table as it is. The
+/// engine has connections of its own beside the pool's.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
