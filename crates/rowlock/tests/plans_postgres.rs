@@ -198,3 +198,22 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
     }
     scene.end().await;
 }
+
+/// A heartbeat that touched an index would write to each index of the table, and leave dead entries in all of them.
+#[tokio::test]
+async fn heartbeats_are_hot_updates() {
+    let mut scene = Scene::new("hot").await;
+    let (keys, tokens, words) = scene.leases().await;
+    let sql = scene.store.sql("renew").expect("a verb").to_owned();
+    let run = format!(
+        "begin; prepare verb as {sql}; execute verb ('{keys}', '{tokens}', null, '{words}', {BATCH});
+         select pg_stat_get_xact_tuples_updated('{TABLE}'::regclass) as updated,
+                pg_stat_get_xact_tuples_hot_updated('{TABLE}'::regclass) as hot"
+    );
+    let rows = sqlx::raw_sql(AssertSqlSafe(run)).fetch_all(&mut scene.connection).await.expect("renews");
+    let counted = rows.last().expect("a row");
+    assert_eq!(counted.get::<i64, _>("updated"), BATCH);
+    assert_eq!(counted.get::<i64, _>("hot"), BATCH);
+    scene.connection.execute("rollback").await.expect("rolled back");
+    scene.end().await;
+}

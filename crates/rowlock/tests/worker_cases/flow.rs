@@ -121,6 +121,21 @@ where
     assert_eq!((report.completed, report.failed, report.lost), (1, 1, 0));
 }
 
+pub(crate) async fn no_handler_runs_on_the_workers_own_thread<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    add::<D>(&repository, 20).await;
+    let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async {
+        // The name of the thread that claims, renews and finishes.
+        assert_ne!(std::thread::current().name(), Some("rowlock"));
+        Ok(())
+    });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.panicked), (20, 0), "{report:?}");
+}
+
 pub(crate) async fn slow_handlers_hoard_nothing<D: Database>(database: &D)
 where
     Item: Record<D::S>,

@@ -12,6 +12,7 @@ macro_rules! with_all_cases {
             flow::a_batch_handler_with_a_wrong_count_fails_each_item,
             flow::a_handler_completes_in_its_own_transaction,
             flow::a_handler_finishes_by_its_claim,
+            flow::no_handler_runs_on_the_workers_own_thread,
             flow::slow_handlers_hoard_nothing,
             flow::an_undecodable_row_harms_only_itself,
             flow::a_dry_run_is_refused_every_write_by_the_database,
