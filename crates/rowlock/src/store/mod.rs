@@ -126,10 +126,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// One item.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<ItemRow<Self::Row>>>> + Send;
 
-    /// Items by status, in the order of their keys.
+    /// Items by status, in the order of their keys. A page of what is ready or succeeded costs the keys that are passed
+    /// over.
     fn list(&self, listing: &Listing) -> impl Future<Output = Result<Page<Self::Row>>> + Send;
 
-    /// How many items are in each state, and what is ready and due.
+    /// How many items are in each state, and what is ready and due. Successes are in no index: where there are few, the
+    /// table is read to find them.
     fn counts(&self, counting: &Counting) -> impl Future<Output = Result<Counts>> + Send;
 
     /// The facts about one item that decide whether it can be claimed now. [`Explanation::verdict`] says what they mean.

@@ -29,13 +29,13 @@ impl SqliteStore {
         }
         let after = listing.after.as_ref().map(|key| KeyValue::new(key, self.pipeline.key_type())).transpose()?;
         let word = listing.status.map(|status| self.pipeline.word(status));
-        let stopped = matches!(listing.status, Some(Status::Failed | Status::Cancelled));
-        let sql = match (stopped, &after) {
-            (false, None) => &self.statements.list_any,
-            (false, Some(_)) => &self.statements.list_any_after,
-            (true, None) => &self.statements.list_stopped,
-            (true, Some(_)) => &self.statements.list_stopped_after,
+        let statements = &self.statements;
+        let (start, next) = match listing.status {
+            Some(Status::InProgress(_)) => (&statements.list_running, &statements.list_running_after),
+            Some(Status::Failed | Status::Cancelled) => (&statements.list_stopped, &statements.list_stopped_after),
+            Some(Status::Ready(_) | Status::Succeeded) | None => (&statements.list_any, &statements.list_any_after),
         };
+        let sql = if after.is_none() { start } else { next };
         // One more than asked for: whether there is a next page.
         let binds = [Bind::from(word), Bind::from(limit + 1)].into_iter().chain(after.map(Bind::from));
         let mut session = self.read_session(verb).await?;

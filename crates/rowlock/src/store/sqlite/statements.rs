@@ -64,6 +64,8 @@ statements! {
     explain: "explain";
     list_any: "list", "any";
     list_any_after: "list", "any_after";
+    list_running: "list", "running";
+    list_running_after: "list", "running_after";
     list_stopped: "list", "stopped";
     list_stopped_after: "list", "stopped_after";
     count_ready: "counts", "ready";

@@ -1,5 +1,6 @@
--- list: items by status, in the order of their keys. Four forms, because an index is used only for conditions that
--- are in the statement: all words or those that failed or were cancelled, from the start or after a key.
+-- list: items by status, in the order of their keys. Six forms, because an index is used only for conditions that are
+-- in the statement: any word, those in progress, or those that failed or were cancelled; from the start or after a key.
+-- What is ready or succeeded is looked for in the order of the keys: the queue's index has another order.
 
 -- step: any
 -- Index: the key's.
@@ -20,6 +21,30 @@ where (?1 is null or t.:"status" = ?1)
   and t.:"key" > ?3
   and :is_item
 order by t.:"key"
+limit ?2
+
+-- step: running
+-- Index: the partial one over the words in progress; what is in progress is sorted. The `+` keeps the planner from
+-- looking through all keys for their order.
+-- Binds: ?1 word  ?2 limit
+select t.*
+from :table as t
+where t.:"status" = ?1
+  and t.:"status" in (:running_words)
+  and :is_item
+order by +t.:"key"
+limit ?2
+
+-- step: running_after
+-- Index: as `running`.
+-- Binds: ?1 word  ?2 limit  ?3 last key of the page before
+select t.*
+from :table as t
+where t.:"status" = ?1
+  and t.:"status" in (:running_words)
+  and +t.:"key" > ?3
+  and :is_item
+order by +t.:"key"
 limit ?2
 
 -- step: stopped

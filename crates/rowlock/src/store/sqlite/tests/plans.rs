@@ -58,6 +58,16 @@ async fn p13_a_claim_reads_the_head_of_a_large_queue_in_the_order_of_an_index() 
     );
 }
 
+/// What is in progress is little: sorting it costs less than looking through all keys.
+#[tokio::test]
+async fn a_list_of_what_is_in_progress_reads_that_alone() {
+    let scene = large().await;
+    for sql in [&scene.store.statements.list_running, &scene.store.statements.list_running_after] {
+        let plan = plan(&scene, sql).await;
+        assert!(plan.iter().any(|step| step.contains("INDEX rowlock_videos_running_")), "{plan:#?}");
+    }
+}
+
 /// Pitfall 14: a sweep that joins the table to itself costs the stale ones times the table.
 #[tokio::test]
 async fn p14_a_sweep_reads_what_is_in_progress_once() {

@@ -1,7 +1,7 @@
 //! The README's first program does what it says.
 
 mod quick_start {
-    include!("../examples/quick_start.rs");
+    include!("quick_start.rs");
 
     #[test]
     fn the_quick_start_runs_where_there_is_nothing_yet() {
@@ -15,5 +15,5 @@ mod quick_start {
 
 #[test]
 fn the_readme_shows_it_as_it_is() {
-    assert!(include_str!("../README.md").contains(include_str!("../examples/quick_start.rs")));
+    assert!(include_str!("../../README.md").contains(include_str!("quick_start.rs")));
 }
