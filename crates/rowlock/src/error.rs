@@ -93,6 +93,8 @@ pub enum Error {
         key: Key,
         /// The database's own words, or that a trigger returned nothing.
         reason: String,
+        /// Whether the item was made `FAILED` instead, which ended the lease. Otherwise nothing was changed.
+        failed: bool,
     },
 
     /// A row that does not fit the record type.

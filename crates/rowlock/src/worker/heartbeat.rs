@@ -43,18 +43,15 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
                     learn(engine, beats, chunk, &states, Some(sent_at)).await;
                 }
                 Err(error) => {
-                    renew_errors.met("renew", &error);
-                    engine.tally.count(|report| report.errors += 1);
+                    engine.met(&mut renew_errors, "renew", &error);
                 }
             }
         }
-        if !due.is_empty() {
-            read_at = now;
-        } else if now.saturating_duration_since(read_at) >= LEASE_CHECK_INTERVAL {
+        if now.saturating_duration_since(read_at) >= LEASE_CHECK_INTERVAL {
             read_at = now;
             match check(engine, beats).await {
                 Ok(()) => read_errors.passed("read leases"),
-                Err(error) => read_errors.met("read leases", &error),
+                Err(error) => engine.met(&mut read_errors, "read leases", &error),
             }
         }
     }
@@ -120,7 +117,7 @@ async fn learn<S: Store, R: Send + 'static>(
 /// Whether the lease ended by a finish of the holder's own, one that did not go through the handler's context:
 /// everybody else who ends a lease clears its token.
 async fn was_finished_by_its_holder<S: Store>(beats: &Dispatch<S>, lease: &Lease) -> bool {
-    match beats.read("get", || beats.store().get(&lease.key)).await {
+    match beats.get(&lease.key).await {
         Ok(Some(row)) => row.token == Some(lease.token.as_i64()),
         Ok(None) | Err(_) => false,
     }
