@@ -56,7 +56,7 @@ fn retain<T>(items: &mut Vec<T>, keep: &[bool]) {
 
 impl<S: Store> Dispatch<S> {
     /// Sends a finish once and settles what earlier sendings left open. With an error nothing is settled yet, and
-    /// the same `Settling` may be sent again.
+    /// the same `Settling` may be sent again; so may what is answered [`Finished::Busy`].
     pub(crate) async fn finish_once(&self, settling: &mut Settling) -> Result<Vec<Finished>> {
         let span = verb_span!(self, "finish", items = settling.len(), applied_items = field::Empty);
         let work = async {
@@ -72,12 +72,21 @@ impl<S: Store> Dispatch<S> {
                     return Err(error);
                 }
             };
-            for ((item, answer), uncertain) in settling.finishing.items.iter().zip(&mut answers).zip(&before) {
-                if *uncertain && *answer == Finished::LeaseLost {
-                    *answer = self.settle(item).await?; // what this sending wrote stays uncertain with an error
+            let mut after = before;
+            for ((item, answer), uncertain) in settling.finishing.items.iter().zip(&mut answers).zip(&mut after) {
+                match answer {
+                    Finished::LeaseLost if *uncertain => {
+                        *answer = self.settle(item).await?; // what this sending wrote stays uncertain with an error
+                    }
+                    // The store has lost the answer for this item alone. Sent again it is either written or proved.
+                    Finished::Unknown => {
+                        *uncertain = true;
+                        *answer = Finished::Busy;
+                    }
+                    _ => {}
                 }
             }
-            settling.uncertain = before;
+            settling.uncertain = after;
             Ok(answers)
         };
         let answers = within(span.clone(), work).await?;
@@ -86,20 +95,40 @@ impl<S: Store> Dispatch<S> {
         Ok(answers)
     }
 
-    /// Finishes, sending again what meets a transient error, a limited number of times. What cannot be proved after
-    /// that is [`Finished::Unknown`].
+    /// Finishes, sending again what is busy or meets a transient error, a limited number of times. What cannot be proved
+    /// after that is [`Finished::Unknown`]; what is still locked is [`Finished::Busy`].
     pub(crate) async fn finish(&self, finishing: Finishing) -> Result<Vec<Finished>> {
         let mut settling = Settling::new(finishing);
+        let mut answers = vec![None; settling.len()];
+        let mut open: Vec<usize> = (0..settling.len()).collect();
         let mut attempts = Attempts::default();
         loop {
-            match self.finish_once(&mut settling).await {
-                Ok(answers) => return Ok(answers),
-                Err(error) if error.is_transient() && attempts.wait_for_another().await => {}
-                Err(_) if settling.uncertain.contains(&true) => {
-                    return Ok(vec![Finished::Unknown; settling.len()]);
+            let error = match self.finish_once(&mut settling).await {
+                Ok(answered) => {
+                    let busy: Vec<bool> = answered.iter().map(|answer| *answer == Finished::Busy).collect();
+                    for (place, answer) in open.iter().zip(answered) {
+                        answers[*place] = Some(answer);
+                    }
+                    settling.retain(&busy);
+                    retain(&mut open, &busy);
+                    None
                 }
-                Err(error) => return Err(error),
+                Err(error) => Some(error),
+            };
+            let again = !open.is_empty() && error.as_ref().is_none_or(Error::is_transient);
+            if again && attempts.wait_for_another().await {
+                continue;
             }
+            return match error {
+                // With this error nothing was written, and nothing is known of any item.
+                Some(error) if open.len() == answers.len() && !settling.uncertain.contains(&true) => Err(error),
+                _ => {
+                    for (place, uncertain) in open.iter().zip(&settling.uncertain) {
+                        answers[*place] = Some(if *uncertain { Finished::Unknown } else { Finished::Busy });
+                    }
+                    Ok(answers.into_iter().map(|answer| answer.unwrap_or(Finished::Unknown)).collect())
+                }
+            };
         }
     }
 

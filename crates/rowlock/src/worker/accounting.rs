@@ -37,7 +37,7 @@ pub(crate) fn account<S: Store, R: Send + 'static>(
                     },
                     Finished::LeaseLost if matches!(verdict, Verdict::WriteAfterUnknown(_)) => End::Unknown,
                     Finished::LeaseLost => End::Lost(LossReason::Ended),
-                    Finished::Unknown => End::Unknown,
+                    Finished::Busy | Finished::Unknown => End::Unknown,
                     Finished::Refused { reason, failed } => End::Refused { reason, failed },
                 }
             }

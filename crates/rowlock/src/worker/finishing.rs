@@ -13,6 +13,7 @@ use crate::Store;
 use crate::backoff::Backoff;
 use crate::dispatch::Dispatch;
 use crate::limits::{BATCH_ITEMS_MAX, FINISH_GATHER_ITEMS_MIN, FINISH_GATHER_MAX, FINISH_HALVINGS_MAX};
+use crate::store::Finished;
 
 /// Writes ended items for as long as it is polled.
 pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
@@ -133,9 +134,9 @@ async fn send<S: Store, R: Send + 'static>(
         Ok(answers) => {
             engine.pulse.answered(Instant::now());
             errors.passed("finish");
-            let busy: Vec<bool> = answers.iter().map(is_busy).collect();
+            let busy: Vec<bool> = answers.iter().map(|answer| *answer == Finished::Busy).collect();
             let over = part.take_all_but(&busy);
-            account(engine, &over, answers.into_iter().filter(|answer| !is_busy(answer)));
+            account(engine, &over, answers.into_iter().filter(|answer| *answer != Finished::Busy));
             Ok(())
         }
         Err(error) => {
@@ -148,9 +149,4 @@ async fn send<S: Store, R: Send + 'static>(
         account(engine, &given_up, answers);
     }
     met
-}
-
-/// Whether somebody else has the row locked: nothing was written, and it may be sent again.
-fn is_busy(_answer: &crate::store::Finished) -> bool {
-    false
 }
