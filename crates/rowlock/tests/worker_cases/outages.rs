@@ -10,12 +10,16 @@ use tokio_util::sync::CancellationToken;
 use super::faulty::{Fate, Faulty, Plan, first_calls};
 use super::*;
 
-async fn faulty<D: Database>(database: &D, pipeline: PipelineBuilder, plan: Plan) -> Repository<Faulty<D::S>, Item>
+pub(crate) async fn faulty<D: Database>(
+    database: &D,
+    pipeline: PipelineBuilder,
+    plan: Plan,
+) -> Repository<Faulty<D::S>, Item>
 where
     Item: Record<D::S>,
 {
     let inner = database.store(pipeline.build().expect("a valid pipeline")).await;
-    Repository::new(Faulty { inner, plan })
+    Repository::new(Faulty::new(inner, plan))
 }
 
 /// Runs 30 items through a worker over such a store; every item must be handled once and completed.
@@ -124,6 +128,7 @@ where
                 Ok(())
             }
         })
+        .grace(Duration::from_millis(100))
         .shutdown_on(stop.clone());
     let running = tokio::spawn(worker.run());
     soon(starts.recv()).await.expect("started");

@@ -252,7 +252,10 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 self.give_back(rows);
                 match error {
                     None => self.recoveries.passed(&self.engine),
-                    Some(error) => self.recoveries.met(&self.engine, error)?,
+                    Some(error) => {
+                        self.recover_at = Instant::now();
+                        self.recoveries.met(&self.engine, error)?;
+                    }
                 }
                 Ok(None)
             }
