@@ -13,8 +13,8 @@ use crate::dispatch::Dispatch;
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{Pipeline, StageId, Status};
 use crate::store::{
-    ClaimBatch, Claiming, Counting, Counts, Explanation, FailureRecord, Finish, Finished, Finishing, HeldItem,
-    LeaseState, Listing, Moved, Outcome, Requeueing, Setting, Store, Sweeping, Swept,
+    ClaimBatch, Claiming, Counting, Counts, Explanation, FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow,
+    LeaseState, Limits, Listing, Moved, Outcome, Requeueing, Setting, Store, Sweeping, Swept,
 };
 use crate::{Claim, Error, FencingToken, FinishError, Holder, Key, Lease, Result, Settled};
 
@@ -85,6 +85,41 @@ impl<S: Store, R> Repository<S, R> {
     /// [`Error::Schema`] if a column has a type that cannot play its role, and those of the database.
     pub async fn prepare(&self) -> Result<()> {
         self.dispatch.prepare().await
+    }
+
+    /// What the table lacks, in sentences; empty if it can be used.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn inspect(&self) -> Result<Vec<String>> {
+        self.dispatch.inspect().await
+    }
+
+    /// Ends a lease that is known by its parts, for whoever keeps leases without their claims.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`].
+    pub async fn finish_lease(&self, lease: Lease, outcome: Outcome, limits: Limits) -> Result<Settled> {
+        let finish = Finish { lease: lease.clone(), outcome };
+        let answers = self.dispatch.finish(Finishing { items: vec![finish], limits, now: None }).await?;
+        settled(&lease, answers.into_iter().next().unwrap_or(Finished::Unknown))
+    }
+
+    /// Says that the holder of a lease lives.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn renew_lease(&self, lease: Lease) -> Result<LeaseState> {
+        let states = self.dispatch.renew(&[lease]).await?;
+        Ok(states.first().copied().unwrap_or(LeaseState::Lost))
+    }
+
+    /// One item with its row as the store has it, whatever record it decodes to.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn get_row(&self, key: impl Into<Key>) -> Result<Option<ItemRow<S::Row>>> {
+        self.dispatch.get(&key.into()).await
     }
 
     /// A transaction for [`Repository::complete_in`].
@@ -392,19 +427,11 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
 
 impl<S: Store, R: 'static> Finisher for Repository<S, R> {
     fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
-        Box::pin(async move {
-            let lease = finish.lease.clone();
-            let finishing = Finishing { items: vec![finish], limits: self.dispatch.limits(), now: None };
-            let answers = self.dispatch.finish(finishing).await?;
-            settled(&lease, answers.into_iter().next().unwrap_or(Finished::Unknown))
-        })
+        Box::pin(self.finish_lease(finish.lease, finish.outcome, self.dispatch.limits()))
     }
 
     fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
-        Box::pin(async move {
-            let states = self.dispatch.renew(&[lease]).await?;
-            Ok(states.first().copied().unwrap_or(LeaseState::Lost))
-        })
+        Box::pin(self.renew_lease(lease))
     }
 }
 

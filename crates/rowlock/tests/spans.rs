@@ -10,10 +10,13 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// The names of all spans, each with the fields that were given a value.
+/// A span's name, and its fields that were given a value.
+type Seen = (&'static str, BTreeMap<&'static str, String>);
+
+/// All spans, in order.
 #[derive(Clone, Default)]
 struct Spans {
-    seen: Arc<Mutex<Vec<(&'static str, BTreeMap<&'static str, String>)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 struct Fields<'a>(&'a mut BTreeMap<&'static str, String>);
@@ -51,6 +54,7 @@ async fn every_verb(file: std::path::PathBuf) -> rowlock::Result<()> {
     let repository: Repository<_, (String,)> = Repository::new(SqliteStore::open(file, pipeline).await?);
     let finished = "each is finished once";
     repository.prepare().await?;
+    repository.inspect().await?;
     let keys = ["a", "b", "c"].map(Key::from);
     assert_eq!(repository.add_many(&keys).await?, 3);
     repository.now().await?;
@@ -89,6 +93,7 @@ fn every_verb_opens_a_span_of_its_name() {
     let seen = spans.seen.lock().expect("no panic");
     let verbs = [
         "prepare",
+        "inspect",
         "add_many",
         "now",
         "pause",

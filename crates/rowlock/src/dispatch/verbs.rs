@@ -20,6 +20,10 @@ impl<S: Store> Dispatch<S> {
         within(span, retrying(Resend::IfNotApplied, || self.store.prepare())).await
     }
 
+    pub(crate) async fn inspect(&self) -> Result<Vec<String>> {
+        within(verb_span!(self, "inspect"), retrying(Resend::Always, || self.store.inspect())).await
+    }
+
     pub(crate) async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
         let span = verb_span!(self, "set", items = setting.keys.len(), to = self.pipeline().word(setting.to));
         within(span, retrying(Resend::IfNotApplied, || self.store.set(setting))).await

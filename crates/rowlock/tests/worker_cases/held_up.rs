@@ -154,8 +154,7 @@ where
     });
     let running = tokio::spawn(worker.run_until_idle());
     assert_eq!(soon(starts.recv()).await, Some(Key::from("a")));
-    repository.add_many(&[Key::from("suspect")]).await.expect("added");
-    database.execute("update items set reset_count = 2 where id = 'suspect'").await;
+    database.execute("insert into items (id, reset_count) values ('suspect', 2)").await;
     // Looks of a worker that makes room go on.
     let looks = *claims.borrow() + 3;
     soon(claims.wait_for(|claims| *claims >= looks)).await.expect("it looks");
