@@ -39,6 +39,8 @@ macro_rules! with_all_cases {
             outages::a_worker_starts_although_the_database_is_away,
             outages::an_item_completed_in_a_transaction_whose_answer_was_lost_is_told,
             outages::a_worker_without_renewals_stops_its_handlers_by_itself,
+            outages::after_an_outage_the_living_renew_before_a_sweep,
+            outages::a_handler_that_finishes_by_itself_is_told_of_its_timeout,
             held_up::an_item_that_cannot_be_written_holds_up_no_other,
             held_up::an_item_whose_row_is_locked_holds_up_no_other,
             held_up::a_finish_of_the_handlers_own_that_is_refused_is_no_lost_lease,
