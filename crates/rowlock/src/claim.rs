@@ -99,8 +99,9 @@ impl<R> Claim<R> {
     ///
     /// # Errors
     /// As all finishing calls: [`Error::LeaseLost`] if the lease had ended, and nothing was written;
-    /// [`Error::OutcomeUnknown`] if the answer was lost and it cannot be proved whether the move was written. Any
-    /// other error hands the claim back in [`FinishError::claim`].
+    /// [`Error::OutcomeUnknown`] if the answer was lost and it cannot be proved whether the move was written;
+    /// [`Error::Refused`] if the database refuses the row, which made the item `FAILED` if it says so. Any other error
+    /// hands the claim back in [`FinishError::claim`].
     pub async fn complete(self) -> Result<Settled, FinishError<R>> {
         self.finish(Outcome::Complete).await
     }
@@ -187,7 +188,10 @@ pub struct FinishError<R> {
 
 impl<R> FinishError<R> {
     pub(crate) fn new(error: Error, claim: Claim<R>) -> FinishError<R> {
-        let ended = matches!(error, Error::LeaseLost { .. } | Error::OutcomeUnknown { .. });
+        let ended = matches!(
+            error,
+            Error::LeaseLost { .. } | Error::OutcomeUnknown { .. } | Error::Refused { failed: true, .. }
+        );
         FinishError { inner: Box::new((error, (!ended).then_some(claim))) }
     }
 
@@ -196,12 +200,13 @@ impl<R> FinishError<R> {
         &self.inner.0
     }
 
-    /// What went wrong, and the claim with any error but `LeaseLost` and `OutcomeUnknown`.
+    /// What went wrong, and the claim if its lease may still hold: with any error but `LeaseLost`, `OutcomeUnknown` and a
+    /// `Refused` that made the item `FAILED`.
     pub fn into_parts(self) -> (Error, Option<Claim<R>>) {
         *self.inner
     }
 
-    /// The claim, to try again, with any error but `LeaseLost` and `OutcomeUnknown`.
+    /// The claim, to try again, if its lease may still hold. See [`FinishError::into_parts`].
     pub fn claim(self) -> Option<Claim<R>> {
         self.inner.1
     }

@@ -93,6 +93,8 @@ pub enum Error {
         key: Key,
         /// The database's own words, or that a trigger returned nothing.
         reason: String,
+        /// Whether the item was made `FAILED` instead, which ended the lease. Otherwise nothing was changed.
+        failed: bool,
     },
 
     /// A row that does not fit the record type.
@@ -149,6 +151,12 @@ pub enum Fault {
 }
 
 impl Error {
+    /// The error of a write that gave up because another transaction had the row locked. Nothing was written.
+    pub fn busy(verb: &'static str) -> Error {
+        let source = std::io::Error::new(std::io::ErrorKind::WouldBlock, "another transaction has the row locked");
+        Error::Database { verb, fault: Fault::NotApplied, source: sqlx::Error::Io(source) }
+    }
+
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {

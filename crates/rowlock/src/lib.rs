@@ -4,9 +4,11 @@
     expect(dead_code, reason = "what one dialect needs is idle in a build without it")
 )]
 
+mod backoff;
 mod claim;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod decoding;
 mod dispatch;
 mod error;
 mod failure;
@@ -21,6 +23,7 @@ pub mod store;
 mod worker;
 
 pub use claim::{Claim, FinishError, Settled};
+pub use decoding::{Item, Items, Record};
 pub use error::{Error, Fault, Result};
 pub use failure::{Failure, Handled};
 pub use json_record::JsonRecord;
@@ -29,6 +32,6 @@ pub use lease::{FencingToken, Holder, Lease};
 pub use pipeline::{
     Backoff, Budget, KeyType, Pipeline, PipelineBuilder, RetryPolicy, Role, Stage, StageId, Status, TableName,
 };
-pub use repository::{Claims, Item, Record, Repository};
+pub use repository::{Claims, Repository};
 pub use store::{Outcome, Store};
 pub use worker::{Context, DryRun, FailedBy, FailedItem, Remaining, StageItems, Waiting, Worker, WorkerReport};

@@ -35,9 +35,9 @@ pub const UNKNOWN_WORDS_MAX: i64 = 1_000;
 /// Items in one page of `list`.
 pub const PAGE_ITEMS_MAX: i64 = 1_000;
 
-/// Keys that this process leaves out of its claims because the database refused every write to their rows.
-/// Each is a filter on every row that a claim reads.
-pub const EXCLUDED_KEYS_MAX: usize = 100;
+/// Keys that this process leaves out of its claims because the database refused every write to their rows. A claim
+/// compares each row that it reads with each of them: with so many at the head of the queue that takes about a second.
+pub const EXCLUDED_KEYS_MAX: usize = 10_000;
 
 /// How long such a key is left out. Then it is tried again: somebody may have mended the row.
 pub const EXCLUDED_FOR: Duration = Duration::from_secs(300);
@@ -53,6 +53,10 @@ pub const VERB_BACKOFF_MIN: Duration = Duration::from_millis(50);
 
 /// Longest wait between two such attempts.
 pub const VERB_BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Claims whose answers were lost and whose rows are still looked for. Each costs a look before a repository's claim;
+/// what the oldest took is left to the sweep when there are more.
+pub const LOST_CLAIMS_MAX: usize = 100;
 
 /// Longest run of `prepare`: an index over ten million rows takes a minute.
 pub const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
@@ -89,6 +93,10 @@ pub const FINISH_GATHER_ITEMS_MIN: usize = 32;
 /// still counts, and an outage should not cost the work of hours.
 pub const FINISH_KEPT_FOR: Duration = Duration::from_secs(600);
 
+/// Failures in a row after which a finish waits between two statements: one item that the database cannot write is found
+/// among a full batch by as many statements, and more failures are not of one item.
+pub const FINISH_HALVINGS_MAX: u32 = 11;
+
 /// Handlers of one stage that run at once in one worker. Each has a task, and its items have leases to renew.
 pub const CONCURRENCY_MAX: usize = 1_000;
 
@@ -103,6 +111,9 @@ pub const LEAK_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a worker that stops at once waits for its handlers to be dropped and its items to be given back.
 pub const STOP_WAIT: Duration = Duration::from_secs(2);
+
+/// Between two looks of a stopping worker for what claims took whose answers were lost.
+pub const LOST_CLAIM_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long handlers may go on after a worker was asked to stop.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);

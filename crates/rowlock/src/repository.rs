@@ -6,22 +6,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
 
-use crate::claim::{ClaimDetails, Finisher};
+use crate::claim::Finisher;
+use crate::decoding::{Item, Items, Record, decode, decode_item, decode_items};
 use crate::dispatch::Dispatch;
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{Pipeline, StageId, Status};
 use crate::store::{
-    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Explanation, FailureRecord, Finish, Finished, Finishing,
-    HeldItem, ItemRow, LeaseState, Listing, Moved, Outcome, Requeueing, Setting, Store, Sweeping, Swept,
+    ClaimBatch, Claiming, Counting, Counts, Explanation, FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow,
+    LeaseState, Limits, Listing, Moved, Outcome, Requeueing, Setting, Store, Sweeping, Swept,
 };
 use crate::{Claim, Error, FencingToken, FinishError, Holder, Key, Lease, Result, Settled};
-
-/// A record type that rows of a store decode to: anything that derives `sqlx::FromRow` and is `Send`.
-pub trait Record<S: Store>: for<'r> FromRow<'r, S::Row> + Send + 'static {}
-
-impl<S: Store, R: for<'r> FromRow<'r, S::Row> + Send + 'static> Record<S> for R {}
 
 /// Claims typed records, finishes them, and does for operators what they need. Cheap to clone.
 pub struct Repository<S: Store, R> {
@@ -46,23 +41,11 @@ pub struct Claims<R> {
     pub exhausted: Vec<Key>,
     /// Items that the database would not let be moved, with its reason.
     pub refused: Vec<(Key, String)>,
-    /// Items whose row does not decode to the record; they were given back as failed attempts.
+    /// Items whose row does not decode to the record, with the reason. They were given back as failed attempts; one of
+    /// which that could not be written is left to the sweep.
     pub undecodable: Vec<(Key, String)>,
     /// Whether the queue may hold more that is due.
     pub may_have_more: bool,
-}
-
-/// An item as it is.
-#[derive(Debug, Clone)]
-pub struct Item<R> {
-    /// Its key.
-    pub key: Key,
-    /// Its state; `None` for a word that the pipeline does not know.
-    pub status: Option<Status>,
-    /// The word that the table has.
-    pub word: String,
-    /// The record.
-    pub record: R,
 }
 
 impl<S: Store, R> Repository<S, R> {
@@ -101,7 +84,42 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// [`Error::Schema`] if a column has a type that cannot play its role, and those of the database.
     pub async fn prepare(&self) -> Result<()> {
-        self.dispatch.operate("prepare", || self.store().prepare()).await
+        self.dispatch.prepare().await
+    }
+
+    /// What the table lacks, in sentences; empty if it can be used.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn inspect(&self) -> Result<Vec<String>> {
+        self.dispatch.inspect().await
+    }
+
+    /// Ends a lease that is known by its parts, for whoever keeps leases without their claims.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`].
+    pub async fn finish_lease(&self, lease: Lease, outcome: Outcome, limits: Limits) -> Result<Settled> {
+        let finish = Finish { lease: lease.clone(), outcome };
+        let answers = self.dispatch.finish(Finishing { items: vec![finish], limits, now: None }).await?;
+        settled(&lease, answers.into_iter().next().unwrap_or(Finished::Unknown))
+    }
+
+    /// Says that the holder of a lease lives.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn renew_lease(&self, lease: Lease) -> Result<LeaseState> {
+        let states = self.dispatch.renew(&[lease]).await?;
+        Ok(states.first().copied().unwrap_or(LeaseState::Lost))
+    }
+
+    /// One item with its row as the store has it, whatever record it decodes to.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn get_row(&self, key: impl Into<Key>) -> Result<Option<ItemRow<S::Row>>> {
+        self.dispatch.get(&key.into()).await
     }
 
     /// A transaction for [`Repository::complete_in`].
@@ -109,7 +127,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn begin(&self) -> Result<S::Transaction> {
-        self.dispatch.operate("begin", || self.store().begin()).await
+        self.dispatch.begin().await
     }
 
     /// Completes the stage as the last statement of the user's transaction, and commits.
@@ -176,9 +194,11 @@ impl<S: Store, R> Repository<S, R> {
         let mut all = Swept::default();
         loop {
             let swept = self.dispatch.sweep(&sweeping).await?;
+            let more = swept.may_have_more && !swept.items.is_empty();
             all.items.extend(swept.items);
             all.refused.extend(swept.refused);
-            if !swept.may_have_more {
+            // A round that moved nothing met only rows that the database refuses: the next one would too.
+            if !more {
                 return Ok(all);
             }
         }
@@ -192,7 +212,7 @@ impl<S: Store, R> Repository<S, R> {
     pub async fn set(&self, key: impl Into<Key>, to: Status, error: Option<&str>) -> Result<Status> {
         let key = key.into();
         let setting = Setting { keys: vec![key.clone()], to, error: error.map(str::to_owned), now: None };
-        let moved = self.dispatch.operate("set", || self.store().set(&setting)).await?;
+        let moved = self.dispatch.set(&setting).await?;
         self.single(key, moved, self.pipeline().word(to))
     }
 
@@ -202,7 +222,7 @@ impl<S: Store, R> Repository<S, R> {
     /// [`Error::NotFound`], [`Error::IllegalMove`] if it is terminal, [`Error::Refused`], and those of the database.
     pub async fn cancel(&self, key: impl Into<Key>) -> Result<Status> {
         let keys = [key.into()];
-        let moved = self.dispatch.operate("cancel", || self.store().cancel(&keys, None)).await?;
+        let moved = self.dispatch.cancel(&keys).await?;
         let [key] = keys;
         self.single(key, moved, self.pipeline().word(Status::Cancelled))
     }
@@ -224,14 +244,14 @@ impl<S: Store, R> Repository<S, R> {
     /// Those of the database.
     pub async fn requeue_many(&self, keys: Vec<Key>, stage: Option<StageId>) -> Result<Vec<Moved>> {
         let requeueing = Requeueing { keys, stage, now: None };
-        self.dispatch.operate("requeue", || self.store().requeue(&requeueing)).await
+        self.dispatch.requeue(&requeueing).await
     }
 
     fn single(&self, key: Key, moved: Vec<Moved>, wanted: &str) -> Result<Status> {
         match moved.into_iter().next() {
             Some(Moved::Applied { to }) => Ok(to),
             Some(Moved::Illegal { from }) => Err(Error::IllegalMove { key, from, to: wanted.to_owned() }),
-            Some(Moved::Refused { reason }) => Err(Error::Refused { key, reason }),
+            Some(Moved::Refused { reason }) => Err(Error::Refused { key, reason, failed: false }),
             Some(Moved::NotFound) | None => Err(Error::NotFound { key }),
         }
     }
@@ -241,7 +261,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn pause(&self, stage: StageId) -> Result<bool> {
-        self.dispatch.operate("pause", || self.store().pause(stage)).await
+        self.dispatch.pause(stage).await
     }
 
     /// Allows claims for a stage again. False if it was not paused.
@@ -249,7 +269,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn resume(&self, stage: StageId) -> Result<bool> {
-        self.dispatch.operate("resume", || self.store().resume(stage)).await
+        self.dispatch.resume(stage).await
     }
 
     /// Inserts keys in bulk; a key that exists is skipped. Returns how many were added.
@@ -257,7 +277,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn add_many(&self, keys: &[Key]) -> Result<u64> {
-        self.dispatch.operate("add_many", || self.store().add_many(keys)).await
+        self.dispatch.add_many(keys).await
     }
 
     /// How many items are in each state. Counting a status stops at 10,000 unless `exact`.
@@ -265,8 +285,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn counts(&self, exact: bool) -> Result<Counts> {
-        let counting = Counting { exact, now: None };
-        self.dispatch.read("counts", || self.store().counts(&counting)).await
+        self.dispatch.counts(&Counting { exact, now: None }).await
     }
 
     /// Why an item is or is not claimable now; `None` if there is no such item.
@@ -274,8 +293,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn explain(&self, key: impl Into<Key>) -> Result<Option<Explanation>> {
-        let key = key.into();
-        self.dispatch.read("explain", || self.store().explain(&key, None)).await
+        self.dispatch.explain(&key.into()).await
     }
 
     /// The last failures of an item, latest first.
@@ -283,8 +301,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn failures(&self, key: impl Into<Key>) -> Result<Vec<FailureRecord>> {
-        let key = key.into();
-        self.dispatch.read("failures", || self.store().failures(&key)).await
+        self.dispatch.failures(&key.into()).await
     }
 
     /// Who holds what since when.
@@ -292,7 +309,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
-        self.dispatch.read("held", || self.store().held(limit)).await
+        self.dispatch.held(limit).await
     }
 
     /// The database's clock.
@@ -300,7 +317,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn now(&self) -> Result<DateTime<Utc>> {
-        self.dispatch.read("now", || self.store().now()).await
+        self.dispatch.now().await
     }
 }
 
@@ -322,12 +339,16 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         self.claim_with(self.claiming(stages, limit)).await
     }
 
-    /// Takes items by parameters of the caller's. The token must be drawn for this claim alone.
+    /// Takes items by parameters of the caller's. The token must be drawn for this claim alone; after an error that will
+    /// pass and surely took nothing the claim is sent again under a new one.
+    ///
+    /// What earlier claims took whose answers were lost is given back first.
     ///
     /// # Errors
     /// As [`Repository::claim`].
     pub async fn claim_with(&self, claiming: Claiming) -> Result<Claims<R>> {
-        let batch = self.dispatch.claim(&claiming).await?;
+        self.dispatch.release_lost_claims().await;
+        let batch = self.dispatch.claim(claiming).await?;
         let finisher: Arc<dyn Finisher> = Arc::new(self.clone());
         let ClaimBatch { claimed, exhausted, refused, may_have_more, .. } = batch;
         let mut claims = Claims { items: Vec::new(), exhausted, refused, undecodable: Vec::new(), may_have_more };
@@ -344,7 +365,10 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         }
         if !failed_attempts.is_empty() {
             let finishing = Finishing { items: failed_attempts, limits: self.dispatch.limits(), now: None };
-            self.dispatch.finish(finishing).await?;
+            // The good claims are worth more than this error: without them nobody could finish those items.
+            if let Err(error) = self.dispatch.finish(finishing).await {
+                tracing::error!(%error, "items that do not decode could not be given back: they are left to the sweep");
+            }
         }
         Ok(claims)
     }
@@ -365,11 +389,11 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         }
     }
 
-    /// What a claim would return now, without taking it.
+    /// What a claim would return now, without taking it. Rows that do not decode are named apart.
     ///
     /// # Errors
-    /// [`Error::Decode`] for the first row that does not decode, and those of the database.
-    pub async fn preview(&self, limit: i64) -> Result<Vec<Item<R>>> {
+    /// [`Error::InvalidArgument`] for a negative limit, and those of the database.
+    pub async fn preview(&self, limit: i64) -> Result<Items<R>> {
         let stages: Vec<StageId> = self.pipeline().stage_ids().collect();
         self.preview_with(&self.claiming(&stages, limit)).await
     }
@@ -378,9 +402,8 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
     ///
     /// # Errors
     /// As [`Repository::preview`].
-    pub async fn preview_with(&self, claiming: &Claiming) -> Result<Vec<Item<R>>> {
-        let rows = self.dispatch.read("preview", || self.store().preview(claiming)).await?;
-        rows.into_iter().map(decode_item).collect()
+    pub async fn preview_with(&self, claiming: &Claiming) -> Result<Items<R>> {
+        Ok(decode_items(self.dispatch.preview(claiming).await?, None))
     }
 
     /// One item.
@@ -388,37 +411,27 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
     /// # Errors
     /// [`Error::Decode`] if its row does not decode, and those of the database.
     pub async fn get(&self, key: impl Into<Key>) -> Result<Option<Item<R>>> {
-        let key = key.into();
-        let row = self.dispatch.read("get", || self.store().get(&key)).await?;
+        let row = self.dispatch.get(&key.into()).await?;
         row.map(decode_item).transpose()
     }
 
-    /// A page of items in the order of their keys, and the key to ask for the next page with.
+    /// A page of items in the order of their keys. Rows that do not decode are named apart.
     ///
     /// # Errors
-    /// [`Error::Decode`] for the first row that does not decode, and those of the database.
-    pub async fn list(&self, listing: &Listing) -> Result<(Vec<Item<R>>, Option<Key>)> {
-        let page = self.dispatch.read("list", || self.store().list(listing)).await?;
-        let items = page.items.into_iter().map(decode_item).collect::<Result<_>>()?;
-        Ok((items, page.next))
+    /// [`Error::InvalidArgument`] for a negative limit, and those of the database.
+    pub async fn list(&self, listing: &Listing) -> Result<Items<R>> {
+        let page = self.dispatch.list(listing).await?;
+        Ok(decode_items(page.items, page.next))
     }
 }
 
 impl<S: Store, R: 'static> Finisher for Repository<S, R> {
     fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
-        Box::pin(async move {
-            let lease = finish.lease.clone();
-            let finishing = Finishing { items: vec![finish], limits: self.dispatch.limits(), now: None };
-            let answers = self.dispatch.finish(finishing).await?;
-            settled(&lease, answers.into_iter().next().unwrap_or(Finished::Unknown))
-        })
+        Box::pin(self.finish_lease(finish.lease, finish.outcome, self.dispatch.limits()))
     }
 
     fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
-        Box::pin(async move {
-            let states = self.dispatch.renew(&[lease]).await?;
-            Ok(states.first().copied().unwrap_or(LeaseState::Lost))
-        })
+        Box::pin(self.renew_lease(lease))
     }
 }
 
@@ -428,28 +441,9 @@ pub(crate) fn settled(lease: &Lease, finished: Finished) -> Result<Settled> {
     match finished {
         Finished::Applied { to } => Ok(Settled { to }),
         Finished::LeaseLost => Err(Error::LeaseLost { key }),
+        Finished::Busy => Err(Error::busy("finish")),
         Finished::Unknown => Err(Error::OutcomeUnknown { key }),
-        Finished::Refused { reason, .. } => Err(Error::Refused { key, reason }),
-    }
-}
-
-/// A claimed row as a record, or the lease and why it does not decode.
-pub(crate) fn decode<S: Store, R: Record<S>>(row: ClaimedRow<S::Row>) -> Result<(R, ClaimDetails), (Lease, Error)> {
-    let ClaimedRow { lease, retry_count, reset_count, suspect, row } = row;
-    match R::from_row(&row) {
-        Ok(record) => Ok((record, ClaimDetails { lease, retry_count, reset_count, suspect })),
-        Err(source) => {
-            let key = lease.key.clone();
-            Err((lease, Error::Decode { key, source }))
-        }
-    }
-}
-
-fn decode_item<Row: sqlx::Row, R: for<'r> FromRow<'r, Row>>(item: ItemRow<Row>) -> Result<Item<R>> {
-    let ItemRow { key, status, word, row, .. } = item;
-    match R::from_row(&row) {
-        Ok(record) => Ok(Item { key, status, word, record }),
-        Err(source) => Err(Error::Decode { key, source }),
+        Finished::Refused { reason, failed } => Err(Error::Refused { key, reason, failed }),
     }
 }
 

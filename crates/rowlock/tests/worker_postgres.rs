@@ -81,6 +81,11 @@ macro_rules! on_postgres {
             }
 
             #[tokio::test]
+            async fn the_transaction_of_a_dry_run_cannot_be_made_writable() {
+                super::a_dry_transaction_stays_read_only().await;
+            }
+
+            #[tokio::test]
             async fn p28_an_insert_notifies_only_while_a_worker_waits() {
                 super::an_insert_notifies_only_while_a_worker_waits().await;
             }
@@ -176,6 +181,30 @@ async fn the_server_is_killed_and_started_again() {
     let report = told(soon(running).await.expect("no panic"));
     assert!(report.errors > 0, "it noticed nothing: {report:?}");
     assert_eq!(count::<Postgres>(&repository, Status::Succeeded).await, 2_000, "{report:?}");
+}
+
+async fn a_dry_transaction_stays_read_only() {
+    use rowlock::{Failure, Worker};
+    use worker_cases::{Repo, add, pipeline, repository, soon};
+
+    let database = Postgres::new("dry").await;
+    let repository: Repo<Postgres> = repository(&database, pipeline(&["ONE"])).await;
+    database.execute("create table results (id text)").await;
+    add::<Postgres>(&repository, 1).await;
+    let worker = Worker::new(repository).handle("ONE", |ctx, _| async move {
+        let ways = ["set transaction read write", "set local transaction_read_only = off", "select 1"];
+        for way in ways {
+            let mut transaction = ctx.begin().await?;
+            let made = Postgres::execute_in(&mut transaction, way).await;
+            let written = Postgres::execute_in(&mut transaction, "insert into results values ('one')").await;
+            assert!(written.is_err(), "{way}: {made:?}");
+        }
+        Err::<(), _>(Failure::permanent("nothing was written"))
+    });
+    let runs = soon(worker.dry_run(1)).await.expect("the dry run ends");
+    let failure = runs[0].result.clone().expect_err("as the handler says");
+    assert_eq!(failure.message(), "nothing was written");
+    database.end().await;
 }
 
 async fn an_insert_notifies_only_while_a_worker_waits() {

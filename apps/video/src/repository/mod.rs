@@ -7,8 +7,8 @@ mod status;
 use std::sync::Arc;
 
 use rowlock::store::postgres::PostgresStore;
-use rowlock::store::{Finish, Finished, Finishing, LeaseState, Limits};
-use rowlock::{Claim, FencingToken, Key, Lease, Outcome, Repository, StageId, Status, Store};
+use rowlock::store::{LeaseState, Limits};
+use rowlock::{Claim, FencingToken, Key, Lease, Outcome, Repository, StageId, Status};
 use sqlx::postgres::PgPool;
 use tokio::sync::OnceCell;
 
@@ -79,7 +79,7 @@ impl VideoRepository {
     async fn engine(&self) -> Result<&Repository<PostgresStore, VideoRecord>> {
         let prepare = || async {
             // Asked first, so that a user who may not make tables can work with those that are there.
-            if self.engine.store().inspect().await?.is_empty() { Ok(()) } else { self.prepare().await }
+            if self.engine.inspect().await?.is_empty() { Ok(()) } else { self.prepare().await }
         };
         self.prepared.get_or_try_init(prepare).await?;
         Ok(&self.engine)
@@ -172,13 +172,10 @@ impl VideoRepository {
         for _ in 0..HOLDER_LOOKS_MAX {
             let lease = self.present_lease(engine, video_id).await?;
             let outcome = Outcome::Retry { error: message.to_owned(), delay: None };
-            let finishing = Finishing { items: vec![Finish { lease, outcome }], limits, now: None };
-            let key = Key::from(video_id);
-            match engine.store().finish(&finishing).await?.into_iter().next() {
-                Some(Finished::Applied { to }) => return Ok(to != Status::Failed),
-                Some(Finished::LeaseLost) => {}
-                Some(Finished::Refused { reason, .. }) => return Err(rowlock::Error::Refused { key, reason }.into()),
-                Some(Finished::Unknown) | None => return Err(rowlock::Error::OutcomeUnknown { key }.into()),
+            match engine.finish_lease(lease, outcome, limits).await {
+                Ok(settled) => return Ok(settled.to != Status::Failed),
+                Err(rowlock::Error::LeaseLost { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Err(rowlock::Error::LeaseLost { key: video_id.into() }.into())
@@ -199,11 +196,11 @@ impl VideoRepository {
                 Err(Error::NotInProgress { .. }) => return Ok(false),
                 Err(error) => return Err(error),
             };
-            match engine.store().renew(&[lease], None).await?.first() {
+            match engine.renew_lease(lease).await? {
                 // A locked row is being written to by somebody, who will leave it fresh or ended.
-                Some(LeaseState::Held | LeaseState::Busy) => return Ok(true),
-                Some(LeaseState::Cancelled) => return Ok(false),
-                Some(LeaseState::Lost) | None => {}
+                LeaseState::Held | LeaseState::Busy => return Ok(true),
+                LeaseState::Cancelled => return Ok(false),
+                LeaseState::Lost => {}
             }
         }
         Ok(false)
@@ -215,7 +212,7 @@ impl VideoRepository {
         let not_in_progress =
             |found: &str| Error::NotInProgress { video_id: video_id.to_owned(), found: found.to_owned() };
         for _ in 0..HOLDER_LOOKS_MAX {
-            let Some(item) = engine.store().get(&key).await? else { return Err(not_in_progress("missing")) };
+            let Some(item) = engine.get_row(key.clone()).await? else { return Err(not_in_progress("missing")) };
             let Some(Status::InProgress(stage)) = item.status else { return Err(not_in_progress(&item.word)) };
             if let Some(token) = item.token {
                 return Ok(Lease { key, token: FencingToken::from(token), stage });
@@ -253,16 +250,20 @@ impl VideoRepository {
     }
 
     /// What [`claim_batch`](Self::claim_batch) would take now with the pipeline's limit of retries, less the excluded.
-    /// Writes nothing.
+    /// Writes nothing. A row that does not decode is left out, with a warning in the log.
     ///
     /// # Errors
-    /// A negative `count`, a row that does not decode, and those of the engine.
+    /// A negative `count`, and those of the engine.
     pub async fn fetch_test_batch(&self, count: i32, exclude_ids: &[String]) -> Result<Vec<VideoRecord>> {
         let engine = self.engine().await?;
         let mut claiming = engine.claiming(&all_stages(engine), i64::from(count));
         claiming.leave_exhausted = true;
         claiming.except = exclude_ids.iter().map(|id| Key::from(id.as_str())).collect();
-        Ok(engine.preview_with(&claiming).await?.into_iter().map(|item| item.record).collect())
+        let preview = engine.preview_with(&claiming).await?;
+        for (key, reason) in &preview.undecodable {
+            tracing::warn!(%key, reason, "a video is left out: its row cannot be read");
+        }
+        Ok(preview.items.into_iter().map(|item| item.record).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Keys that this process leaves out of its claims and sweeps because the database refuses every write to their rows.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -8,15 +8,15 @@ use super::Exclusion;
 use crate::Key;
 use crate::limits::{EXCLUDED_FOR, EXCLUDED_KEYS_MAX};
 
-/// The list; its clones are one list. The oldest entry makes room for a new one.
+/// The list; its clones are one list. An entry stays for its time: rows that were left out to make room for others would
+/// be claimed and refused again and again. A full list takes nothing more.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Exclusions {
-    entries: Arc<Mutex<VecDeque<Entry>>>,
+    entries: Arc<Mutex<HashMap<Key, Entry>>>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    key: Key,
     reason: String,
     until: Instant,
 }
@@ -24,36 +24,38 @@ struct Entry {
 impl Exclusions {
     pub(super) fn add(&self, key: Key, reason: &str) {
         let mut entries = self.current();
-        entries.retain(|entry| entry.key != key);
-        if entries.len() >= EXCLUDED_KEYS_MAX {
-            entries.pop_front();
+        if entries.len() >= EXCLUDED_KEYS_MAX && !entries.contains_key(&key) {
+            return;
         }
-        entries.push_back(Entry { key, reason: reason.to_owned(), until: Instant::now() + EXCLUDED_FOR });
+        entries.insert(key, Entry { reason: reason.to_owned(), until: Instant::now() + EXCLUDED_FOR });
     }
 
     pub(super) fn keys(&self) -> Vec<Key> {
-        self.current().iter().map(|entry| entry.key.clone()).collect()
+        self.current().keys().cloned().collect()
     }
 
     pub(super) fn contains(&self, key: &Key) -> bool {
-        self.current().iter().any(|entry| entry.key == *key)
+        self.current().contains_key(key)
     }
 
+    /// In the order of the keys.
     pub(super) fn list(&self) -> Vec<Exclusion> {
         let now = Instant::now();
-        let describe = |entry: &Entry| Exclusion {
-            key: entry.key.clone(),
+        let describe = |(key, entry): (&Key, &Entry)| Exclusion {
+            key: key.clone(),
             reason: entry.reason.clone(),
             remaining: entry.until.saturating_duration_since(now),
         };
-        self.current().iter().map(describe).collect()
+        let mut list: Vec<Exclusion> = self.current().iter().map(describe).collect();
+        list.sort_by(|a, b| a.key.cmp(&b.key));
+        list
     }
 
     /// The entries that still hold.
-    fn current(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+    fn current(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        entries.retain(|entry| entry.until > now);
+        entries.retain(|_, entry| entry.until > now);
         entries
     }
 }
@@ -63,13 +65,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_bounded_and_forgets_the_oldest_first() {
+    fn is_bounded_and_keeps_every_entry_for_its_time() {
         let exclusions = Exclusions::default();
         for number in 0..=EXCLUDED_KEYS_MAX {
             exclusions.add(Key::new(number.to_string()), "refused");
         }
         assert_eq!(exclusions.keys().len(), EXCLUDED_KEYS_MAX);
-        assert!(!exclusions.contains(&Key::new("0")));
-        assert!(exclusions.contains(&Key::new(EXCLUDED_KEYS_MAX.to_string())));
+        assert!(exclusions.contains(&Key::new("0")));
+        assert!(!exclusions.contains(&Key::new(EXCLUDED_KEYS_MAX.to_string())));
+        exclusions.add(Key::new("0"), "refused again");
+        assert!(exclusions.list().iter().any(|exclusion| exclusion.reason == "refused again"));
     }
 }

@@ -62,9 +62,10 @@ pub(crate) fn low_water(ahead: usize) -> usize {
     ahead / 2
 }
 
-/// How many queued items are too many: beyond what the pace is worth, with room for its changes.
+/// How many items that have been queued for too long are kept: what the pace is worth, with room for its changes. None
+/// where a slot is idle all the same: it is not polled, and would not take them up.
 pub(crate) fn keep_queued(load: &Load, ahead: usize) -> usize {
-    (load.idle + load.slots) * load.size + 2 * ahead
+    if load.idle > 0 { 0 } else { 2 * ahead }
 }
 
 /// One claim for several stages: the limit is what the latest of them wants, and each of the others wants at least
@@ -141,6 +142,13 @@ mod tests {
     fn nothing_is_asked_for_while_half_of_the_ahead_is_queued() {
         assert_eq!(wanted(&load(4, 0, 1, 600), 1_000), 0);
         assert_eq!(wanted(&load(4, 0, 1, 400), 1_000), 600);
+    }
+
+    #[test]
+    fn what_is_queued_for_too_long_is_kept_only_as_far_as_the_pace_is_worth_it() {
+        assert_eq!(keep_queued(&load(4, 0, 100, 400), 0), 0);
+        assert_eq!(keep_queued(&load(4, 0, 1, 400), 50), 100);
+        assert_eq!(keep_queued(&load(2, 1, 1, 400), 50), 0, "the idle slot is not polled");
     }
 
     #[test]

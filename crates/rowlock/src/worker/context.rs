@@ -132,7 +132,7 @@ impl<S: Store, R> Context<S, R> {
         R: Send + 'static,
     {
         let Some(leases) = &self.leases else {
-            return match self.repository.store().rollback(transaction).await {
+            return match self.repository.dispatch().rollback(transaction).await {
                 Ok(()) => claim.finish(outcome).await,
                 Err(error) => Err(FinishError::new(error, claim)),
             };

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::Context;
-use super::ended::{Ended, EndedItems, Verdict, verdict_of};
+use super::ended::{EndedItems, verdict_of};
 use super::handler::{Handler, RunEnd};
 use super::leases::{Held, Leases};
 use super::run::Run;
 use super::slot::Slot;
-use crate::limits::WORKER_ITEMS_BETWEEN_YIELDS;
+use crate::limits::{QUEUED_FOR_MAX, WORKER_ITEMS_BETWEEN_YIELDS};
 use crate::pipeline::StageId;
 use crate::{Claim, Repository, Store};
 
@@ -26,6 +26,8 @@ pub(crate) struct Crew<S: Store, R> {
     queue: Mutex<VecDeque<Entry<R>>>,
     ready: Notify,
     closed: AtomicBool,
+    /// Since when the idle slots do not take up what is queued: handlers block the threads that would poll them.
+    stalled_since: Mutex<Option<Instant>>,
     /// The dispatcher is woken when the queue has shrunk to this.
     low_water: AtomicUsize,
     busy_nanos: AtomicU64,
@@ -51,7 +53,7 @@ pub(crate) struct Floor<S: Store, R> {
 /// How busy a crew is, for the sizing of claims.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Load {
-    /// Slots that could work: not leaked.
+    /// Slots that could work: not leaked, and polled.
     pub(crate) slots: usize,
     /// Slots that wait for an item.
     pub(crate) idle: usize,
@@ -78,6 +80,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             queue: Mutex::default(),
             ready: Notify::new(),
             closed: AtomicBool::new(false),
+            stalled_since: Mutex::new(None),
             low_water: AtomicUsize::new(0),
             busy_nanos: AtomicU64::new(0),
             handled_items: AtomicU64::new(0),
@@ -111,6 +114,24 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     /// How long the item at the head of the queue has waited.
     pub(crate) fn head_waited(&self, now: Instant) -> Option<Duration> {
         self.queue_locked().front().map(|entry| now.saturating_duration_since(entry.queued_at))
+    }
+
+    /// Notes that the idle slots are not polled. Ends with the first one that is.
+    pub(crate) fn stall(&self, now: Instant) {
+        self.stalled_locked().get_or_insert(now);
+    }
+
+    /// The idle slots that have not been polled for long.
+    pub(crate) fn stalled_slots(&self, now: Instant) -> usize {
+        let since = *self.stalled_locked();
+        if since.is_none_or(|since| now.saturating_duration_since(since) <= QUEUED_FOR_MAX) {
+            return 0;
+        }
+        self.slots.iter().filter(|slot| !slot.is_lost() && slot.run().is_none()).count()
+    }
+
+    fn stalled_locked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stalled_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The slots end when their handlers do.
@@ -155,6 +176,10 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
                 }
             }
         }
+        if self.stalled_locked().is_some() {
+            slots -= idle;
+            idle = 0;
+        }
         let youngest_run = if idle == 0 { youngest } else { None };
         Load { slots, idle, size: self.handler.size(), queued: self.queue_locked().len(), youngest_run }
     }
@@ -187,6 +212,9 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     }
 
     fn pop(&self, floor: &Floor<S, R>) -> Vec<Entry<R>> {
+        if self.stalled_locked().take().is_some() {
+            floor.wake.notify_one();
+        }
         let mut queue = self.queue_locked();
         let before = queue.len();
         let taken: Vec<_> = match self.handler.size().min(before) {
@@ -238,10 +266,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         };
         for held in &run.items {
             let result = results.as_mut().map(Iterator::next).map_err(|end| &*end);
-            if held.end() {
-                let verdict = verdict_of(held.by_handler(), result, run.stop_reason(), self.timeout);
-                floor.ended.push(Ended { held: Arc::clone(held), verdict });
-            }
+            floor.ended.end(held, || verdict_of(held.by_handler(), result, run.stop_reason(), self.timeout));
         }
     }
 
@@ -250,7 +275,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     }
 }
 
-/// Frees the slot when a run is over, also when the user's runtime drops it: what nobody reported is given back.
+/// Frees the slot when a run is over, also when the user's runtime drops it: what nobody reported counts as stopped.
 struct RunGuard<'a, S: Store, R> {
     floor: &'a Floor<S, R>,
     crew: &'a Crew<S, R>,
@@ -261,10 +286,9 @@ struct RunGuard<'a, S: Store, R> {
 impl<S: Store, R> Drop for RunGuard<'_, S, R> {
     fn drop(&mut self) {
         for held in &self.run.items {
-            if held.end() {
-                let verdict = Verdict::Write(crate::Outcome::Release);
-                self.floor.ended.push(Ended { held: Arc::clone(held), verdict });
-            }
+            self.floor.ended.end(held, || {
+                verdict_of(held.by_handler(), Err(&RunEnd::Stopped), self.run.stop_reason(), self.crew.timeout)
+            });
         }
         if self.crew.slots[self.slot].free() {
             tracing::info!(slot = self.slot, "a handler past its timeout let go of its slot after all");

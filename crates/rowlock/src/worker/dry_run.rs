@@ -11,9 +11,9 @@ use super::context::DryFinisher;
 use super::ended::timeout_error;
 use super::handler::{Handler, panic_message};
 use crate::claim::ClaimDetails;
+use crate::decoding::Record;
 use crate::pipeline::{StageId, Status};
-use crate::repository::Record;
-use crate::{Claim, Error, Failure, FencingToken, Handled, Item, Key, Lease, Repository, Result, Store};
+use crate::{Claim, Error, Failure, FencingToken, Handled, Item, Items, Key, Lease, Repository, Result, Store};
 
 /// What a dry run did with one item.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ pub struct DryRun {
     pub key: Key,
     /// The stage that it would have been claimed for.
     pub stage: StageId,
-    /// What the handler returned; nothing of it was written.
+    /// What the handler returned, or that the row does not decode; nothing of it was written.
     pub result: Result<Handled, Failure>,
 }
 
@@ -46,7 +46,7 @@ async fn run_sample<S: Store, R: Record<S>>(
     limit: i64,
 ) -> Result<Vec<DryRun>> {
     let stages: Vec<StageId> = handlers.iter().map(|(stage, _)| *stage).collect();
-    let mut items = reader.preview_with(&reader.claiming(&stages, limit)).await?;
+    let Items { mut items, undecodable, .. } = reader.preview_with(&reader.claiming(&stages, limit)).await?;
     let mut results = Vec::with_capacity(items.len());
     while !items.is_empty() {
         let stage = items[0].status.and_then(Status::stage);
@@ -59,6 +59,11 @@ async fn run_sample<S: Store, R: Record<S>>(
             items.iter().take(handler.size()).take_while(|item| item.status.and_then(Status::stage) == Some(*stage));
         let batch: Vec<Item<R>> = items.drain(..same.count()).collect();
         results.extend(run_batch(reader, *stage, handler, batch).await?);
+    }
+    for (key, reason) in undecodable {
+        let status = reader.explain(key.clone()).await?.and_then(|facts| facts.status);
+        let Some(stage) = status.and_then(Status::stage) else { continue }; // moved meanwhile
+        results.push(DryRun { key, stage, result: Err(Failure::retryable(reason)) });
     }
     Ok(results)
 }

@@ -33,6 +33,8 @@ pub(crate) enum Verdict {
     Undecodable(Outcome),
     /// The handler has finished it by itself.
     Settled { to: Status, outcome: Option<&'static str>, error: Option<String> },
+    /// The handler tried to, and the database refused the row and has the item `FAILED` now.
+    Refused { reason: String },
     /// The lease was lost.
     Lost(LossReason),
 }
@@ -56,6 +58,16 @@ pub(crate) struct EndedItems {
 }
 
 impl EndedItems {
+    /// Ends what goes on under a lease with this verdict, unless it has ended already. True for the one caller who
+    /// ended it.
+    pub(crate) fn end(&self, held: &Arc<Held>, verdict: impl FnOnce() -> Verdict) -> bool {
+        let first = held.end();
+        if first {
+            self.push(Ended { held: Arc::clone(held), verdict: verdict() });
+        }
+        first
+    }
+
     pub(crate) fn push(&self, ended: Ended) {
         let mut items = self.locked();
         items.push(ended);
@@ -110,7 +122,7 @@ impl Verdict {
             | Verdict::TimedOut(outcome)
             | Verdict::Panicked(outcome)
             | Verdict::Undecodable(outcome) => Some(outcome),
-            Verdict::Settled { .. } | Verdict::Lost(_) => None,
+            Verdict::Settled { .. } | Verdict::Refused { .. } | Verdict::Lost(_) => None,
         }
     }
 }
@@ -131,6 +143,7 @@ pub(crate) fn verdict_of(
     let after_unknown = match by_handler {
         ByHandler::Settled { to, outcome, error } => return Verdict::Settled { to, outcome: Some(outcome), error },
         ByHandler::Lost => return Verdict::Lost(LossReason::Ended),
+        ByHandler::Refused { reason } => return Verdict::Refused { reason },
         ByHandler::Unknown | ByHandler::Settling => true,
         ByHandler::Nothing => false,
     };
@@ -176,8 +189,11 @@ mod tests {
         assert!(matches!(verdict, Verdict::Settled { to: Status::Succeeded, .. }));
         let verdict = verdict_of(ByHandler::Lost, Ok(Some(Err(failure.clone()))), None, TIMEOUT);
         assert_eq!(verdict, Verdict::Lost(LossReason::Ended));
-        let verdict = verdict_of(ByHandler::Unknown, Ok(Some(Err(failure))), None, TIMEOUT);
+        let verdict = verdict_of(ByHandler::Unknown, Ok(Some(Err(failure.clone()))), None, TIMEOUT);
         assert_eq!(verdict, Verdict::WriteAfterUnknown(retry("afterwards")));
+        let refused = ByHandler::Refused { reason: "a check".to_owned() };
+        let verdict = verdict_of(refused, Ok(Some(Err(failure))), None, TIMEOUT);
+        assert_eq!(verdict, Verdict::Refused { reason: "a check".to_owned() });
     }
 
     #[test]
@@ -198,6 +214,17 @@ mod tests {
         let timed_out = Some(Stop::TimedOut(std::time::Instant::now()));
         let verdict = verdict_of(ByHandler::Nothing, Err(&stopped), timed_out, TIMEOUT);
         assert_eq!(verdict, Verdict::TimedOut(retry("the handler ran for longer than the stage's timeout of 1s")));
+    }
+
+    #[test]
+    fn what_the_handler_did_is_not_forgotten_when_it_is_stopped() {
+        let timed_out = Some(Stop::TimedOut(std::time::Instant::now()));
+        for stop in [None, Some(Stop::Shutdown), timed_out] {
+            let verdict = verdict_of(settled(), Err(&RunEnd::Stopped), stop, TIMEOUT);
+            assert!(matches!(verdict, Verdict::Settled { to: Status::Succeeded, .. }), "{stop:?}");
+            let verdict = verdict_of(ByHandler::Settling, Err(&RunEnd::Stopped), stop, TIMEOUT);
+            assert!(matches!(verdict, Verdict::WriteAfterUnknown(_)), "{stop:?}");
+        }
     }
 
     #[test]

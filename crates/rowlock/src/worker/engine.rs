@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::crew::{Crew, Floor};
-use super::ended::{Ended, LossReason, Verdict, retry, timeout_error};
+use super::ended::{Ended, LossReason, Verdict, verdict_of};
+use super::errors::Errors;
+use super::handler::RunEnd;
 use super::hooks::{FailedHook, OnWait};
+use super::leases::Held;
 use super::pulse::Pulse;
 use super::report::Tally;
 use super::run::{Run, Stop};
+use super::side_lane::SideLane;
 use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Error, Outcome, Store};
@@ -24,6 +28,8 @@ pub(crate) struct Engine<S: Store, R> {
     pub(crate) settings: Settings,
     pub(crate) tally: Tally,
     pub(crate) pulse: Pulse,
+    /// Items that are sent again apart.
+    pub(crate) side_lane: SideLane,
     pub(crate) failed: FailedHook,
     pub(crate) on_wait: Option<OnWait>,
     phase: watch::Sender<Phase>,
@@ -71,6 +77,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             settings,
             tally: Tally::default(),
             pulse,
+            side_lane: SideLane::default(),
             failed,
             on_wait,
             phase: watch::Sender::new(Phase::Running),
@@ -113,6 +120,15 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Notes an error of one kind of call.
+    pub(crate) fn met(&self, errors: &mut Errors, what: &str, error: &Error) {
+        errors.met(what, error);
+        self.tally.count(|report| report.errors += 1);
+        if error.is_transient() {
+            self.pulse.failed();
+        }
+    }
+
     /// Says that stages may have new items.
     pub(crate) fn nudge(&self, stages: impl IntoIterator<Item = StageId>) {
         let bits = stages.into_iter().fold(0, |bits, stage| bits | bit(stage));
@@ -139,7 +155,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     /// Whether so much waits to be written or told that nothing more should be claimed.
     pub(crate) fn is_clogged(&self) -> bool {
-        self.floor.ended.len() + self.failed.pending() > ENDED_ITEMS_MAX
+        self.floor.ended.len() + self.side_lane.len() + self.failed.pending() > ENDED_ITEMS_MAX
     }
 
     /// When the dispatcher ticked last.
@@ -174,12 +190,10 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         for held in &run.items {
             held.stop_renewing();
         }
-        if run.is_settling() {
-            return; // the handler's own finish has a deadline, and its answer is worth more
-        }
         match run.timed_out_at() {
             None => run.stop(Stop::TimedOut(now)),
-            Some(told_at) if now.saturating_duration_since(told_at) > self.leak_after() => {
+            // A finish of the handler's own under way has a deadline, and its answer is worth more than the slot.
+            Some(told_at) if now.saturating_duration_since(told_at) > self.leak_after() && !run.is_settling() => {
                 if !crew.leak(slot, run) {
                     return;
                 }
@@ -188,10 +202,10 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
                 tracing::error!(stage, slot, ?items, "a handler past its timeout does not stop: its slot is leaked");
                 self.tally.count(|report| report.leaked_slots += 1);
                 for held in &run.items {
-                    if held.end() {
-                        let verdict = Verdict::TimedOut(retry(timeout_error(Some(timeout))));
-                        self.floor.ended.push(Ended { held: Arc::clone(held), verdict });
-                    }
+                    let stop = Some(Stop::TimedOut(told_at));
+                    self.floor
+                        .ended
+                        .end(held, || verdict_of(held.by_handler(), Err(&RunEnd::Stopped), stop, Some(timeout)));
                 }
                 self.check_leaks(crew);
             }
@@ -203,8 +217,12 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         LEAK_AFTER.min(self.pipeline().stale_after() / 3)
     }
 
-    fn check_leaks(&self, crew: &Crew<S, R>) {
-        if crew.leaked_count() == crew.slot_count() {
+    /// Ends the worker if no slot of a crew can work any more. Slots that nobody polls while another one is leaked stand
+    /// on its thread.
+    pub(crate) fn check_leaks(&self, crew: &Crew<S, R>) {
+        let leaked = crew.leaked_count();
+        let blocked = if leaked > 0 { crew.stalled_slots(Instant::now()) } else { 0 };
+        if leaked + blocked == crew.slot_count() {
             let stage = self.pipeline().stage(crew.stage).name();
             self.fail(Error::Worker {
                 problem: format!(
@@ -236,11 +254,8 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
     }
 
-    pub(crate) fn release(&self, held: &Arc<super::leases::Held>) {
-        if held.end() {
-            let verdict = Verdict::Write(Outcome::Release);
-            self.floor.ended.push(Ended { held: Arc::clone(held), verdict });
-        }
+    pub(crate) fn release(&self, held: &Arc<Held>) {
+        self.floor.ended.end(held, || Verdict::Write(Outcome::Release));
     }
 
     /// Tells every handler to stop because the worker does.

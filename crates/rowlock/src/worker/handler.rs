@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::Context;
+use crate::decoding::panic_words;
 use crate::{Claim, Failure, Handled, Store};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -82,8 +83,7 @@ pub(crate) enum RunEnd {
     Stopped,
 }
 
-/// What a panic said, as far as it said it in words.
+/// What a handler's panic is told as.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the handler panicked: {}", words.unwrap_or("no message"))
+    format!("the handler panicked: {}", panic_words(panic))
 }

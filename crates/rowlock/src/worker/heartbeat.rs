@@ -43,18 +43,15 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
                     learn(engine, beats, chunk, &states, Some(sent_at)).await;
                 }
                 Err(error) => {
-                    renew_errors.met("renew", &error);
-                    engine.tally.count(|report| report.errors += 1);
+                    engine.met(&mut renew_errors, "renew", &error);
                 }
             }
         }
-        if !due.is_empty() {
-            read_at = now;
-        } else if now.saturating_duration_since(read_at) >= LEASE_CHECK_INTERVAL {
+        if now.saturating_duration_since(read_at) >= LEASE_CHECK_INTERVAL {
             read_at = now;
             match check(engine, beats).await {
                 Ok(()) => read_errors.passed("read leases"),
-                Err(error) => read_errors.met("read leases", &error),
+                Err(error) => engine.met(&mut read_errors, "read leases", &error),
             }
         }
     }
@@ -120,8 +117,62 @@ async fn learn<S: Store, R: Send + 'static>(
 /// Whether the lease ended by a finish of the holder's own, one that did not go through the handler's context:
 /// everybody else who ends a lease clears its token.
 async fn was_finished_by_its_holder<S: Store>(beats: &Dispatch<S>, lease: &Lease) -> bool {
-    match beats.read("get", || beats.store().get(&lease.key)).await {
+    match beats.get(&lease.key).await {
         Ok(Some(row)) => row.token == Some(lease.token.as_i64()),
         Ok(None) | Err(_) => false,
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::store::sqlite::SqliteStore;
+    use crate::worker::crew::Floor;
+    use crate::worker::engine::Settings;
+    use crate::worker::hooks::FailedHook;
+    use crate::{Pipeline, Repository};
+
+    #[tokio::test]
+    async fn nothing_is_renewed_once_the_dispatcher_does_not_tick_any_more() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let pipeline = Pipeline::builder("p").table("items").key("id").stage("ONE").stale_after(Duration::from_secs(3));
+        let pipeline = pipeline.heartbeat_interval(Duration::from_millis(100)).build().expect("a valid pipeline");
+        let store = SqliteStore::open(folder.path().join("queue.sqlite"), pipeline).await.expect("the file opens");
+        let repository: Repository<_, (String,)> = Repository::new(store);
+        repository.prepare().await.expect("prepared");
+        repository.add_many(&["a".into()]).await.expect("added");
+        let claims = repository.claim(1).await.expect("claimed");
+        let floor = Arc::new(Floor {
+            repository: Arc::new(repository.clone()),
+            leases: Arc::default(),
+            ended: Arc::default(),
+            wake: Notify::new(),
+        });
+        let settings = Settings {
+            grace: Duration::ZERO,
+            poll_min: Duration::from_secs(1),
+            poll_max: None,
+            until_idle: false,
+            signals: false,
+        };
+        let (hook, _task) = FailedHook::start(None, &tokio::runtime::Handle::current());
+        let engine = Engine::new(floor, Vec::new(), settings, hook, None);
+        let held = engine.floor.leases.hold(claims.items[0].lease().clone(), Instant::now());
+
+        let started = Instant::now();
+        tokio::select! {
+            () = beat(&engine, repository.dispatch()) => {}
+            () = engine.floor.ended.some() => {}
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it is renewed for ever"),
+        }
+
+        let renewed_for = held.renewed_at() - started;
+        let stale_after = Duration::from_secs(3);
+        assert!(renewed_for > stale_after / 2, "it was renewed at first: {renewed_for:?}");
+        assert!(renewed_for < stale_after + Duration::from_secs(1), "{renewed_for:?}");
+        let ended = engine.floor.ended.take(1);
+        assert_eq!(ended[0].verdict, Verdict::Lost(LossReason::NotRenewed));
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::run::Run;
+use crate::limits::FINISH_KEPT_FOR;
 use crate::pipeline::Status;
 use crate::{Error, FinishError, Lease, Settled};
 
@@ -34,6 +35,8 @@ struct State {
     renewed_at: Instant,
     /// False past the stage's timeout: what hangs is not renewed for ever.
     renewable: bool,
+    /// When nobody worked on the item any more. From then on its time runs out, whatever is renewed.
+    ended_at: Option<Instant>,
     by_handler: ByHandler,
 }
 
@@ -55,6 +58,8 @@ pub(crate) enum ByHandler {
     Settled { to: Status, outcome: &'static str, error: Option<String> },
     /// It learnt that the lease was lost.
     Lost,
+    /// It learnt that the database refuses the row, and has the item `FAILED`.
+    Refused { reason: String },
     /// It could not learn whether its finish was applied.
     Unknown,
 }
@@ -62,8 +67,13 @@ pub(crate) enum ByHandler {
 impl Leases {
     /// Registers a lease under a claim or renewal that was sent at this time.
     pub(crate) fn hold(&self, lease: Lease, sent_at: Instant) -> Arc<Held> {
-        let state =
-            State { phase: Phase::Queued, renewed_at: sent_at, renewable: true, by_handler: ByHandler::Nothing };
+        let state = State {
+            phase: Phase::Queued,
+            renewed_at: sent_at,
+            renewable: true,
+            ended_at: None,
+            by_handler: ByHandler::Nothing,
+        };
         let held = Arc::new(Held { lease: lease.clone(), state: Mutex::new(state) });
         self.locked().insert(lease, Arc::clone(&held));
         held
@@ -125,7 +135,7 @@ impl Held {
 
     /// Ends what goes on under the lease. True for the one caller who is to report it.
     pub(crate) fn end(&self) -> bool {
-        !matches!(std::mem::replace(&mut self.locked().phase, Phase::Ended), Phase::Ended)
+        !matches!(self.locked().end(), Phase::Ended)
     }
 
     /// As [`Held::end`] for a lease that does not hold any more, unless a finish of the handler's own is under way,
@@ -135,7 +145,7 @@ impl Held {
         if state.by_handler != ByHandler::Nothing {
             return false;
         }
-        match std::mem::replace(&mut state.phase, Phase::Ended) {
+        match state.end() {
             Phase::Ended => false,
             Phase::Queued => true,
             Phase::Running(run) => {
@@ -154,12 +164,20 @@ impl Held {
         matches!(self.locked().phase, Phase::Running(_))
     }
 
-    /// Whether the lease may be renewed now: not past its timeout, not past its life, not in the handler's hands.
+    /// Whether the lease may be renewed now: not past its timeout, not past its life, not in the handler's hands, and
+    /// not once its outcome has been given up.
     pub(crate) fn is_renewable(&self, now: Instant, stale_after: Duration) -> bool {
         let state = self.locked();
-        state.renewable
-            && matches!(state.by_handler, ByHandler::Nothing | ByHandler::Settling)
-            && (now.saturating_duration_since(state.renewed_at) < stale_after || matches!(state.phase, Phase::Ended))
+        let lives = match state.ended_at {
+            None => now.saturating_duration_since(state.renewed_at) < stale_after,
+            Some(ended_at) => now < kept_until(ended_at, stale_after),
+        };
+        state.renewable && matches!(state.by_handler, ByHandler::Nothing | ByHandler::Settling) && lives
+    }
+
+    /// Until when its outcome is sent again; `None` while somebody works on it.
+    pub(crate) fn kept_until(&self, stale_after: Duration) -> Option<Instant> {
+        self.locked().ended_at.map(|ended_at| kept_until(ended_at, stale_after))
     }
 
     pub(crate) fn stop_renewing(&self) {
@@ -198,6 +216,18 @@ impl Held {
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    fn end(&mut self) -> Phase {
+        self.ended_at.get_or_insert_with(Instant::now);
+        std::mem::replace(&mut self.phase, Phase::Ended)
+    }
+}
+
+/// Counted from the end and not from the last renewal: renewals would put it off for ever.
+fn kept_until(ended_at: Instant, stale_after: Duration) -> Instant {
+    ended_at + stale_after + FINISH_KEPT_FOR
 }
 
 /// A finish by the handler under way. Dropped without an answer, the outcome is unknown.
@@ -244,6 +274,50 @@ fn by_error(error: &Error) -> ByHandler {
     match error {
         Error::LeaseLost { .. } => ByHandler::Lost,
         Error::OutcomeUnknown { .. } => ByHandler::Unknown,
+        Error::Refused { reason, failed: true, .. } => ByHandler::Refused { reason: reason.clone() },
         _ => ByHandler::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::StageId;
+    use crate::{FencingToken, Key};
+
+    const STALE: Duration = Duration::from_secs(30);
+
+    fn hold(leases: &Leases) -> Arc<Held> {
+        let lease = Lease { key: Key::from("a"), token: FencingToken::draw(), stage: StageId::FIRST };
+        leases.hold(lease, Instant::now())
+    }
+
+    #[test]
+    fn an_ended_item_is_renewed_until_its_outcome_is_given_up_and_no_renewal_puts_that_off() {
+        let held = hold(&Leases::default());
+        assert_eq!(held.kept_until(STALE), None);
+        assert!(held.end());
+        let kept_until = held.kept_until(STALE).expect("it has ended");
+        let last = kept_until - Duration::from_millis(1);
+        assert!(held.is_renewable(last, STALE));
+        held.renewed(last);
+        assert!(!held.end());
+        assert_eq!(held.kept_until(STALE), Some(kept_until));
+        assert!(!held.is_renewable(kept_until, STALE));
+    }
+
+    #[test]
+    fn an_item_that_somebody_works_on_is_renewed_for_as_long_as_its_lease_lives() {
+        let held = hold(&Leases::default());
+        let renewed_at = held.renewed_at();
+        assert!(held.is_renewable(renewed_at + STALE / 2, STALE));
+        assert!(!held.is_renewable(renewed_at + STALE, STALE));
+    }
+
+    #[test]
+    fn a_refused_finish_of_the_handlers_own_ended_the_lease_only_if_the_item_failed() {
+        let refused = |failed| Error::Refused { key: Key::from("a"), reason: "a check".to_owned(), failed };
+        assert_eq!(by_error(&refused(true)), ByHandler::Refused { reason: "a check".to_owned() });
+        assert_eq!(by_error(&refused(false)), ByHandler::Nothing);
     }
 }

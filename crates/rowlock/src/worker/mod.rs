@@ -1,6 +1,7 @@
 //! The worker: claims items, runs the user's handlers on them, keeps their leases alive and writes what became of
 //! them.
 
+mod accounting;
 mod claiming;
 mod context;
 mod crew;
@@ -15,10 +16,12 @@ mod heartbeat;
 mod hooks;
 mod idle;
 mod leases;
+mod part;
 mod pulse;
 mod report;
 mod run;
 mod shutdown;
+mod side_lane;
 mod slot;
 mod sweeping;
 mod thread;
@@ -38,9 +41,9 @@ pub use hooks::{FailedBy, FailedItem};
 pub use idle::Waiting;
 pub use report::{Remaining, StageItems, WorkerReport};
 
+use crate::decoding::Record;
 use crate::limits::{BATCH_ITEMS_MAX, CONCURRENCY_MAX, POLL_MIN, SHUTDOWN_GRACE};
 use crate::pipeline::{Pipeline, StageId};
-use crate::repository::Record;
 use crate::{Claim, Error, Failure, Handled, Repository, Result, Store};
 use crew::{Crew, Floor};
 use engine::{Engine, Settings};

@@ -14,33 +14,50 @@ pub(crate) struct Pulse {
 #[derive(Debug)]
 struct State {
     answered_at: Instant,
+    /// Whether a call has failed since, in a way that will pass.
+    failing: bool,
     sweep_from: Instant,
 }
 
 impl Pulse {
     pub(crate) fn new(stale_after: Duration, heartbeat_interval: Duration, now: Instant) -> Pulse {
-        let state = State { answered_at: now, sweep_from: now };
+        let state = State { answered_at: now, failing: false, sweep_from: now };
         Pulse { stale_after, heartbeat_interval, state: Mutex::new(state) }
     }
 
-    /// A call succeeded. After an outage of more than `stale_after` the living get one heartbeat interval to renew
-    /// their leases before this worker sweeps.
+    /// A call succeeded. After an outage in which others may have missed renewals, the living get one heartbeat
+    /// interval to renew their leases before this worker sweeps.
     pub(crate) fn answered(&self, now: Instant) {
         let mut state = self.locked();
-        if now.saturating_duration_since(state.answered_at) > self.stale_after {
+        if self.is_cut_off(&state, now) {
             state.sweep_from = now + self.heartbeat_interval;
         }
         state.answered_at = state.answered_at.max(now);
+        state.failing = false;
+    }
+
+    /// A call met an error that will pass.
+    pub(crate) fn failed(&self) {
+        self.locked().failing = true;
     }
 
     /// How long the sweep has to wait; `None` while the database has not answered for so long that another call
     /// must get through first.
     pub(crate) fn sweep_in(&self, now: Instant) -> Option<Duration> {
         let state = self.locked();
-        if now.saturating_duration_since(state.answered_at) > self.stale_after {
+        if self.is_cut_off(&state, now) {
             return None;
         }
         Some(state.sweep_from.saturating_duration_since(now))
+    }
+
+    /// Whether leases of the living may run out although they tried to renew them. In an outage that is after one
+    /// interval: the next renewal was missed. Without errors nobody knows whether there was an outage, only that this
+    /// worker asked for nothing; then a lease renewed just before would be about to run out.
+    fn is_cut_off(&self, state: &State, now: Instant) -> bool {
+        let unanswered_for = now.saturating_duration_since(state.answered_at);
+        let bearable = if state.failing { self.heartbeat_interval } else { self.stale_after - self.heartbeat_interval };
+        unanswered_for > bearable
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -54,13 +71,15 @@ mod tests {
 
     const STALE: Duration = Duration::from_secs(30);
     const INTERVAL: Duration = Duration::from_secs(10);
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn after_an_outage_the_sweep_waits_one_heartbeat_interval() {
+    fn after_an_outage_of_more_than_a_heartbeat_interval_the_sweep_waits_for_one() {
         let start = Instant::now();
         let pulse = Pulse::new(STALE, INTERVAL, start);
         assert_eq!(pulse.sweep_in(start), Some(Duration::ZERO));
-        let after = start + Duration::from_secs(31);
+        pulse.failed();
+        let after = start + INTERVAL + SECOND;
         assert_eq!(pulse.sweep_in(after), None);
         pulse.answered(after);
         assert_eq!(pulse.sweep_in(after), Some(INTERVAL));
@@ -71,7 +90,19 @@ mod tests {
     fn a_short_outage_does_not_delay_the_sweep() {
         let start = Instant::now();
         let pulse = Pulse::new(STALE, INTERVAL, start);
-        pulse.answered(start + Duration::from_secs(29));
-        assert_eq!(pulse.sweep_in(start + Duration::from_secs(29)), Some(Duration::ZERO));
+        pulse.failed();
+        pulse.answered(start + INTERVAL);
+        assert_eq!(pulse.sweep_in(start + INTERVAL), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_worker_that_asked_for_nothing_was_not_cut_off_until_leases_could_have_run_out() {
+        let start = Instant::now();
+        let pulse = Pulse::new(STALE, INTERVAL, start);
+        assert_eq!(pulse.sweep_in(start + 2 * INTERVAL), Some(Duration::ZERO));
+        let later = start + 2 * INTERVAL + SECOND;
+        assert_eq!(pulse.sweep_in(later), None);
+        pulse.answered(later);
+        assert_eq!(pulse.sweep_in(later), Some(INTERVAL));
     }
 }

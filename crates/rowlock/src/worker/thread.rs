@@ -14,9 +14,9 @@ use super::errors::Errors;
 use super::report::{Remaining, WorkerReport};
 use super::wakeup::Hearing;
 use super::{finishing, heartbeat, shutdown, sweeping, wakeup};
+use crate::decoding::Record;
 use crate::dispatch::Dispatch;
 use crate::limits::{LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, STOP_WAIT, VERB_BACKOFF_MAX};
-use crate::repository::Record;
 use crate::{Error, Result, Store};
 
 /// Runs a worker on a thread of its own. Dropping the future stops the worker at once.
@@ -135,18 +135,21 @@ async fn dispatch<S: Store, R: Record<S>>(
     stores.push(verbs.clone());
     let Some(beats) = persist(engine, "connect", || own.fork()).await? else { return Ok(Remaining::default()) };
     stores.push(beats.clone());
-    // The first call that gets through ends an outage, so that the sweep after it waits for the living.
-    if persist(engine, "now", || verbs.store().now()).await?.is_none() {
-        return Ok(Remaining::default());
-    }
-    let wait = engine.pulse.sweep_in(Instant::now()).unwrap_or_default();
-    if wait.is_zero() && persist(engine, "sweep", || sweeping::sweep(engine, &verbs)).await?.is_none() {
+    // The first call that gets through ends an outage, so that the sweep after it waits for the living; the claims do not
+    // wait for that.
+    if persist(engine, "now", || verbs.now_once()).await?.is_none()
+        || persist(engine, "sweep", || sweeping::sweep(engine, &verbs)).await?.is_none()
+    {
         return Ok(Remaining::default());
     }
     let hearing = Hearing::default();
     {
         let (engine, verbs) = (Arc::clone(engine), verbs.clone());
         tasks.spawn(async move { finishing::finish_ended(&engine, &verbs).await });
+    }
+    {
+        let (engine, verbs) = (Arc::clone(engine), verbs.clone());
+        tasks.spawn(async move { finishing::finish_apart(&engine, &verbs).await });
     }
     {
         let engine = Arc::clone(engine);
@@ -166,7 +169,13 @@ async fn dispatch<S: Store, R: Record<S>>(
     Dispatcher::new(Arc::clone(engine), verbs, hearing).run().await
 }
 
-/// Calls until it succeeds. `None` if the worker is to stop; an error if `run_until_idle` gives up.
+/// Whether no time will mend it: this program is too old for the database, or was told something that cannot be.
+fn is_for_good(error: &Error) -> bool {
+    matches!(error, Error::SchemaTooNew { .. } | Error::InvalidArgument { .. } | Error::InvalidPipeline { .. })
+}
+
+/// Calls until it succeeds. `None` if the worker is to stop; an error if it is one for good, or if `run_until_idle`
+/// gives up.
 async fn persist<S: Store, R: Send + 'static, T, F>(
     engine: &Engine<S, R>,
     what: &str,
@@ -189,8 +198,10 @@ where
                 return Ok(Some(value));
             }
             Err(error) => {
-                errors.met(what, &error);
-                engine.tally.count(|report| report.errors += 1);
+                engine.met(&mut errors, what, &error);
+                if is_for_good(&error) {
+                    return Err(error);
+                }
                 let patience = if error.is_transient() { OUTAGE_PATIENCE } else { LASTING_ERROR_PATIENCE };
                 if engine.settings.until_idle && errors.lasted() > patience {
                     return Err(error);

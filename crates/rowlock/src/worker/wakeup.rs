@@ -64,7 +64,7 @@ async fn hear<S: Store, R: Send + 'static>(
     hearing: &Hearing,
     errors: &mut Errors,
 ) -> Result<std::convert::Infallible> {
-    let mut listener = verbs.store().listen().await?;
+    let mut listener = verbs.listen().await?;
     let mut armed_until = Instant::now();
     loop {
         let heard = tokio::select! {
@@ -80,7 +80,7 @@ async fn hear<S: Store, R: Send + 'static>(
                 if Instant::now() + POLL_MAX < armed_until {
                     continue;
                 }
-                listener.arm(ARMED_FOR).await?;
+                verbs.arm(&mut listener, ARMED_FOR).await?;
                 armed_until = Instant::now() + ARMED_FOR;
                 errors.passed("listen");
                 true

@@ -1,6 +1,7 @@
 //! A store whose answers can be lost: after its statement took effect, or before.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use rowlock::pipeline::{Pipeline, StageId};
@@ -20,8 +21,14 @@ pub(crate) enum Fate {
     AnswerLost,
     /// It has no effect, and nobody can tell from the error.
     NeverArrived,
+    /// It takes effect, and no answer ever comes.
+    Silent,
+    /// It has no effect, and the error says so.
+    NotApplied,
     /// It is refused with an error that does not pass by itself.
     Broken,
+    /// The database was prepared by a newer version.
+    TooNew,
 }
 
 /// Decides by the verb.
@@ -31,6 +38,26 @@ pub(crate) type Plan = Arc<dyn Fn(&'static str) -> Fate + Send + Sync>;
 pub(crate) struct Faulty<S> {
     pub(crate) inner: S,
     pub(crate) plan: Plan,
+    pub(crate) special: Arc<Special>,
+}
+
+/// Keys that are dealt with in a way of their own, and what was seen.
+#[derive(Default)]
+pub(crate) struct Special {
+    /// A finish of any of these meets an error that does not pass by itself.
+    pub(crate) unwritable: Mutex<HashSet<Key>>,
+    /// A finish of these is answered "busy".
+    pub(crate) locked: Mutex<HashSet<Key>>,
+    /// A finish of these is answered "refused, and failed".
+    pub(crate) refused: Mutex<HashSet<Key>>,
+    /// The tokens of all claims, as they were sent.
+    pub(crate) tokens: Mutex<Vec<FencingToken>>,
+}
+
+impl<S> Faulty<S> {
+    pub(crate) fn new(inner: S, plan: Plan) -> Faulty<S> {
+        Faulty { inner, plan, special: Arc::default() }
+    }
 }
 
 fn error(verb: &'static str, fault: Fault) -> Error {
@@ -45,7 +72,13 @@ impl<S: Store> Faulty<S> {
                 let _lost = call.await;
                 Err(error(verb, Fault::Unknown))
             }
+            Fate::Silent => {
+                let _lost = call.await;
+                std::future::pending().await
+            }
             Fate::NeverArrived => Err(error(verb, Fault::Unknown)),
+            Fate::NotApplied => Err(error(verb, Fault::NotApplied)),
+            Fate::TooNew => Err(Error::SchemaTooNew { found: 99, known: 1 }),
             Fate::Broken => Err(error(verb, Fault::Lasting)),
         }
     }
@@ -60,10 +93,10 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.pipeline()
     }
     async fn fork(&self) -> Result<Self> {
-        Ok(Faulty { inner: self.inner.fork().await?, plan: Arc::clone(&self.plan) })
+        Ok(Faulty { inner: self.inner.fork().await?, ..self.clone() })
     }
     async fn read_only(&self) -> Result<Self> {
-        Ok(Faulty { inner: self.inner.read_only().await?, plan: Arc::clone(&self.plan) })
+        Ok(Faulty { inner: self.inner.read_only().await?, ..self.clone() })
     }
     async fn close(&self) {
         self.inner.close().await;
@@ -75,13 +108,32 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.inspect().await
     }
     async fn claim(&self, claiming: &Claiming) -> Result<ClaimBatch<S::Row>> {
+        self.special.tokens.lock().expect("no panic").push(claiming.token);
         self.meet("claim", self.inner.claim(claiming)).await
     }
     async fn find_claimed(&self, token: FencingToken) -> Result<Vec<ClaimedRow<S::Row>>> {
         self.meet("find_claimed", self.inner.find_claimed(token)).await
     }
     async fn finish(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
-        self.meet("finish", self.inner.finish(finishing)).await
+        let among =
+            |keys: &Mutex<HashSet<Key>>, item: &Finish| keys.lock().expect("no panic").contains(&item.lease.key);
+        if finishing.items.iter().any(|item| among(&self.special.unwritable, item)) {
+            return Err(error("finish", Fault::Lasting));
+        }
+        let answer = |item: &Finish| {
+            if among(&self.special.locked, item) {
+                Some(Finished::Busy)
+            } else if among(&self.special.refused, item) {
+                Some(Finished::Refused { reason: "a check".to_owned(), failed: true })
+            } else {
+                None
+            }
+        };
+        let answers: Vec<Option<Finished>> = finishing.items.iter().map(answer).collect();
+        let open = finishing.items.iter().zip(&answers).filter(|(_, answer)| answer.is_none());
+        let sent = Finishing { items: open.map(|(item, _)| item.clone()).collect(), ..*finishing };
+        let mut written = self.meet("finish", self.inner.finish(&sent)).await?.into_iter();
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| written.next().expect("one each"))).collect())
     }
     async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
         self.meet("renew", self.inner.renew(leases, now)).await
@@ -93,46 +145,46 @@ impl<S: Store> Store for Faulty<S> {
         self.meet("sweep", self.inner.sweep(sweeping)).await
     }
     async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
-        self.inner.set(setting).await
+        self.meet("set", self.inner.set(setting)).await
     }
     async fn cancel(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> Result<Vec<Moved>> {
-        self.inner.cancel(keys, now).await
+        self.meet("cancel", self.inner.cancel(keys, now)).await
     }
     async fn requeue(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
-        self.inner.requeue(requeueing).await
+        self.meet("requeue", self.inner.requeue(requeueing)).await
     }
     async fn pause(&self, stage: StageId) -> Result<bool> {
-        self.inner.pause(stage).await
+        self.meet("pause", self.inner.pause(stage)).await
     }
     async fn resume(&self, stage: StageId) -> Result<bool> {
-        self.inner.resume(stage).await
+        self.meet("resume", self.inner.resume(stage)).await
     }
     async fn paused(&self) -> Result<Vec<StageId>> {
         self.inner.paused().await
     }
     async fn add_many(&self, keys: &[Key]) -> Result<u64> {
-        self.inner.add_many(keys).await
+        self.meet("add_many", self.inner.add_many(keys)).await
     }
     async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<S::Row>>> {
-        self.inner.preview(claiming).await
+        self.meet("preview", self.inner.preview(claiming)).await
     }
     async fn get(&self, key: &Key) -> Result<Option<ItemRow<S::Row>>> {
-        self.inner.get(key).await
+        self.meet("get", self.inner.get(key)).await
     }
     async fn list(&self, listing: &Listing) -> Result<Page<S::Row>> {
-        self.inner.list(listing).await
+        self.meet("list", self.inner.list(listing)).await
     }
     async fn counts(&self, counting: &Counting) -> Result<Counts> {
         self.meet("counts", self.inner.counts(counting)).await
     }
     async fn explain(&self, key: &Key, now: Option<DateTime<Utc>>) -> Result<Option<Explanation>> {
-        self.inner.explain(key, now).await
+        self.meet("explain", self.inner.explain(key, now)).await
     }
     async fn failures(&self, key: &Key) -> Result<Vec<FailureRecord>> {
-        self.inner.failures(key).await
+        self.meet("failures", self.inner.failures(key)).await
     }
     async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
-        self.inner.held(limit).await
+        self.meet("held", self.inner.held(limit)).await
     }
     async fn now(&self) -> Result<DateTime<Utc>> {
         self.meet("now", self.inner.now()).await
@@ -152,6 +204,23 @@ impl<S: Store> Store for Faulty<S> {
     fn excluded(&self) -> Vec<Exclusion> {
         self.inner.excluded()
     }
+}
+
+/// Counts the calls of a verb.
+pub(crate) fn counted(verb: &'static str, plan: Plan) -> (Plan, tokio::sync::watch::Receiver<usize>) {
+    let (calls, count) = tokio::sync::watch::channel(0);
+    let counting: Plan = Arc::new(move |called| {
+        if called == verb {
+            calls.send_modify(|calls| *calls += 1);
+        }
+        plan(called)
+    });
+    (counting, count)
+}
+
+/// A plan that answers everything.
+pub(crate) fn answered() -> Plan {
+    Arc::new(|_| Fate::Answered)
 }
 
 /// A plan that gives the first calls of a verb these fates, and answers everything else.

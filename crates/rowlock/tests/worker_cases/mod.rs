@@ -40,6 +40,32 @@ macro_rules! with_all_cases {
             outages::a_worker_starts_although_the_database_is_away,
             outages::an_item_completed_in_a_transaction_whose_answer_was_lost_is_told,
             outages::a_worker_without_renewals_stops_its_handlers_by_itself,
+            outages::after_an_outage_the_living_renew_before_a_sweep,
+            outages::a_handler_that_finishes_by_itself_is_told_of_its_timeout,
+            held_up::an_item_that_cannot_be_written_holds_up_no_other,
+            held_up::an_item_whose_row_is_locked_holds_up_no_other,
+            held_up::a_finish_of_the_handlers_own_that_is_refused_is_no_lost_lease,
+            held_up::an_item_that_a_sweep_fails_is_told,
+            held_up::an_empty_stage_is_looked_at_though_another_is_busy,
+            held_up::room_is_made_only_while_the_suspect_is_there,
+            held_up::a_stop_looks_for_what_a_lost_claim_took,
+            held_up::a_worker_that_is_too_old_ends_at_once,
+            held_up::handlers_that_block_their_threads_keep_nothing_queued,
+            held_up::a_handler_that_blocks_the_only_thread_for_ever_ends_the_worker,
+            held_up::a_cancelled_item_is_noticed_long_before_its_renewal,
+            typed::an_outcome_is_written_with_the_users_own_writes,
+            typed::a_finish_that_fails_hands_the_claim_back,
+            typed::a_finish_in_a_transaction_that_fails_hands_the_claim_back,
+            typed::what_cannot_be_proved_is_unknown,
+            typed::a_lost_answer_and_then_a_sweep_is_unknown,
+            typed::a_lost_commit_of_a_row_that_is_gone_is_unknown,
+            typed::an_illegal_move_names_both_states,
+            typed::a_dropped_claim_is_given_back_before_the_next,
+            typed::claims_whose_answers_were_lost_are_given_back_before_the_next,
+            typed::a_claim_that_took_nothing_is_sent_again_under_a_new_token,
+            typed::an_operators_verb_is_sent_again_only_if_it_was_not_applied,
+            typed::each_claimed_row_is_decoded_by_itself,
+            typed::a_row_that_does_not_decode_ends_no_page,
             stopping::a_graceful_shutdown_finishes_what_runs_and_counts_nothing,
             stopping::after_the_grace_period_the_rest_is_released_uncounted,
             stopping::a_dropped_run_gives_its_items_back,
@@ -51,10 +77,12 @@ macro_rules! with_all_cases {
 pub(crate) mod failures;
 pub(crate) mod faulty;
 pub(crate) mod flow;
+pub(crate) mod held_up;
 pub(crate) mod idle;
 pub(crate) mod leases;
 pub(crate) mod outages;
 pub(crate) mod stopping;
+pub(crate) mod typed;
 
 use std::future::Future;
 use std::time::Duration;

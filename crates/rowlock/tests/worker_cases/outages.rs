@@ -10,12 +10,16 @@ use tokio_util::sync::CancellationToken;
 use super::faulty::{Fate, Faulty, Plan, first_calls};
 use super::*;
 
-async fn faulty<D: Database>(database: &D, pipeline: PipelineBuilder, plan: Plan) -> Repository<Faulty<D::S>, Item>
+pub(crate) async fn faulty<D: Database>(
+    database: &D,
+    pipeline: PipelineBuilder,
+    plan: Plan,
+) -> Repository<Faulty<D::S>, Item>
 where
     Item: Record<D::S>,
 {
     let inner = database.store(pipeline.build().expect("a valid pipeline")).await;
-    Repository::new(Faulty { inner, plan })
+    Repository::new(Faulty::new(inner, plan))
 }
 
 /// Runs 30 items through a worker over such a store; every item must be handled once and completed.
@@ -124,6 +128,7 @@ where
                 Ok(())
             }
         })
+        .grace(Duration::from_millis(100))
         .shutdown_on(stop.clone());
     let running = tokio::spawn(worker.run());
     soon(starts.recv()).await.expect("started");
@@ -135,4 +140,70 @@ where
     // Nothing was written: the sweep takes the item back and counts it.
     let counts = repository.store().inner.counts(&rowlock::store::Counting::default()).await.expect("counted");
     assert_eq!(counts.count(Status::InProgress(StageId::FIRST)), 1);
+}
+
+pub(crate) async fn after_an_outage_the_living_renew_before_a_sweep<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    use std::sync::Mutex;
+    use std::time::Instant;
+
+    // The database is away from the first sweep on, for longer than a heartbeat interval.
+    let away_since = Mutex::new(None);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&calls);
+    let plan: Plan = Arc::new(move |verb| {
+        let mut since = away_since.lock().expect("no panic");
+        if verb == "sweep" {
+            since.get_or_insert_with(Instant::now);
+        }
+        let Some(since) = *since else { return Fate::Answered };
+        let is_away = since.elapsed() < Duration::from_millis(2_500);
+        seen.lock().expect("no panic").push((verb, Instant::now(), !is_away));
+        if is_away { Fate::NeverArrived } else { Fate::Answered }
+    });
+    let times = pipeline(&["ONE"]).stale_after(Duration::from_secs(3)).heartbeat_interval(Duration::from_secs(1));
+    let repository = faulty(database, times, plan).await;
+    repository.add_many(&[Key::from("a")]).await.expect("added");
+    assert_eq!(repository.claim(1).await.expect("claimed").items.len(), 1, "held by nobody who lives");
+    let worker = Worker::new(repository).handle("ONE", |_, _| async { Ok(()) });
+    assert_eq!(told(soon(worker.run_until_idle()).await).swept, 1);
+    let calls = calls.lock().expect("no panic");
+    let first = |verb: Option<&str>| {
+        let answered = calls.iter().find(|(called, _, answered)| *answered && verb.is_none_or(|verb| verb == *called));
+        answered.expect("the database came back").1
+    };
+    let waited = first(Some("sweep")) - first(None);
+    assert!(waited >= Duration::from_secs(1), "it swept {waited:?} after the outage");
+}
+
+pub(crate) async fn a_handler_that_finishes_by_itself_is_told_of_its_timeout<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    // The handler's own finish takes longer than the timeout: no sending of it arrives.
+    let stage = rowlock::Stage::new("ONE").with_timeout(Duration::from_millis(200));
+    let attempts = rowlock::limits::VERB_ATTEMPTS_MAX as usize;
+    let plan = first_calls("finish", &vec![Fate::NeverArrived; attempts]);
+    let repository = faulty(database, pipeline(&[]).add_stage(stage), plan).await;
+    repository.add_many(&[Key::from("a")]).await.expect("added");
+    let (tell, mut order) = mpsc::unbounded_channel();
+    let worker = Worker::new(repository).handle("ONE", move |ctx, claim| {
+        let tell = tell.clone();
+        async move {
+            let (token, told) = (ctx.token(), tell.clone());
+            tokio::spawn(async move {
+                token.cancelled().await;
+                told.send("told").expect("the test listens");
+            });
+            let unknown = claim.complete().await.expect_err("no answer came");
+            tell.send("answered").expect("the test listens");
+            assert!(unknown.error().may_have_been_applied(), "{unknown}");
+            Ok(())
+        }
+    });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.unknown, report.leaked_slots), (1, 0, 0), "{report:?}");
+    assert_eq!((order.recv().await, order.recv().await), (Some("told"), Some("answered")));
 }

@@ -1,33 +1,37 @@
 //! What a claim brought: items for the crews, and what else it tells.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Dispatcher;
+use crate::decoding::{Record, decode};
+use crate::limits::EXCLUDED_KEYS_MAX;
 use crate::pipeline::StageId;
-use crate::repository::{Record, decode};
 use crate::store::{ClaimBatch, ClaimedRow};
 use crate::worker::claiming::found_empty;
 use crate::worker::crew::Entry;
-use crate::worker::ended::{Ended, Verdict, retry};
-use crate::worker::handler::panic_message;
+use crate::worker::ended::{Verdict, retry};
 use crate::worker::hooks::{FailedBy, FailedItem};
 use crate::{Claim, Key, Store};
 
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(super) fn take_batch(&mut self, asked: &[StageId], sent_at: Instant, batch: ClaimBatch<S::Row>) {
         let ClaimBatch { claimed, exhausted, refused, may_have_more, suspect_at_head } = batch;
-        let found = !claimed.is_empty() || !exhausted.is_empty() || !refused.is_empty();
+        let found = !claimed.is_empty() || !exhausted.is_empty();
+        // Refused rows are left out of the next look, which is worth taking soon, but not at once and for ever: there may
+        // be more of them than can be left out.
+        let passed_over = !refused.is_empty() && self.verbs.store().excluded().len() < EXCLUDED_KEYS_MAX;
         let taken: Vec<StageId> = claimed.iter().map(|row| row.lease.stage).collect();
-        // A claim that took nothing and says there is more (all that is due is held back) is not repeated at once.
-        self.empty.extend(found_empty(asked, &taken, may_have_more && found));
-        if found {
+        if found || passed_over {
             self.poll_delay = self.engine.settings.poll_min;
+        }
+        if found {
             self.waiting = None;
         }
-        self.set_poll(self.poll_delay);
-        if !found {
+        // A claim that took nothing and says there is more (all that is due is held back) is not repeated at once.
+        let look_at = self.next_look();
+        self.empty.extend(found_empty(asked, &taken, may_have_more && found).into_iter().map(|stage| (stage, look_at)));
+        if !found && !passed_over {
             self.poll_delay = (self.poll_delay * 2).min(self.poll_max());
         }
         self.tell(&exhausted, &refused);
@@ -50,11 +54,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 crew.push(entries);
             }
         }
-        self.makes_room = suspect_at_head;
-        if suspect_at_head {
-            tracing::info!("one more reset is the last of the item at the head of the queue: making room for it");
-            self.engine.release_queued(|_| 0);
-        }
+        self.make_room(asked, suspect_at_head);
         if self.is_every_stage_empty() {
             self.hearing.queue_is_empty();
         }
@@ -64,18 +64,16 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     fn entry(&self, row: ClaimedRow<S::Row>, sent_at: Instant, now: Instant) -> Option<Entry<R>> {
         let lease = row.lease.clone();
         let held = self.engine.floor.leases.hold(lease, sent_at);
-        let error = match std::panic::catch_unwind(AssertUnwindSafe(|| decode::<S, R>(row))) {
-            Ok(Ok((record, details))) => {
+        match decode::<S, R>(row) {
+            Ok((record, details)) => {
                 let claim = Claim::new(record, details, Arc::clone(&self.finisher));
-                return Some(Entry { claim, held, queued_at: now });
+                Some(Entry { claim, held, queued_at: now })
             }
-            Ok(Err((_, error))) => error.to_string(),
-            Err(panic) => panic_message(&*panic).replacen("the handler", "decoding the row", 1),
-        };
-        if held.end() {
-            self.engine.floor.ended.push(Ended { held, verdict: Verdict::Undecodable(retry(error)) });
+            Err((_, error)) => {
+                self.engine.floor.ended.end(&held, || Verdict::Undecodable(retry(error.to_string())));
+                None
+            }
         }
-        None
     }
 
     pub(super) fn tell(&self, exhausted: &[Key], refused: &[(Key, String)]) {
@@ -96,9 +94,6 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     /// Gives rows back that a claim took whose answer was lost.
     pub(super) fn give_back(&self, rows: Vec<ClaimedRow<S::Row>>) {
         for row in rows {
-            if self.engine.floor.leases.get(&row.lease).is_some() {
-                continue; // adopted already
-            }
             tracing::info!(key = %row.lease.key, "claimed by a statement whose answer was lost: given back");
             let held = self.engine.floor.leases.hold(row.lease, Instant::now());
             self.engine.release(&held);

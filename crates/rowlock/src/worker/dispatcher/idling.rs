@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::{Answer, Dispatcher};
 use crate::Store;
+use crate::decoding::Record;
 use crate::dispatch::Dispatch;
 use crate::pipeline::StageId;
-use crate::repository::Record;
 use crate::store::{Counting, Counts};
 use crate::worker::handler::panic_message;
 use crate::worker::idle::{self, Stuck, Waiting};
@@ -25,7 +25,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             idle::Verdict::Idle(remaining) => Some(remaining),
             idle::Verdict::Wait(waiting) => {
                 if let Some(due_in) = waiting.next_due_at.and_then(|due| (due - waiting.at).to_std().ok()) {
-                    self.poll_at = self.poll_at.min(Instant::now() + due_in);
+                    let due_at = Instant::now() + due_in;
+                    self.empty.values_mut().for_each(|look_at| *look_at = due_at.min(*look_at));
                 }
                 self.tell_waiting(waiting);
                 None
@@ -51,11 +52,11 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 pub(super) async fn count<S: Store>(verbs: Dispatch<S>) -> Answer<S::Row> {
     let read = async {
         let counting = Counting::default();
-        let counts = verbs.read("counts", || verbs.store().counts(&counting)).await?;
+        let counts = verbs.counts(&counting).await?;
         let mut stuck = Vec::new();
         for exclusion in verbs.store().excluded() {
-            let row = verbs.read("get", || verbs.store().get(&exclusion.key)).await?;
-            let status = row.and_then(|row| row.status);
+            // A key that cannot even be asked for stands in a state that nobody knows.
+            let status = verbs.get(&exclusion.key).await.ok().flatten().and_then(|row| row.status);
             stuck.push(Stuck { key: exclusion.key, reason: exclusion.reason, status });
         }
         Ok((counts, stuck))

@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use super::{Answer, Call, Dispatcher};
 use crate::Store;
-use crate::limits::STOP_WAIT;
-use crate::repository::Record;
+use crate::decoding::Record;
+use crate::limits::{LOST_CLAIM_LOOK_INTERVAL, STOP_WAIT};
 use crate::worker::engine::Phase;
 
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     /// Ends what goes on: queued items are given back at once, running ones may finish within the grace period.
-    pub(super) async fn wind_down(&mut self, call: Option<Call<S::Row>>) {
+    ///
+    /// A claim whose answer was lost may still take items, which then count as held. Not if `is_idle`: then there was
+    /// nothing to take.
+    pub(super) async fn wind_down(&mut self, call: Option<Call<S::Row>>, is_idle: bool) {
         self.engine.release_queued(|_| 0);
         self.end_call(call).await;
         let running = self.engine.floor.leases.len();
@@ -18,13 +21,13 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             tracing::info!(items = running, grace_ms = self.engine.settings.grace.as_millis(), "finishing what runs");
         }
         let grace = self.engine.settings.grace;
-        self.wait_until_empty(grace, Phase::Draining).await;
+        self.wait_until_empty(grace, Phase::Draining, is_idle).await;
         self.engine.enter(Phase::Stopping);
-        if self.engine.floor.leases.is_empty() {
+        if self.is_empty(is_idle) {
             return;
         }
         self.engine.stop_runs();
-        self.wait_until_empty(STOP_WAIT, Phase::Stopping).await;
+        self.wait_until_empty(STOP_WAIT, Phase::Stopping, is_idle).await;
         for held in self.engine.floor.leases.all() {
             tracing::warn!(key = %held.lease.key, "could not be given back: it is left to the sweep");
         }
@@ -41,27 +44,36 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                     self.engine.release(&held);
                 }
             }
-            Ok(Answer::Recovered(Ok(rows))) => self.give_back(rows),
-            Ok(_) | Err(_) => {
-                let recovered = tokio::time::timeout(STOP_WAIT, self.verbs.recover_lost_claims()).await;
-                if let Ok(Ok(rows)) = recovered {
-                    self.give_back(rows);
-                }
-            }
+            Ok(Answer::Recovered(recovered)) => self.give_back(recovered.rows),
+            // A claim that failed or was dropped here is looked for below.
+            Ok(Answer::Claimed { batch: Err(_), .. } | Answer::Counted(_)) | Err(_) => {}
         }
     }
 
+    fn is_empty(&self, is_idle: bool) -> bool {
+        self.engine.floor.leases.is_empty() && (is_idle || !self.verbs.may_lost_claims_commit())
+    }
+
     /// Waits until nothing is held, at most this long, and only in this phase.
-    async fn wait_until_empty(&self, at_most: Duration, phase: Phase) {
+    async fn wait_until_empty(&self, at_most: Duration, phase: Phase, is_idle: bool) {
         let mut phases = self.engine.watch_phase();
         let mut tick = tokio::time::interval(self.engine.tick_interval());
+        let mut look = tokio::time::interval(LOST_CLAIM_LOOK_INTERVAL);
+        let mut looking: Option<Call<S::Row>> = None;
         let until = tokio::time::sleep(at_most);
         tokio::pin!(until);
-        while self.engine.phase() <= phase {
+        while self.engine.phase() <= phase && !self.is_empty(is_idle) {
             tokio::select! {
-                () = self.engine.floor.leases.empty() => return,
+                () = self.engine.floor.leases.empty(), if !self.engine.floor.leases.is_empty() => {}
                 () = &mut until => return,
                 _ = tick.tick() => self.engine.tick(Instant::now()),
+                _ = look.tick(), if looking.is_none() && self.verbs.has_lost_claims() => looking = Some(self.recover()),
+                answer = async { looking.as_mut().expect("guarded").await }, if looking.is_some() => {
+                    looking = None;
+                    if let Answer::Recovered(recovered) = answer {
+                        self.give_back(recovered.rows);
+                    }
+                }
                 _ = phases.changed() => {}
             }
         }

@@ -1,0 +1,87 @@
+//! Rows as records: each by itself, so that a bad one harms no other.
+
+use std::panic::AssertUnwindSafe;
+
+use sqlx::FromRow;
+
+use crate::claim::ClaimDetails;
+use crate::pipeline::Status;
+use crate::store::{ClaimedRow, ItemRow, Store};
+use crate::{Error, Key, Lease, Result};
+
+/// A record type that rows of a store decode to: anything that derives `sqlx::FromRow` and is `Send`.
+pub trait Record<S: Store>: for<'r> FromRow<'r, S::Row> + Send + 'static {}
+
+impl<S: Store, R: for<'r> FromRow<'r, S::Row> + Send + 'static> Record<S> for R {}
+
+/// An item as it is.
+#[derive(Debug, Clone)]
+pub struct Item<R> {
+    /// Its key.
+    pub key: Key,
+    /// Its state; `None` for a word that the pipeline does not know.
+    pub status: Option<Status>,
+    /// The word that the table has.
+    pub word: String,
+    /// The record.
+    pub record: R,
+}
+
+/// Items as they are.
+#[derive(Debug, Clone)]
+pub struct Items<R> {
+    /// The items, in order.
+    pub items: Vec<Item<R>>,
+    /// Items whose row does not decode to the record, with the reason.
+    pub undecodable: Vec<(Key, String)>,
+    /// The key to ask for the next page with; `None` on the last page, and for a preview.
+    pub next: Option<Key>,
+}
+
+/// A claimed row as a record, or the lease and why it does not decode.
+pub(crate) fn decode<S: Store, R: Record<S>>(row: ClaimedRow<S::Row>) -> Result<(R, ClaimDetails), (Lease, Error)> {
+    let ClaimedRow { lease, retry_count, reset_count, suspect, row } = row;
+    match decode_row(&lease.key, &row) {
+        Ok(record) => Ok((record, ClaimDetails { lease, retry_count, reset_count, suspect })),
+        Err(error) => Err((lease, error)),
+    }
+}
+
+pub(crate) fn decode_item<Row: sqlx::Row, R: for<'r> FromRow<'r, Row>>(item: ItemRow<Row>) -> Result<Item<R>> {
+    let ItemRow { key, status, word, row, .. } = item;
+    let record = decode_row(&key, &row)?;
+    Ok(Item { key, status, word, record })
+}
+
+pub(crate) fn decode_items<Row, R>(rows: Vec<ItemRow<Row>>, next: Option<Key>) -> Items<R>
+where
+    Row: sqlx::Row,
+    R: for<'r> FromRow<'r, Row>,
+{
+    let mut decoded = Items { items: Vec::with_capacity(rows.len()), undecodable: Vec::new(), next };
+    for row in rows {
+        let key = row.key.clone();
+        match decode_item(row) {
+            Ok(item) => decoded.items.push(item),
+            Err(error) => decoded.undecodable.push((key, error.to_string())),
+        }
+    }
+    decoded
+}
+
+/// Decoders of the user's, and of the driver's (a time at infinity), may panic.
+fn decode_row<Row: sqlx::Row, R: for<'r> FromRow<'r, Row>>(key: &Key, row: &Row) -> Result<R> {
+    let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| R::from_row(row)));
+    let source = match decoded {
+        Ok(Ok(record)) => return Ok(record),
+        Ok(Err(source)) => source,
+        Err(panic) => sqlx::Error::Decode(format!("the decoder panicked: {}", panic_words(&*panic)).into()),
+    };
+    Err(Error::Decode { key: key.clone(), source })
+}
+
+/// What a panic said, as far as it said it in words.
+pub(crate) fn panic_words(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,205 @@
+//! Every engine call goes through here: one span around each verb, retries of what will pass by itself, and the
+//! settling of answers that were lost. The stores contain none of it.
+
+/// The span of a verb, under the verb's own name. Fields have their units in their names.
+macro_rules! verb_span {
+    ($dispatch:expr, $verb:literal $(, $field:ident = $value:expr)*) => {
+        tracing::debug_span!(
+            $verb,
+            pipeline = $dispatch.pipeline().name(),
+            $($field = $value,)*
+            duration_ms = tracing::field::Empty
+        )
+    };
+}
+
+mod lost_claims;
+mod settling;
+mod verbs;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{Instrument, Span, field};
+
+use crate::backoff::Backoff;
+use crate::limits::VERB_ATTEMPTS_MAX;
+use crate::pipeline::Pipeline;
+use crate::store::{ClaimBatch, Claiming, LeaseState, Limits, Store, Sweeping, Swept};
+use crate::{Error, FencingToken, Lease, Result};
+use lost_claims::{LostClaimGuard, LostClaims};
+
+pub(crate) use lost_claims::Recovered;
+pub(crate) use settling::Settling;
+
+/// A store, and what every call of it needs.
+#[derive(Debug)]
+pub(crate) struct Dispatch<S> {
+    store: S,
+    lost_claims: LostClaims,
+}
+
+impl<S: Clone> Clone for Dispatch<S> {
+    fn clone(&self) -> Self {
+        Dispatch { store: self.store.clone(), lost_claims: self.lost_claims.clone() }
+    }
+}
+
+impl<S: Store> Dispatch<S> {
+    pub(crate) fn new(store: S) -> Dispatch<S> {
+        Dispatch { store, lost_claims: LostClaims::default() }
+    }
+
+    /// The same over connections of its own, made on the present runtime; lost claims are looked for by both.
+    pub(crate) async fn fork(&self) -> Result<Dispatch<S>> {
+        Ok(Dispatch { store: self.store.fork().await?, lost_claims: self.lost_claims.clone() })
+    }
+
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub(crate) fn pipeline(&self) -> &Arc<Pipeline> {
+        self.store.pipeline()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { max_retries: self.pipeline().max_retries(), max_resets: self.pipeline().max_resets() }
+    }
+
+    /// Claims once. The token must have been drawn for this call.
+    ///
+    /// If the answer is lost the rows are looked for by the token at once and adopted; what may still be committed
+    /// later is remembered for [`Dispatch::recover_lost_claims`]. A dropped future is a lost answer too.
+    pub(crate) async fn claim_once(&self, claiming: &Claiming) -> Result<ClaimBatch<S::Row>> {
+        let span = verb_span!(
+            self,
+            "claim",
+            limit_items = claiming.limit,
+            claimed_items = field::Empty,
+            exhausted_items = field::Empty
+        );
+        let work = async {
+            let mut guard = LostClaimGuard::new(&self.lost_claims, claiming.token, self.pipeline());
+            match self.store.claim(claiming).await {
+                Ok(batch) => {
+                    guard.disarm();
+                    Ok(batch)
+                }
+                Err(error) if error.may_have_been_applied() => {
+                    let claimed = self.find_claimed_once(claiming.token).await.unwrap_or_default();
+                    if claimed.is_empty() {
+                        return Err(error);
+                    }
+                    // The guard goes on to look for the token: a row that was locked just now was not found.
+                    guard.found(&claimed);
+                    Ok(ClaimBatch { claimed, may_have_more: true, ..ClaimBatch::default() })
+                }
+                Err(error) => {
+                    guard.disarm();
+                    Err(error)
+                }
+            }
+        };
+        let batch = within(span.clone(), work).await?;
+        span.record("claimed_items", batch.claimed.len());
+        span.record("exhausted_items", batch.exhausted.len());
+        Ok(batch)
+    }
+
+    /// Claims, and again after an error that will pass and surely took nothing. Each sending has a token of its own.
+    pub(crate) async fn claim(&self, mut claiming: Claiming) -> Result<ClaimBatch<S::Row>> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.claim_once(&claiming).await {
+                Err(error)
+                    if error.is_transient() && !error.may_have_been_applied() && attempts.wait_for_another().await =>
+                {
+                    claiming.token = FencingToken::draw();
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    pub(crate) async fn renew(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
+        let span = verb_span!(self, "renew", lease_items = leases.len());
+        within(span, retrying(Resend::Always, || self.store.renew(leases, None))).await
+    }
+
+    pub(crate) async fn read_leases(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
+        let span = verb_span!(self, "read_leases", lease_items = leases.len());
+        within(span, retrying(Resend::Always, || self.store.read_leases(leases))).await
+    }
+
+    /// Sweeps, and again after any error that will pass.
+    pub(crate) async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.sweep_once(sweeping).await {
+                Err(error) if error.is_transient() && attempts.wait_for_another().await => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Sweeps once: whoever may have been cut off has to ask before each sending whether it may sweep at all.
+    pub(crate) async fn sweep_once(&self, sweeping: &Sweeping) -> Result<Swept> {
+        let span = verb_span!(self, "sweep", limit_items = sweeping.limit, swept_items = field::Empty);
+        let swept = within(span.clone(), self.store.sweep(sweeping)).await?;
+        span.record("swept_items", swept.items.len());
+        Ok(swept)
+    }
+}
+
+/// After which errors that will pass a call is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resend {
+    /// After all: a second effect is none.
+    Always,
+    /// Only if the call surely had no effect.
+    IfNotApplied,
+}
+
+async fn retrying<T, F>(resend: Resend, call: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let may_be_sent_again =
+        |error: &Error| error.is_transient() && (resend == Resend::Always || !error.may_have_been_applied());
+    let mut attempts = Attempts::default();
+    loop {
+        match call().await {
+            Err(error) if may_be_sent_again(&error) && attempts.wait_for_another().await => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// The attempts of one call.
+#[derive(Debug, Default)]
+struct Attempts {
+    failed: u32,
+    backoff: Backoff,
+}
+
+impl Attempts {
+    /// Waits before the next attempt; false at once if there is none.
+    async fn wait_for_another(&mut self) -> bool {
+        self.failed += 1;
+        if self.failed >= VERB_ATTEMPTS_MAX {
+            return false;
+        }
+        self.backoff.wait().await;
+        true
+    }
+}
+
+/// Does the work within the span, and records how long it took.
+async fn within<T>(span: Span, work: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let answer = work.instrument(span.clone()).await;
+    span.record("duration_ms", started.elapsed().as_secs_f64() * 1e3);
+    answer
+}

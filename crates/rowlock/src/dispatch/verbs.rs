@@ -1,0 +1,117 @@
+//! The verbs that need nothing but their span and their retries. An operator's verb is sent again only if it surely was
+//! not applied; a reading one after any error that will pass.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tracing::field;
+
+use super::{Dispatch, Resend, retrying, within};
+use crate::pipeline::StageId;
+use crate::store::{
+    Claiming, Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Listener, Listing, Moved, Page,
+    Requeueing, Setting, Store,
+};
+use crate::{Key, Result};
+
+impl<S: Store> Dispatch<S> {
+    pub(crate) async fn prepare(&self) -> Result<()> {
+        let span = verb_span!(self, "prepare");
+        within(span, retrying(Resend::IfNotApplied, || self.store.prepare())).await
+    }
+
+    pub(crate) async fn inspect(&self) -> Result<Vec<String>> {
+        within(verb_span!(self, "inspect"), retrying(Resend::Always, || self.store.inspect())).await
+    }
+
+    pub(crate) async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
+        let span = verb_span!(self, "set", items = setting.keys.len(), to = self.pipeline().word(setting.to));
+        within(span, retrying(Resend::IfNotApplied, || self.store.set(setting))).await
+    }
+
+    pub(crate) async fn cancel(&self, keys: &[Key]) -> Result<Vec<Moved>> {
+        let span = verb_span!(self, "cancel", items = keys.len());
+        within(span, retrying(Resend::IfNotApplied, || self.store.cancel(keys, None))).await
+    }
+
+    pub(crate) async fn requeue(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+        let span = verb_span!(self, "requeue", items = requeueing.keys.len());
+        within(span, retrying(Resend::IfNotApplied, || self.store.requeue(requeueing))).await
+    }
+
+    pub(crate) async fn pause(&self, stage: StageId) -> Result<bool> {
+        let span = verb_span!(self, "pause", stage = self.pipeline().stage(stage).name());
+        within(span, retrying(Resend::IfNotApplied, || self.store.pause(stage))).await
+    }
+
+    pub(crate) async fn resume(&self, stage: StageId) -> Result<bool> {
+        let span = verb_span!(self, "resume", stage = self.pipeline().stage(stage).name());
+        within(span, retrying(Resend::IfNotApplied, || self.store.resume(stage))).await
+    }
+
+    pub(crate) async fn add_many(&self, keys: &[Key]) -> Result<u64> {
+        let span = verb_span!(self, "add_many", items = keys.len(), added_items = field::Empty);
+        let added = within(span.clone(), retrying(Resend::IfNotApplied, || self.store.add_many(keys))).await?;
+        span.record("added_items", added);
+        Ok(added)
+    }
+
+    pub(crate) async fn begin(&self) -> Result<S::Transaction> {
+        let span = verb_span!(self, "begin");
+        within(span, retrying(Resend::IfNotApplied, || self.store.begin())).await
+    }
+
+    pub(crate) async fn rollback(&self, transaction: S::Transaction) -> Result<()> {
+        within(verb_span!(self, "rollback"), self.store.rollback(transaction)).await
+    }
+
+    pub(crate) async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<S::Row>>> {
+        let span = verb_span!(self, "preview", limit_items = claiming.limit);
+        within(span, retrying(Resend::Always, || self.store.preview(claiming))).await
+    }
+
+    pub(crate) async fn get(&self, key: &Key) -> Result<Option<ItemRow<S::Row>>> {
+        within(verb_span!(self, "get"), retrying(Resend::Always, || self.store.get(key))).await
+    }
+
+    pub(crate) async fn list(&self, listing: &Listing) -> Result<Page<S::Row>> {
+        let span = verb_span!(self, "list", limit_items = listing.limit);
+        within(span, retrying(Resend::Always, || self.store.list(listing))).await
+    }
+
+    pub(crate) async fn counts(&self, counting: &Counting) -> Result<Counts> {
+        let span = verb_span!(self, "counts", exact = counting.exact);
+        within(span, retrying(Resend::Always, || self.store.counts(counting))).await
+    }
+
+    pub(crate) async fn explain(&self, key: &Key) -> Result<Option<Explanation>> {
+        within(verb_span!(self, "explain"), retrying(Resend::Always, || self.store.explain(key, None))).await
+    }
+
+    pub(crate) async fn failures(&self, key: &Key) -> Result<Vec<FailureRecord>> {
+        within(verb_span!(self, "failures"), retrying(Resend::Always, || self.store.failures(key))).await
+    }
+
+    pub(crate) async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
+        let span = verb_span!(self, "held", limit_items = limit);
+        within(span, retrying(Resend::Always, || self.store.held(limit))).await
+    }
+
+    pub(crate) async fn now(&self) -> Result<DateTime<Utc>> {
+        within(verb_span!(self, "now"), retrying(Resend::Always, || self.store.now())).await
+    }
+
+    /// Asks once, for a caller who has a way of his own to go on.
+    pub(crate) async fn now_once(&self) -> Result<DateTime<Utc>> {
+        within(verb_span!(self, "now"), self.store.now()).await
+    }
+
+    pub(crate) async fn listen(&self) -> Result<S::Listener> {
+        within(verb_span!(self, "listen"), self.store.listen()).await
+    }
+
+    pub(crate) async fn arm(&self, listener: &mut S::Listener, at_most: Duration) -> Result<()> {
+        let span = verb_span!(self, "arm", at_most_ms = at_most.as_millis());
+        within(span, listener.arm(at_most)).await
+    }
+}

@@ -1,0 +1,152 @@
+//! What became of the items: counted, logged, told.
+
+use std::collections::HashSet;
+
+use super::ended::{Ended, LossReason, Verdict};
+use super::engine::Engine;
+use super::hooks::{FailedBy, FailedItem};
+use super::report::WorkerReport;
+use crate::pipeline::{StageId, Status};
+use crate::store::Finished;
+use crate::{Error, Outcome, Store};
+
+/// Accounts for items that are over, and forgets their leases. `answers` has one for each item that was to be written,
+/// in order.
+pub(crate) fn account<S: Store, R: Send + 'static>(
+    engine: &Engine<S, R>,
+    over: &[Ended],
+    answers: impl IntoIterator<Item = Finished>,
+) {
+    let mut answers = answers.into_iter();
+    let mut counts = WorkerReport::default();
+    let mut moved_on = HashSet::new();
+    for ended in over {
+        let stage = ended.held.lease.stage;
+        let end = match &ended.verdict {
+            Verdict::Settled { to, outcome, error } => End::Moved { to: *to, outcome: *outcome, error: error.clone() },
+            Verdict::Refused { reason } => End::Refused { reason: reason.clone(), failed: true },
+            Verdict::Lost(reason) => End::Lost(*reason),
+            verdict => {
+                count_cause(&mut counts, verdict);
+                let outcome = verdict.outcome();
+                match answers.next().unwrap_or(Finished::Unknown) {
+                    Finished::Applied { to } => End::Moved {
+                        to,
+                        outcome: outcome.map(Outcome::name),
+                        error: outcome.and_then(Outcome::error).map(str::to_owned),
+                    },
+                    Finished::LeaseLost if matches!(verdict, Verdict::WriteAfterUnknown(_)) => End::Unknown,
+                    Finished::LeaseLost => End::Lost(LossReason::Ended),
+                    Finished::Busy | Finished::Unknown => End::Unknown,
+                    Finished::Refused { reason, failed } => End::Refused { reason, failed },
+                }
+            }
+        };
+        if let End::Moved { to: Status::Ready(next), outcome: Some("complete") | None, .. } = end {
+            moved_on.extend((next != stage).then_some(next));
+        }
+        tell(engine, &mut counts, ended, end);
+    }
+    engine.tally.count(|report| add(report, &counts));
+    engine.nudge(moved_on);
+    engine.floor.leases.forget(over.iter().map(|ended| &ended.held.lease));
+    engine.floor.wake.notify_one();
+}
+
+/// How an item's lease ended in fact.
+enum End {
+    Moved { to: Status, outcome: Option<&'static str>, error: Option<String> },
+    Lost(LossReason),
+    Unknown,
+    Refused { reason: String, failed: bool },
+}
+
+fn count_cause(counts: &mut WorkerReport, verdict: &Verdict) {
+    match verdict {
+        Verdict::TimedOut(_) => counts.timed_out += 1,
+        Verdict::Panicked(_) => counts.panicked += 1,
+        Verdict::Undecodable(_) => counts.undecodable += 1,
+        Verdict::Write(_)
+        | Verdict::WriteAfterUnknown(_)
+        | Verdict::Settled { .. }
+        | Verdict::Refused { .. }
+        | Verdict::Lost(_) => {}
+    }
+}
+
+fn tell<S: Store, R: Send + 'static>(engine: &Engine<S, R>, counts: &mut WorkerReport, ended: &Ended, end: End) {
+    let key = &ended.held.lease.key;
+    let stage = ended.held.lease.stage;
+    let name = engine.pipeline().stage(stage).name();
+    let failed = |cause, error: String| FailedItem { key: key.clone(), stage: Some(stage), cause, error };
+    match end {
+        End::Moved { to: Status::Failed, error, .. } => {
+            let error = error.unwrap_or_default();
+            tracing::warn!(%key, stage = name, error, "failed for good");
+            counts.failed += 1;
+            engine.failed.tell(|| failed(FailedBy::Handler, error));
+        }
+        End::Moved { to, outcome, error } => match kind_of(stage, to, outcome) {
+            "retry" => {
+                tracing::warn!(%key, stage = name, error, "attempt failed; will be tried again");
+                counts.retried += 1;
+            }
+            "release" => counts.released += 1,
+            "snooze" => counts.snoozed += 1,
+            _ => {
+                tracing::debug!(%key, stage = name, "completed");
+                counts.completed += 1;
+            }
+        },
+        End::Lost(reason) => {
+            match reason {
+                LossReason::Cancelled => counts.cancelled += 1,
+                LossReason::Ended | LossReason::NotRenewed => counts.lost += 1,
+            }
+            tracing::warn!(%key, stage = name, reason = loss(reason), "lease lost");
+        }
+        End::Unknown => {
+            tracing::warn!("{}", Error::OutcomeUnknown { key: key.clone() });
+            counts.unknown += 1;
+        }
+        End::Refused { reason, failed: is_failed } => {
+            tracing::error!(%key, stage = name, reason, is_failed, "the database refuses the write");
+            counts.refused += 1;
+            if is_failed {
+                engine.failed.tell(|| failed(FailedBy::Refused, reason));
+            }
+        }
+    }
+}
+
+/// The name of the move; where the handler did not say, what its effect looks like.
+fn kind_of(stage: StageId, to: Status, outcome: Option<&'static str>) -> &'static str {
+    match outcome {
+        Some(name) => name,
+        None if to == Status::Ready(stage) => "retry",
+        None => "complete",
+    }
+}
+
+fn loss(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::Ended => "it was ended by somebody else",
+        LossReason::Cancelled => "the item was cancelled",
+        LossReason::NotRenewed => "no renewal got through for as long as a lease lives",
+    }
+}
+
+fn add(report: &mut WorkerReport, counts: &WorkerReport) {
+    report.completed += counts.completed;
+    report.retried += counts.retried;
+    report.failed += counts.failed;
+    report.released += counts.released;
+    report.snoozed += counts.snoozed;
+    report.lost += counts.lost;
+    report.cancelled += counts.cancelled;
+    report.unknown += counts.unknown;
+    report.refused += counts.refused;
+    report.timed_out += counts.timed_out;
+    report.panicked += counts.panicked;
+    report.undecodable += counts.undecodable;
+}

@@ -1,0 +1,46 @@
+//! One kind of the dispatcher's calls: its errors, and how they hold it back.
+
+use std::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::limits::{LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE};
+use crate::worker::engine::Engine;
+use crate::worker::errors::Errors;
+use crate::{Error, Result, Store};
+
+/// One kind of calls. Each has errors of its own: the successes of one kind say nothing of another.
+#[derive(Debug)]
+pub(super) struct Calls {
+    what: &'static str,
+    errors: Errors,
+    backoff: Backoff,
+    hold_until: Instant,
+}
+
+impl Calls {
+    pub(super) fn new(what: &'static str, now: Instant) -> Calls {
+        Calls { what, errors: Errors::default(), backoff: Backoff::default(), hold_until: now }
+    }
+
+    pub(super) fn passed<S: Store, R: Send + 'static>(&mut self, engine: &Engine<S, R>) {
+        engine.pulse.answered(Instant::now());
+        self.errors.passed(self.what);
+        self.backoff = Backoff::default();
+    }
+
+    /// Notes an error, and holds the next call of this kind back; returns the error if the worker is to give up.
+    pub(super) fn met<S: Store, R: Send + 'static>(&mut self, engine: &Engine<S, R>, error: Error) -> Result<()> {
+        engine.met(&mut self.errors, self.what, &error);
+        self.hold_until = Instant::now() + self.backoff.next();
+        let patience = if error.is_transient() { OUTAGE_PATIENCE } else { LASTING_ERROR_PATIENCE };
+        if engine.settings.until_idle && self.errors.lasted() > patience { Err(error) } else { Ok(()) }
+    }
+
+    pub(super) fn is_held(&self, now: Instant) -> bool {
+        now < self.hold_until
+    }
+
+    pub(super) fn held_until(&self) -> Instant {
+        self.hold_until
+    }
+}

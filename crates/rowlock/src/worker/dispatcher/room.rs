@@ -1,0 +1,57 @@
+//! Suspects: items of which one more reset is the last. They run alone, and room is made for them.
+
+use std::time::Instant;
+
+use super::{Call, Dispatcher};
+use crate::Store;
+use crate::decoding::Record;
+use crate::pipeline::StageId;
+
+/// Room that is made for a suspect at the head of the queue: nothing is claimed until nothing else is held, or until
+/// the suspect is gone, because another worker took it or an operator moved it.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// The stages that were asked for when it was found.
+    stages: Vec<StageId>,
+    /// When to see whether it is still there.
+    pub(super) look_at: Instant,
+}
+
+impl<S: Store, R: Record<S>> Dispatcher<S, R> {
+    /// Whether a suspect runs, so that nothing else may be claimed.
+    pub(super) fn does_a_suspect_run(&mut self) -> bool {
+        if self.suspect.as_ref().is_some_and(|held| self.engine.floor.leases.get(&held.lease).is_none()) {
+            self.suspect = None;
+        }
+        self.suspect.is_some()
+    }
+
+    /// Whether room is still being made.
+    pub(super) fn is_making_room(&mut self) -> bool {
+        let made = self.engine.floor.leases.is_empty() && !self.verbs.has_lost_claims();
+        if made && self.room.take().is_some() {
+            self.empty.clear();
+        }
+        self.room.is_some()
+    }
+
+    /// Looks whether the suspect is still at the head, by a claim of the head alone: it leaves a suspect out, because
+    /// this worker holds other items.
+    pub(super) fn look_from_the_room(&mut self, now: Instant) -> Option<Call<S::Row>> {
+        let stages = self.room.as_ref().filter(|room| now >= room.look_at)?.stages.clone();
+        Some(self.claim(stages, 1))
+    }
+
+    /// Takes in what a claim says of the head of the queue.
+    pub(super) fn make_room(&mut self, asked: &[StageId], suspect_at_head: bool) {
+        if !suspect_at_head {
+            self.room = None;
+            return;
+        }
+        if self.room.is_none() {
+            tracing::info!("one more reset is the last of the item at the head of the queue: making room for it");
+        }
+        self.room = Some(Room { stages: asked.to_vec(), look_at: self.next_look() });
+        self.engine.release_queued(|_| 0);
+    }
+}
