@@ -37,8 +37,14 @@ impl Arena {
         Ok(Arena { scenes: Scenes::new(database).await?, server: Server::connect(database).await? })
     }
 
-    /// Runs a workload to its end.
+    /// Runs a workload to its end, and leaves nothing on the server, whatever the end.
     pub(crate) async fn hold(&mut self, plan: &Plan) -> Result<Vec<Outcome>> {
+        let outcomes = self.take_turns(plan).await;
+        self.scenes.clear().await?;
+        outcomes
+    }
+
+    async fn take_turns(&mut self, plan: &Plan) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::new();
         for entry in &plan.entries {
             outcomes.push(Outcome {
@@ -72,7 +78,6 @@ impl Arena {
                 outcomes[turn].rounds.push(figures);
             }
         }
-        self.scenes.clear().await?;
         Ok(outcomes)
     }
 

@@ -1,11 +1,12 @@
 //! Fresh tables for every run: a database that is copied from a template, which is filled once a workload.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use rowlock::store::postgres::PostgresStore;
 use rowlock::{Pipeline, RetryPolicy, Store};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
-use std::time::Duration;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 /// The table of every contender that works on Rowlock's columns.
 pub(crate) const TABLE: &str = "items";
@@ -49,7 +50,9 @@ pub(crate) struct Template {
 pub(crate) struct Scenes {
     admin: PgConnection,
     options: PgConnectOptions,
+    url: String,
     made: Vec<(Template, String)>,
+    copies: Vec<String>,
 }
 
 /// A database of one run.
@@ -63,7 +66,7 @@ impl Scenes {
     pub(crate) async fn new(database: &str) -> Result<Scenes> {
         let options: PgConnectOptions = database.parse().context("the database URL")?;
         let admin = PgConnection::connect_with(&options).await.context("connecting to the server")?;
-        Ok(Scenes { admin, options, made: Vec::new() })
+        Ok(Scenes { admin, options, url: database.to_owned(), made: Vec::new(), copies: Vec::new() })
     }
 
     /// A copy of the template, then what this contender needs besides. The server writes a checkpoint at the end, so
@@ -75,6 +78,7 @@ impl Scenes {
         };
         let name = fresh_name(template.name);
         self.run(format!("create database {name} template {source} strategy file_copy")).await?;
+        self.copies.push(name.clone());
         let options = self.options.clone().database(&name);
         if !set_up.is_empty() {
             let mut connection = PgConnection::connect_with(&options).await?;
@@ -84,7 +88,7 @@ impl Scenes {
             connection.close().await?;
             self.run("checkpoint".to_owned()).await?;
         }
-        Ok(Scene { url: options.to_url_lossy().to_string(), name, options })
+        Ok(Scene { url: with_database(&self.url, &name), name, options })
     }
 
     async fn fill(&mut self, template: &Template) -> Result<String> {
@@ -105,12 +109,15 @@ impl Scenes {
     }
 
     pub(crate) async fn drop(&mut self, scene: Scene) -> Result<()> {
+        self.copies.retain(|copy| *copy != scene.name);
         self.run(format!("drop database {} with (force)", scene.name)).await
     }
 
-    /// Drops the templates.
+    /// Drops the templates, and copies that a failed run left.
     pub(crate) async fn clear(&mut self) -> Result<()> {
-        for (_, name) in std::mem::take(&mut self.made) {
+        let templates = std::mem::take(&mut self.made).into_iter().map(|(_, name)| name);
+        let left: Vec<String> = templates.chain(std::mem::take(&mut self.copies)).collect();
+        for name in left {
             self.run(format!("drop database {name} with (force)")).await?;
         }
         Ok(())
@@ -139,6 +146,28 @@ impl Scene {
     }
 }
 
+/// The same server's URL with another database.
+fn with_database(url: &str, name: &str) -> String {
+    let (address, options) = url.split_once('?').map_or((url, None), |(address, options)| (address, Some(options)));
+    // The first two slashes are the scheme's.
+    let server = match address.match_indices('/').nth(2) {
+        Some((end, _)) => &address[..end],
+        None => address,
+    };
+    options.map_or_else(|| format!("{server}/{name}"), |options| format!("{server}/{name}?{options}"))
+}
+
 fn fresh_name(template: &str) -> String {
     format!("rowlock_bench_{template}_{}_{:08x}", std::process::id(), rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_database;
+
+    #[test]
+    fn a_url_gets_another_database_and_keeps_its_options() {
+        assert_eq!(with_database("postgres://u:p@h:1/db?sslmode=disable", "x"), "postgres://u:p@h:1/x?sslmode=disable");
+        assert_eq!(with_database("postgres://u@h", "x"), "postgres://u@h/x");
+    }
 }

@@ -57,7 +57,8 @@ fn check_result(folder: &Path, workload: &str) {
     for part in ["measured_at", "command", "machine", "versions", "server_settings"] {
         assert!(!record[part].is_null(), "{workload}: {part}");
     }
-    let figures: Vec<&str> = record["figures"].as_array().expect("figures").iter().filter_map(|name| name.as_str()).collect();
+    let figures: Vec<&str> =
+        record["figures"].as_array().expect("figures").iter().filter_map(|name| name.as_str()).collect();
     assert!(!figures.is_empty(), "{workload}");
     for contender in record["contenders"].as_array().expect("contenders") {
         let round = &contender["rounds"][0];
