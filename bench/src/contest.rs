@@ -63,9 +63,11 @@ impl Arena {
             for turn in order {
                 let entry = &plan.entries[turn];
                 let run = tokio::time::timeout(RUN_MAX, self.run(entry)).await;
-                let (figures, settings) = run
+                let (mut figures, settings) = run
                     .with_context(|| format!("{} takes longer than {RUN_MAX:?}", entry.label))?
                     .with_context(|| format!("{}, {}", plan.workload, entry.label))?;
+                // What could not be had is absent: JSON has no word for it.
+                figures.retain(|_, value| value.is_finite());
                 let main = figures.get(plan.figures[0]).copied().unwrap_or(f64::NAN);
                 eprintln!(
                     "{} round {round}: {:<24} {:>10} {}",

@@ -53,6 +53,8 @@ pub(crate) fn add_costs(figures: &mut Figures, before: &Sample, after: &Sample, 
         statements.map(|statements| add("statements_per_s", statements / secs));
         statements.map(|statements| add("statements_per_worker_s", statements / secs / workers));
         let renewals = after.renewals.zip(before.renewals).map(|(after, before)| after - before);
+        // None at all is no good value, but a run that was too short to see one.
+        let renewals = renewals.filter(|renewals| *renewals > 0.0);
         let intervals = secs / HEARTBEAT_INTERVAL.as_secs_f64();
         renewals.map(|renewals| add("renewals_per_worker_interval", renewals / workers / intervals));
         return;

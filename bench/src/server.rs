@@ -32,6 +32,7 @@ pub(crate) struct Sample {
     pub(crate) wal_bytes: f64,
     pub(crate) commits: f64,
     pub(crate) statements: Option<f64>,
+    /// Calls of `renew.sql`, which is known by its last line: comments are not counted with a statement.
     pub(crate) renewals: Option<f64>,
     pub(crate) table: TableSample,
     pub(crate) cpu_secs: Option<f64>,
@@ -69,7 +70,7 @@ impl Server {
         if self.counts_statements {
             let (all, renew): (f64, f64) = sqlx::query_as(
                 "select coalesce(sum(calls), 0)::float8,
-                        coalesce(sum(calls) filter (where query like '%renew:%'), 0)::float8
+                        coalesce(sum(calls) filter (where query like '%returning held.n%'), 0)::float8
                  from pg_stat_statements
                  where dbid = (select oid from pg_database where datname = $1)",
             )

@@ -47,10 +47,9 @@ fn every_workload_runs_at_a_hundredth_of_its_size_and_has_every_figure() {
 /// The file of a workload's result: it says on what and how it was measured, and misses no figure.
 fn check_result(folder: &Path, workload: &str) {
     let suffix = format!("Z-{workload}.json");
-    let files = std::fs::read_dir(folder).expect("the results").map(|entry| entry.expect("an entry").path());
+    let mut files = std::fs::read_dir(folder).expect("the results").map(|entry| entry.expect("an entry").path());
     let file = files
-        .filter(|path| path.to_string_lossy().ends_with(&suffix))
-        .next_back()
+        .find(|path| path.to_string_lossy().ends_with(&suffix))
         .unwrap_or_else(|| panic!("no result of {workload}"));
     let text = std::fs::read(&file).expect("a result");
     let record: serde_json::Value = serde_json::from_slice(&text).expect("JSON");

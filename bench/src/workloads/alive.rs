@@ -13,7 +13,6 @@ pub(super) fn plan(scale: Scale) -> Plan {
     let wide = Template { name: "alive_wide", stages: 1, fill: widened(items) };
     let entry = |template: &Template, label: &str| {
         let mut entry = Entry::own("rowlock", Work::Alive, template, items).labelled(label);
-        #[expect(clippy::cast_possible_truncation, reason = "1 to 50")]
         let workers = (items / 1_000).clamp(1, 50) as u32;
         (entry.task.workers, entry.task.secs) = (workers, secs);
         entry

@@ -45,8 +45,11 @@ impl Scale {
     }
 }
 
+/// Makes a workload of that size.
+type Planner = fn(Scale) -> Plan;
+
 /// Every workload by its name, in the order in which they run.
-pub(crate) const ALL: [(&str, fn(Scale) -> Plan); 14] = [
+pub(crate) const ALL: [(&str, Planner); 14] = [
     ("drain", drain::plan),
     ("drain-two", drain_two::plan),
     ("drain-small", drain_small::plan),
