@@ -20,10 +20,11 @@ offline-data: ## Renew apps/video/.sqlx after a change of a query_as! or a migra
 	@scripts/setup bench
 	@scripts/check-offline-data --update
 
-bench: ## Measure a release build on a throwaway PostgreSQL server whose commits reach the disk
+bench: ## Measure a release build beside raw SQL, on a durable throwaway PostgreSQL; WORKLOAD=… PEER=… for a part
 	@scripts/setup bench
 	cargo build --release --package rowlock-bench
-	scripts/with-postgres --durable cargo run --quiet --release --package rowlock-bench
+	scripts/with-postgres --durable cargo run --quiet --release --package rowlock-bench -- \
+		run $(WORKLOAD) $(if $(PEER),--peer "$(PEER)") $(BENCH)
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -1,55 +1,173 @@
-//! A database of its own for each round, and the check of its final state.
+//! Fresh tables for every run: a database that is copied from a template, which is filled once a workload.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rowlock::store::postgres::PostgresStore;
-use rowlock::{Pipeline, Store};
+use rowlock::{Pipeline, RetryPolicy, Store};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-/// A fresh database with a prepared table of ready items.
-pub(crate) struct Scene {
-    admin: PgConnection,
-    name: String,
-    pub(crate) options: PgConnectOptions,
-}
-
+/// The table of every contender that works on Rowlock's columns.
 pub(crate) const TABLE: &str = "items";
 
-pub(crate) fn one_stage() -> Result<Pipeline> {
-    Ok(Pipeline::builder("bench").table(TABLE).key("id").stage("WORK").build()?)
+/// Between a failure and the next attempt in the retry storm.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Time between two heartbeats where items are held for long.
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The pipeline of one or more stages, its words as a user gets them by default.
+pub(crate) fn pipeline(stages: usize) -> Result<Pipeline> {
+    let builder = Pipeline::builder("bench").table(TABLE).key("id").retry(RetryPolicy::constant(RETRY_DELAY));
+    Ok((1..=stages).fold(builder, |builder, stage| builder.stage(format!("STAGE_{stage}"))).build()?)
 }
 
-impl Scene {
-    pub(crate) async fn new(database: &str, items: i64) -> Result<Scene> {
+/// The same with heartbeats so often that some fall into the time for which a benchmark can wait.
+pub(crate) fn held_pipeline() -> Result<Pipeline> {
+    let builder = Pipeline::builder("bench").table(TABLE).key("id").stage("STAGE_1");
+    Ok(builder.stale_after(HEARTBEAT_INTERVAL * 3).build()?)
+}
+
+/// So many ready items, a millisecond of age between two of them. Keys come in no order, as hashes do.
+pub(crate) fn ready_items(items: u64) -> String {
+    format!(
+        "insert into {TABLE} (id, created_at)
+         select md5(n::text), now() - ({items} - n) * interval '1 ms' from generate_series(1, {items}) n"
+    )
+}
+
+/// What the tables of a run are copied from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template {
+    pub(crate) name: &'static str,
+    pub(crate) stages: usize,
+    /// Statements that fill it, after Rowlock has prepared its table.
+    pub(crate) fill: Vec<String>,
+}
+
+/// A server on which templates and their copies are made.
+pub(crate) struct Scenes {
+    admin: PgConnection,
+    options: PgConnectOptions,
+    url: String,
+    made: Vec<(Template, String)>,
+    copies: Vec<String>,
+}
+
+/// A database of one run.
+pub(crate) struct Scene {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    options: PgConnectOptions,
+}
+
+impl Scenes {
+    pub(crate) async fn new(database: &str) -> Result<Scenes> {
         let options: PgConnectOptions = database.parse().context("the database URL")?;
-        let mut admin = PgConnection::connect_with(&options).await.context("connecting to the server")?;
-        let name = format!("rowlock_bench_{}_{:08x}", std::process::id(), rand::random::<u32>());
-        admin.execute(AssertSqlSafe(format!("create database {name}"))).await?;
-        let options = options.database(&name);
-        let store = PostgresStore::with_options(options.clone(), one_stage()?);
+        let admin = PgConnection::connect_with(&options).await.context("connecting to the server")?;
+        Ok(Scenes { admin, options, url: database.to_owned(), made: Vec::new(), copies: Vec::new() })
+    }
+
+    /// A copy of the template, then what this contender needs besides. The server writes a checkpoint at the end, so
+    /// that everybody starts with a clean cache.
+    pub(crate) async fn copy(&mut self, template: &Template, set_up: &[String]) -> Result<Scene> {
+        let source = match self.made.iter().find(|(made, _)| made == template) {
+            Some((_, name)) => name.clone(),
+            None => self.fill(template).await?,
+        };
+        let name = fresh_name(template.name);
+        self.run(format!("create database {name} template {source} strategy file_copy")).await?;
+        self.copies.push(name.clone());
+        let options = self.options.clone().database(&name);
+        if !set_up.is_empty() {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            for statement in set_up {
+                connection.execute(AssertSqlSafe(statement.clone())).await.with_context(|| statement.clone())?;
+            }
+            connection.close().await?;
+            self.run("checkpoint".to_owned()).await?;
+        }
+        Ok(Scene { url: with_database(&self.url, &name), name, options })
+    }
+
+    async fn fill(&mut self, template: &Template) -> Result<String> {
+        let name = fresh_name(template.name);
+        self.run(format!("create database {name}")).await?;
+        self.made.push((template.clone(), name.clone()));
+        let options = self.options.clone().database(&name);
+        let store = PostgresStore::with_options(options.clone(), pipeline(template.stages)?);
         store.prepare().await?;
         store.close().await;
         let mut connection = PgConnection::connect_with(&options).await?;
-        let fill = format!(
-            "insert into {TABLE} (id, created_at)
-             select md5(n::text), now() - ({items} - n) * interval '1 ms' from generate_series(1, {items}) n"
-        );
-        connection.execute(AssertSqlSafe(fill)).await?;
-        connection.execute(AssertSqlSafe(format!("vacuum analyze {TABLE}"))).await?;
-        connection.execute("checkpoint").await?;
+        for statement in &template.fill {
+            connection.execute(AssertSqlSafe(statement.clone())).await.with_context(|| statement.clone())?;
+        }
+        connection.execute("vacuum analyze").await?;
         connection.close().await?;
-        Ok(Scene { admin, name, options })
+        Ok(name)
     }
 
-    /// Every item succeeded, once, and nothing failed on the way; then the database goes away.
-    pub(crate) async fn verify_and_drop(mut self, items: i64) -> Result<()> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
-        let query =
-            format!("select count(*) from {TABLE} where status = 'SUCCEEDED' and retry_count + reset_count = 0");
-        let succeeded: i64 = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut connection).await?;
-        connection.close().await?;
-        self.admin.execute(AssertSqlSafe(format!("drop database {} with (force)", self.name))).await?;
-        ensure!(succeeded == items, "{succeeded} of {items} items succeeded: this run is no result");
+    pub(crate) async fn drop(&mut self, scene: Scene) -> Result<()> {
+        self.copies.retain(|copy| *copy != scene.name);
+        self.run(format!("drop database {} with (force)", scene.name)).await
+    }
+
+    /// Drops the templates, and copies that a failed run left.
+    pub(crate) async fn clear(&mut self) -> Result<()> {
+        let templates = std::mem::take(&mut self.made).into_iter().map(|(_, name)| name);
+        let left: Vec<String> = templates.chain(std::mem::take(&mut self.copies)).collect();
+        for name in left {
+            self.run(format!("drop database {name} with (force)")).await?;
+        }
         Ok(())
+    }
+
+    async fn run(&mut self, statement: String) -> Result<()> {
+        self.admin.execute(AssertSqlSafe(statement.clone())).await.context(statement)?;
+        Ok(())
+    }
+}
+
+impl Scene {
+    pub(crate) async fn connect(&self) -> Result<PgConnection> {
+        Ok(PgConnection::connect_with(&self.options).await?)
+    }
+
+    /// Refuses a final state that is not as it must be.
+    pub(crate) async fn verify(&self, counts: &[(String, u64)]) -> Result<()> {
+        let mut connection = self.connect().await?;
+        for (query, expected) in counts {
+            let found: i64 = sqlx::query_scalar(AssertSqlSafe(query.clone())).fetch_one(&mut connection).await?;
+            ensure!(u64::try_from(found) == Ok(*expected), "{query}: {found}, not {expected}: this run is no result");
+        }
+        connection.close().await?;
+        Ok(())
+    }
+}
+
+/// The same server's URL with another database.
+fn with_database(url: &str, name: &str) -> String {
+    let (address, options) = url.split_once('?').map_or((url, None), |(address, options)| (address, Some(options)));
+    // The first two slashes are the scheme's.
+    let server = match address.match_indices('/').nth(2) {
+        Some((end, _)) => &address[..end],
+        None => address,
+    };
+    options.map_or_else(|| format!("{server}/{name}"), |options| format!("{server}/{name}?{options}"))
+}
+
+fn fresh_name(template: &str) -> String {
+    format!("rowlock_bench_{template}_{}_{:08x}", std::process::id(), rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_database;
+
+    #[test]
+    fn a_url_gets_another_database_and_keeps_its_options() {
+        assert_eq!(with_database("postgres://u:p@h:1/db?sslmode=disable", "x"), "postgres://u:p@h:1/x?sslmode=disable");
+        assert_eq!(with_database("postgres://u@h", "x"), "postgres://u@h/x");
     }
 }

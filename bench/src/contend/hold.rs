@@ -1,0 +1,96 @@
+//! Workers that have nothing to do, and workers that hold items for long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rowlock::store::postgres::PostgresStore;
+use rowlock::{Repository, Worker};
+use tokio_util::sync::CancellationToken;
+
+use super::rowlock::{Items, repository};
+use super::wake::{Latencies, insert};
+use crate::protocol::{Answer, Mark, Progress, Task, mark};
+use crate::scene::held_pipeline;
+
+/// Until the workers have connected, looked, and fallen asleep: more than their longest wait between two looks.
+const SETTLE_SECS_MAX: f64 = 15.0;
+
+/// Items that are inserted after the idle time, to see whether so many sleepers still wake.
+const WAKE_ITEMS: u64 = 30;
+
+/// Many idle workers for a time; then the time to wake one of them.
+pub(crate) async fn idle(task: &Task) -> Result<Answer> {
+    let progress = Arc::new(Progress::start(WAKE_ITEMS));
+    let latencies = Arc::new(Latencies::default());
+    let stop = CancellationToken::new();
+    let mut workers = Vec::new();
+    for _ in 0..task.workers {
+        let (handled, heard) = (Arc::clone(&progress), Arc::clone(&latencies));
+        let worker = Worker::new(repository(task)?)
+            .handle("STAGE_1", move |_, claim| {
+                heard.started(claim.key().as_str());
+                handled.add(1);
+                async { Ok(()) }
+            })
+            .shutdown_on(stop.clone());
+        workers.push(tokio::spawn(worker.run()));
+    }
+    tokio::time::sleep(Duration::from_secs_f64(task.secs.clamp(0.5, SETTLE_SECS_MAX))).await;
+    blocking_mark(Mark::Begin).await?;
+    tokio::time::sleep(Duration::from_secs_f64(task.secs)).await;
+    blocking_mark(Mark::End).await?;
+    insert(&task.database, WAKE_ITEMS, &latencies).await?;
+    stop.cancel();
+    for worker in workers {
+        worker.await.context("a worker's task")??;
+    }
+    let mut answer = progress.answer(&format!("{} workers in one process, the defaults", task.workers));
+    answer.figures = latencies.figures();
+    Ok(answer)
+}
+
+/// Waits for the harness without keeping a thread of the workers'.
+async fn blocking_mark(which: Mark) -> Result<()> {
+    tokio::task::spawn_blocking(move || mark(which)).await?
+}
+
+fn held_repository(task: &Task) -> Result<Items> {
+    Ok(Repository::new(PostgresStore::with_options(task.database.parse()?, held_pipeline()?)))
+}
+
+/// All items held for a time, by handlers that wait.
+pub(crate) async fn alive(task: &Task) -> Result<Answer> {
+    let progress = Arc::new(Progress::start(task.items));
+    let held = Arc::new(AtomicU64::new(0));
+    let release = CancellationToken::new();
+    let slots = usize::try_from(task.items.div_ceil(u64::from(task.workers)))?;
+    let mut workers = Vec::new();
+    for _ in 0..task.workers {
+        let (progress, held, release) = (Arc::clone(&progress), Arc::clone(&held), release.clone());
+        let worker = Worker::new(held_repository(task)?)
+            .handle("STAGE_1", move |_, _| {
+                held.fetch_add(1, Ordering::Relaxed);
+                progress.add(1);
+                let release = release.clone();
+                async move {
+                    release.cancelled().await;
+                    Ok(())
+                }
+            })
+            .concurrency("STAGE_1", slots);
+        workers.push(tokio::spawn(worker.run_until_idle()));
+    }
+    while held.load(Ordering::Relaxed) < task.items {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    blocking_mark(Mark::Begin).await?;
+    tokio::time::sleep(Duration::from_secs_f64(task.secs)).await;
+    blocking_mark(Mark::End).await?;
+    release.cancel();
+    for worker in workers {
+        worker.await.context("a worker's task")??;
+    }
+    Ok(progress.answer(&format!("{} workers, {slots} slots each, a heartbeat every 10 s", task.workers)))
+}

@@ -1,0 +1,59 @@
+//! The contenders: each one runs as a process of its own.
+
+mod bare;
+mod hold;
+mod naive;
+mod raw;
+mod raw_add;
+mod raw_retry;
+mod raw_wake;
+mod rowlock;
+mod sql;
+mod sqlite;
+mod wake;
+
+use anyhow::{Result, bail};
+
+pub(crate) use self::bare::set_up as bare_set_up;
+pub(crate) use self::naive::set_up as naive_set_up;
+use self::raw::Trips;
+pub(crate) use self::raw_wake::set_up as raw_wake_set_up;
+pub(crate) use self::sqlite::{fill as sqlite_fill, succeeded as sqlite_succeeded};
+use crate::protocol::{Line, Task, Work, say, wait_for_dismissal};
+
+/// Does the task under the contender's name, answers, and waits to be dismissed.
+pub(crate) async fn contend(contender: &str, task: &Task) -> Result<()> {
+    let answer = match (contender, task.work) {
+        ("raw", Work::Drain) => raw::drain(task, Trips::Two).await?,
+        ("raw-one-trip", Work::Drain) => raw::drain(task, Trips::One).await?,
+        ("raw-pipelined", Work::Drain) => raw::drain(task, Trips::Pipelined).await?,
+        ("raw-bare", Work::Drain) => bare::drain(task).await?,
+        ("naive" | "naive-noindex", Work::Drain) => naive::drain(task).await?,
+        ("rowlock", Work::Drain) => rowlock::drain(task).await?,
+        ("rowlock-until-done", Work::Drain) => rowlock::drain_until_done(task).await?,
+        ("rowlock-best", Work::Drain) => rowlock::drain_in_batches(task).await?,
+        ("raw", Work::Small) => raw::small(task).await?,
+        ("rowlock", Work::Small) => rowlock::small(task).await?,
+        ("rowlock-worker", Work::Small) => rowlock::small_by_worker(task).await?,
+        ("raw", Work::Add) => raw_add::add(task).await?,
+        ("rowlock", Work::Add) => rowlock::add(task).await?,
+        ("raw", Work::Wake) => raw_wake::wake(task).await?,
+        ("rowlock", Work::Wake) => wake::wake(task).await?,
+        ("raw", Work::Retry) => raw_retry::retry(task).await?,
+        ("rowlock", Work::Retry) => rowlock::retry(task).await?,
+        ("rowlock", Work::Idle) => hold::idle(task).await?,
+        ("rowlock", Work::Alive) => hold::alive(task).await?,
+        ("sqlite-raw", Work::Drain) => sqlite::drain_by_hand(task)?,
+        ("sqlite-rowlock", Work::Drain) => sqlite::drain(task).await?,
+        ("sqlite-rowlock-best", Work::Drain) => sqlite::drain_in_batches(task).await?,
+        (contender, work) => bail!("{contender} does not do {work:?}"),
+    };
+    say(&Line::Answer(answer))?;
+    wait_for_dismissal()
+}
+
+/// Keys that no table has yet.
+fn new_keys(items: u64) -> Vec<String> {
+    let run: u64 = rand::random();
+    (0..items).map(|n| format!("{run:016x}-{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
+}

@@ -1,0 +1,100 @@
+//! The statements that a careful engineer would write by hand over Rowlock's table: its index, its columns written
+//! and returned, its fence.
+
+use rowlock::{Pipeline, Stage};
+
+use crate::scene::TABLE;
+
+/// When an item is due: the expression of the index.
+const DUE: &str = "coalesce(retry_after, created_at, '-infinity')";
+
+/// What is written for a stage that is completed.
+fn next_word(pipeline: &Pipeline, stage: usize) -> &str {
+    pipeline.stages().get(stage + 1).map_or("SUCCEEDED", Stage::ready_word)
+}
+
+/// The words of the ready index's predicate, as it has them.
+fn ready_words(pipeline: &Pipeline) -> String {
+    let words: Vec<String> = pipeline.stages().iter().map(|stage| format!("'{}'", stage.ready_word())).collect();
+    words.join(", ")
+}
+
+/// `picked`: the due items of a stage in the order of the queue, locked.
+fn picked(pipeline: &Pipeline, stage: usize, limit: u32) -> String {
+    let ready = pipeline.stages()[stage].ready_word();
+    let words = ready_words(pipeline);
+    format!(
+        "picked as materialized (
+           select id from {TABLE}
+           where status = '{ready}' and status in ({words}) and {DUE} <= statement_timestamp()
+           order by {DUE}
+           limit {limit}
+           for update skip locked
+         )"
+    )
+}
+
+/// The update that takes what was picked, with the token as `$1` and the holder as `$2`.
+fn take(pipeline: &Pipeline, stage: usize) -> String {
+    let stage = &pipeline.stages()[stage];
+    let (ready, running) = (stage.ready_word(), stage.running_word());
+    format!(
+        "update {TABLE}
+         set status = '{running}', claim_token = $1, claimed_by = $2, claimed_at = statement_timestamp(),
+             heartbeat_at = statement_timestamp(), updated_at = statement_timestamp()
+         where id = any (array(select id from picked)) and status = '{ready}'
+         returning *"
+    )
+}
+
+/// Takes a batch. Binds: token, holder.
+pub(super) fn claim(pipeline: &Pipeline, stage: usize, limit: u32) -> String {
+    format!("with {} {}", picked(pipeline, stage, limit), take(pipeline, stage))
+}
+
+/// Completes items of one claim, fenced by key, token and word. Binds: keys, token.
+pub(super) fn complete(pipeline: &Pipeline, stage: usize) -> String {
+    let running = pipeline.stages()[stage].running_word();
+    let next = next_word(pipeline, stage);
+    format!(
+        "update {TABLE}
+         set status = '{next}', retry_after = null, retry_count = 0, reset_count = 0, updated_at = statement_timestamp()
+         where id = any ($1::text[]) and claim_token = $2 and status = '{running}'
+         returning id"
+    )
+}
+
+/// Counts a failure of items of one claim, and puts them off. Binds: keys, token, seconds.
+pub(super) fn retry(pipeline: &Pipeline, stage: usize) -> String {
+    let stage = &pipeline.stages()[stage];
+    let (ready, running) = (stage.ready_word(), stage.running_word());
+    format!(
+        "update {TABLE}
+         set status = '{ready}', retry_count = retry_count + 1, error_message = 'not yet',
+             retry_after = statement_timestamp() + make_interval(secs => $3), updated_at = statement_timestamp()
+         where id = any ($1::text[]) and claim_token = $2 and status = '{running}'
+         returning id"
+    )
+}
+
+/// Completes the last batch and takes the next, in one statement and one commit. Binds: token, holder, keys of the
+/// last batch, its token. The first column counts the completed ones; the rest is null if nothing was taken.
+pub(super) fn complete_and_claim(pipeline: &Pipeline, stage: usize, limit: u32) -> String {
+    let running = pipeline.stages()[stage].running_word();
+    let next = next_word(pipeline, stage);
+    format!(
+        "with done as (
+           update {TABLE}
+           set status = '{next}', retry_after = null, retry_count = 0, reset_count = 0,
+               updated_at = statement_timestamp()
+           where id = any ($3::text[]) and claim_token = $4 and status = '{running}'
+           returning id
+         ),
+         {},
+         moved as ({})
+         select done_count.n, moved.*
+         from (select count(*) as n from done) done_count left join moved on true",
+        picked(pipeline, stage, limit),
+        take(pipeline, stage),
+    )
+}

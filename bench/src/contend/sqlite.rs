@@ -1,0 +1,114 @@
+//! The drain on SQLite: by hand on rusqlite, and by Rowlock.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use rowlock::store::sqlite::SqliteStore;
+use rowlock::{Handled, Repository, Worker};
+use rusqlite::{Connection, params};
+
+use crate::protocol::{Answer, Progress, Task};
+use crate::scene::pipeline;
+
+/// Items of one transaction.
+const BATCH: u32 = 1_000;
+
+/// What `date('now')` is in Rowlock's columns.
+const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
+
+/// The same file settings as Rowlock's.
+pub(crate) fn open(file: &str) -> Result<Connection> {
+    let connection = Connection::open(file)?;
+    connection.execute_batch("pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000")?;
+    Ok(connection)
+}
+
+/// A table as Rowlock prepares it, full of ready items.
+pub(crate) async fn fill(file: &Path, items: u64) -> Result<()> {
+    let repository: Repository<_, (String,)> = Repository::new(SqliteStore::open(file, pipeline(1)?).await?);
+    repository.prepare().await?;
+    rowlock::Store::close(repository.store()).await;
+    let mut connection = open(&file.to_string_lossy())?;
+    let transaction = connection.transaction()?;
+    {
+        let mut insert = transaction.prepare("insert into items (id) values (?1)")?;
+        for key in super::new_keys(items) {
+            insert.execute([key])?;
+        }
+    }
+    transaction.commit()?;
+    connection.execute_batch("analyze; pragma wal_checkpoint(truncate)")?;
+    Ok(())
+}
+
+/// Items that succeeded and have nothing counted against them.
+pub(crate) fn succeeded(file: &Path) -> Result<u64> {
+    let count = "select count(*) from items where status = 'SUCCEEDED' and retry_count + reset_count = 0";
+    Ok(open(&file.to_string_lossy())?.query_row(count, [], |row| row.get::<_, u32>(0))?.into())
+}
+
+/// One connection: claim and complete, each a transaction.
+pub(crate) fn drain_by_hand(task: &Task) -> Result<Answer> {
+    let progress = Progress::start(task.items);
+    let connection = open(&task.database)?;
+    let mut claim = connection.prepare(&format!(
+        "update items
+         set status = 'STAGE_1_IN_PROGRESS', claim_token = ?1, claimed_by = 'raw', claimed_at = {NOW},
+             heartbeat_at = {NOW}, updated_at = {NOW}
+         where id in (
+           select id from items
+           where status = 'PENDING' and status in ('PENDING') and coalesce(retry_after, created_at, '') <= {NOW}
+           order by coalesce(retry_after, created_at, '')
+           limit {BATCH}
+         )
+         returning *"
+    ))?;
+    let mut complete = connection.prepare(&format!(
+        "update items
+         set status = 'SUCCEEDED', retry_after = null, retry_count = 0, reset_count = 0, updated_at = {NOW}
+         where id = ?1 and claim_token = ?2 and status = 'STAGE_1_IN_PROGRESS'"
+    ))?;
+    loop {
+        let token: i64 = rand::random_range(1..=i64::MAX);
+        connection.execute_batch("begin immediate")?;
+        let keys: Vec<String> = claim.query_map(params![token], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        connection.execute_batch("commit")?;
+        if keys.is_empty() {
+            break;
+        }
+        progress.add(keys.len() as u64);
+        connection.execute_batch("begin immediate")?;
+        for key in &keys {
+            ensure!(complete.execute(params![key, token])? == 1, "{key} was lost");
+        }
+        connection.execute_batch("commit")?;
+    }
+    Ok(progress.answer(&format!("one connection, batches of {BATCH}")))
+}
+
+/// The worker with nothing set but its handler.
+pub(crate) async fn drain(task: &Task) -> Result<Answer> {
+    let progress = Arc::new(Progress::start(task.items));
+    let repository: Repository<_, (String,)> = Repository::new(SqliteStore::open(&task.database, pipeline(1)?).await?);
+    let handled = Arc::clone(&progress);
+    let worker = Worker::new(repository).handle("STAGE_1", move |_, _| {
+        handled.add(1);
+        async { Ok(()) }
+    });
+    worker.run_until_idle().await?;
+    Ok(progress.answer("the defaults"))
+}
+
+/// The worker with a handler that takes batches.
+pub(crate) async fn drain_in_batches(task: &Task) -> Result<Answer> {
+    let progress = Arc::new(Progress::start(task.items));
+    let repository: Repository<_, (String,)> = Repository::new(SqliteStore::open(&task.database, pipeline(1)?).await?);
+    let handled = Arc::clone(&progress);
+    let worker = Worker::new(repository).handle_batch("STAGE_1", 500, move |_, claims| {
+        handled.add(claims.len() as u64);
+        async move { claims.iter().map(|_| Ok(Handled::from(()))).collect() }
+    });
+    worker.run_until_idle().await?;
+    Ok(progress.answer("handle_batch of 500"))
+}

@@ -1,0 +1,147 @@
+//! A workload as data: who takes part, on what, and what must be true at the end.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::child::Program;
+use crate::protocol::{Task, Work};
+use crate::scene::Template;
+
+/// A workload.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) workload: &'static str,
+    /// What it measures, as the head of its table.
+    pub(crate) title: String,
+    pub(crate) rounds: u32,
+    /// The first one is what the others are compared with.
+    pub(crate) entries: Vec<Entry>,
+    /// The figures in the table, in order; the first is the one that ratios are made of.
+    pub(crate) figures: Vec<&'static str>,
+}
+
+/// One contender in a workload.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) label: String,
+    pub(crate) program: Program,
+    pub(crate) task: Task,
+    pub(crate) place: Place,
+    /// Processes that do the task together.
+    pub(crate) processes: u32,
+    /// A session holds a snapshot from before the run until its end.
+    pub(crate) has_old_snapshot: bool,
+    pub(crate) checks: Vec<Check>,
+}
+
+/// Where a contender works.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// A copy of the template, with what this contender needs besides.
+    Postgres { template: Template, set_up: Vec<String> },
+    /// A file of its own.
+    Sqlite,
+}
+
+/// What a count must be at the end.
+#[derive(Debug, Clone)]
+pub(crate) struct Check {
+    pub(crate) query: String,
+    pub(crate) expected: Expected,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expected {
+    Number(u64),
+    /// As many as the contender says that it handled.
+    Handled,
+}
+
+/// Workloads that every queue can do on tables of its own.
+const PEER_WORKLOADS: [&str; 6] = ["drain", "drain-small", "add", "wake", "snapshot", "memory"];
+
+/// Items that succeeded, with nothing counted against them.
+const SUCCEEDED: &str = "select count(*) from items where status = 'SUCCEEDED' and retry_count + reset_count = 0";
+
+/// The figures of a drain.
+pub(crate) const DRAIN_FIGURES: [&str; 9] = [
+    "items_per_s",
+    "wal_bytes_per_item",
+    "server_cpu_us_per_item",
+    "client_cpu_us_per_item",
+    "commits_per_item",
+    "statements_per_item",
+    "dead_tuples",
+    "client_peak_mb",
+    "last_over_first_tenth",
+];
+
+impl Entry {
+    /// A contender of this program that handles every item of a template's copy.
+    pub(crate) fn own(contender: &'static str, work: Work, template: &Template, items: u64) -> Entry {
+        let task =
+            Task { work, database: String::new(), items, take: None, stages: template.stages, workers: 1, secs: 0.0 };
+        let check = Check { query: SUCCEEDED.to_owned(), expected: Expected::Number(items) };
+        Entry {
+            label: contender.to_owned(),
+            program: Program::Own(contender),
+            task,
+            place: Place::Postgres { template: template.clone(), set_up: Vec::new() },
+            processes: 1,
+            has_old_snapshot: false,
+            checks: vec![check],
+        }
+    }
+
+    pub(crate) fn labelled(mut self, label: impl Into<String>) -> Entry {
+        self.label = label.into();
+        self
+    }
+
+    /// Statements that make the copy this contender's own.
+    pub(crate) fn set_up(mut self, statements: Vec<String>) -> Entry {
+        if let Place::Postgres { set_up, .. } = &mut self.place {
+            *set_up = statements;
+        }
+        self
+    }
+
+    /// Stops after so many items.
+    pub(crate) fn take(mut self, items: u64) -> Entry {
+        self.task.take = Some(items);
+        self.check("select count(*) from items where status = 'SUCCEEDED'", Expected::Handled)
+    }
+
+    pub(crate) fn check(mut self, query: impl Into<String>, expected: Expected) -> Entry {
+        self.checks = vec![Check { query: query.into(), expected }];
+        self
+    }
+
+    pub(crate) fn processes(mut self, processes: u32) -> Entry {
+        self.processes = processes;
+        self
+    }
+}
+
+impl Plan {
+    /// Adds a program that is not this one, as `name=command`, to a workload that peers can do.
+    ///
+    /// It gets an empty database, in which it first makes its own tables and adds its items itself: its clock starts
+    /// after that, at its first mark.
+    pub(crate) fn add_peer(&mut self, peer: &str) -> Result<()> {
+        let (name, command) = peer.split_once('=').context("a peer is name=command")?;
+        let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        ensure!(!words.is_empty(), "a peer has a command");
+        let Some(first) = self.entries.first() else { return Ok(()) };
+        if !PEER_WORKLOADS.contains(&self.workload) {
+            return Ok(());
+        }
+        let template = Template { name: "peer", stages: 1, fill: Vec::new() };
+        let mut entry = first.clone().labelled(name);
+        entry.program = Program::Foreign(words);
+        entry.place = Place::Postgres { template, set_up: Vec::new() };
+        // It knows its own tables: what it reports as left and handled is what can be checked.
+        entry.checks = Vec::new();
+        self.entries.push(entry);
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! What a run cost the server: its counters and the CPU time of its processes.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::number::float;
+use crate::process;
+use crate::scene::Scene;
+
+/// How long the server's processes may take to end, and with that to hand in what they counted.
+const QUIET_WITHIN: Duration = Duration::from_secs(3);
+
+/// The server's counters, read over a connection to another database than the one that is measured.
+pub(crate) struct Server {
+    admin: PgConnection,
+    counts_statements: bool,
+    /// Absent when the server runs on another machine, or as somebody whose files cannot be read.
+    postmaster: Option<u32>,
+    /// The server's version.
+    pub(crate) version: String,
+    /// Settings that decide about durability and speed.
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+/// The counters at one time.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub(crate) at: Instant,
+    pub(crate) wal_bytes: f64,
+    pub(crate) commits: f64,
+    pub(crate) statements: Option<f64>,
+    /// Calls of `renew.sql`, which is known by its last line: comments are not counted with a statement.
+    pub(crate) renewals: Option<f64>,
+    pub(crate) table: TableSample,
+    pub(crate) cpu_secs: Option<f64>,
+}
+
+impl Server {
+    pub(crate) async fn connect(database: &str) -> Result<Server> {
+        let mut admin = PgConnection::connect(database).await?;
+        let counts_statements = admin.execute("create extension if not exists pg_stat_statements").await.is_ok()
+            && sqlx::query("select 1 from pg_stat_statements limit 1").execute(&mut admin).await.is_ok();
+        let folder: String = sqlx::query_scalar("show data_directory").fetch_one(&mut admin).await?;
+        let version: String = sqlx::query_scalar("show server_version").fetch_one(&mut admin).await?;
+        let settings = sqlx::query_as(
+            "select name, setting || coalesce(unit, '') from pg_settings
+             where name in ('fsync', 'synchronous_commit', 'full_page_writes', 'shared_buffers', 'max_wal_size',
+                            'checkpoint_timeout', 'max_connections', 'shared_preload_libraries', 'autovacuum')
+             order by name",
+        )
+        .fetch_all(&mut admin)
+        .await?;
+        Ok(Server { admin, counts_statements, postmaster: postmaster(Path::new(&folder)), version, settings })
+    }
+
+    /// The counters of a database now.
+    pub(crate) async fn sample(&mut self, scene: &Scene) -> Result<Sample> {
+        let table = TableSample::read(scene).await?;
+        let wal: i64 =
+            sqlx::query_scalar("select (pg_current_wal_lsn() - '0/0')::bigint").fetch_one(&mut self.admin).await?;
+        let commits: i64 =
+            sqlx::query_scalar("select coalesce((select xact_commit from pg_stat_database where datname = $1), 0)")
+                .bind(&scene.name)
+                .fetch_one(&mut self.admin)
+                .await?;
+        let (mut statements, mut renewals) = (None, None);
+        if self.counts_statements {
+            let (all, renew): (f64, f64) = sqlx::query_as(
+                "select coalesce(sum(calls), 0)::float8,
+                        coalesce(sum(calls) filter (where query like '%returning held.n%'), 0)::float8
+                 from pg_stat_statements
+                 where dbid = (select oid from pg_database where datname = $1)",
+            )
+            .bind(&scene.name)
+            .fetch_one(&mut self.admin)
+            .await?;
+            (statements, renewals) = (Some(all), Some(renew));
+        }
+        Ok(Sample {
+            at: Instant::now(),
+            wal_bytes: float(wal.unsigned_abs()),
+            commits: float(commits.unsigned_abs()),
+            statements,
+            renewals,
+            cpu_secs: self.postmaster.and_then(process::family_cpu_secs),
+            table,
+        })
+    }
+
+    /// Waits until nobody is connected to a database: then everything that was counted is handed in.
+    pub(crate) async fn wait_until_unused(&mut self, database: &str) -> Result<()> {
+        let until = Instant::now() + QUIET_WITHIN;
+        while Instant::now() < until {
+            let connected: i64 = sqlx::query_scalar(
+                "select count(*) from pg_stat_activity where datname = $1 and backend_type = 'client backend'",
+            )
+            .bind(database)
+            .fetch_one(&mut self.admin)
+            .await?;
+            if connected == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    /// Blocks that the hungriest statement of a database touched for each row that it returned. None where statements
+    /// are not counted.
+    pub(crate) async fn worst_blocks_per_row(&mut self, database: &str) -> Result<Option<f64>> {
+        if !self.counts_statements {
+            return Ok(None);
+        }
+        let worst: f64 = sqlx::query_scalar(
+            "select coalesce(max((shared_blks_hit + shared_blks_read)::float8 / (rows + calls)), 0)
+             from pg_stat_statements
+             where calls >= 5 and dbid = (select oid from pg_database where datname = $1)",
+        )
+        .bind(database)
+        .fetch_one(&mut self.admin)
+        .await?;
+        Ok(Some(worst))
+    }
+}
+
+/// The contenders' table at one time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableSample {
+    pub(crate) dead_tuples: f64,
+    pub(crate) updates: f64,
+    pub(crate) hot_updates: f64,
+    pub(crate) bytes: f64,
+}
+
+impl TableSample {
+    async fn read(scene: &Scene) -> Result<TableSample> {
+        let mut connection = scene.connect().await?;
+        let (dead_tuples, updates, hot_updates, bytes) = sqlx::query_as(
+            "select coalesce(sum(n_dead_tup), 0)::float8, coalesce(sum(n_tup_upd), 0)::float8,
+                    coalesce(sum(n_tup_hot_upd), 0)::float8, coalesce(sum(pg_table_size(relid)), 0)::float8
+             from pg_stat_user_tables where relname in ('items', 'bare')",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        connection.close().await?;
+        Ok(TableSample { dead_tuples, updates, hot_updates, bytes })
+    }
+}
+
+/// The server's first process, if it is one of this machine.
+fn postmaster(folder: &Path) -> Option<u32> {
+    let file = std::fs::read_to_string(folder.join("postmaster.pid")).ok()?;
+    file.lines().next()?.trim().parse().ok()
+}

@@ -1,0 +1,45 @@
+//! The table at the end of a workload.
+
+use comfy_table::Table;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+
+use crate::contest::Outcome;
+use crate::number::{median, readable};
+use crate::plan::Plan;
+
+impl Outcome {
+    /// The rounds of one figure; not a number where it could not be had.
+    pub(crate) fn figure(&self, name: &str) -> Vec<f64> {
+        self.rounds.iter().map(|round| round.get(name).copied().unwrap_or(f64::NAN)).collect()
+    }
+
+    /// The median of a figure.
+    pub(crate) fn median(&self, name: &str) -> f64 {
+        median(&self.figure(name))
+    }
+
+    /// The ratio of a figure to another contender's, round by round.
+    pub(crate) fn ratios(&self, name: &str, other: &Outcome) -> Vec<f64> {
+        self.figure(name).iter().zip(other.figure(name)).map(|(own, other)| own / other).collect()
+    }
+}
+
+/// Medians of every figure, and the ratios of the first figure to the first contender, round by round.
+pub(crate) fn print(plan: &Plan, outcomes: &[Outcome]) {
+    let Some(first) = outcomes.first() else { return };
+    let main = plan.figures[0];
+    let mut table = Table::new();
+    table.load_style(UTF8_BORDERS_ONLY);
+    let ratio_title = format!("{main} / {}: of medians; round by round", first.label);
+    let mut head = vec!["medians".to_owned(), ratio_title];
+    head.extend(plan.figures.iter().map(|figure| figure.replace('_', " ")));
+    table.set_header(head);
+    for outcome in outcomes {
+        let ratios: Vec<String> = outcome.ratios(main, first).into_iter().map(readable).collect();
+        let of_medians = readable(outcome.median(main) / first.median(main));
+        let mut row = vec![outcome.label.clone(), format!("{of_medians}; {}", ratios.join(" "))];
+        row.extend(plan.figures.iter().map(|figure| readable(outcome.median(figure))));
+        table.add_row(row);
+    }
+    println!("{}, {} rounds\n{table}", plan.title, plan.rounds);
+}

@@ -1,0 +1,31 @@
+//! 200 workers with nothing to do.
+
+use super::Scale;
+use crate::plan::{Entry, Expected, Plan};
+use crate::protocol::Work;
+use crate::scene::Template;
+
+pub(super) fn plan(scale: Scale) -> Plan {
+    let template = Template { name: "idle", stages: 1, fill: Vec::new() };
+    let mut entry = Entry::own("rowlock", Work::Idle, &template, 0)
+        .check("select count(*) from items where status = 'SUCCEEDED'", Expected::Handled);
+    #[expect(clippy::cast_possible_truncation, reason = "at most the 200 of a full measurement and 20 of a small one")]
+    let workers = scale.items(200) as u32;
+    entry.task.workers = workers;
+    entry.task.secs = scale.secs(60.0);
+    Plan {
+        workload: "idle",
+        title: format!("idle: {workers} idle workers for {} s, then 30 inserts", entry.task.secs),
+        rounds: scale.rounds(1),
+        entries: vec![entry],
+        figures: vec![
+            "statements_per_worker_s",
+            "statements_per_s",
+            "server_cpu_ms_per_s",
+            "wal_bytes_per_s",
+            "wake_p50_ms",
+            "wake_p99_ms",
+            "client_peak_mb",
+        ],
+    }
+}

@@ -1,0 +1,77 @@
+//! The workloads, one a file.
+
+mod add;
+mod alive;
+mod drain;
+mod drain_small;
+mod drain_two;
+mod fleet;
+mod growth;
+mod idle;
+mod memory;
+mod retry_storm;
+mod snapshot;
+mod sqlite_drain;
+mod wake;
+mod wide;
+
+use crate::plan::{Entry, Plan};
+use crate::protocol::Work;
+use crate::scene::{Template, ready_items};
+
+/// How large everything is, against the sizes of a measurement; and how often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    pub(crate) of_size: f64,
+    /// Rounds that were asked for; each workload has a number of its own.
+    pub(crate) rounds: Option<u32>,
+}
+
+impl Scale {
+    /// So many items, scaled; never so few that there would be nothing to see.
+    fn items(self, items: u32) -> u64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of items")]
+        let scaled = (f64::from(items) * self.of_size).round() as u64;
+        scaled.max(20)
+    }
+
+    /// So long, scaled.
+    fn secs(self, secs: f64) -> f64 {
+        (secs * self.of_size).max(1.0)
+    }
+
+    fn rounds(self, rounds: u32) -> u32 {
+        self.rounds.unwrap_or(rounds).max(1)
+    }
+}
+
+/// Makes a workload of that size.
+type Planner = fn(Scale) -> Plan;
+
+/// Every workload by its name, in the order in which they run.
+pub(crate) const ALL: [(&str, Planner); 14] = [
+    ("drain", drain::plan),
+    ("drain-two", drain_two::plan),
+    ("drain-small", drain_small::plan),
+    ("fleet", fleet::plan),
+    ("add", add::plan),
+    ("wake", wake::plan),
+    ("growth", growth::plan),
+    ("snapshot", snapshot::plan),
+    ("retry-storm", retry_storm::plan),
+    ("wide", wide::plan),
+    ("idle", idle::plan),
+    ("alive", alive::plan),
+    ("memory", memory::plan),
+    ("sqlite-drain", sqlite_drain::plan),
+];
+
+/// A table of ready items.
+fn ready(name: &'static str, items: u64) -> Template {
+    Template { name, stages: 1, fill: vec![ready_items(items)] }
+}
+
+/// A contender that drains a template.
+fn drains(contender: &'static str, template: &Template, items: u64) -> Entry {
+    Entry::own(contender, Work::Drain, template, items)
+}
