@@ -205,12 +205,8 @@ impl Fleet {
                 Some(status) => {
                     dead += 1;
                     let since = member.seen_alive_at;
-                    let error = self.folder.join(format!("{}.err", member.holder));
-                    // A process of ours ends by itself only when a signal ended it, or its slots were leaked.
-                    let said = std::fs::read_to_string(error).unwrap_or_default();
-                    let by_design = status.code().is_none() || said.contains("held by handlers that do not stop");
-                    ensure!(by_design, "{} ended with {status}: {}", member.holder, last_lines(&said));
                     member.child = None;
+                    self.check_end(number, status)?;
                     self.afflict(number, since, None);
                     self.start_again(number, None)?;
                 }
@@ -232,9 +228,20 @@ impl Fleet {
         for number in 0..self.members.len() {
             if self.members[number].child.is_some() {
                 let status = self.end_of(number).await?;
-                ensure!(status.success(), "{} ended with {status}", self.members[number].holder);
+                if !status.success() {
+                    self.check_end(number, status)?;
+                }
             }
         }
+        Ok(())
+    }
+
+    /// A process of ours fails only because a signal ended it, or because all slots of a stage were leaked.
+    fn check_end(&self, number: usize, status: std::process::ExitStatus) -> Result<()> {
+        let holder = &self.members[number].holder;
+        let said = std::fs::read_to_string(self.folder.join(format!("{holder}.err"))).unwrap_or_default();
+        let by_design = status.code().is_none() || said.contains("held by handlers that do not stop");
+        ensure!(by_design, "{holder} ended with {status}: {}", last_lines(&said));
         Ok(())
     }
 

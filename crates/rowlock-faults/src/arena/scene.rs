@@ -47,6 +47,16 @@ pub struct Round {
 }
 
 impl Round {
+    /// The same for one of several scenes of a fault, with a folder and lots of its own.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn part(&self, name: &str) -> Result<Round> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder).with_context(|| format!("the folder {}", folder.display()))?;
+        Ok(Round { seed: self.lots(name).random(), folder, program: self.program.clone(), ..*self })
+    }
+
     /// Numbers drawn by lot, the same for the same seed and purpose.
     pub fn lots(&self, purpose: &str) -> StdRng {
         let mixed = purpose.bytes().fold(self.seed, |mix, byte| {

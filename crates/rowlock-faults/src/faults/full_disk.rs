@@ -11,9 +11,9 @@ use crate::report::Verdict;
 const SERVER_MEGABYTES: u32 = 400;
 const FILE_MEGABYTES: u32 = 200;
 
-pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
-    let on_postgres = fill_under_server(round).await?;
-    let on_sqlite = fill_under_file(arena, round).await?;
+pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
+    let on_postgres = fill_under_server(&round.part("postgres")?).await?;
+    let on_sqlite = fill_under_file(&round.part("sqlite")?).await?;
     Ok(on_postgres.and(on_sqlite))
 }
 
@@ -39,7 +39,7 @@ async fn fill_under_server(round: &Round) -> Result<Verdict> {
     scene.drain_and_judge().await
 }
 
-async fn fill_under_file(_: &Arena, round: &Round) -> Result<Verdict> {
+async fn fill_under_file(round: &Round) -> Result<Verdict> {
     let disk = SmallDisk::of_megabytes(FILE_MEGABYTES)?;
     let mut scene = Scene::on_file_in(round, disk.path(), Cast::default()).await?;
     scene.start()?;

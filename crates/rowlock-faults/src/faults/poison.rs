@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Arena;
 use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
-use crate::subject::Behaviour;
+use crate::subject::{Behaviour, Database, MAX_RESETS, MAX_RETRIES};
 
 /// A process may take so much memory; one that hoards it dies.
 const MEMORY_BYTES_MAX: u64 = 3 << 30;
@@ -31,26 +31,24 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let poisoned = scene.database.number("select count(*) from items where behaviour <> 'work'").await?;
     (0..poisoned).for_each(|_| scene.injected());
     scene.drain().await?;
-    let broken = count_of_broken_limits(&scene).await?;
-    let verdict = scene.judge().await?;
-    Ok(if broken == 0 {
-        verdict
-    } else {
-        verdict.with_violation(format!("{broken} items were not stopped at exactly their limit"))
-    })
+    let unlimited = not_stopped_at_their_limit(&scene).await?;
+    let mut verdict = scene.judge().await?;
+    verdict.violations.extend(unlimited);
+    Ok(verdict)
 }
 
 /// Those that kill or block are stopped by resets or retries, exactly as many as there may be; the others by what
 /// their handler says.
-async fn count_of_broken_limits(scene: &Scene) -> Result<i64> {
-    let sql = format!(
-        "select count(*) from items where behaviour <> 'work' and not coalesce(status = 'FAILED' and case
-           when behaviour in ('abort', 'hog') then reset_count = {resets}
+async fn not_stopped_at_their_limit(scene: &Scene) -> Result<Vec<String>> {
+    let Database::Postgres(pool) = &scene.database else { return Ok(Vec::new()) };
+    let sql = "
+        select format('%s (%s) is %s after %s retries and %s resets: %s',
+            id, behaviour, status, retry_count, reset_count, error_message)
+        from items
+        where behaviour <> 'work' and not coalesce(status = 'FAILED' and case
+           when behaviour in ('abort', 'hog') then reset_count = $1
            when behaviour = 'fail for good' then retry_count = 0
-           else retry_count = {retries} or reset_count = {resets}
-         end, false)",
-        resets = crate::subject::MAX_RESETS,
-        retries = crate::subject::MAX_RETRIES,
-    );
-    Ok(scene.database.number(sql).await?)
+           else retry_count = $2 or reset_count = $1
+         end, false)";
+    Ok(sqlx::query_scalar(sql).bind(MAX_RESETS).bind(MAX_RETRIES).fetch_all(pool).await?)
 }

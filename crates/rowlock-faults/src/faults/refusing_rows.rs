@@ -18,12 +18,16 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
         scene.doomed.push(format!("item-{number:06}"));
     }
     let doomed = scene.doomed.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
-    scene.database.execute(format!("update items set refuses = true where id in ({doomed})")).await?;
-    // A third of them does not decode instead.
-    let undecodable = scene.doomed.iter().step_by(3).map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
+    // In turn by a constraint, by a trigger, and by a value that does not decode.
     scene
         .database
-        .execute(format!("update items set refuses = false, work_ms = null where id in ({undecodable})"))
+        .execute(format!(
+            "with doomed as (select id, row_number() over (order by id) % 3 as way from items where id in ({doomed}))
+             update items set
+               refuses = case way when 0 then 'by check' when 1 then 'by trigger' end,
+               work_ms = case when way < 2 then work_ms end
+             from doomed where items.id = doomed.id"
+        ))
         .await?;
     for _ in 0..scene.doomed.len() {
         scene.injected();
@@ -41,22 +45,21 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
 
 /// One word is refused by a constraint, another by a trigger with an error of its own.
 const REFUSALS: &str = "
-alter table items add column refuses bool not null default false,
-  add constraint no_second_stage check (not (refuses and status = 'TWO_IN_PROGRESS' and id like '%0'));
+alter table items add column refuses text,
+  add constraint no_second_stage check (not coalesce(refuses = 'by check' and status = 'TWO_IN_PROGRESS', false));
 create function refuse_completion() returns trigger language plpgsql as $$
 begin
   raise exception 'row % refuses', new.id using errcode = 'ZZ001';
 end
 $$;
 create trigger refuse_completion before update on items for each row
-  when (new.refuses and new.status = 'ONE_COMPLETE' and old.status = 'ONE_IN_PROGRESS')
+  when (new.refuses = 'by trigger' and new.status = 'ONE_COMPLETE' and old.status = 'ONE_IN_PROGRESS')
   execute function refuse_completion();
 ";
 
 /// Takes an item from under its holder, and puts another with the same key in its place.
 async fn delete_and_insert_again(scene: &mut Scene) -> Result<()> {
-    let held =
-        "select id from items where status like '%\\_IN\\_PROGRESS' and not refuses and work_ms is not null limit 1";
+    let held = "select id from items where status like '%\\_IN\\_PROGRESS' and refuses is null and work_ms is not null limit 1";
     let crate::subject::Database::Postgres(pool) = &scene.database else { return Ok(()) };
     let Some(id): Option<String> = sqlx::query_scalar(held).fetch_optional(pool).await? else { return Ok(()) };
     let mut transaction = pool.begin().await?;

@@ -40,7 +40,11 @@ impl Event {
     }
 
     pub(super) fn acknowledged(lease: &Lease) -> Event {
-        Event::Acknowledged { item: lease.key.as_str().to_owned(), stage: lease.stage.index(), token: lease.token.as_i64() }
+        Event::Acknowledged {
+            item: lease.key.as_str().to_owned(),
+            stage: lease.stage.index(),
+            token: lease.token.as_i64(),
+        }
     }
 
     pub(super) fn not_acknowledged(lease: &Lease, error: &rowlock::Error) -> Event {
