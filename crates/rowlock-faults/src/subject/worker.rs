@@ -230,11 +230,11 @@ fn burn(how_long: Duration) {
     }
 }
 
-/// Takes memory until there is none: the process has a limit, and dies of it.
+/// Takes memory until there is none: the process has a limit of address space, and dies of it.
 fn hog() -> ! {
     let mut taken: Vec<Vec<u8>> = Vec::new();
     loop {
-        taken.push(vec![1; 16 << 20]);
+        taken.push(Vec::with_capacity(16 << 20));
         std::hint::black_box(&taken);
     }
 }
