@@ -54,6 +54,7 @@ short_round! {
     the_server_crashes_on_postgres: "server-crash",
     connections_break_on_postgres: "connections",
     a_standby_takes_over_on_postgres: "fail-over",
+    a_pooler_stands_between_on_postgres: "pooler",
     starved_workers_keep_their_leases_on_postgres: "starvation",
     clocks_are_off_on_postgres: "clocks",
     the_database_is_slow_on_postgres: "slow-database",

@@ -10,6 +10,7 @@ mod killed;
 mod killed_at_points;
 mod mixture;
 mod poison;
+mod pooler;
 mod refusing_rows;
 mod server_crash;
 mod slow_database;
@@ -22,7 +23,7 @@ use std::pin::Pin;
 
 use anyhow::Result;
 
-use crate::arena::{Cluster, Round, SmallDisk};
+use crate::arena::{Cluster, PgBouncer, Round, SmallDisk};
 use crate::report::{Outcome, Verdict};
 
 /// What the faults of a run share.
@@ -80,6 +81,7 @@ pub const ALL: &[Fault] = &[
     fault!("server-crash", without_server, server_crash::run),
     fault!("connections", without_server, connections::run),
     fault!("fail-over", without_server, fail_over::run),
+    fault!("pooler", without_pgbouncer, pooler::run),
     fault!("starvation", without_server, starvation::run),
     fault!("clocks", without_faketime, clocks::run),
     fault!("slow-database", without_server, slow_database::run),
@@ -92,6 +94,11 @@ pub const ALL: &[Fault] = &[
 /// Why nothing can be run that needs a server.
 fn without_server(arena: &Arena) -> Option<String> {
     arena.server.is_none().then(|| "there are no PostgreSQL server programs".to_owned())
+}
+
+fn without_pgbouncer(arena: &Arena) -> Option<String> {
+    let program = PgBouncer::program().is_none().then(|| "pgbouncer is not installed".to_owned());
+    without_server(arena).or(program)
 }
 
 fn without_faketime(arena: &Arena) -> Option<String> {

@@ -35,6 +35,8 @@ pub struct Assignment {
     pub slots: usize,
     /// Threads that run handlers.
     pub threads: usize,
+    /// The database's URL is that of a pooler in transaction mode.
+    pub through_pooler: bool,
     /// Where to die, if anywhere.
     pub kill_at: Option<KillAt>,
 }
@@ -90,7 +92,12 @@ async fn connect_and_work(assignment: &Assignment, log: &Arc<Log>) -> Result<()>
         return work_on(store, assignment, log).await;
     }
     let options = assignment.database.parse().context("the database's URL")?;
-    work_on(PostgresStore::with_options(options, pipeline), assignment, log).await
+    let store = if assignment.through_pooler {
+        PostgresStore::through_pooler(options, pipeline)
+    } else {
+        PostgresStore::with_options(options, pipeline)
+    };
+    work_on(store, assignment, log).await
 }
 
 async fn work_on<S: Effects>(store: S, assignment: &Assignment, log: &Arc<Log>) -> Result<()>
