@@ -1,5 +1,5 @@
 # Each target is a script in scripts/ or a line of cargo; see those for the how and why.
-.PHONY: help setup demo test check offline-data bench fmt clean-local
+.PHONY: help setup demo test check faults faults-blind offline-data bench fmt clean-local
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,15 @@ test: ## Run every test on PostgreSQL (a throwaway server, or DATABASE_URL) and 
 
 check: ## What CI checks besides the tests: format, lints, docs, features, dependencies, offline data
 	@scripts/check
+
+faults: ## Attack real workers and servers, and audit what is left; SEED=… repeats a run, FAULT=a,b runs some of it
+	@scripts/setup faults
+	cargo build --release --package rowlock-faults
+	$${CARGO_TARGET_DIR:-target}/release/rowlock-faults run $(if $(SEED),--seed $(SEED)) $(if $(FAULT),--only $(FAULT))
+
+faults-blind: ## Show that the fault suite sees: leave a rule out of a copy of the SQL, and it must find the damage
+	@scripts/setup faults
+	@scripts/faults-blind
 
 offline-data: ## Renew apps/video/.sqlx after a change of a query_as! or a migration
 	@scripts/setup bench

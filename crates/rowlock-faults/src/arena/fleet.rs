@@ -1,0 +1,276 @@
+//! The fleet: worker processes, and what is done to them.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, Utc};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::audit::Affliction;
+use crate::subject::{Assignment, KillAt};
+
+/// Worker processes, each with a number; a number may be started again under another holder's name.
+#[derive(Debug)]
+pub struct Fleet {
+    program: PathBuf,
+    folder: PathBuf,
+    assignment: Assignment,
+    launcher: Vec<String>,
+    environment: Vec<(String, String)>,
+    members: Vec<Member>,
+    afflictions: Vec<Affliction>,
+    logs: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Member {
+    child: Option<Child>,
+    holder: String,
+    starts: u32,
+    seen_alive_at: DateTime<Utc>,
+    /// Its end is no surprise.
+    may_end: bool,
+}
+
+/// How long a process may take to end after SIGTERM.
+const END_WITHIN: Duration = Duration::from_secs(60);
+
+impl Fleet {
+    /// A fleet without processes. `program` is this suite's own command.
+    pub fn new(program: PathBuf, folder: PathBuf, assignment: Assignment) -> Fleet {
+        Fleet {
+            program,
+            folder,
+            assignment,
+            launcher: Vec::new(),
+            environment: Vec::new(),
+            members: Vec::new(),
+            afflictions: Vec::new(),
+            logs: Vec::new(),
+        }
+    }
+
+    /// Later starts go through this program, e.g. one that limits memory.
+    pub fn launch_by(&mut self, launcher: &[&str]) {
+        self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Later starts have this in their environment.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Later starts are told this.
+    pub fn assignment_mut(&mut self) -> &mut Assignment {
+        &mut self.assignment
+    }
+
+    /// How many processes there are, the dead included.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The name under which a process claims.
+    pub fn holder(&self, number: usize) -> &str {
+        &self.members[number].holder
+    }
+
+    /// The id of a process, while it lives.
+    pub fn process_id(&self, number: usize) -> Option<u32> {
+        self.members[number].child.as_ref().and_then(Child::id)
+    }
+
+    /// Starts so many more processes.
+    ///
+    /// # Errors
+    /// A process that cannot be started.
+    pub fn start(&mut self, processes: usize) -> Result<()> {
+        for _ in 0..processes {
+            self.members.push(Member {
+                child: None,
+                holder: String::new(),
+                starts: 0,
+                seen_alive_at: Utc::now(),
+                may_end: false,
+            });
+            self.start_again(self.members.len() - 1, None)?;
+        }
+        Ok(())
+    }
+
+    /// Starts a process in the place of one that ended, which is to die at a point or not.
+    ///
+    /// # Errors
+    /// A process that cannot be started.
+    pub fn start_again(&mut self, number: usize, kill_at: Option<KillAt>) -> Result<()> {
+        let member = &mut self.members[number];
+        member.starts += 1;
+        member.holder = format!("worker-{number}.{}", member.starts);
+        let log = self.folder.join(format!("{}.jsonl", member.holder));
+        let said = std::fs::File::create(self.folder.join(format!("{}.err", member.holder)))?;
+        let assignment =
+            Assignment { holder: member.holder.clone(), log: log.clone(), kill_at, ..self.assignment.clone() };
+        let mut command = match self.launcher.split_first() {
+            Some((launcher, words)) => {
+                let mut command = Command::new(launcher);
+                command.args(words).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        let child = command
+            .arg("worker")
+            .arg(serde_json::to_string(&assignment)?)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(said)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {}", self.program.display()))?;
+        member.child = Some(child);
+        member.seen_alive_at = Utc::now();
+        member.may_end = false;
+        self.logs.push(log);
+        Ok(())
+    }
+
+    /// `kill -9`, and a new process in its place.
+    ///
+    /// # Errors
+    /// A process that cannot be started.
+    pub async fn kill(&mut self, number: usize) -> Result<()> {
+        self.signal(number, Signal::KILL);
+        self.afflict(number, Utc::now(), None);
+        self.end_of(number).await?;
+        self.start_again(number, None)
+    }
+
+    /// SIGSTOP: the process goes on only at [`Fleet::resume`].
+    pub fn stop(&mut self, number: usize) -> DateTime<Utc> {
+        let now = Utc::now();
+        self.signal(number, Signal::STOP);
+        now
+    }
+
+    /// SIGCONT, after a stop at this time.
+    pub fn resume(&mut self, number: usize, stopped_at: DateTime<Utc>) {
+        self.signal(number, Signal::CONT);
+        self.afflict(number, stopped_at, Some(Utc::now()));
+    }
+
+    /// SIGTERM; the process is expected to end.
+    pub fn ask_to_end(&mut self, number: usize) {
+        self.members[number].may_end = true;
+        self.signal(number, Signal::TERM);
+    }
+
+    /// Waits until a process has ended.
+    ///
+    /// # Errors
+    /// A process that does not.
+    pub async fn end_of(&mut self, number: usize) -> Result<std::process::ExitStatus> {
+        let member = &mut self.members[number];
+        let Some(mut child) = member.child.take() else { anyhow::bail!("{} has ended before", member.holder) };
+        let status = tokio::time::timeout(END_WITHIN, child.wait()).await;
+        Ok(status.with_context(|| format!("{} does not end", member.holder))??)
+    }
+
+    /// Notes that a process, or every one, was held up or cut off.
+    pub fn note(&mut self, affliction: Affliction) {
+        self.afflictions.push(affliction);
+    }
+
+    /// Starts processes again that ended although nobody asked them to. Returns how many.
+    ///
+    /// # Errors
+    /// A process that cannot be started, or one that refuses to work.
+    pub fn tend(&mut self) -> Result<usize> {
+        let mut dead = 0;
+        for number in 0..self.members.len() {
+            let member = &mut self.members[number];
+            let Some(child) = &mut member.child else { continue };
+            let now = Utc::now();
+            match child.try_wait()? {
+                None => member.seen_alive_at = now,
+                Some(_) if member.may_end => {}
+                Some(status) => {
+                    dead += 1;
+                    let since = member.seen_alive_at;
+                    member.child = None;
+                    self.check_end(number, status)?;
+                    self.afflict(number, since, None);
+                    self.start_again(number, None)?;
+                }
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Asks every process to end, and waits for it.
+    ///
+    /// # Errors
+    /// A process that does not end, or not in order.
+    pub async fn end(&mut self) -> Result<()> {
+        for number in 0..self.members.len() {
+            if self.members[number].child.is_some() {
+                self.ask_to_end(number);
+            }
+        }
+        for number in 0..self.members.len() {
+            if self.members[number].child.is_some() {
+                let status = self.end_of(number).await?;
+                if !status.success() {
+                    self.check_end(number, status)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A process of ours fails only because a signal ended it, or because all slots of a stage were leaked.
+    fn check_end(&self, number: usize, status: std::process::ExitStatus) -> Result<()> {
+        let holder = &self.members[number].holder;
+        let said = std::fs::read_to_string(self.folder.join(format!("{holder}.err"))).unwrap_or_default();
+        let by_design = status.code().is_none() || said.contains("held by handlers that do not stop");
+        ensure!(by_design, "{holder} ended with {status}: {}", last_lines(&said));
+        Ok(())
+    }
+
+    /// The logs of all processes that ever were.
+    pub fn logs(&self) -> &[PathBuf] {
+        &self.logs
+    }
+
+    /// What was done to whom.
+    pub fn afflictions(&self) -> &[Affliction] {
+        &self.afflictions
+    }
+
+    /// Sends a signal, if the process lives.
+    pub fn signal(&mut self, number: usize, signal: Signal) {
+        let pid = self.process_id(number).and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // One that has just ended by itself cannot be signalled, and need not be.
+            let _sent = kill_process(pid, signal);
+        }
+    }
+
+    fn afflict(&mut self, number: usize, from: DateTime<Utc>, until: Option<DateTime<Utc>>) {
+        let holder = Some(self.members[number].holder.clone());
+        self.afflictions.push(Affliction { holder, from, until });
+    }
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().rev().take(5).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,15 @@
+//! Where the attacks happen: servers, fleets of worker processes, and scenes that bring both together.
+
+mod cluster;
+mod fleet;
+mod pgbouncer;
+mod proxy;
+mod scene;
+mod small_disk;
+
+pub use cluster::Cluster;
+pub use fleet::Fleet;
+pub use pgbouncer::PgBouncer;
+pub use proxy::Proxy;
+pub use scene::{Cast, Round, Scene, Size};
+pub use small_disk::SmallDisk;

@@ -1,0 +1,103 @@
+//! PgBouncer in transaction mode before a server.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+
+/// A pooler on a port of its own. It ends with this value.
+#[derive(Debug)]
+pub struct PgBouncer {
+    _folder: tempfile::TempDir,
+    child: Child,
+    port: u16,
+}
+
+/// How long it may take to listen.
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+impl PgBouncer {
+    /// Where the program is, if it is installed.
+    pub fn program() -> Option<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        // Debian puts it where only root's PATH looks.
+        std::env::split_paths(&path)
+            .chain([PathBuf::from("/usr/sbin")])
+            .map(|folder| folder.join("pgbouncer"))
+            .find(|program| program.is_file())
+    }
+
+    /// Starts one before the server of this URL.
+    ///
+    /// # Errors
+    /// If it is not installed, or does not start.
+    pub async fn before(url: &str) -> Result<PgBouncer> {
+        let program = PgBouncer::program().context("pgbouncer is not installed")?;
+        let (user, password, host, server_port) = parts(url).context("a URL with user, password and port")?;
+        let folder = tempfile::tempdir()?;
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
+        let port = TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?.port();
+        let config = folder.path().join("pgbouncer.ini");
+        // Transactions of many clients share few connections: what one leaves behind another would find.
+        let text = format!(
+            "[databases]\n* = host={host} port={server_port} user={user} password={password}\n\
+             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+             pool_mode = transaction\ndefault_pool_size = 12\nmax_client_conn = 1000\n\
+             ignore_startup_parameters = extra_float_digits\nserver_login_retry = 1\n"
+        );
+        std::fs::write(&config, text)?;
+        // It refuses to be root.
+        let mut command = if rustix::process::geteuid().is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let child = command
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting pgbouncer")?;
+        let mut bouncer = PgBouncer { _folder: folder, child, port };
+        bouncer.wait_until_it_listens().await?;
+        Ok(bouncer)
+    }
+
+    async fn wait_until_it_listens(&mut self) -> Result<()> {
+        let until = tokio::time::Instant::now() + START_WITHIN;
+        while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("pgbouncer ended with {status}");
+            }
+            if tokio::time::Instant::now() > until {
+                bail!("pgbouncer does not listen");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// The URL with the pooler in the server's place.
+    pub fn url(&self, url: &str) -> String {
+        match url.rsplit_once('@').and_then(|(user, rest)| Some((user, rest.split_once('/')?.1))) {
+            Some((user, database)) => format!("{user}@127.0.0.1:{}/{database}", self.port),
+            None => url.to_owned(),
+        }
+    }
+}
+
+/// User, password, host and port of `postgres://user:password@host:port/…`.
+fn parts(url: &str) -> Option<(&str, &str, &str, &str)> {
+    let (who, rest) = url.strip_prefix("postgres://")?.split_once('@')?;
+    let (user, password) = who.split_once(':')?;
+    let (host, port) = rest.split('/').next()?.split_once(':')?;
+    Some((user, password, host, port))
+}

@@ -1,0 +1,330 @@
+//! A scene: one database with items in it and a fleet that works on them, and what was done to them.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::Fleet;
+use super::cluster::url_of;
+use crate::audit::{Affliction, Evidence, audit};
+use crate::report::{Injections, Verdict};
+use crate::subject::{Assignment, Behaviour, Database, pipeline};
+
+/// How large the attacks are.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Items of a scene.
+    pub items: usize,
+    /// Worker processes of a scene.
+    pub processes: usize,
+    /// Injections of one fault.
+    pub injections: usize,
+}
+
+impl Size {
+    /// For `make faults`.
+    pub const FULL: Size = Size { items: 20_000, processes: 8, injections: 30 };
+    /// For `make test`.
+    pub const SHORT: Size = Size { items: 400, processes: 3, injections: 3 };
+}
+
+/// One run of one fault.
+#[derive(Debug)]
+pub struct Round {
+    /// Everything that is drawn by lot comes from it.
+    pub seed: u64,
+    /// How large.
+    pub size: Size,
+    /// The suite's own command.
+    pub program: PathBuf,
+    /// A folder for logs.
+    pub folder: PathBuf,
+}
+
+impl Round {
+    /// The same for one of several scenes of a fault, with a folder and lots of its own.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn part(&self, name: &str) -> Result<Round> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder).with_context(|| format!("the folder {}", folder.display()))?;
+        Ok(Round { seed: self.lots(name).random(), folder, program: self.program.clone(), ..*self })
+    }
+
+    /// Numbers drawn by lot, the same for the same seed and purpose.
+    pub fn lots(&self, purpose: &str) -> StdRng {
+        let mixed = purpose.bytes().fold(self.seed, |mix, byte| {
+            (mix ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3) // FNV-1a
+        });
+        StdRng::seed_from_u64(mixed)
+    }
+}
+
+/// What a scene starts with.
+#[derive(Debug, Clone)]
+pub struct Cast {
+    /// Age from which on a lease is stale.
+    pub stale_after: Duration,
+    /// Longest run of a handler.
+    pub timeout: Duration,
+    /// Handlers of each stage at once, in each process.
+    pub slots: usize,
+    /// Threads that run handlers, in each process.
+    pub threads: usize,
+    /// How long a handler works.
+    pub work_ms: RangeInclusive<i32>,
+    /// Items with another behaviour than `work`: how many of each.
+    pub others: Vec<(Behaviour, usize)>,
+}
+
+impl Default for Cast {
+    fn default() -> Cast {
+        Cast {
+            stale_after: Duration::from_secs(3),
+            timeout: Duration::from_secs(60),
+            slots: 4,
+            threads: 2,
+            work_ms: 0..=4,
+            others: Vec::new(),
+        }
+    }
+}
+
+/// One database, its items and its fleet.
+#[derive(Debug)]
+pub struct Scene {
+    /// The suite's own connections; they go past any proxy.
+    pub database: Database,
+    /// The processes.
+    pub fleet: Fleet,
+    /// Numbers drawn by lot.
+    pub lots: StdRng,
+    /// What it started with.
+    pub cast: Cast,
+    /// Items that somebody edits by hand or deletes: their moves may be any.
+    pub edited: Vec<String>,
+    /// Items that must end `FAILED`, beside those whose behaviour says so.
+    pub doomed: Vec<String>,
+    /// No retry and no reset may be counted.
+    pub nothing_counted: bool,
+    /// The database's URL, past any proxy.
+    pub url: String,
+    size: Size,
+    added: usize,
+    injections: Injections,
+    started: Instant,
+}
+
+/// How long a scene may take without a single completion before it counts as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(90);
+
+impl Scene {
+    /// A new database on this server, with items and a fleet that is not yet started. The fleet is given the URL of
+    /// the database as `through` maps it: the same, or that of a proxy.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn on_server(round: &Round, server: &str, cast: Cast, through: impl Fn(&str) -> String) -> Result<Scene> {
+        let name = format!("faults_{:08x}", round.lots("database").random::<u32>());
+        let admin = Database::lazy(server)?;
+        admin.execute(format!("drop database if exists {name}")).await.context("the server")?;
+        admin.execute(format!("create database {name}")).await?;
+        admin.close().await;
+        let url = url_of(server, &name);
+        let fleet_url = through(&url);
+        Scene::over(round, &url, &fleet_url, cast).await
+    }
+
+    /// A new SQLite file in the round's folder.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub async fn on_file(round: &Round, cast: Cast) -> Result<Scene> {
+        Scene::on_file_in(round, &round.folder, cast).await
+    }
+
+    /// A new SQLite file in this folder.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub async fn on_file_in(round: &Round, folder: &Path, cast: Cast) -> Result<Scene> {
+        let url = format!("sqlite://{}", folder.join("items.sqlite").display());
+        Scene::over(round, &url, &url, cast).await
+    }
+
+    /// A scene in this database, which has no tables yet.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn over(round: &Round, url: &str, fleet_url: &str, cast: Cast) -> Result<Scene> {
+        let database = Database::lazy(url)?;
+        database.prepare(url, pipeline(cast.stale_after, cast.timeout)?).await.context("preparing the tables")?;
+        let assignment = Assignment {
+            holder: String::new(),
+            database: fleet_url.to_owned(),
+            log: PathBuf::new(),
+            stale_after_ms: u64::try_from(cast.stale_after.as_millis())?,
+            timeout_ms: u64::try_from(cast.timeout.as_millis())?,
+            grace_ms: 10_000,
+            slots: cast.slots,
+            threads: cast.threads,
+            through_pooler: false,
+            kill_at: None,
+        };
+        let mut scene = Scene {
+            database,
+            fleet: Fleet::new(round.program.clone(), round.folder.clone(), assignment),
+            lots: round.lots("scene"),
+            cast,
+            edited: Vec::new(),
+            doomed: Vec::new(),
+            nothing_counted: false,
+            url: url.to_owned(),
+            size: round.size,
+            added: 0,
+            injections: Injections::default(),
+            started: Instant::now(),
+        };
+        scene.add_items().await?;
+        Ok(scene)
+    }
+
+    async fn add_items(&mut self) -> Result<()> {
+        const ROWS: usize = 500;
+        let mut behaviours = vec![Behaviour::Work; self.size.items];
+        for (behaviour, count) in self.cast.others.clone() {
+            for _ in 0..count {
+                let place = self.lots.random_range(0..behaviours.len());
+                behaviours[place] = behaviour;
+            }
+        }
+        let mut numbered = behaviours.into_iter().enumerate().peekable();
+        while numbered.peek().is_some() {
+            let rows: Vec<String> = numbered
+                .by_ref()
+                .take(ROWS)
+                .map(|(number, behaviour)| {
+                    let work_ms = self.lots.random_range(self.cast.work_ms.clone());
+                    format!("('item-{number:06}', '{}', {work_ms})", behaviour.word())
+                })
+                .collect();
+            self.database
+                .execute(format!("insert into items (id, behaviour, work_ms) values {}", rows.join(", ")))
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn items_added(&self) -> usize {
+        self.size.items + self.added
+    }
+
+    /// So many more items were added by the fault itself.
+    pub fn added(&mut self, items: usize) {
+        self.added += items;
+    }
+
+    /// Starts the fleet.
+    ///
+    /// # Errors
+    /// A process that cannot be started.
+    pub fn start(&mut self) -> Result<()> {
+        self.fleet.start(self.size.processes)
+    }
+
+    /// How many injections the fault is to make.
+    pub fn injections_wanted(&self) -> usize {
+        self.size.injections
+    }
+
+    /// One process, drawn by lot.
+    pub fn any_process(&mut self) -> usize {
+        let processes = self.fleet.len();
+        self.lots.random_range(0..processes)
+    }
+
+    /// Something bad was done just now.
+    pub fn injected(&mut self) {
+        self.injections.add(Utc::now());
+    }
+
+    /// Something bad was done to every process, from then until now.
+    pub fn afflicted_all_since(&mut self, from: DateTime<Utc>) {
+        self.fleet.note(Affliction { holder: None, from, until: Some(Utc::now()) });
+    }
+
+    /// Lets the fleet work for a time drawn from these milliseconds, and looks after it.
+    ///
+    /// # Errors
+    /// A process that ended for no reason of ours.
+    pub async fn pause(&mut self, ms: RangeInclusive<u64>) -> Result<()> {
+        let until = Instant::now() + Duration::from_millis(self.lots.random_range(ms));
+        while Instant::now() < until {
+            self.fleet.tend()?;
+            tokio::time::sleep(Duration::from_millis(20).min(until.saturating_duration_since(Instant::now()))).await;
+        }
+        Ok(())
+    }
+
+    /// How many items are not terminal; none if the database does not answer just now.
+    pub async fn unfinished(&self) -> Option<i64> {
+        let count = "select count(*) from items where status not in ('SUCCEEDED', 'FAILED', 'CANCELLED')";
+        self.database.number(count).await.ok()
+    }
+
+    /// Whether there is enough left to do that an injection meets somebody at work.
+    pub async fn is_busy(&self) -> bool {
+        self.unfinished().await.is_none_or(|left| left > 0)
+    }
+
+    /// Works until every item is terminal; the auditor will name those that are not.
+    ///
+    /// # Errors
+    /// A process that ended for no reason of ours, and a scene that does not move any more.
+    pub async fn drain(&mut self) -> Result<()> {
+        let (mut least, mut moved_at) = (i64::MAX, Instant::now());
+        loop {
+            match self.unfinished().await {
+                Some(0) => return Ok(()),
+                Some(left) if left < least => (least, moved_at) = (left, Instant::now()),
+                _ => {}
+            }
+            if moved_at.elapsed() > STUCK_AFTER {
+                tracing::error!(left = least, "the scene does not move any more");
+                return Ok(());
+            }
+            self.pause(100..=100).await?;
+        }
+    }
+
+    /// Ends the fleet and audits what is left.
+    ///
+    /// # Errors
+    /// A process that does not end, and evidence that cannot be read.
+    pub async fn judge(mut self) -> Result<Verdict> {
+        self.fleet.end().await?;
+        let evidence = Evidence::read(&self).await.context("reading the evidence")?;
+        let findings = audit(&evidence);
+        let verdict = Verdict::new(&self.injections, &evidence, findings, self.started.elapsed());
+        if self.injections.is_empty() {
+            bail!("nothing was injected: the scene shows nothing");
+        }
+        self.database.close().await;
+        Ok(verdict)
+    }
+
+    /// [`Scene::drain`], then [`Scene::judge`].
+    ///
+    /// # Errors
+    /// Theirs.
+    pub async fn drain_and_judge(mut self) -> Result<Verdict> {
+        self.drain().await?;
+        self.judge().await
+    }
+}

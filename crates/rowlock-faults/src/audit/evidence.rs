@@ -1,0 +1,162 @@
+//! What the auditor reads.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+
+use crate::arena::Scene;
+use crate::on_either;
+use crate::subject::log::{self, Event};
+
+/// An item as it is at the end.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct ItemRow {
+    /// Its key.
+    pub id: String,
+    /// Its word.
+    pub status: Option<String>,
+    /// What its handler was told to do.
+    pub behaviour: String,
+    /// Failures that are counted.
+    pub retry_count: Option<i32>,
+    /// Resets that are counted.
+    pub reset_count: Option<i32>,
+    /// The last error.
+    pub error_message: Option<String>,
+}
+
+/// An effect of a handler.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Effect {
+    /// The item.
+    pub item: String,
+    /// The stage's name.
+    pub stage: String,
+    /// The token under which it was written.
+    pub token: i64,
+    /// Who wrote it.
+    pub worker: String,
+}
+
+/// One move of one item, as a trigger noted it in the same transaction.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Move {
+    /// Moves of one item have rising numbers.
+    pub n: i64,
+    /// The item.
+    pub item: String,
+    /// The word before; none for an insert.
+    pub was: Option<String>,
+    /// The word after; none for a delete.
+    pub became: Option<String>,
+    /// The token of the claim that began or ended.
+    pub token: Option<i64>,
+    /// Who claimed the item last.
+    pub holder: Option<String>,
+    /// The heartbeat before the move.
+    pub heartbeat_at: Option<DateTime<Utc>>,
+    /// The retry count after it.
+    pub retries: Option<i32>,
+    /// The reset count after it.
+    pub resets: Option<i32>,
+    /// The error after it.
+    pub error: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// A time in which a worker, or every one, was dead, stopped or cut off.
+#[derive(Debug, Clone)]
+pub struct Affliction {
+    /// Who; none is everyone.
+    pub holder: Option<String>,
+    /// From when.
+    pub from: DateTime<Utc>,
+    /// Until when; none is for ever.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Affliction {
+    /// Whether it held up this worker at some moment between these two.
+    pub fn touches(&self, holder: Option<&str>, from: DateTime<Utc>, until: DateTime<Utc>) -> bool {
+        let whom = self.holder.is_none() || self.holder.as_deref() == holder;
+        whom && self.from <= until && self.until.is_none_or(|end| end >= from)
+    }
+}
+
+/// The log of one worker's process.
+#[derive(Debug, Clone)]
+pub struct WorkerLog {
+    /// The name under which it claimed.
+    pub holder: String,
+    /// What it said.
+    pub events: Vec<Event>,
+}
+
+/// Everything that the auditor judges by.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// How many items there were.
+    pub items_added: usize,
+    /// The items at the end.
+    pub items: Vec<ItemRow>,
+    /// All effects.
+    pub effects: Vec<Effect>,
+    /// All moves, in the order of their numbers.
+    pub moves: Vec<Move>,
+    /// Items with an entry among the failures.
+    pub explained: HashSet<String>,
+    /// The workers' logs.
+    pub logs: Vec<WorkerLog>,
+    /// What was done to whom.
+    pub afflictions: Vec<Affliction>,
+    /// Items that were edited by hand: their moves may be any.
+    pub edited: HashSet<String>,
+    /// Items that must end `FAILED` whatever their behaviour.
+    pub doomed: HashSet<String>,
+    /// No retry and no reset may have been counted.
+    pub nothing_counted: bool,
+}
+
+impl Evidence {
+    /// Reads it.
+    pub(crate) async fn read(scene: &Scene) -> Result<Evidence> {
+        let items = "select id, status, behaviour, retry_count, reset_count, error_message from items";
+        let effects = "select item, stage, token, worker from effects";
+        let moves = "select n, item, was, became, token, holder, heartbeat_at, retries, resets, error, at from moves order by n";
+        let failures = "select distinct item from rowlock_failures";
+        let mut evidence = Evidence {
+            items_added: scene.items_added(),
+            afflictions: scene.fleet.afflictions().to_vec(),
+            edited: scene.edited.iter().cloned().collect(),
+            doomed: scene.doomed.iter().cloned().collect(),
+            nothing_counted: scene.nothing_counted,
+            ..Evidence::default()
+        };
+        on_either!(&scene.database, pool => {
+            evidence.items = sqlx::query_as(items).fetch_all(pool).await?;
+            evidence.effects = sqlx::query_as(effects).fetch_all(pool).await?;
+            evidence.moves = sqlx::query_as(moves).fetch_all(pool).await?;
+            let explained: Vec<String> = sqlx::query_scalar(failures).fetch_all(pool).await?;
+            evidence.explained = explained.into_iter().collect();
+        });
+        for file in scene.fleet.logs() {
+            let events = if file.exists() { log::read(file)? } else { Vec::new() };
+            // A process that was killed before it could say its name has said nothing else.
+            if let Some(Event::Started { holder }) = events.first() {
+                evidence.logs.push(WorkerLog { holder: holder.clone(), events });
+            }
+        }
+        Ok(evidence)
+    }
+
+    /// The moves of each item, in order.
+    pub fn moves_by_item(&self) -> HashMap<&str, Vec<&Move>> {
+        let mut by_item: HashMap<&str, Vec<&Move>> = HashMap::new();
+        for one in &self.moves {
+            by_item.entry(&one.item).or_default().push(one);
+        }
+        by_item
+    }
+}

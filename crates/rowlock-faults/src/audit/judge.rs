@@ -1,0 +1,346 @@
+//! The judgement. Pure: the same evidence, the same findings.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::evidence::{Evidence, ItemRow};
+use super::lives::{Holding, Step, StepKind, steps};
+use super::violation::{Findings, Violation};
+use crate::subject::log::Event;
+use crate::subject::{Behaviour, MAX_RESETS, MAX_RETRIES, STAGES, has_effect, pipeline};
+
+/// A stage of an item under one token.
+type Token<'a> = (&'a str, usize, i64);
+
+/// Judges the evidence.
+///
+/// # Panics
+/// Never: the pipeline under attack is a valid one.
+pub fn audit(evidence: &Evidence) -> Findings {
+    // The words and the moves are those of the pipeline; its times do not matter here.
+    let times = (Duration::from_secs(300), Duration::from_secs(3600));
+    let pipeline = pipeline(times.0, times.1).expect("the pipeline under attack is valid");
+    let mut judge = Judge::new(evidence);
+    judge.read_logs();
+    for (item, moves) in evidence.moves_by_item() {
+        let steps = steps(&pipeline, &moves);
+        judge.follow(item, &steps);
+    }
+    judge.compare_effects();
+    judge.compare_logs();
+    judge.judge_ends();
+    judge.findings.violations.sort();
+    judge.findings
+}
+
+struct Judge<'a> {
+    evidence: &'a Evidence,
+    findings: Findings,
+    /// Tokens of claims, with who claimed.
+    claims: HashMap<Token<'a>, &'a str>,
+    /// Tokens of completions, with who completed.
+    completions: HashMap<Token<'a>, &'a str>,
+    /// Failures that handlers said they would report.
+    reported_failures: HashMap<(&'a str, usize), usize>,
+    /// Counts of the stage in which each item ended.
+    last_counts: HashMap<&'a str, LastStage>,
+    word_of: HashMap<&'a str, &'a ItemRow>,
+}
+
+/// What happened to an item in its last stage.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastStage {
+    retries: i32,
+    excused_resets: i32,
+    refused_or_failed: bool,
+    exhausted: bool,
+}
+
+impl<'a> Judge<'a> {
+    fn new(evidence: &'a Evidence) -> Judge<'a> {
+        Judge {
+            evidence,
+            findings: Findings::default(),
+            claims: HashMap::new(),
+            completions: HashMap::new(),
+            reported_failures: HashMap::new(),
+            last_counts: HashMap::new(),
+            word_of: evidence.items.iter().map(|row| (row.id.as_str(), row)).collect(),
+        }
+    }
+
+    fn find(&mut self, violation: Violation) {
+        self.findings.violations.push(violation);
+    }
+
+    fn read_logs(&mut self) {
+        for log in &self.evidence.logs {
+            for event in &log.events {
+                match event {
+                    Event::Claimed { limit, claimed } if i64::try_from(*claimed).unwrap_or(i64::MAX) > *limit => {
+                        let holder = log.holder.clone();
+                        self.find(Violation::ClaimTooLarge { holder, limit: *limit, claimed: *claimed });
+                    }
+                    Event::Run { .. } => self.findings.runs += 1,
+                    Event::Failing { item, stage, .. } => {
+                        *self.reported_failures.entry((item, *stage)).or_default() += 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Follows one item through its moves.
+    fn follow(&mut self, item: &'a str, steps: &[Step<'a>]) {
+        if self.evidence.edited.contains(item) {
+            self.follow_claims(item, steps);
+            return;
+        }
+        let mut held: Option<Holding> = None;
+        let mut word: Option<&str> = None;
+        let mut last = LastStage::default();
+        for step in steps {
+            if step.row.was.as_deref() != word {
+                let (expected, found) = (shown(word), shown(step.row.was.as_deref()));
+                self.find(Violation::BrokenChain { item: item.to_owned(), expected, found });
+            }
+            word = step.row.became.as_deref();
+            match step.kind {
+                StepKind::Insert => (held, last) = (None, LastStage::default()),
+                StepKind::Delete => held = None,
+                StepKind::Claim => held = Some(self.claim(item, step, held.take())),
+                StepKind::Illegal => self.illegal(item, step, held.as_ref()),
+                StepKind::Exhaust => last.exhausted = true,
+                StepKind::Complete => {
+                    self.check_token(item, step, held.take().as_ref());
+                    self.complete(item, step);
+                    last = LastStage::default();
+                }
+                StepKind::Retry => {
+                    self.check_token(item, step, held.take().as_ref());
+                    last.retries += 1;
+                }
+                StepKind::Sweep => last.excused_resets += i32::from(self.sweep(step, held.take().as_ref())),
+                StepKind::GiveBack => self.check_token(item, step, held.take().as_ref()),
+                StepKind::Fail => {
+                    self.check_token(item, step, held.take().as_ref());
+                    last.refused_or_failed = true;
+                }
+            }
+            self.check_limits(item, step);
+        }
+        self.last_counts.insert(item, last);
+    }
+
+    /// Of an item that people edit only its claims and completions are noted.
+    fn follow_claims(&mut self, item: &'a str, steps: &[Step<'a>]) {
+        for step in steps {
+            match step.kind {
+                StepKind::Claim => drop(self.claim(item, step, None)),
+                StepKind::Complete => self.complete(item, step),
+                _ => {}
+            }
+        }
+    }
+
+    fn claim(&mut self, item: &'a str, step: &Step<'a>, held: Option<Holding>) -> Holding {
+        let holder = step.row.holder.as_deref().unwrap_or_default();
+        if let Some(first) = held {
+            let second = holder.to_owned();
+            self.find(Violation::HeldTwice { item: item.to_owned(), first: first.holder, second });
+        }
+        if let (Some(stage), Some(token)) = (step.stage, step.row.token)
+            && self.claims.insert((item, stage, token), holder).is_some()
+        {
+            self.find(Violation::TokenReused { item: item.to_owned() });
+        }
+        Holding { token: step.row.token, holder: holder.to_owned(), at: step.row.at }
+    }
+
+    fn complete(&mut self, item: &'a str, step: &Step<'a>) {
+        self.findings.completions += 1;
+        if let (Some(stage), Some(token)) = (step.stage, step.row.token) {
+            self.completions.insert((item, stage, token), step.row.holder.as_deref().unwrap_or_default());
+        }
+    }
+
+    fn check_token(&mut self, item: &str, step: &Step<'a>, held: Option<&Holding>) {
+        if held.is_none_or(|held| held.token != step.row.token || step.row.token.is_none()) {
+            let holder = step.row.holder.clone().unwrap_or_default();
+            self.find(Violation::WrongToken { item: item.to_owned(), holder });
+        }
+    }
+
+    /// Whether the sweep had a reason that the suite knows of.
+    fn sweep(&mut self, step: &Step<'a>, held: Option<&Holding>) -> bool {
+        self.findings.sweeps += 1;
+        let since = held.map_or(step.row.at, |held| held.at);
+        let holder = held.map(|held| held.holder.as_str());
+        let excused = self.evidence.afflictions.iter().any(|one| one.touches(holder, since, step.row.at));
+        if !excused {
+            self.findings.unexplained_sweeps += 1;
+        }
+        if let Some(beat) = step.row.heartbeat_at {
+            let age = (step.row.at - beat).to_std().unwrap_or_default();
+            self.findings.oldest_heartbeat = self.findings.oldest_heartbeat.max(age);
+        }
+        excused
+    }
+
+    fn illegal(&mut self, item: &str, step: &Step<'a>, held: Option<&Holding>) {
+        let (was, became) = (shown(step.row.was.as_deref()), shown(step.row.became.as_deref()));
+        if let (Some(first), true) = (held, became.ends_with("_IN_PROGRESS")) {
+            let second = step.row.holder.clone().unwrap_or_default();
+            let first = first.holder.clone();
+            self.find(Violation::HeldTwice { item: item.to_owned(), first, second });
+        } else {
+            self.find(Violation::IllegalMove { item: item.to_owned(), was, became });
+        }
+    }
+
+    fn check_limits(&mut self, item: &str, step: &Step<'a>) {
+        let (retries, resets) = (step.row.retries.unwrap_or(0), step.row.resets.unwrap_or(0));
+        let failed = step.row.became.as_deref() == Some("FAILED");
+        let over = retries > MAX_RETRIES || resets > MAX_RESETS;
+        let at_limit_and_alive = (retries >= MAX_RETRIES || resets >= MAX_RESETS) && !failed;
+        if over || (at_limit_and_alive && step.row.became.is_some()) {
+            self.find(Violation::PastLimit { item: item.to_owned(), retries, resets });
+        }
+        if self.evidence.nothing_counted && retries + resets > 0 {
+            self.find(Violation::CountedAtShutdown { item: item.to_owned(), retries, resets });
+        }
+    }
+
+    /// Each completion has its effect, and each effect its completion.
+    fn compare_effects(&mut self) {
+        let mut effects: HashMap<Token<'a>, (&'a str, usize)> = HashMap::new();
+        for effect in &self.evidence.effects {
+            let stage = STAGES.iter().position(|stage| *stage == effect.stage).unwrap_or(usize::MAX);
+            let entry = effects.entry((&effect.item, stage, effect.token)).or_insert((&effect.worker, 0));
+            entry.1 += 1;
+        }
+        let named = |(item, stage, _): &Token<'a>| ((*item).to_owned(), stage_name(*stage));
+        for (token, (worker, count)) in &effects {
+            let (item, stage) = named(token);
+            if *count > 1 {
+                self.find(Violation::EffectTwice { item: item.clone(), stage: stage.clone() });
+            }
+            if self.completions.get(token).is_none_or(|by| by != worker) {
+                self.find(Violation::EffectOfNoHolder { item, stage, worker: (*worker).to_owned() });
+            }
+        }
+        let missing: Vec<_> = self.completions.keys().filter(|token| !effects.contains_key(*token)).copied().collect();
+        for token in missing {
+            let (item, stage) = named(&token);
+            if has_effect(&stage) {
+                self.find(Violation::EffectMissing { item, stage });
+            }
+        }
+    }
+
+    /// What the workers say is what the database has.
+    fn compare_logs(&mut self) {
+        let mut completed_by: HashMap<&str, u64> = HashMap::new();
+        for holder in self.completions.values() {
+            *completed_by.entry(holder).or_default() += 1;
+        }
+        for log in &self.evidence.logs {
+            for event in &log.events {
+                match event {
+                    Event::Run { item, stage, token } => {
+                        let by = self.claims.get(&(item.as_str(), *stage, *token));
+                        if by.is_none_or(|by| *by != log.holder) {
+                            let holder = log.holder.clone();
+                            self.find(Violation::RunWithoutClaim { item: item.clone(), holder });
+                        }
+                    }
+                    Event::Acknowledged { item, stage, token } => {
+                        if !self.completions.contains_key(&(item.as_str(), *stage, *token)) {
+                            let stage = stage_name(*stage);
+                            self.find(Violation::AcknowledgedInVain { item: item.clone(), stage });
+                        }
+                    }
+                    Event::Ended { completed, unknown, .. } => {
+                        let written = completed_by.get(log.holder.as_str()).copied().unwrap_or(0);
+                        if written < *completed || written > completed + unknown {
+                            self.find(Violation::MiscountedCompletions {
+                                holder: log.holder.clone(),
+                                reported: *completed,
+                                unknown: *unknown,
+                                written,
+                            });
+                        }
+                    }
+                    Event::Started { .. }
+                    | Event::Claimed { .. }
+                    | Event::Failing { .. }
+                    | Event::NotAcknowledged { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// Where the items are at the end, and whether they should be there.
+    fn judge_ends(&mut self) {
+        let deleted: HashSet<&String> =
+            self.evidence.edited.iter().filter(|id| !self.word_of.contains_key(id.as_str())).collect();
+        let there = self.evidence.items.len() + deleted.len();
+        if there < self.evidence.items_added {
+            self.find(Violation::Vanished { items: self.evidence.items_added - there });
+        }
+        for row in &self.evidence.items {
+            self.judge_end(row);
+        }
+    }
+
+    fn judge_end(&mut self, row: &'a ItemRow) {
+        let item = row.id.clone();
+        let status = row.status.clone().unwrap_or_default();
+        let doomed = self.evidence.doomed.contains(&item)
+            || Behaviour::of_word(&row.behaviour).is_none_or(|behaviour| !behaviour.succeeds());
+        match status.as_str() {
+            "SUCCEEDED" if doomed => self.find(Violation::GuiltySucceeded { item }),
+            "SUCCEEDED" => {}
+            "FAILED" => {
+                let reason = row.error_message.as_deref().unwrap_or_default();
+                if reason.is_empty() || !self.evidence.explained.contains(&item) {
+                    self.find(Violation::FailedWithoutReason { item: item.clone() });
+                }
+                if !doomed && !self.evidence.edited.contains(&item) && !self.is_failure_earned(row) {
+                    self.find(Violation::InnocentFailed { item, error: reason.to_owned() });
+                }
+            }
+            "CANCELLED" if self.evidence.edited.contains(&item) => {}
+            _ if self.evidence.edited.contains(&item) => {}
+            _ => self.find(Violation::NotTerminal { item, status }),
+        }
+        self.check_reports(row);
+    }
+
+    /// Whether so many holders of the item died, or so many of its runs failed, that it had to be given up.
+    fn is_failure_earned(&self, row: &ItemRow) -> bool {
+        let last = self.last_counts.get(row.id.as_str()).copied().unwrap_or_default();
+        last.excused_resets >= MAX_RESETS || last.retries >= MAX_RETRIES
+    }
+
+    /// A handler that only works reports no failure, so none may have been counted.
+    fn check_reports(&mut self, row: &'a ItemRow) {
+        let works = Behaviour::of_word(&row.behaviour).is_some_and(Behaviour::succeeds);
+        let last = self.last_counts.get(row.id.as_str()).copied().unwrap_or_default();
+        let reported: usize =
+            (0..STAGES.len()).filter_map(|stage| self.reported_failures.get(&(row.id.as_str(), stage))).sum();
+        let counted = usize::try_from(last.retries).unwrap_or(0);
+        if works && !self.evidence.doomed.contains(&row.id) && counted > reported {
+            self.find(Violation::UnreportedRetry { item: row.id.clone() });
+        }
+    }
+}
+
+fn stage_name(stage: usize) -> String {
+    STAGES.get(stage).map_or_else(|| format!("stage {stage}"), |name| (*name).to_owned())
+}
+
+fn shown(word: Option<&str>) -> String {
+    word.unwrap_or("(none)").to_owned()
+}

@@ -1,0 +1,277 @@
+//! The auditor against evidence with one thing wrong in it: it must see each.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::evidence::{Affliction, Effect, Evidence, ItemRow, Move, WorkerLog};
+use super::judge::audit;
+use super::violation::Violation;
+use crate::subject::log::Event;
+
+const HOLDER: &str = "worker-0.1";
+const OTHER: &str = "worker-1.1";
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + second, 0).expect("a time")
+}
+
+/// A move of item `a`; its number is its place.
+fn moved(evidence: &mut Evidence, was: &str, became: &str, token: i64, counts: (i32, i32)) {
+    let n = i64::try_from(evidence.moves.len()).expect("few moves");
+    evidence.moves.push(Move {
+        n,
+        item: "a".to_owned(),
+        was: (!was.is_empty()).then(|| was.to_owned()),
+        became: (!became.is_empty()).then(|| became.to_owned()),
+        token: (token != 0).then_some(token),
+        holder: Some(HOLDER.to_owned()),
+        heartbeat_at: Some(at(n)),
+        retries: Some(counts.0),
+        resets: Some(counts.1),
+        error: None,
+        at: at(n),
+    });
+}
+
+fn said(evidence: &mut Evidence, event: Event) {
+    evidence.logs[0].events.push(event);
+}
+
+fn effect(stage: &str, token: i64) -> Effect {
+    Effect { item: "a".to_owned(), stage: stage.to_owned(), token, worker: HOLDER.to_owned() }
+}
+
+/// One item that went through all stages as it should, under the tokens 1, 2 and 3.
+fn clean() -> Evidence {
+    let mut evidence = Evidence {
+        items_added: 1,
+        items: vec![ItemRow {
+            id: "a".to_owned(),
+            status: Some("SUCCEEDED".to_owned()),
+            behaviour: "work".to_owned(),
+            retry_count: Some(0),
+            reset_count: Some(0),
+            error_message: None,
+        }],
+        effects: vec![effect("ONE", 1), effect("THREE", 3)],
+        logs: vec![WorkerLog { holder: HOLDER.to_owned(), events: Vec::new() }],
+        ..Evidence::default()
+    };
+    said(&mut evidence, Event::Started { holder: HOLDER.to_owned() });
+    moved(&mut evidence, "", "PENDING", 0, (0, 0));
+    let words = ["PENDING", "ONE_COMPLETE", "TWO_COMPLETE", "SUCCEEDED"];
+    for (stage, name) in ["ONE", "TWO", "THREE"].into_iter().enumerate() {
+        let token = i64::try_from(stage + 1).expect("a small number");
+        let running = format!("{name}_IN_PROGRESS");
+        moved(&mut evidence, words[stage], &running, token, (0, 0));
+        moved(&mut evidence, &running, words[stage + 1], token, (0, 0));
+        said(&mut evidence, Event::Claimed { limit: 1, claimed: 1 });
+        said(&mut evidence, Event::Run { item: "a".to_owned(), stage, token });
+        if stage != 1 {
+            said(&mut evidence, Event::Acknowledged { item: "a".to_owned(), stage, token });
+        }
+    }
+    said(&mut evidence, ended(3, 0));
+    evidence
+}
+
+fn ended(completed: u64, unknown: u64) -> Event {
+    Event::Ended { completed, unknown, lost: 0, released: 0, swept: 0, errors: 0, leaked_slots: 0 }
+}
+
+/// One item that was taken back three times in its first stage.
+fn crashed(excused: bool) -> Evidence {
+    let mut evidence = clean();
+    evidence.moves.truncate(1);
+    evidence.effects.clear();
+    evidence.logs.clear();
+    for resets in 0..3 {
+        moved(&mut evidence, "PENDING", "ONE_IN_PROGRESS", 10 + i64::from(resets), (0, resets));
+        let became = if resets == 2 { "FAILED" } else { "PENDING" };
+        moved(&mut evidence, "ONE_IN_PROGRESS", became, 10 + i64::from(resets), (0, resets + 1));
+    }
+    evidence.items[0].status = Some("FAILED".to_owned());
+    evidence.items[0].error_message = Some("Max resets (3) exceeded".to_owned());
+    evidence.explained = HashSet::from(["a".to_owned()]);
+    if excused {
+        evidence.afflictions.push(Affliction { holder: Some(HOLDER.to_owned()), from: at(0), until: None });
+    }
+    evidence
+}
+
+fn finds(evidence: &Evidence, is_it: impl Fn(&Violation) -> bool) {
+    let found = audit(evidence).violations;
+    assert!(found.iter().any(is_it), "not found among {found:?}");
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    let findings = audit(&clean());
+    assert_eq!(findings.violations, []);
+    assert_eq!((findings.runs, findings.completions, findings.sweeps), (3, 3, 0));
+    assert_eq!(audit(&crashed(true)).violations, []);
+}
+
+#[test]
+fn an_item_that_is_gone() {
+    let mut evidence = clean();
+    evidence.items.clear();
+    finds(&evidence, |one| matches!(one, Violation::Vanished { items: 1 }));
+}
+
+#[test]
+fn an_item_that_is_not_terminal() {
+    let mut evidence = clean();
+    evidence.items[0].status = Some("TWO_IN_PROGRESS".to_owned());
+    finds(&evidence, |one| matches!(one, Violation::NotTerminal { .. }));
+}
+
+#[test]
+fn an_effect_that_is_missing_or_there_twice() {
+    let mut evidence = clean();
+    evidence.effects.remove(0);
+    finds(&evidence, |one| matches!(one, Violation::EffectMissing { .. }));
+    let mut evidence = clean();
+    evidence.effects.push(effect("ONE", 1));
+    finds(&evidence, |one| matches!(one, Violation::EffectTwice { .. }));
+}
+
+#[test]
+fn an_effect_under_a_token_that_was_not_the_holders() {
+    let mut evidence = clean();
+    evidence.effects.push(effect("ONE", 99));
+    finds(&evidence, |one| matches!(one, Violation::EffectOfNoHolder { .. }));
+    let mut evidence = clean();
+    evidence.effects[0].worker = OTHER.to_owned();
+    finds(&evidence, |one| matches!(one, Violation::EffectOfNoHolder { .. }));
+}
+
+#[test]
+fn two_holdings_that_overlap() {
+    let mut evidence = clean();
+    evidence.moves.truncate(2);
+    moved(&mut evidence, "ONE_IN_PROGRESS", "ONE_IN_PROGRESS", 9, (0, 0));
+    finds(&evidence, |one| matches!(one, Violation::HeldTwice { .. }));
+    let mut evidence = clean();
+    evidence.moves.truncate(2);
+    moved(&mut evidence, "PENDING", "ONE_IN_PROGRESS", 9, (0, 0));
+    finds(&evidence, |one| matches!(one, Violation::HeldTwice { .. }));
+    finds(&evidence, |one| matches!(one, Violation::BrokenChain { .. }));
+}
+
+#[test]
+fn a_finish_under_another_token() {
+    let mut evidence = clean();
+    evidence.moves[2].token = Some(99);
+    finds(&evidence, |one| matches!(one, Violation::WrongToken { .. }));
+}
+
+#[test]
+fn a_token_that_is_used_twice() {
+    let mut evidence = clean();
+    evidence.moves.truncate(1);
+    for _ in 0..2 {
+        moved(&mut evidence, "PENDING", "ONE_IN_PROGRESS", 7, (0, 0));
+        moved(&mut evidence, "ONE_IN_PROGRESS", "PENDING", 7, (0, 0));
+    }
+    finds(&evidence, |one| matches!(one, Violation::TokenReused { .. }));
+}
+
+#[test]
+fn a_move_that_does_not_exist() {
+    let mut evidence = clean();
+    moved(&mut evidence, "SUCCEEDED", "PENDING", 0, (0, 0));
+    finds(&evidence, |one| matches!(one, Violation::IllegalMove { .. }));
+}
+
+#[test]
+fn an_item_past_a_limit() {
+    let mut evidence = crashed(true);
+    evidence.moves.last_mut().expect("moves").resets = Some(4);
+    finds(&evidence, |one| matches!(one, Violation::PastLimit { .. }));
+    let mut evidence = crashed(true);
+    evidence.moves.last_mut().expect("moves").became = Some("PENDING".to_owned());
+    finds(&evidence, |one| matches!(one, Violation::PastLimit { .. }));
+}
+
+#[test]
+fn an_innocent_item_that_failed() {
+    finds(&crashed(false), |one| matches!(one, Violation::InnocentFailed { .. }));
+}
+
+#[test]
+fn a_guilty_item_that_succeeded() {
+    let mut evidence = clean();
+    evidence.items[0].behaviour = "abort".to_owned();
+    finds(&evidence, |one| matches!(one, Violation::GuiltySucceeded { .. }));
+}
+
+#[test]
+fn an_item_that_failed_without_a_reason() {
+    let mut evidence = crashed(true);
+    evidence.items[0].error_message = None;
+    finds(&evidence, |one| matches!(one, Violation::FailedWithoutReason { .. }));
+    let mut evidence = crashed(true);
+    evidence.explained.clear();
+    finds(&evidence, |one| matches!(one, Violation::FailedWithoutReason { .. }));
+}
+
+#[test]
+fn a_retry_that_no_handler_reported() {
+    let mut evidence = clean();
+    evidence.moves.truncate(2);
+    moved(&mut evidence, "ONE_IN_PROGRESS", "PENDING", 1, (1, 0));
+    finds(&evidence, |one| matches!(one, Violation::UnreportedRetry { .. }));
+}
+
+#[test]
+fn a_claim_larger_than_asked_for() {
+    let mut evidence = clean();
+    said(&mut evidence, Event::Claimed { limit: 4, claimed: 5 });
+    finds(&evidence, |one| matches!(one, Violation::ClaimTooLarge { .. }));
+}
+
+#[test]
+fn a_success_that_is_not_in_the_database() {
+    let mut evidence = clean();
+    said(&mut evidence, Event::Acknowledged { item: "a".to_owned(), stage: 2, token: 99 });
+    finds(&evidence, |one| matches!(one, Violation::AcknowledgedInVain { .. }));
+    let mut evidence = clean();
+    *evidence.logs[0].events.last_mut().expect("events") = ended(4, 0);
+    finds(&evidence, |one| matches!(one, Violation::MiscountedCompletions { .. }));
+    let mut evidence = clean();
+    *evidence.logs[0].events.last_mut().expect("events") = ended(2, 0);
+    finds(&evidence, |one| matches!(one, Violation::MiscountedCompletions { .. }));
+    let mut evidence = clean();
+    *evidence.logs[0].events.last_mut().expect("events") = ended(2, 1);
+    assert_eq!(audit(&evidence).violations, []);
+}
+
+#[test]
+fn a_run_without_a_claim() {
+    let mut evidence = clean();
+    said(&mut evidence, Event::Run { item: "a".to_owned(), stage: 0, token: 99 });
+    finds(&evidence, |one| matches!(one, Violation::RunWithoutClaim { .. }));
+}
+
+#[test]
+fn something_counted_in_a_clean_shutdown() {
+    let mut evidence = clean();
+    evidence.nothing_counted = true;
+    assert_eq!(audit(&evidence).violations, []);
+    evidence.moves[2].retries = Some(1);
+    finds(&evidence, |one| matches!(one, Violation::CountedAtShutdown { .. }));
+}
+
+#[test]
+fn an_affliction_excuses_its_holder_in_its_time() {
+    let one = Affliction { holder: Some(HOLDER.to_owned()), from: at(10), until: Some(at(20)) };
+    assert!(one.touches(Some(HOLDER), at(15), at(16)));
+    assert!(one.touches(Some(HOLDER), at(0), at(10)));
+    assert!(!one.touches(Some(HOLDER), at(21), at(30)));
+    assert!(!one.touches(Some(OTHER), at(15), at(16)));
+    let everyone = Affliction { holder: None, from: at(10), until: None };
+    assert!(everyone.touches(Some(OTHER), at(500), at(600)));
+    assert!(everyone.touches(None, at(11), at(11) + TimeDelta::seconds(1)));
+}

@@ -1,0 +1,117 @@
+//! Keys that nobody expects, words that no stage knows, rows edited by hand, names that try to inject.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use rand::RngExt;
+use rowlock::store::postgres::PostgresStore;
+use rowlock::{Pipeline, Repository, Worker};
+
+use super::Arena;
+use crate::arena::{Cast, Round, Scene};
+use crate::report::Verdict;
+use crate::subject::Database;
+
+/// What a person types into the status column.
+const WORDS: [&str; 6] = ["PENDING", "CANCELLED", "ONE_COMPLETE", "TWO_IN_PROGRESS", "archived", ""];
+
+pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
+    let mut scene = Scene::on_server(round, arena.server_url(), Cast::default(), str::to_owned).await?;
+    add_odd_keys(&mut scene).await?;
+    let unknown = add_unknown_words(&mut scene).await?;
+    scene.start()?;
+    for _ in 0..scene.injections_wanted() {
+        scene.pause(50..=300).await?;
+        if !scene.is_busy().await {
+            break;
+        }
+        edit_by_hand(&mut scene).await?;
+    }
+    let injected = names_that_inject(&scene.url).await?;
+    // What is edited to an unknown word stays there, and that is right.
+    scene
+        .database
+        .execute(
+            "update items set status = 'CANCELLED' where status not in ('archived', '') and status like '%archived%'",
+        )
+        .await?;
+    drain_what_is_known(&mut scene).await?;
+    let left =
+        scene.database.number("select count(*) from items where status = 'no such word' or status is null").await?;
+    let mut verdict = scene.judge().await?;
+    if left != unknown {
+        verdict = verdict.with_violation(format!("of {unknown} items with unknown words {left} were left alone"));
+    }
+    verdict.violations.extend(injected);
+    Ok(verdict)
+}
+
+/// Keys with everything in them; they succeed like any other.
+async fn add_odd_keys(scene: &mut Scene) -> Result<()> {
+    let Database::Postgres(pool) = &scene.database else { return Ok(()) };
+    let long = "x".repeat(100_000);
+    let keys = ["'", "\"", "a\nb\r\n\tc", "\\", "$1", "; drop table items; --", "%s{}", "ключ", "🦀", " ", "", &long];
+    for key in keys {
+        sqlx::query("insert into items (id) values ($1)").bind(key).execute(pool).await?;
+    }
+    scene.added(keys.len());
+    (0..keys.len()).for_each(|_| scene.injected());
+    Ok(())
+}
+
+/// Words that no stage knows are left alone.
+async fn add_unknown_words(scene: &mut Scene) -> Result<i64> {
+    let ids = ["odd-1", "odd-2"];
+    scene.database.execute("alter table items alter column status drop not null").await?;
+    scene.database.execute("insert into items (id, status) values ('odd-1', 'no such word'), ('odd-2', null)").await?;
+    scene.added(ids.len());
+    scene.edited.extend(ids.map(str::to_owned));
+    ids.iter().for_each(|_| scene.injected());
+    Ok(2)
+}
+
+/// A person changes a status by SQL, under the holder's hands.
+async fn edit_by_hand(scene: &mut Scene) -> Result<()> {
+    let Database::Postgres(pool) = &scene.database else { return Ok(()) };
+    let any = "select id from items where id like 'item-%' and status not in ('SUCCEEDED', 'FAILED') limit 1 offset $1";
+    let offset: i64 = scene.lots.random_range(0..50);
+    let Some(id): Option<String> = sqlx::query_scalar(any).bind(offset).fetch_optional(pool).await? else {
+        return Ok(());
+    };
+    let word = WORDS[scene.lots.random_range(0..WORDS.len())];
+    sqlx::query("update items set status = $2 where id = $1").bind(&id).bind(word).execute(pool).await?;
+    scene.edited.push(id);
+    scene.injected();
+    Ok(())
+}
+
+/// Items whose words nobody knows are not waited for.
+async fn drain_what_is_known(scene: &mut Scene) -> Result<()> {
+    let known = "select count(*) from items where status in ('PENDING', 'ONE_IN_PROGRESS', 'ONE_COMPLETE', \
+                 'TWO_IN_PROGRESS', 'TWO_COMPLETE', 'THREE_IN_PROGRESS')";
+    let until = tokio::time::Instant::now() + Duration::from_secs(120);
+    while scene.database.number(known).await? > 0 && tokio::time::Instant::now() < until {
+        scene.pause(100..=100).await?;
+    }
+    Ok(())
+}
+
+/// A pipeline whose every name would be a statement if it were not quoted: it works, and nothing else is harmed.
+async fn names_that_inject(url: &str) -> Result<Vec<String>> {
+    #[derive(sqlx::FromRow)]
+    struct Item {}
+    let pipeline = Pipeline::builder("p'); drop table items; --")
+        .table("t\"; drop table items; --")
+        .key("k\"; drop table items; --")
+        .stage("s'); drop table items; --")
+        .failed_word("f'); drop table items; --")
+        .build()?;
+    let store = PostgresStore::connect(url, pipeline).await?;
+    let repository: Repository<_, Item> = Repository::new(store);
+    repository.prepare().await?;
+    ensure!(repository.add_many(&["'); drop table items; --".into()]).await? == 1, "the key was not added");
+    let worker = Worker::new(repository).handle("s'); drop table items; --", |_, _| async { Ok(()) });
+    let report = worker.without_signals().run_until_idle().await?;
+    let whole = report.completed == 1;
+    Ok(if whole { Vec::new() } else { vec![format!("a pipeline with odd names did not work: {report:?}")] })
+}

@@ -1,0 +1,59 @@
+//! The volume of the database fills up, and is freed again.
+
+use anyhow::Result;
+use chrono::Utc;
+
+use super::Arena;
+use crate::arena::{Cast, Cluster, Round, Scene, SmallDisk};
+use crate::report::Verdict;
+
+/// Room for a server with its first write-ahead logs and the items.
+const SERVER_MEGABYTES: u32 = 400;
+const FILE_MEGABYTES: u32 = 200;
+
+pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
+    let on_postgres = fill_under_server(&round.part("postgres")?).await?;
+    let on_sqlite = fill_under_file(&round.part("sqlite")?).await?;
+    Ok(on_postgres.and(on_sqlite))
+}
+
+async fn fill_under_server(round: &Round) -> Result<Verdict> {
+    let disk = SmallDisk::of_megabytes(SERVER_MEGABYTES)?;
+    let server = Cluster::start_in(disk.path()).await?;
+    let mut scene = Scene::on_server(round, &server.url, Cast::default(), str::to_owned).await?;
+    scene.start()?;
+    for _ in 0..scene.injections_wanted().div_ceil(4) {
+        scene.pause(300..=1_200).await?;
+        if !scene.is_busy().await {
+            break;
+        }
+        let from = Utc::now();
+        scene.injected();
+        disk.fill()?;
+        scene.pause(500..=3_000).await?;
+        disk.free()?;
+        // Without room for its log the server ends itself, and may not have come up again while there was none.
+        server.start_again().await?;
+        scene.afflicted_all_since(from);
+    }
+    scene.drain_and_judge().await
+}
+
+async fn fill_under_file(round: &Round) -> Result<Verdict> {
+    let disk = SmallDisk::of_megabytes(FILE_MEGABYTES)?;
+    let mut scene = Scene::on_file_in(round, disk.path(), Cast::default()).await?;
+    scene.start()?;
+    for _ in 0..scene.injections_wanted().div_ceil(4) {
+        scene.pause(300..=1_200).await?;
+        if !scene.is_busy().await {
+            break;
+        }
+        let from = Utc::now();
+        scene.injected();
+        disk.fill()?;
+        scene.pause(500..=3_000).await?;
+        disk.free()?;
+        scene.afflicted_all_since(from);
+    }
+    scene.drain_and_judge().await
+}

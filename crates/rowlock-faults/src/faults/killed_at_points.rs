@@ -1,0 +1,50 @@
+//! Workers kill themselves exactly at each point of an item's way, and in the middle of their shutdown.
+
+use anyhow::Result;
+use rand::RngExt;
+
+use super::Arena;
+use crate::arena::{Cast, Round, Scene};
+use crate::report::Verdict;
+use crate::subject::{KillAt, Point};
+
+pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
+    let mut scene = Scene::on_server(round, arena.server_url(), Cast::default(), str::to_owned).await?;
+    scene.start()?;
+    // At least once at each point, and once in a shutdown.
+    let rounds = scene.injections_wanted().div_ceil(Point::ALL.len() + 1);
+    for _ in 0..rounds {
+        for point in Point::ALL {
+            scene.pause(100..=500).await?;
+            if !scene.is_busy().await {
+                break;
+            }
+            die_at(&mut scene, point).await?;
+        }
+        scene.pause(100..=500).await?;
+        if scene.is_busy().await {
+            die_in_shutdown(&mut scene).await?;
+        }
+    }
+    scene.drain_and_judge().await
+}
+
+/// Replaces a process by one that dies at the point; the fleet notices and starts another.
+async fn die_at(scene: &mut Scene, point: Point) -> Result<()> {
+    let victim = scene.any_process();
+    let passage = scene.lots.random_range(1..=40);
+    scene.fleet.ask_to_end(victim);
+    scene.fleet.end_of(victim).await?;
+    scene.fleet.start_again(victim, Some(KillAt { point, passage }))?;
+    scene.injected();
+    Ok(())
+}
+
+async fn die_in_shutdown(scene: &mut Scene) -> Result<()> {
+    let victim = scene.any_process();
+    scene.injected();
+    scene.fleet.ask_to_end(victim);
+    let after = scene.lots.random_range(0..=30);
+    tokio::time::sleep(std::time::Duration::from_millis(after)).await;
+    scene.fleet.kill(victim).await
+}

@@ -1,0 +1,131 @@
+//! The faults, one file each.
+
+mod bad_input;
+mod clean_restarts;
+mod clocks;
+mod connections;
+mod fail_over;
+mod full_disk;
+mod killed;
+mod killed_at_points;
+mod mixture;
+mod poison;
+mod pooler;
+mod refusing_rows;
+mod server_crash;
+mod slow_database;
+mod sqlite;
+mod starvation;
+mod zombie;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use anyhow::Result;
+
+use crate::arena::{Cluster, PgBouncer, Round, SmallDisk};
+use crate::report::{Outcome, Verdict};
+
+/// What the faults of a run share.
+#[derive(Debug)]
+pub struct Arena {
+    /// A server that no fault harms; none if there are no server programs.
+    pub server: Option<Cluster>,
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Verdict>> + 'a>>;
+
+/// A way to harm.
+#[derive(Clone, Copy)]
+pub struct Fault {
+    /// Its name in reports and on the command line.
+    pub name: &'static str,
+    /// Why it cannot be run here, if it cannot.
+    cannot_run: fn(&Arena) -> Option<String>,
+    run: for<'a> fn(&'a Arena, &'a Round) -> Running<'a>,
+}
+
+impl std::fmt::Debug for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fault").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Fault {
+    /// Runs it, if it can be run here.
+    pub async fn run(&self, arena: &Arena, round: &Round) -> Outcome {
+        if let Some(why) = (self.cannot_run)(arena) {
+            return Outcome::NotRun(why);
+        }
+        match (self.run)(arena, round).await {
+            Ok(verdict) => Outcome::Ran(verdict),
+            Err(error) => Outcome::Broken(format!("{error:#}")),
+        }
+    }
+}
+
+macro_rules! fault {
+    ($name:literal, $cannot_run:expr, $run:path) => {
+        Fault { name: $name, cannot_run: $cannot_run, run: |arena, round| Box::pin($run(arena, round)) }
+    };
+}
+
+/// Every fault, in the order in which they are run.
+pub const ALL: &[Fault] = &[
+    fault!("killed", without_server, killed::run),
+    fault!("killed-at-points", without_server, killed_at_points::run),
+    fault!("zombie", without_server, zombie::run),
+    fault!("clean-restarts", without_server, clean_restarts::run),
+    fault!("poison", without_server, poison::run),
+    fault!("refusing-rows", without_server, refusing_rows::run),
+    fault!("server-crash", without_server, server_crash::run),
+    fault!("connections", without_server, connections::run),
+    fault!("fail-over", without_server, fail_over::run),
+    fault!("pooler", without_pgbouncer, pooler::run),
+    fault!("starvation", without_server, starvation::run),
+    fault!("clocks", without_faketime, clocks::run),
+    fault!("slow-database", without_server, slow_database::run),
+    fault!("full-disk", without_small_disk, full_disk::run),
+    fault!("sqlite", nothing_needed, sqlite::run),
+    fault!("bad-input", without_server, bad_input::run),
+    fault!("mixture", without_server, mixture::run),
+];
+
+/// Why nothing can be run that needs a server.
+fn without_server(arena: &Arena) -> Option<String> {
+    arena.server.is_none().then(|| "there are no PostgreSQL server programs".to_owned())
+}
+
+fn without_pgbouncer(arena: &Arena) -> Option<String> {
+    let program = PgBouncer::program().is_none().then(|| "pgbouncer is not installed".to_owned());
+    without_server(arena).or(program)
+}
+
+fn without_faketime(arena: &Arena) -> Option<String> {
+    let library = clocks::library().is_none().then(|| "libfaketime is not installed".to_owned());
+    without_server(arena).or(library)
+}
+
+fn without_small_disk(arena: &Arena) -> Option<String> {
+    without_server(arena).or_else(SmallDisk::is_missing)
+}
+
+fn nothing_needed(_: &Arena) -> Option<String> {
+    None
+}
+
+impl Arena {
+    /// Starts what the faults share.
+    ///
+    /// # Errors
+    /// A server that does not start.
+    pub async fn open() -> Result<Arena> {
+        let server = if Cluster::is_missing().is_some() { None } else { Some(Cluster::start().await?) };
+        Ok(Arena { server })
+    }
+
+    /// The URL of the server that no fault harms.
+    fn server_url(&self) -> &str {
+        self.server.as_ref().map_or("", |server| server.url.as_str())
+    }
+}

@@ -1,0 +1,39 @@
+//! Workers are stopped for longer than their leases live, and then go on.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use rand::RngExt;
+
+use super::Arena;
+use crate::arena::{Cast, Round, Scene};
+use crate::report::Verdict;
+
+pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
+    // Work that takes long enough to be in the middle of, and leases that end soon.
+    let cast = Cast { stale_after: Duration::from_secs(2), work_ms: 0..=20, ..Cast::default() };
+    let mut scene = Scene::on_server(round, arena.server_url(), cast, str::to_owned).await?;
+    scene.start()?;
+    for _ in 0..scene.injections_wanted().div_ceil(2) {
+        scene.pause(200..=600).await?;
+        if !scene.is_busy().await {
+            break;
+        }
+        // Some at once, never all: somebody must take their items back.
+        let most = (scene.fleet.len() - 1).min(3);
+        let count = scene.lots.random_range(1..=most);
+        let first = scene.any_process();
+        let stopped: Vec<_> = (0..count)
+            .map(|offset| {
+                let number = (first + offset) % scene.fleet.len();
+                scene.injected();
+                (number, scene.fleet.stop(number))
+            })
+            .collect();
+        scene.pause(2_300..=4_000).await?;
+        for (number, at) in stopped {
+            scene.fleet.resume(number, at);
+        }
+    }
+    scene.drain_and_judge().await
+}

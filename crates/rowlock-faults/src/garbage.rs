@@ -1,0 +1,95 @@
+//! What the fuzzer feeds: everything in the library that reads names, words and limits from its user. A panic, or a
+//! statement in which a name stands unquoted, is a find. The same functions replay the corpus in `make test`.
+
+use std::time::Duration;
+
+use rowlock::pipeline::RetryPolicy;
+use rowlock::store::postgres::PostgresStore;
+use rowlock::{Pipeline, PipelineBuilder, Role, Stage, Status, TableName};
+
+/// Cuts bytes into pieces at 0xFF, which no UTF-8 text has in it.
+fn pieces(data: &[u8]) -> impl Iterator<Item = String> {
+    data.split(|byte| *byte == 0xff).map(|piece| String::from_utf8_lossy(piece).into_owned())
+}
+
+/// A pipeline with these names: refused with a reason, or usable and quoted.
+pub fn pipeline(data: &[u8]) {
+    let names: Vec<String> = pieces(data).collect();
+    let name = |place: usize| names.get(place).cloned().unwrap_or_default();
+    let built = Pipeline::builder(name(0))
+        .table(TableName::new(name(1)))
+        .key(name(2))
+        .column(Role::Status, name(3))
+        .column(Role::RetryCount, name(4))
+        .succeeded_word(name(5))
+        .failed_word(name(6));
+    let built = names.iter().skip(7).fold(built, |builder: PipelineBuilder, stage| {
+        builder.add_stage(Stage::new(stage.clone()).with_ready_word(stage.to_lowercase()))
+    });
+    match built.build() {
+        Ok(pipeline) => check_statements(pipeline, &names),
+        Err(error) => assert!(error.to_string().contains(", but "), "a refusal without its rule: {error}"),
+    }
+}
+
+/// Every statement is whole with its quoted names taken out: nothing of a name is left over.
+fn check_statements(pipeline: Pipeline, names: &[String]) {
+    let options = sqlx::postgres::PgConnectOptions::new_without_pgpass();
+    // A pool wants a runtime, although nothing connects.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let store = PostgresStore::with_options(options, pipeline);
+    for verb in store.verbs() {
+        let sql = store.sql(verb).expect("every verb has its statement");
+        let bare = without_quoted(sql).unwrap_or_else(|| panic!("{verb}: a quote is left open: {sql}"));
+        for name in names.iter().filter(|name| name.chars().any(|c| !c.is_ascii_alphanumeric() && c != '_')) {
+            // Short ones stand in any SQL.
+            assert!(name.chars().count() < 6 || !bare.contains(name.as_str()), "{verb}: {name:?} is not quoted: {sql}");
+        }
+    }
+}
+
+/// A statement without its quoted identifiers and literals; none if one has no end.
+fn without_quoted(sql: &str) -> Option<String> {
+    let mut bare = String::with_capacity(sql.len());
+    let mut rest = sql.chars();
+    while let Some(c) = rest.next() {
+        if c != '"' && c != '\'' {
+            bare.push(c);
+            continue;
+        }
+        // A doubled quote ends one quoted part and begins the next: what is left out is the same.
+        rest.by_ref().find(|next| *next == c)?;
+    }
+    Some(bare)
+}
+
+/// Words and numbers: every word leads back to its status, and no policy overflows.
+pub fn words(data: &[u8]) {
+    let (numbers, rest) = data.split_at(data.len().min(16));
+    let number = |place: usize| numbers.iter().skip(place).take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let words: Vec<String> = pieces(rest).collect();
+    let word = |place: usize| words.get(place).cloned().unwrap_or_else(|| format!("W{place}"));
+    let policy = RetryPolicy::exponential(Duration::from_millis(number(0) >> 8), Duration::from_millis(number(8)));
+    for attempt in [0, 1, 2, 31, 32, 63, 64, u32::MAX] {
+        let delay = policy.delay(attempt);
+        assert!(delay <= rowlock::limits::RETRY_DELAY_MAX, "{delay:?} after {attempt} attempts");
+    }
+    let pipeline = Pipeline::builder("p")
+        .table("t")
+        .key("k")
+        .add_stage(Stage::new("A").with_ready_word(word(0)).with_running_word(word(1)))
+        .cancelled_word(word(2))
+        .retry(policy)
+        .max_retries(i32::try_from(number(4) & 0xffff_ffff).unwrap_or(-1))
+        .stale_after(Duration::from_millis(number(2) >> 16))
+        .build();
+    let Ok(pipeline) = pipeline else { return };
+    for status in pipeline.statuses() {
+        assert_eq!(pipeline.status(pipeline.word(status)), Some(status));
+    }
+    for other in &words {
+        let status: Option<Status> = pipeline.status(other);
+        assert_eq!(status.is_some(), pipeline.words().contains(&other.as_str()));
+    }
+}

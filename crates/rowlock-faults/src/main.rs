@@ -1,0 +1,100 @@
+//! `rowlock-faults`: attacks real workers and real servers, and audits what is left.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use rowlock_faults::arena::{Round, Size};
+use rowlock_faults::faults::{ALL, Arena, Fault};
+use rowlock_faults::report::{Line, Report};
+use rowlock_faults::subject::{Assignment, work};
+
+#[derive(Debug, Parser)]
+#[command(about, version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the faults and writes a report.
+    Run {
+        /// Repeats the run with this seed; by default a new one is drawn.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Only these faults.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// A short round of each, as in the tests.
+        #[arg(long)]
+        short: bool,
+        /// The folder for the report and the workers' logs.
+        #[arg(long, default_value = ".local/faults")]
+        folder: PathBuf,
+    },
+    /// Names the faults.
+    List,
+    /// A worker's process, started by the suite.
+    #[command(hide = true)]
+    Worker {
+        /// What it is to do, as JSON.
+        assignment: String,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Worker { assignment } => {
+            let assignment: Assignment = serde_json::from_str(&assignment).context("the assignment")?;
+            work(&assignment)
+        }
+        Command::List => {
+            ALL.iter().for_each(|fault| println!("{}", fault.name));
+            Ok(())
+        }
+        Command::Run { seed, only, short, folder } => {
+            let seed = seed.unwrap_or_else(rand::random);
+            let size = if short { Size::SHORT } else { Size::FULL };
+            tokio::runtime::Runtime::new()?.block_on(run(seed, &only, size, folder))
+        }
+    }
+}
+
+async fn run(seed: u64, only: &[String], size: Size, folder: PathBuf) -> Result<()> {
+    for name in only {
+        ensure!(ALL.iter().any(|fault| fault.name == name), "there is no fault {name:?}: see `rowlock-faults list`");
+    }
+    let folder = std::path::absolute(folder)?.join(seed.to_string());
+    println!("seed {seed}; logs in {}", folder.display());
+    let arena = Arena::open().await?;
+    let mut report = Report { seed, lines: Vec::new() };
+    for fault in ALL.iter().filter(|fault| only.is_empty() || only.iter().any(|name| name == fault.name)) {
+        let outcome = run_one(fault, &arena, seed, size, folder.join(fault.name)).await?;
+        report.lines.push(Line { fault: fault.name.to_owned(), outcome });
+        if let Some(line) = report.lines.last() {
+            println!("{}", line.in_short());
+        }
+    }
+    let text = report.to_markdown();
+    std::fs::write(folder.join("report.md"), &text)?;
+    std::fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
+    println!("\n{text}");
+    ensure!(report.is_clean(), "the guarantees do not hold: see {}", folder.join("report.md").display());
+    Ok(())
+}
+
+async fn run_one(
+    fault: &Fault,
+    arena: &Arena,
+    seed: u64,
+    size: Size,
+    folder: PathBuf,
+) -> Result<rowlock_faults::report::Outcome> {
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("the folder {}", folder.display()))?;
+    let round = Round { seed, size, program: std::env::current_exe()?, folder };
+    Ok(fault.run(arena, &round).await)
+}

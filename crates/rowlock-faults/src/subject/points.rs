@@ -1,0 +1,65 @@
+//! The points at which a worker's process can be made to die.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Signal, getpid, kill_process};
+use serde::{Deserialize, Serialize};
+
+/// A point on an item's way through a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Point {
+    /// The claim was answered, and its first row is being decoded: no handler runs.
+    AfterClaim,
+    /// The handler is in the middle of its work.
+    Running,
+    /// The effect is written, and the finish is not yet sent.
+    BeforeFinish,
+    /// The finish was sent; the server commits it, and its answer finds nobody.
+    FinishSent,
+}
+
+impl Point {
+    /// All of them.
+    pub const ALL: [Point; 4] = [Point::AfterClaim, Point::Running, Point::BeforeFinish, Point::FinishSent];
+}
+
+/// Where a process is to die.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct KillAt {
+    /// The point.
+    pub point: Point,
+    /// At which passage of it, counted from 1.
+    pub passage: u64,
+}
+
+/// How long the server takes for the commit of an effect whose sender is going to die. The sender dies in the middle.
+pub(super) const COMMIT: Duration = Duration::from_millis(80);
+
+static PASSAGES: AtomicU64 = AtomicU64::new(0);
+
+impl KillAt {
+    /// Counts a passage. True if it is the one to die at.
+    fn is_due(self, point: Point) -> bool {
+        self.point == point && PASSAGES.fetch_add(1, Ordering::Relaxed) + 1 == self.passage
+    }
+}
+
+/// Passes a point: this process dies here if it is to.
+pub(super) fn pass(kill_at: Option<KillAt>, point: Point) {
+    if kill_at.is_some_and(|kill_at| kill_at.is_due(point)) {
+        die();
+    }
+}
+
+/// Whether this process is to die between sending the finish that comes next and its answer.
+pub(super) fn dies_after_sending(kill_at: Option<KillAt>) -> bool {
+    kill_at.is_some_and(|kill_at| kill_at.is_due(Point::FinishSent))
+}
+
+/// Dies as by `kill -9`: nothing is flushed, dropped or said.
+pub(super) fn die() -> ! {
+    // If the signal could not be sent the abort ends the process as well.
+    let _sent = kill_process(getpid(), Signal::KILL);
+    std::process::abort()
+}

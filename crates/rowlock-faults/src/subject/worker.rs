@@ -1,0 +1,324 @@
+//! The worker's process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use rowlock::store::postgres::PostgresStore;
+use rowlock::store::sqlite::SqliteStore;
+use rowlock::{Claim, Context, Error, Failure, Handled, Holder, Outcome, Repository, Worker};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::log::{Event, Log};
+use super::points::{COMMIT, KillAt, Point, die, dies_after_sending, pass};
+use super::{Behaviour, Effects, STAGES, pipeline};
+
+/// What a worker's process is told: one JSON argument.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The name to claim under.
+    pub holder: String,
+    /// The database.
+    pub database: String,
+    /// The file for its log.
+    pub log: PathBuf,
+    /// Age from which on a lease is stale.
+    pub stale_after_ms: u64,
+    /// Longest run of a handler.
+    pub timeout_ms: u64,
+    /// How long handlers may go on after SIGTERM.
+    pub grace_ms: u64,
+    /// Handlers of each stage at once.
+    pub slots: usize,
+    /// Threads that run handlers.
+    pub threads: usize,
+    /// The database's URL is that of a pooler in transaction mode.
+    pub through_pooler: bool,
+    /// Where to die, if anywhere.
+    pub kill_at: Option<KillAt>,
+}
+
+/// The columns of an item that its handler reads.
+#[derive(Debug, Clone)]
+struct Item {
+    behaviour: String,
+    work_ms: i32,
+}
+
+/// Set once, before the first claim: decoding has no other way to know where to die.
+static KILL_AT: std::sync::OnceLock<Option<KillAt>> = std::sync::OnceLock::new();
+
+impl<'r, Row> sqlx::FromRow<'r, Row> for Item
+where
+    Row: sqlx::Row,
+    &'static str: sqlx::ColumnIndex<Row>,
+    String: sqlx::Decode<'r, Row::Database> + sqlx::Type<Row::Database>,
+    i32: sqlx::Decode<'r, Row::Database> + sqlx::Type<Row::Database>,
+{
+    fn from_row(row: &'r Row) -> sqlx::Result<Item> {
+        pass(KILL_AT.get().copied().flatten(), Point::AfterClaim);
+        Ok(Item { behaviour: row.try_get("behaviour")?, work_ms: row.try_get("work_ms")? })
+    }
+}
+
+/// Works until it is told to stop.
+///
+/// # Errors
+/// A database that the worker cannot work on at all.
+pub fn work(assignment: &Assignment) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(assignment.threads)
+        .enable_all()
+        .build()
+        .context("the runtime of the handlers")?;
+    let log = Arc::new(Log::create(&assignment.log)?);
+    start_tracing(&log);
+    let first = KILL_AT.set(assignment.kill_at);
+    debug_assert!(first.is_ok(), "one assignment a process");
+    let ended = runtime.block_on(connect_and_work(assignment, &log));
+    // A handler that holds on to its thread must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn connect_and_work(assignment: &Assignment, log: &Arc<Log>) -> Result<()> {
+    let pipeline =
+        pipeline(Duration::from_millis(assignment.stale_after_ms), Duration::from_millis(assignment.timeout_ms))?;
+    if assignment.database.starts_with("sqlite:") {
+        let store = SqliteStore::connect(&assignment.database, pipeline).await?;
+        return work_on(store, assignment, log).await;
+    }
+    let options = assignment.database.parse().context("the database's URL")?;
+    let store = if assignment.through_pooler {
+        PostgresStore::through_pooler(options, pipeline)
+    } else {
+        PostgresStore::with_options(options, pipeline)
+    };
+    work_on(store, assignment, log).await
+}
+
+async fn work_on<S: Effects>(store: S, assignment: &Assignment, log: &Arc<Log>) -> Result<()>
+where
+    Item: rowlock::Record<S>,
+{
+    let repository: Repository<S, Item> = Repository::new(store).with_holder(Holder::named(assignment.holder.clone()));
+    log.write(&Event::Started { holder: assignment.holder.clone() });
+    let mut worker = Worker::new(repository).grace(Duration::from_millis(assignment.grace_ms));
+    for stage in STAGES {
+        let desk = Arc::new(Desk { log: Arc::clone(log), kill_at: assignment.kill_at });
+        worker = worker.concurrency(stage, assignment.slots);
+        worker = if super::has_effect(stage) {
+            worker.handle(stage, move |context, claim| Arc::clone(&desk).complete(context, claim))
+        } else {
+            worker.handle(stage, move |context, claim| Arc::clone(&desk).behave(context, claim))
+        };
+    }
+    let report = worker.run().await;
+    if let Ok(report) = &report {
+        log.write(&Event::ended(report));
+    }
+    report.map(drop).context("the worker")
+}
+
+/// What the handlers need.
+struct Desk {
+    log: Arc<Log>,
+    kill_at: Option<KillAt>,
+}
+
+impl Desk {
+    /// The handler of the stages with an effect: tries until it is settled, or its lease is lost and it is stopped.
+    async fn complete<S: Effects>(
+        self: Arc<Self>,
+        context: Context<S, Item>,
+        claim: Claim<Item>,
+    ) -> Result<Handled, Failure> {
+        let lease = claim.lease().clone();
+        self.log.write(&Event::run(&lease));
+        pass(self.kill_at, Point::Running);
+        tokio::time::sleep(work_time(&claim)).await;
+        let mut claim = claim;
+        loop {
+            match self.complete_once(&context, claim).await {
+                Ok(handled) => return Ok(handled),
+                Err(again) => claim = again,
+            }
+            // A database that is away comes back, or the lease is lost and this future dropped.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Ok if nothing more can be done, the claim if the same may be tried again.
+    async fn complete_once<S: Effects>(
+        &self,
+        context: &Context<S, Item>,
+        claim: Claim<Item>,
+    ) -> Result<Handled, Claim<Item>> {
+        let lease = claim.lease().clone();
+        let dies = dies_after_sending(self.kill_at);
+        let commit = if dies { COMMIT } else { Duration::ZERO };
+        let Ok(mut transaction) = context.begin().await else { return Err(claim) };
+        let worker = context.holder().as_str();
+        if let Err(error) = S::write_effect(&mut transaction, &lease, worker, commit).await {
+            tracing::warn!(%error, key = %lease.key, "the effect could not be written");
+            return Err(claim);
+        }
+        pass(self.kill_at, Point::BeforeFinish);
+        let finish = context.complete_in(transaction, claim);
+        let answer = if dies {
+            tokio::select! {
+                answer = finish => answer,
+                () = tokio::time::sleep(COMMIT / 2) => die(),
+            }
+        } else {
+            finish.await
+        };
+        match answer {
+            Ok(settled) => {
+                self.log.write(&Event::acknowledged(&lease));
+                Ok(settled.into())
+            }
+            Err(failed) => {
+                self.log.write(&Event::not_acknowledged(&lease, failed.error()));
+                match failed.into_parts() {
+                    (Error::LeaseLost { .. } | Error::OutcomeUnknown { .. } | Error::Refused { .. }, _) | (_, None) => {
+                        Ok(Outcome::Release.into())
+                    }
+                    (_, Some(claim)) => Err(claim),
+                }
+            }
+        }
+    }
+
+    /// The handler of the stage whose outcome the worker writes.
+    async fn behave<S: Effects>(self: Arc<Self>, _: Context<S, Item>, claim: Claim<Item>) -> Result<Handled, Failure> {
+        self.log.write(&Event::run(claim.lease()));
+        pass(self.kill_at, Point::Running);
+        let behaviour = Behaviour::of_word(&claim.behaviour)
+            .ok_or_else(|| Failure::permanent(format!("no handler behaves like {:?}", claim.behaviour)))?;
+        match behaviour {
+            Behaviour::Work => tokio::time::sleep(work_time(&claim)).await,
+            Behaviour::Burn => burn(work_time(&claim)),
+            Behaviour::Abort => std::process::abort(),
+            Behaviour::Hang => std::future::pending().await,
+            Behaviour::Block => loop {
+                std::thread::sleep(Duration::from_secs(1));
+            },
+            Behaviour::Hog => hog(),
+            Behaviour::Panic => {
+                self.log.write(&Event::failing(claim.lease()));
+                panic!("as the item asked for")
+            }
+            Behaviour::Fail => {
+                self.log.write(&Event::failing(claim.lease()));
+                return Err(Failure::retryable("as the item asked for"));
+            }
+            Behaviour::FailForGood => {
+                self.log.write(&Event::failing(claim.lease()));
+                return Err(Failure::permanent("as the item asked for"));
+            }
+        }
+        Ok(().into())
+    }
+}
+
+fn work_time(item: &Item) -> Duration {
+    Duration::from_millis(u64::try_from(item.work_ms).unwrap_or(0))
+}
+
+/// Keeps a processor busy.
+fn burn(how_long: Duration) {
+    let until = Instant::now() + how_long;
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+}
+
+/// Takes memory until there is none: the process has a limit of address space, and dies of it.
+fn hog() -> ! {
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    loop {
+        taken.push(Vec::with_capacity(16 << 20));
+        std::hint::black_box(&taken);
+    }
+}
+
+/// Says to standard error what the library says, and notes in the log how many items each claim asked for and got.
+fn start_tracing(log: &Arc<Log>) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,rowlock=info,[claim]=debug"));
+    let said = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(filter).with(said).with(ClaimSizes { log: Arc::clone(log) }).init();
+}
+
+/// Writes the sizes of claims to the log, from the spans that the library opens around them.
+struct ClaimSizes {
+    log: Arc<Log>,
+}
+
+/// What a claim's span says.
+#[derive(Default)]
+struct Sizes {
+    limit: Option<i64>,
+    claimed: Option<u64>,
+}
+
+impl tracing::field::Visit for Sizes {
+    fn record_i64(&mut self, field: &tracing::field::Field, value: i64) {
+        if field.name() == "limit_items" {
+            self.limit = Some(value);
+        }
+    }
+
+    fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
+        if field.name() == "claimed_items" {
+            self.claimed = Some(value);
+        }
+    }
+
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+}
+
+impl<S> tracing_subscriber::Layer<S> for ClaimSizes
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    fn on_new_span(
+        &self,
+        attributes: &tracing::span::Attributes<'_>,
+        id: &tracing::span::Id,
+        context: tracing_subscriber::layer::Context<'_, S>,
+    ) {
+        if let Some(span) = context.span(id)
+            && span.name() == "claim"
+        {
+            let mut sizes = Sizes::default();
+            attributes.record(&mut sizes);
+            span.extensions_mut().insert(sizes);
+        }
+    }
+
+    fn on_record(
+        &self,
+        id: &tracing::span::Id,
+        values: &tracing::span::Record<'_>,
+        context: tracing_subscriber::layer::Context<'_, S>,
+    ) {
+        if let Some(span) = context.span(id)
+            && let Some(sizes) = span.extensions_mut().get_mut::<Sizes>()
+        {
+            values.record(sizes);
+        }
+    }
+
+    fn on_close(&self, id: tracing::span::Id, context: tracing_subscriber::layer::Context<'_, S>) {
+        if let Some(span) = context.span(&id)
+            && let Some(Sizes { limit: Some(limit), claimed: Some(claimed) }) = span.extensions().get::<Sizes>()
+        {
+            self.log.write(&Event::Claimed { limit: *limit, claimed: *claimed });
+        }
+    }
+}

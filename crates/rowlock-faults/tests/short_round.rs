@@ -1,0 +1,65 @@
+//! A short round of every fault; `make faults` runs the long one.
+
+use std::path::PathBuf;
+
+use rowlock_faults::arena::{Round, Size};
+use rowlock_faults::faults::{ALL, Arena};
+use rowlock_faults::report::{Line, Outcome, Report};
+
+/// Runs one fault at a small size, with a seed that a failure names.
+async fn attack(name: &str) {
+    let fault = ALL.iter().find(|fault| fault.name == name).expect("a fault of this name");
+    let seed: u64 = std::env::var("ROWLOCK_FAULTS_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_rowlock-faults"));
+    let round = Round { seed, size: Size::SHORT, program, folder: folder.path().to_owned() };
+    let arena = Arena::open().await.expect("the arena opens");
+    let outcome = fault.run(&arena, &round).await;
+    if let Outcome::NotRun(why) = &outcome {
+        println!("not run: {name}: {why}");
+    }
+    let report = Report { seed, lines: vec![Line { fault: name.to_owned(), outcome }] };
+    if !report.is_clean() {
+        let logs = folder.keep();
+        panic!("ROWLOCK_FAULTS_SEED={seed}; logs in {}\n{}", logs.display(), report.to_markdown());
+    }
+}
+
+macro_rules! short_round {
+    ($($test:ident: $fault:literal,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                attack($fault).await;
+            }
+        )*
+
+        #[test]
+        fn every_fault_has_its_short_round() {
+            let tested = [$($fault),*];
+            for fault in ALL {
+                assert!(tested.contains(&fault.name), "{} has no short round here", fault.name);
+            }
+        }
+    };
+}
+
+short_round! {
+    workers_are_killed_on_postgres: "killed",
+    workers_die_at_each_point_on_postgres: "killed-at-points",
+    zombies_change_nothing_on_postgres: "zombie",
+    clean_restarts_count_nothing_on_postgres: "clean-restarts",
+    poison_is_stopped_on_postgres: "poison",
+    rows_that_refuse_harm_themselves_on_postgres: "refusing-rows",
+    the_server_crashes_on_postgres: "server-crash",
+    connections_break_on_postgres: "connections",
+    a_standby_takes_over_on_postgres: "fail-over",
+    a_pooler_stands_between_on_postgres: "pooler",
+    starved_workers_keep_their_leases_on_postgres: "starvation",
+    clocks_are_off_on_postgres: "clocks",
+    the_database_is_slow_on_postgres: "slow-database",
+    the_disk_is_full_on_both: "full-disk",
+    processes_are_killed_on_sqlite: "sqlite",
+    bad_input_harms_nothing_on_postgres: "bad-input",
+    everything_at_once_on_postgres: "mixture",
+}
