@@ -272,3 +272,34 @@ fn bit(stage: StageId) -> u64 {
     // STAGES_MAX is 64.
     1_u64 << stage.index()
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+pub(crate) mod tests {
+    use super::*;
+    use crate::store::sqlite::SqliteStore;
+    use crate::{Pipeline, Repository};
+
+    /// What the tasks of a worker share, without the tasks, over a new table.
+    pub(crate) async fn engine_over(folder: &std::path::Path) -> Engine<SqliteStore, (String,)> {
+        let pipeline = Pipeline::builder("p").table("items").key("id").stage("ONE").stale_after(Duration::from_secs(3));
+        let pipeline = pipeline.heartbeat_interval(Duration::from_millis(100)).build().expect("a valid pipeline");
+        let store = SqliteStore::open(folder.join("queue.sqlite"), pipeline).await.expect("the file opens");
+        let repository = Repository::new(store);
+        repository.prepare().await.expect("prepared");
+        let floor = Arc::new(Floor {
+            repository: Arc::new(repository),
+            leases: Arc::default(),
+            ended: Arc::default(),
+            wake: tokio::sync::Notify::new(),
+        });
+        let settings = Settings {
+            grace: Duration::ZERO,
+            poll_min: Duration::from_secs(1),
+            poll_max: None,
+            until_idle: true,
+            signals: false,
+        };
+        let (hook, _task) = FailedHook::start(None, &tokio::runtime::Handle::current());
+        Engine::new(floor, Vec::new(), settings, hook, None)
+    }
+}

@@ -36,6 +36,12 @@ impl Errors {
         }
     }
 
+    /// As they are after an outage that has lasted for this long.
+    #[cfg(all(test, feature = "sqlite"))]
+    pub(crate) fn failing_for(lasted: Duration) -> Errors {
+        Errors { since: Instant::now().checked_sub(lasted), recent: VecDeque::new() }
+    }
+
     /// For how long it has failed.
     pub(crate) fn lasted(&self) -> Duration {
         self.since.map_or(Duration::ZERO, |since| since.elapsed())

@@ -125,40 +125,16 @@ async fn was_finished_by_its_holder<S: Store>(beats: &Dispatch<S>, lease: &Lease
 
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
-    use tokio::sync::Notify;
-
     use super::*;
-    use crate::store::sqlite::SqliteStore;
-    use crate::worker::crew::Floor;
-    use crate::worker::engine::Settings;
-    use crate::worker::hooks::FailedHook;
-    use crate::{Pipeline, Repository};
+    use crate::worker::engine::tests::engine_over;
 
     #[tokio::test]
     async fn nothing_is_renewed_once_the_dispatcher_does_not_tick_any_more() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let pipeline = Pipeline::builder("p").table("items").key("id").stage("ONE").stale_after(Duration::from_secs(3));
-        let pipeline = pipeline.heartbeat_interval(Duration::from_millis(100)).build().expect("a valid pipeline");
-        let store = SqliteStore::open(folder.path().join("queue.sqlite"), pipeline).await.expect("the file opens");
-        let repository: Repository<_, (String,)> = Repository::new(store);
-        repository.prepare().await.expect("prepared");
+        let engine = engine_over(folder.path()).await;
+        let repository = Arc::clone(&engine.floor.repository);
         repository.add_many(&["a".into()]).await.expect("added");
         let claims = repository.claim(1).await.expect("claimed");
-        let floor = Arc::new(Floor {
-            repository: Arc::new(repository.clone()),
-            leases: Arc::default(),
-            ended: Arc::default(),
-            wake: Notify::new(),
-        });
-        let settings = Settings {
-            grace: Duration::ZERO,
-            poll_min: Duration::from_secs(1),
-            poll_max: None,
-            until_idle: false,
-            signals: false,
-        };
-        let (hook, _task) = FailedHook::start(None, &tokio::runtime::Handle::current());
-        let engine = Engine::new(floor, Vec::new(), settings, hook, None);
         let held = engine.floor.leases.hold(claims.items[0].lease().clone(), Instant::now());
 
         let started = Instant::now();

@@ -44,3 +44,26 @@ impl Calls {
         self.hold_until
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::worker::engine::tests::engine_over;
+
+    #[tokio::test]
+    async fn the_successes_of_one_kind_do_not_hide_the_errors_of_another() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let engine = engine_over(folder.path()).await;
+        let now = Instant::now();
+        let (mut claims, mut counts) = (Calls::new("claim", now), Calls::new("counts", now));
+        let broken = || Error::Schema { table: "items".to_owned(), problem: "gone".to_owned() };
+
+        counts.met(&engine, broken()).expect("it is borne for a while");
+        claims.passed(&engine);
+        assert!(counts.is_held(now) && !claims.is_held(now));
+
+        counts.errors = Errors::failing_for(LASTING_ERROR_PATIENCE * 2);
+        claims.passed(&engine);
+        counts.met(&engine, broken()).expect_err("it has lasted for too long");
+    }
+}
