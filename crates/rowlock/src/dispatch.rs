@@ -36,16 +36,45 @@ struct LostClaim {
     until: Instant,
 }
 
-/// A finish under way: what is to be written, and whether an earlier sending may have been applied.
+/// A finish under way: what is still to be written, whether an earlier sending may have been applied, and what was
+/// answered so far.
 #[derive(Debug)]
 pub(crate) struct Settling {
     pub(crate) finishing: Finishing,
     uncertain: bool,
+    answers: Vec<Option<Finished>>,
+    /// For each item that is still to be written, its place in `answers`.
+    open: Vec<usize>,
 }
 
 impl Settling {
     pub(crate) fn new(finishing: Finishing) -> Settling {
-        Settling { finishing, uncertain: false }
+        let items = finishing.items.len();
+        Settling { finishing, uncertain: false, answers: vec![None; items], open: (0..items).collect() }
+    }
+
+    /// Keeps the answers to what was sent; true if that is all. Items that were busy are still to be written.
+    pub(crate) fn note(&mut self, answers: Vec<Finished>) -> bool {
+        let items = std::mem::take(&mut self.finishing.items);
+        let open = std::mem::take(&mut self.open);
+        for ((item, index), answer) in items.into_iter().zip(open).zip(answers) {
+            if answer == Finished::Busy {
+                self.finishing.items.push(item);
+                self.open.push(index);
+            } else {
+                self.answers[index] = Some(answer);
+            }
+        }
+        self.open.is_empty()
+    }
+
+    /// One answer for each item, in order; this one for those that have none.
+    pub(crate) fn into_answers(self, otherwise: Finished) -> Vec<Finished> {
+        self.answers.into_iter().map(|answer| answer.unwrap_or_else(|| otherwise.clone())).collect()
+    }
+
+    fn has_answers(&self) -> bool {
+        self.open.len() < self.answers.len()
     }
 
     /// Whether an earlier sending may have been applied.
@@ -135,8 +164,8 @@ impl<S: Store> Dispatch<S> {
         !self.lost_claims_locked().is_empty()
     }
 
-    /// Sends a finish once and settles what earlier sendings left open. With an error nothing is settled yet, and
-    /// the same `Settling` may be sent again.
+    /// Sends what is still to be written once, and settles what earlier sendings left open. With an error nothing is
+    /// settled yet, and the same `Settling` may be sent again. The answers are for [`Settling::note`].
     pub(crate) async fn finish_once(&self, settling: &mut Settling) -> Result<Vec<Finished>> {
         let span = self.span(debug_span!(
             "finish",
@@ -151,11 +180,9 @@ impl<S: Store> Dispatch<S> {
             let answers = self.store.finish(&settling.finishing).await;
             settling.uncertain = was_uncertain || answers.as_ref().is_err_and(|error| error.may_have_been_applied());
             let mut answers = answers?;
-            if was_uncertain {
-                for (item, answer) in settling.finishing.items.iter().zip(&mut answers) {
-                    if *answer == Finished::LeaseLost {
-                        *answer = self.settle(item).await?;
-                    }
+            for (item, answer) in settling.finishing.items.iter().zip(&mut answers) {
+                if *answer == Finished::Unknown || (was_uncertain && *answer == Finished::LeaseLost) {
+                    *answer = self.settle(item).await?;
                 }
             }
             Ok(answers)
@@ -168,18 +195,23 @@ impl<S: Store> Dispatch<S> {
         Ok(answers)
     }
 
-    /// Finishes, sending again what meets a transient error, a limited number of times. What cannot be proved after
-    /// that is [`Finished::Unknown`].
+    /// Finishes, sending again what is busy or meets a transient error, a limited number of times. What cannot be
+    /// proved after that is [`Finished::Unknown`]; what is still locked is [`Finished::Busy`].
     pub(crate) async fn finish(&self, finishing: Finishing) -> Result<Vec<Finished>> {
         let mut settling = Settling::new(finishing);
         let mut backoff = Backoff::new();
         loop {
             match self.finish_once(&mut settling).await {
-                Ok(answers) => return Ok(answers),
-                Err(error) if error.is_transient() && backoff.wait().await => {}
-                Err(_) if settling.is_uncertain() => {
-                    return Ok(settling.finishing.items.iter().map(|_| Finished::Unknown).collect());
+                Ok(answers) => {
+                    if settling.note(answers) || !backoff.wait().await {
+                        let open = if settling.is_uncertain() { Finished::Unknown } else { Finished::Busy };
+                        return Ok(settling.into_answers(open));
+                    }
                 }
+                Err(error) if error.is_transient() && backoff.wait().await => {}
+                Err(_) if settling.is_uncertain() => return Ok(settling.into_answers(Finished::Unknown)),
+                // What was answered before must not be lost with the error of the rest.
+                Err(_) if settling.has_answers() => return Ok(settling.into_answers(Finished::Busy)),
                 Err(error) => return Err(error),
             }
         }

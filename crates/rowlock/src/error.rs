@@ -149,6 +149,12 @@ pub enum Fault {
 }
 
 impl Error {
+    /// The error of a write that gave up because another transaction had the row locked. Nothing was written.
+    pub fn busy(verb: &'static str) -> Error {
+        let source = std::io::Error::new(std::io::ErrorKind::WouldBlock, "another transaction has the row locked");
+        Error::Database { verb, fault: Fault::NotApplied, source: sqlx::Error::Io(source) }
+    }
+
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -428,6 +428,7 @@ pub(crate) fn settled(lease: &Lease, finished: Finished) -> Result<Settled> {
     match finished {
         Finished::Applied { to } => Ok(Settled { to }),
         Finished::LeaseLost => Err(Error::LeaseLost { key }),
+        Finished::Busy => Err(Error::busy("finish")),
         Finished::Unknown => Err(Error::OutcomeUnknown { key }),
         Finished::Refused { reason, .. } => Err(Error::Refused { key, reason }),
     }

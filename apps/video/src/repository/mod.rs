@@ -176,6 +176,7 @@ impl VideoRepository {
             match engine.store().finish(&finishing).await?.into_iter().next() {
                 Some(Finished::Applied { to }) => return Ok(to != Status::Failed),
                 Some(Finished::LeaseLost) => {}
+                Some(Finished::Busy) => return Err(rowlock::Error::busy("finish").into()),
                 Some(Finished::Refused { reason, .. }) => return Err(rowlock::Error::Refused { key, reason }.into()),
                 Some(Finished::Unknown) | None => return Err(rowlock::Error::OutcomeUnknown { key }.into()),
             }

@@ -220,7 +220,7 @@ impl<S: Store> Worker<S> {
                     self.write_down(What::Finished(finish.lease, to, finish.outcome.name()), sent);
                 }
                 Finished::LeaseLost => self.lost += 1,
-                Finished::Unknown | Finished::Refused { .. } => panic!("{finish:?}: {finished:?}"),
+                Finished::Busy | Finished::Unknown | Finished::Refused { .. } => panic!("{finish:?}: {finished:?}"),
             }
         }
     }

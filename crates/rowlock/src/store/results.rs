@@ -59,6 +59,9 @@ pub enum Finished {
     },
     /// The lease had ended; nothing was written.
     LeaseLost,
+    /// Another transaction had the row locked for the whole short wait, or an error came before this item's turn.
+    /// Nothing was written; the same finish may be sent again.
+    Busy,
     /// The answer to an earlier attempt was lost, and it cannot be proved whether it was applied.
     Unknown,
     /// The database refuses the row. It was tried as `FAILED`; `failed` says whether that worked.

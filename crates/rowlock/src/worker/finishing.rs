@@ -81,14 +81,19 @@ async fn send<S: Store, R: Send + 'static>(
             Ok(answers) => {
                 engine.pulse.answered(Instant::now());
                 errors.passed("finish");
-                return answers;
+                if settling.note(answers) {
+                    return settling.into_answers(Finished::Unknown);
+                }
+                if Instant::now() > kept_until(engine, batch, first_sent_at) {
+                    return settling.into_answers(Finished::LeaseLost);
+                }
             }
             Err(error) => {
                 errors.met("finish", &error);
                 engine.tally.count(|report| report.errors += 1);
                 if Instant::now() > kept_until(engine, batch, first_sent_at) {
                     let unsent = if settling.is_uncertain() { Finished::Unknown } else { Finished::LeaseLost };
-                    return vec![unsent; settling.finishing.items.len()];
+                    return settling.into_answers(unsent);
                 }
             }
         }
@@ -124,7 +129,7 @@ fn account<S: Store, R: Send + 'static>(engine: &Engine<S, R>, batch: &[Ended], 
                     },
                     Finished::LeaseLost if matches!(verdict, Verdict::WriteAfterUnknown(_)) => End::Unknown,
                     Finished::LeaseLost => End::Lost(LossReason::Ended),
-                    Finished::Unknown => End::Unknown,
+                    Finished::Busy | Finished::Unknown => End::Unknown,
                     Finished::Refused { reason, failed } => End::Refused { reason, failed },
                 }
             }
