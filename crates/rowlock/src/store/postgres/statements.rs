@@ -28,7 +28,7 @@ macro_rules! statements {
 
             /// Each statement with the name of its verb.
             pub(super) fn all(&self) -> Vec<(&'static str, &str)> {
-                vec![$((stringify!($name), &*self.$name),)*]
+                vec![$((stringify!($name), &*self.$name),)* ("finish_one", &*self.finish_one)]
             }
         }
     };
@@ -48,6 +48,8 @@ statements!(
     get,
     held,
     list,
+    list_ready,
+    list_running,
     list_stopped,
     now,
     pause,
@@ -64,6 +66,7 @@ statements!(
     set,
     stage_counts,
     stage_keys,
+    status_checks,
     sweep,
     wait,
 );
