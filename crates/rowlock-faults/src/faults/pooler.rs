@@ -39,7 +39,8 @@ async fn work_through_pooler(url: &str, round: &Round, harmed: Option<&Cluster>)
                     scene.fleet.kill(number).await?;
                 }
                 1 => {
-                    let clients = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+                    let clients =
+                        "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
                     scene.database.execute(format!("select pg_terminate_backend(pid) {clients}")).await?;
                     scene.afflicted_all_since(from);
                 }

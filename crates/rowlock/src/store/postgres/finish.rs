@@ -107,12 +107,12 @@ impl PostgresStore {
             return Ok(());
         }
         // Each is tried, also after the wait is over: a row that refuses must be found behind any number of locked ones.
-        session.run(&format!("set lock_timeout = {}", ROW_LOCK_WAIT.as_millis())).await?;
+        session.set_lock_timeout(ROW_LOCK_WAIT).await?;
         let waited_from = Instant::now();
         let mut is_over = false;
         for index in held {
             if !is_over && waited_from.elapsed() >= ROW_LOCK_WAIT {
-                session.run("set lock_timeout = 1").await?;
+                session.set_lock_timeout(Duration::from_millis(1)).await?;
                 is_over = true;
             }
             match self.finish_single(session, finishing, index).await {
@@ -128,7 +128,7 @@ impl PostgresStore {
                 }
             }
         }
-        session.run("set lock_timeout = 0").await
+        session.set_lock_timeout(Duration::ZERO).await
     }
 
     async fn finish_single(&self, session: &mut Session, finishing: &Finishing, index: usize) -> Result<Finished> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 
 use super::PostgresStore;
 use super::claim::query;
@@ -11,9 +11,10 @@ use super::schema::channel;
 use crate::Result;
 use crate::store::Listener;
 
-/// Listens on the pipeline's channel, over a connection of its own.
+/// Listens on the pipeline's channel, over a connection of its own. Behind a pooler, without another way to the server,
+/// it hears nothing: what is left is polling.
 pub struct PostgresListener {
-    listener: PgListener,
+    listener: Option<PgListener>,
     store: PostgresStore,
 }
 
@@ -28,9 +29,13 @@ const WAITING_MIN: Duration = Duration::from_secs(60);
 
 impl PostgresListener {
     pub(super) async fn connect(store: &PostgresStore) -> Result<PostgresListener> {
+        let Some(direct) = store.sessions.direct() else {
+            return Ok(PostgresListener { listener: None, store: store.clone() });
+        };
         let channel = channel(&store.pipeline);
         let connected = async {
-            let mut listener = PgListener::connect_with(store.sessions.pool()).await?;
+            let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(direct.clone());
+            let mut listener = PgListener::connect_with(&pool).await?;
             listener.listen(&channel).await?;
             Ok(listener)
         };
@@ -38,12 +43,15 @@ impl PostgresListener {
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
             .map_err(|error| translate_connect("listen", error))?;
-        Ok(PostgresListener { listener, store: store.clone() })
+        Ok(PostgresListener { listener: Some(listener), store: store.clone() })
     }
 }
 
 impl Listener for PostgresListener {
     async fn arm(&mut self, at_most: Duration) -> Result<()> {
+        if self.listener.is_none() {
+            return Ok(());
+        }
         let seconds = at_most.max(WAITING_MIN).as_secs_f64() * 2.0;
         let mut session = self.store.sessions.open("wait").await?;
         session.execute(query(&self.store.statements.wait).bind(seconds)).await?;
@@ -52,11 +60,15 @@ impl Listener for PostgresListener {
     }
 
     async fn wait(&mut self, at_most: Duration) -> Result<bool> {
-        match tokio::time::timeout(at_most, self.listener.try_recv()).await {
+        let Some(listener) = &mut self.listener else {
+            tokio::time::sleep(at_most).await;
+            return Ok(false);
+        };
+        match tokio::time::timeout(at_most, listener.try_recv()).await {
             Err(_) => Ok(false),
             // None: the connection broke and was made again, and notifications may have been lost. Look again.
             Ok(Ok(_)) => {
-                while self.listener.next_buffered().is_some() {}
+                while listener.next_buffered().is_some() {}
                 Ok(true)
             }
             Ok(Err(error)) => Err(translate("wait", error)),

@@ -3,6 +3,7 @@
 //! Every verb has its statement in `sql/<verb>.sql`.
 
 mod claim;
+mod connections;
 mod errors;
 mod finish;
 mod json;
@@ -20,6 +21,7 @@ mod time;
 mod transaction;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgRow};
@@ -63,11 +65,35 @@ impl PostgresStore {
 
     /// A store with these connect options. Connects when it first must.
     pub fn with_options(options: PgConnectOptions, pipeline: Pipeline) -> PostgresStore {
-        let deadline = VERB_DEADLINE.min(pipeline.stale_after() / 3);
+        let sessions = Sessions::new(options, deadline(&pipeline));
+        PostgresStore::build(sessions, pipeline)
+    }
+
+    /// A store behind a pooler that lends its connections for one transaction each, as PgBouncer does in transaction
+    /// mode. Every statement is sent unprepared and in a transaction of its own, which costs two round trips more;
+    /// without another way to the server (see [`PostgresStore::with_direct`]) new items are found by polling alone, and
+    /// the table cannot be prepared.
+    ///
+    /// What a handler sends by itself in the transaction of [`Store::begin`] must be unprepared as well:
+    /// `sqlx::query(…).persistent(false)`.
+    pub fn through_pooler(options: PgConnectOptions, pipeline: Pipeline) -> PostgresStore {
+        let sessions = Sessions::through_pooler(options, deadline(&pipeline));
+        PostgresStore::build(sessions, pipeline)
+    }
+
+    /// The same with a way to the server past the pooler, for what belongs to a connection: hearing of new items, and
+    /// [`Store::prepare`].
+    #[must_use]
+    pub fn with_direct(self, direct: PgConnectOptions) -> PostgresStore {
+        let sessions = self.sessions.clone().with_direct(direct);
+        self.over(sessions)
+    }
+
+    fn build(sessions: Sessions, pipeline: Pipeline) -> PostgresStore {
         PostgresStore {
             statements: Arc::new(Statements::new(&pipeline)),
             delays: Arc::new(DelayTable::new(&pipeline)),
-            sessions: Sessions::new(options, deadline, false),
+            sessions,
             exclusions: Exclusions::default(),
             pipeline: Arc::new(pipeline),
         }
@@ -92,6 +118,25 @@ impl PostgresStore {
     fn over(&self, sessions: Sessions) -> PostgresStore {
         PostgresStore { sessions, ..self.clone() }
     }
+
+    /// The same store past its pooler, if it has one.
+    fn directly(&self) -> Result<PostgresStore> {
+        if !self.sessions.is_through_pooler() {
+            return Ok(self.clone());
+        }
+        let direct = self.sessions.direct().ok_or_else(|| Error::InvalidArgument {
+            argument: "store",
+            value: "connected through a pooler".to_owned(),
+            rule: "preparing needs locks that a connection holds: give the store a way past it by with_direct"
+                .to_owned(),
+        })?;
+        Ok(self.over(Sessions::new(direct.clone(), self.sessions.deadline())))
+    }
+}
+
+/// How long a verb of this pipeline may take: its leases must outlive it.
+fn deadline(pipeline: &Pipeline) -> Duration {
+    VERB_DEADLINE.min(pipeline.stale_after() / 3)
 }
 
 /// An error of a transaction that was surely not committed.
@@ -124,11 +169,11 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        self.sessions.pool().close().await;
+        self.sessions.close().await;
     }
 
     async fn prepare(&self) -> Result<()> {
-        self.prepare_schema().await
+        self.directly()?.prepare_schema().await
     }
 
     async fn inspect(&self) -> Result<Vec<String>> {

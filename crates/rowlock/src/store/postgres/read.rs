@@ -27,7 +27,6 @@ impl PostgresStore {
         if let Some(after) = &listing.after {
             after.check()?;
         }
-        let limit = listing.limit.min(PAGE_ITEMS_MAX);
         let sql = match listing.status {
             Some(Status::Failed | Status::Cancelled) => &self.statements.list_stopped,
             Some(Status::Ready(_)) => &self.statements.list_ready,

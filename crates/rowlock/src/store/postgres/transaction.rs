@@ -19,9 +19,10 @@ impl PostgresStore {
         let mut transaction =
             begun.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| translate_connect("begin", error))?;
         let idle_ms = (self.pipeline.stale_after() / 3).as_millis().max(1);
+        let access = if self.sessions.is_read_only() { "read only" } else { "read write" };
         // The first query fixes a read-only transaction as one: after it, nobody can make it writable.
         let set_up = format!(
-            "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = {idle_ms}; \
+            "set transaction isolation level read committed, {access}; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = {idle_ms}; \
              set local enable_seqscan = on; set local jit to default; select 1"
         );
         match tokio::time::timeout(deadline, transaction.execute(AssertSqlSafe(set_up))).await {
@@ -82,6 +83,7 @@ impl PostgresStore {
         let work = async {
             connection.execute(AssertSqlSafe(set_up)).await?;
             let statement = self.finish_query(&self.statements.finish_one, finishing, &[0]);
+            let statement = statement.persistent(!self.sessions.is_through_pooler());
             statement.fetch_optional(&mut *connection).await
         };
         match tokio::time::timeout(deadline, work).await {
