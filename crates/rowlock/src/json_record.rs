@@ -10,14 +10,16 @@ use serde_json::{Map, Value};
 /// |---|---|
 /// | null | null |
 /// | boolean, integers, floats | boolean, number; a float that is not finite is its text |
-/// | text, uuid, enums | string |
+/// | text, uuid, enums, inet | string |
+/// | numeric | string: JSON's numbers would lose digits |
+/// | interval | string: ISO 8601, e.g. `P1DT2H` |
 /// | json, jsonb | as it is |
-/// | date and time types | string: RFC 3339 with a zone, ISO 8601 without one |
+/// | date and time types | string: RFC 3339 with a zone, ISO 8601 without one; `infinity`, `-infinity` |
 /// | bytea, blob | string: `\x` and hexadecimal digits |
-/// | one-dimensional arrays of booleans, integers, floats and text | array |
+/// | one-dimensional arrays of these | array |
 ///
-/// A column of another PostgreSQL type, `numeric` for one, does not decode, and the error names it: read it by a
-/// record of your own, with the type that you choose for it. On SQLite a value is shown by the type that it has,
+/// A column of another PostgreSQL type, `point` for one, does not decode, and the error names it: read it by a record
+/// of your own, with the type that you choose for it. On SQLite a value is shown by the type that it has,
 /// whatever its column was declared as.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JsonRecord(pub Map<String, Value>);

@@ -41,6 +41,66 @@ mod postgres {
     }
 
     #[tokio::test]
+    async fn numbers_intervals_and_addresses_are_shown_as_text() {
+        let numbers = [
+            "0",
+            "0.00",
+            "1.5",
+            "-1.5",
+            "1234.5678",
+            "10000",
+            "100000000",
+            "0.0001",
+            "0.00012",
+            "-0.5",
+            "12345678.9",
+            "99999999999999999999999999.99",
+            "1e-20",
+            "1e30",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+        ];
+        let intervals = [
+            "0",
+            "1 day",
+            "-1 day",
+            "1 year 2 months 3 days 04:05:06.789",
+            "-04:05:06.5",
+            "00:00:00.000001",
+            "100:00:00",
+        ];
+        let addresses = ["192.0.2.1", "192.0.2.1/24", "2001:db8::1", "::ffff:192.0.2.1", "2001:db8::/32"];
+        let mut connection = pool().await.acquire().await.expect("a connection");
+        sqlx::raw_sql("set intervalstyle = iso_8601").execute(&mut *connection).await.expect("set");
+        for (type_name, texts) in [("numeric", &numbers[..]), ("interval", &intervals), ("inet", &addresses)] {
+            for text in texts {
+                let sql = format!("select '{text}'::{type_name} as value, format('%s', '{text}'::{type_name}) as text");
+                let sql = sqlx::AssertSqlSafe(sql);
+                let record: JsonRecord = sqlx::query_as(sql).fetch_one(&mut *connection).await.expect("it decodes");
+                assert_eq!(record["value"], record["text"], "{type_name} {text}");
+            }
+        }
+        let sql = "select array[1.50, null]::numeric[] as prices, '{}'::interval[] as none,
+                          array['2026-01-02']::date[] as days, '192.0.2.0/24'::cidr as network";
+        let record: JsonRecord = sqlx::query_as(sql).fetch_one(&mut *connection).await.expect("it decodes");
+        let expected = json!({
+            "prices": ["1.50", null], "none": [], "days": ["2026-01-02"], "network": "192.0.2.0/24",
+        });
+        assert_eq!(shown(record), expected);
+    }
+
+    #[tokio::test]
+    async fn a_time_without_end_is_shown_as_the_server_shows_it() {
+        let sql = "select 'infinity'::timestamptz as never, '-infinity'::timestamp as always, 'infinity'::date as day,
+                          '0044-03-15 BC'::date as ides, '294276-12-31'::timestamp as far";
+        let record: JsonRecord = sqlx::query_as(sql).fetch_one(&pool().await).await.expect("it decodes");
+        assert_eq!((&record["never"], &record["always"]), (&json!("infinity"), &json!("-infinity")));
+        assert_eq!((&record["day"], &record["far"]), (&json!("infinity"), &json!("infinity")));
+        assert_eq!(record["ides"], json!("-0043-03-15"));
+    }
+
+    #[tokio::test]
     async fn enums_and_domains_are_shown_as_what_they_are_made_of() {
         let mut transaction = pool().await.begin().await.expect("a transaction");
         sqlx::raw_sql("create type json_mood as enum ('glad'); create domain json_age as integer check (value >= 0)")
@@ -57,9 +117,9 @@ mod postgres {
     #[tokio::test]
     async fn a_type_that_is_not_shown_is_named_with_its_column() {
         let error =
-            sqlx::query_as::<_, JsonRecord>("select 1.5::numeric as price").fetch_one(&pool().await).await.unwrap_err();
+            sqlx::query_as::<_, JsonRecord>("select point(1, 2) as place").fetch_one(&pool().await).await.unwrap_err();
         let error = error.to_string();
-        assert!(error.contains("\"price\"") && error.contains("NUMERIC"), "{error}");
+        assert!(error.contains("\"place\"") && error.contains("POINT"), "{error}");
     }
 }
 

@@ -15,6 +15,7 @@ mod schema;
 mod session;
 mod statements;
 mod sweep;
+mod text;
 mod transaction;
 
 use std::sync::Arc;
