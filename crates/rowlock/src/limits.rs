@@ -17,6 +17,9 @@ pub const BATCH_ITEMS_MAX: usize = 1_000;
 /// Bytes of an error message that are stored: enough for a trace's top, small enough to stay in the row's page.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 4_096;
 
+/// Characters that a column for holders must hold: a host's name of 64, a process id, a random part.
+pub(crate) const HOLDER_COLUMN_CHARS_MIN: usize = 96;
+
 /// Failures kept for each item; older ones are pruned in the statement that adds one.
 pub const FAILURES_KEPT_MAX: usize = 20;
 

@@ -12,8 +12,8 @@ create table if not exists video_processing (
   claimed_by text,
   claimed_at timestamptz,
   resume_status text,
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
+  created_at timestamptz not null default statement_timestamp(),
+  updated_at timestamptz not null default statement_timestamp()
 ) with (fillfactor = 80); -- leaves room for heartbeats in the page
 
 alter table video_processing

@@ -128,6 +128,9 @@ pub async fn a_schema_of_a_newer_rowlock_is_refused<H: Harness>(harness: &H) {
         Err(Error::SchemaTooNew { found: 1000, known }) => assert!(known < 1000),
         other => panic!("{other:?}"),
     }
+    // Nor does a worker begin, which works on connections of its own.
+    assert!(matches!(other.fork().await.map(drop), Err(Error::SchemaTooNew { found: 1000, .. })));
+    assert!(matches!(other.inspect().await, Err(Error::SchemaTooNew { found: 1000, .. })));
 }
 
 pub async fn a_missing_table_is_a_lasting_error_and_not_an_empty_queue<H: Harness>(harness: &H) {

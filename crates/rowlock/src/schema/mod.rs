@@ -1,6 +1,7 @@
 //! What a pipeline's table needs, and what a table that was found lacks. The DDL itself is SQL and lives in
 //! `store/<dialect>/sql`.
 
+use crate::limits::{ERROR_MESSAGE_BYTES_MAX, HOLDER_COLUMN_CHARS_MIN};
 use crate::pipeline::{KeyType, Pipeline, Role};
 use crate::{Error, Result};
 
@@ -11,6 +12,8 @@ pub(crate) const SCHEMA_VERSION: i32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ColumnKind {
     Text,
+    /// A text that an index finds by a parameter of type text.
+    IndexedText,
     Uuid,
     Int,
     BigInt,
@@ -25,6 +28,8 @@ pub(crate) struct FoundColumn {
     pub(crate) type_name: String,
     pub(crate) kinds: Vec<ColumnKind>,
     pub(crate) not_null: bool,
+    /// Characters that it holds at most; `None` if there is no such limit.
+    pub(crate) chars_max: Option<usize>,
     /// Whether no two rows can have the same value in it.
     pub(crate) is_unique: bool,
 }
@@ -33,6 +38,8 @@ pub(crate) struct FoundColumn {
 #[derive(Debug)]
 pub(crate) struct TableFacts {
     pub(crate) columns: Vec<FoundColumn>,
+    /// Constraints on the status alone, each with the words of the pipeline that it refuses.
+    pub(crate) forbidden_words: Vec<(String, Vec<String>)>,
 }
 
 impl TableFacts {
@@ -49,7 +56,7 @@ impl TableFacts {
             None => problems.push(format!("there is no key column {key:?}: name an existing one")),
             Some(column) => {
                 let kind = match pipeline.key_type() {
-                    KeyType::Text => ColumnKind::Text,
+                    KeyType::Text => ColumnKind::IndexedText,
                     KeyType::Uuid => ColumnKind::Uuid,
                     KeyType::Int => ColumnKind::Int,
                     KeyType::BigInt => ColumnKind::BigInt,
@@ -80,8 +87,11 @@ impl TableFacts {
                     "the column {name:?} ({role:?}) is not null, but moves set it to null: drop the constraint, or \
                      map the role to another column"
                 )),
-                Some(_) => {}
+                Some(column) => problems.extend(too_short(pipeline, role, column)),
             }
+        }
+        for (constraint, words) in &self.forbidden_words {
+            problems.push(format!("the constraint {constraint:?} does not allow the status {words:?}: extend it"));
         }
         problems
     }
@@ -91,9 +101,32 @@ impl TableFacts {
     }
 }
 
+/// Why a text column cannot hold what is written to it. Each row would be refused, one by one, until all are failed.
+fn too_short(pipeline: &Pipeline, role: Role, column: &FoundColumn) -> Option<String> {
+    let needed = match role {
+        Role::Status | Role::ResumeStatus => pipeline.words().iter().map(|word| word.chars().count()).max()?,
+        Role::ErrorMessage => ERROR_MESSAGE_BYTES_MAX,
+        Role::ClaimedBy => HOLDER_COLUMN_CHARS_MIN,
+        Role::RetryCount
+        | Role::ResetCount
+        | Role::ClaimToken
+        | Role::RetryAfter
+        | Role::Heartbeat
+        | Role::ClaimedAt
+        | Role::CreatedAt
+        | Role::UpdatedAt => return None,
+    };
+    let found = column.chars_max.filter(|found| *found < needed)?;
+    Some(format!(
+        "the column {:?} ({role:?}) holds {found} characters, but up to {needed} are written: make it text",
+        column.name
+    ))
+}
+
 fn wanted(role: Role) -> (ColumnKind, &'static str) {
     match role {
-        Role::Status | Role::ErrorMessage | Role::ClaimedBy | Role::ResumeStatus => (ColumnKind::Text, "text"),
+        Role::Status => (ColumnKind::IndexedText, "text"),
+        Role::ErrorMessage | Role::ClaimedBy | Role::ResumeStatus => (ColumnKind::Text, "text"),
         Role::RetryCount | Role::ResetCount => (ColumnKind::Count, "an integer"),
         Role::ClaimToken => (ColumnKind::BigInt, "a 64-bit integer"),
         Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => {

@@ -52,11 +52,11 @@ impl PostgresStore {
     /// A store on the server with this URL. Connects once, to see that it can.
     ///
     /// # Errors
-    /// [`Error::Database`] if the URL cannot be read or the server cannot be reached.
+    /// [`Error::Database`] if the URL cannot be read or the server cannot be reached, [`Error::SchemaTooNew`].
     pub async fn connect(url: &str, pipeline: Pipeline) -> Result<PostgresStore> {
         let options = url.parse::<PgConnectOptions>().map_err(|error| errors::translate_connect("connect", error))?;
         let store = PostgresStore::with_options(options, pipeline);
-        store.database_time().await?;
+        store.refuse_newer_schema().await?;
         Ok(store)
     }
 
@@ -113,7 +113,9 @@ impl Store for PostgresStore {
     }
 
     async fn fork(&self) -> Result<Self> {
-        Ok(self.over(self.sessions.fork(false)))
+        let store = self.over(self.sessions.fork(false));
+        store.refuse_newer_schema().await?;
+        Ok(store)
     }
 
     async fn read_only(&self) -> Result<Self> {

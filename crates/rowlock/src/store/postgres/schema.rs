@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::PostgresStore;
 use super::claim::query;
@@ -42,12 +42,7 @@ impl PostgresStore {
     pub(super) async fn prepare_schema(&self) -> Result<()> {
         let mut session = self.sessions.open("prepare").await?;
         session.extend_deadline(PREPARE_DEADLINE);
-        session
-            .run(&format!(
-                "begin; set local lock_timeout = '{LOCK_TIMEOUT}'; set local statement_timeout = 0; \
-                 select pg_advisory_xact_lock(hashtext('rowlock prepare'))"
-            ))
-            .await?;
+        begin_alone(&mut session).await?;
         let template = self.ddl_template();
         session.run(&template.render(include_str!("sql/create_own_tables.sql"))).await?;
         self.check_schema_version(&mut session).await?;
@@ -89,9 +84,7 @@ impl PostgresStore {
         if missing.is_empty() {
             return Ok(());
         }
-        // Tried and not waited for: a concurrent build waits for every statement that is under way, and so for one
-        // that would wait for the lock.
-        while !try_lock(session).await? {
+        while !try_lock(session, "pg_try_advisory_lock").await? {
             tokio::time::sleep(LOCK_RETRY).await;
         }
         session.run("set statement_timeout = 0").await?;
@@ -111,6 +104,7 @@ impl PostgresStore {
 
     pub(super) async fn inspect_schema(&self) -> Result<Vec<String>> {
         let mut session = self.sessions.open("inspect").await?;
+        self.check_known_schema(&mut session).await?;
         let facts = self.table_facts(&mut session).await?;
         let mut problems = Vec::new();
         let rendered = self.ddl_template();
@@ -156,13 +150,15 @@ impl PostgresStore {
         let qualify = |name: &str| format!("{}.{}", quote_identifier(schema), quote_identifier(name));
         template.insert("qualified_meta", qualify("rowlock_meta"));
         template.insert("notify_function", qualify(&format!("rowlock_notify_{:016x}", hash(self.pipeline.name()))));
+        template
+            .insert("notify_trigger", quote_identifier(&format!("rowlock_notify_{:016x}", hash(self.pipeline.name()))));
         template.insert("channel", quote_literal(&channel(&self.pipeline), Dialect::Postgres));
         template.render(include_str!("sql/create_trigger.sql"))
     }
 
     async fn check_schema_version(&self, session: &mut Session) -> Result<()> {
         let sql = self.ddl_template().render("select value from :rowlock_meta where key = 'schema_version'");
-        let rows = session.fetch(sqlx::query(sqlx::AssertSqlSafe(sql))).await?;
+        let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
         let found = match rows.first() {
             Some(row) => column::<String>("prepare", row, "value")?,
             None => SCHEMA_VERSION.to_string(),
@@ -170,9 +166,24 @@ impl PostgresStore {
         check_version(&found)
     }
 
+    /// Refuses a database that was prepared by a newer Rowlock; one that was never prepared is none.
+    pub(super) async fn refuse_newer_schema(&self) -> Result<()> {
+        let mut session = self.sessions.open("connect").await?;
+        self.check_known_schema(&mut session).await?;
+        session.done();
+        Ok(())
+    }
+
+    async fn check_known_schema(&self, session: &mut Session) -> Result<()> {
+        if self.relation_exists(session, &self.ddl_template().render(":rowlock_meta")).await? {
+            self.check_schema_version(session).await?;
+        }
+        Ok(())
+    }
+
     async fn table_facts(&self, session: &mut Session) -> Result<TableFacts> {
         let table = self.ddl_template().render(":table");
-        let rows = session.fetch(query(&self.statements.columns).bind(table)).await?;
+        let rows = session.fetch(query(&self.statements.columns).bind(&table)).await?;
         let mut columns = Vec::with_capacity(rows.len());
         for row in &rows {
             let type_name: String = column("inspect", row, "type")?;
@@ -182,9 +193,31 @@ impl PostgresStore {
                 type_name,
                 not_null: column("inspect", row, "not_null")?,
                 is_unique: column("inspect", row, "is_unique")?,
+                chars_max: column::<Option<i32>>("inspect", row, "chars_max")?
+                    .and_then(|chars| usize::try_from(chars).ok()),
             });
         }
-        Ok(TableFacts { columns })
+        let forbidden_words = self.forbidden_words(session, &table).await?;
+        Ok(TableFacts { columns, forbidden_words })
+    }
+
+    /// Asks each constraint on the status alone about each word: a word that it refuses is refused for every row.
+    async fn forbidden_words(&self, session: &mut Session, table: &str) -> Result<Vec<(String, Vec<String>)>> {
+        let status = self.pipeline.columns().name(Role::Status);
+        let words: Vec<&str> = self.pipeline.words();
+        let mut forbidden = Vec::new();
+        for row in session.fetch(query(&self.statements.status_checks).bind(table).bind(status)).await? {
+            let expression: String = column("inspect", &row, "expression")?;
+            let status = quote_identifier(status);
+            let sql =
+                format!("select {status} as word from unnest($1::text[]) as words ({status}) where not ({expression})");
+            let refused = session.fetch(sqlx::query(AssertSqlSafe(sql)).bind(&words)).await?;
+            let refused = refused.iter().map(|row| column("inspect", row, "word")).collect::<Result<Vec<String>>>()?;
+            if !refused.is_empty() {
+                forbidden.push((column("inspect", &row, "name")?, refused));
+            }
+        }
+        Ok(forbidden)
     }
 
     async fn relation_exists(&self, session: &mut Session, quoted: &str) -> Result<bool> {
@@ -224,7 +257,7 @@ impl PostgresStore {
                 )
             }
             Role::RetryCount | Role::ResetCount => "integer not null default 0".to_owned(),
-            Role::CreatedAt | Role::UpdatedAt => "timestamptz not null default now()".to_owned(),
+            Role::CreatedAt | Role::UpdatedAt => "timestamptz not null default statement_timestamp()".to_owned(),
             Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt => "timestamptz".to_owned(),
             Role::ErrorMessage | Role::ClaimedBy | Role::ResumeStatus => "text".to_owned(),
             Role::ClaimToken => "bigint".to_owned(),
@@ -243,9 +276,24 @@ async fn index_state(session: &mut Session, name: &str) -> Result<IndexState> {
     })
 }
 
-async fn try_lock(session: &mut Session) -> Result<bool> {
-    let sql = "select pg_try_advisory_lock(hashtext('rowlock prepare')) as locked";
-    let rows = session.fetch(sqlx::query(sql)).await?;
+/// Begins the transaction of the only preparer.
+async fn begin_alone(session: &mut Session) -> Result<()> {
+    let begin = format!("begin; set local lock_timeout = '{LOCK_TIMEOUT}'; set local statement_timeout = 0");
+    loop {
+        session.run(&begin).await?;
+        if try_lock(session, "pg_try_advisory_xact_lock").await? {
+            return Ok(());
+        }
+        session.run("rollback").await?;
+        tokio::time::sleep(LOCK_RETRY).await;
+    }
+}
+
+/// Tried and not waited for: a concurrent build waits for every statement and every snapshot that is under way, and so
+/// for one that would wait for the lock under which it builds.
+async fn try_lock(session: &mut Session, function: &str) -> Result<bool> {
+    let sql = format!("select {function}(hashtext('rowlock prepare')) as locked");
+    let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
     rows.first().map_or(Ok(false), |row| column("prepare", row, "locked"))
 }
 
@@ -263,7 +311,9 @@ async fn session_schema(session: &mut Session) -> Result<String> {
 /// What a column of this type can be used as.
 fn kinds(type_name: &str) -> Vec<ColumnKind> {
     match type_name {
-        "text" | "character varying" | "citext" => vec![ColumnKind::Text],
+        "text" | "character varying" => vec![ColumnKind::Text, ColumnKind::IndexedText],
+        // An index over it is not used for a parameter of type text: every statement would read the table.
+        "citext" => vec![ColumnKind::Text],
         "uuid" => vec![ColumnKind::Uuid],
         "smallint" => vec![ColumnKind::Count],
         "integer" => vec![ColumnKind::Count, ColumnKind::Int],
@@ -282,4 +332,16 @@ pub(super) fn channel(pipeline: &Pipeline) -> String {
 /// Source: Fowler, Noll, Vo; draft-eastlake-fnv.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn citext_is_no_type_for_a_column_that_is_searched() {
+        assert!(kinds("text").contains(&ColumnKind::IndexedText));
+        assert!(kinds("character varying").contains(&ColumnKind::IndexedText));
+        assert_eq!(kinds("citext"), [ColumnKind::Text]);
+    }
 }

@@ -64,6 +64,7 @@ statements!(
     set,
     stage_counts,
     stage_keys,
+    status_checks,
     sweep,
     wait,
 );

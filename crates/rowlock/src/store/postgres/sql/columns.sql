@@ -5,6 +5,7 @@ select
   a.attname::text as name,
   format_type(a.atttypid, null) as type,
   a.attnotnull as not_null,
+  case when a.atttypid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 4 then a.atttypmod - 4 end as chars_max,
   exists (
     select
     from pg_index i

@@ -14,5 +14,5 @@ exception when others then
   return null;
 end
 $rowlock$;
-drop trigger if exists rowlock_notify on :table;
-create trigger rowlock_notify after insert on :table for each statement execute function :notify_function()
+drop trigger if exists :notify_trigger on :table;
+create trigger :notify_trigger after insert on :table for each statement execute function :notify_function()
