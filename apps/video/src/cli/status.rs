@@ -81,7 +81,7 @@ pub(crate) async fn status<L: Library>(videos: &Videos<L>, json: bool) -> Result
 }
 
 /// The time from one to the other, in whole seconds.
-pub(crate) fn age(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
+fn age(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
     let seconds = (to - from).num_seconds().max(0);
     match seconds {
         0..120 => format!("{seconds} s"),

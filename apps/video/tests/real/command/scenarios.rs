@@ -74,7 +74,7 @@ fn reading_commands(database: &str, videos: &Value) {
     let empty = of_file(videos, "empty.mp4")["video_id"].as_str().unwrap();
     let shown = json(database, &["show", empty], 0);
     assert_eq!((&shown["failures"][0]["cause"], &shown["failures"][0]["error"]), (&"fail".into(), &INVALID.into()));
-    assert!(shown["explanation"]["text"].as_str().unwrap().contains("it has stopped"), "{shown}");
+    assert!(shown["explanation"]["text"].as_str().unwrap().contains("a requeue takes it up again at"), "{shown}");
 
     let pristine = of_file(videos, "carphone_pristine.mp4")["video_id"].as_str().unwrap();
     for arguments in [&["similar", "--all"][..], &["similar", pristine, "--top", "1"]] {
