@@ -22,6 +22,30 @@ fn verbs() -> Vec<String> {
         .collect()
 }
 
+/// A file that nothing renders would be read, reviewed and mended for nothing.
+#[test]
+fn each_file_is_used_by_its_name() {
+    for dialect in ["postgres", "sqlite"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store").join(dialect);
+        let files = |folder: &Path, extension: &str| -> Vec<std::path::PathBuf> {
+            let entries = std::fs::read_dir(folder).expect("the folder is there");
+            let paths = entries.map(|entry| entry.expect("an entry").path());
+            paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+        };
+        let sources: String =
+            files(&folder, "rs").iter().map(|file| std::fs::read_to_string(file).expect("a source file")).collect();
+        let statements = files(&folder.join("sql"), "sql");
+        assert!(statements.len() >= 20, "{statements:?}");
+        for file in statements {
+            let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
+            // Included by its path, or named in the list from which the paths are made.
+            let names = [format!("sql/{name}.sql\""), format!("    {name},\n"), format!(": \"{name}\"")];
+            let is_used = names.iter().any(|name| sources.contains(name));
+            assert!(is_used, "{} is used by nothing", file.display());
+        }
+    }
+}
+
 #[test]
 fn each_verb_has_its_file_in_each_dialect() {
     let verbs = verbs();

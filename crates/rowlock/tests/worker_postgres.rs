@@ -3,6 +3,8 @@
 #[macro_use]
 mod worker_cases;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use rowlock::pipeline::Pipeline;
 use rowlock::store::Store;
 use rowlock::store::postgres::PostgresStore;
@@ -22,8 +24,10 @@ impl Postgres {
         let url = std::env::var("DATABASE_URL")
             .expect("DATABASE_URL names no PostgreSQL server for the tests: run them by `make test`");
         let server: PgConnectOptions = url.parse().expect("DATABASE_URL is a URL of PostgreSQL");
-        // The name is cut at 63 bytes: the process id goes first.
-        let mut name = format!("wrk_{}_{test}", std::process::id());
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        // The name is cut at 63 bytes: what makes it unique goes first.
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let mut name = format!("rowlock_test_worker_{}_{number}_{test}", std::process::id());
         name.truncate(63);
         let database = Postgres { server, name };
         database.on_server(format!("drop database if exists {} with (force)", database.name)).await;
@@ -198,7 +202,7 @@ async fn an_insert_notifies_only_while_a_worker_waits() {
 /// Ends every connection to the database 15 times while 2,000 items go through two stages.
 async fn every_connection_ends_again_and_again() {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use rowlock::{Status, Worker};
     use worker_cases::{Repo, add, count, pipeline, repository, soon, told};

@@ -20,7 +20,7 @@ impl TestDatabase {
             server_url.starts_with("postgres"),
             "DATABASE_URL must name a PostgreSQL server: run `make test`, or `scripts/with-postgres cargo test`"
         );
-        let name = format!("vid_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!("rowlock_test_video_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         run(&server_url, &format!("drop database if exists {name} with (force)")).await;
         run(&server_url, &format!("create database {name}")).await;
         let (address, parameters) = server_url.split_once('?').unwrap_or((&server_url, ""));
