@@ -1,4 +1,6 @@
-//! The conformance suite on PostgreSQL.
+//! The conformance suite on PostgreSQL, and what only PostgreSQL can do to a queue.
+
+mod postgres_cases;
 
 mod postgres {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,18 +19,19 @@ mod postgres {
 
     /// A database of one test's own on the server that `DATABASE_URL` names.
     pub(super) struct PostgresHarness {
-        server: PgConnectOptions,
-        database: String,
-        pool: PgPool,
+        pub(super) server: PgConnectOptions,
+        pub(super) database: String,
+        pub(super) pool: PgPool,
     }
 
     /// Databases that a killed test left behind, older than this, are dropped at the next start.
     const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(3600);
 
-    const PREFIX: &str = "conf_";
+    /// No database of anybody else's is named like this.
+    const PREFIX: &str = "rowlock_test_conf_";
 
     impl PostgresHarness {
-        async fn new() -> PostgresHarness {
+        pub(super) async fn new() -> PostgresHarness {
             static LAST: AtomicU32 = AtomicU32::new(0);
             static LEFT_BEHIND: OnceCell<()> = OnceCell::const_new();
             let server = server();
@@ -247,29 +250,98 @@ mod postgres {
         }
 
         #[tokio::test]
-        async fn a_finish_waits_for_a_locked_row_and_writes_the_others() {
+        async fn a_finish_answers_busy_for_a_locked_row_and_writes_the_others() {
             rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
                 let store = table(harness).await;
                 let leases: Vec<_> = store.claim(&claiming(10)).await.expect("claim").leases().cloned().collect();
                 let other = lock(harness, "select from pages where page = 'b' for update").await;
-                let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete });
                 let limits = Limits { max_retries: 5, max_resets: 3 };
-                let finishing = Finishing { items: items.collect(), limits, now: None };
+                let finishing = |leases: &[rowlock::Lease]| {
+                    let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete });
+                    Finishing { items: items.collect(), limits, now: None }
+                };
 
-                let (finished, ()) = tokio::join!(async { store.finish(&finishing).await.expect("finish") }, async {
-                    // The others are committed while b still waits.
-                    loop {
-                        let sql = "select page from pages where status = 'SUCCEEDED'";
-                        if harness.rows(sql).await.expect("select").len() == 2 {
-                            break;
-                        }
+                let finished = store.finish(&finishing(&leases)).await.expect("finish");
+
+                let applied = Finished::Applied { to: Status::Succeeded };
+                for (lease, finished) in leases.iter().zip(finished) {
+                    let expected = if lease.key.as_str() == "b" { Finished::Busy } else { applied.clone() };
+                    assert_eq!(finished, expected, "{}", lease.key);
+                }
+                other.rollback().await.expect("rollback");
+                let b: Vec<_> = leases.into_iter().filter(|lease| lease.key.as_str() == "b").collect();
+                assert_eq!(store.finish(&finishing(&b)).await.expect("finish"), [applied]);
+            })
+            .await;
+        }
+
+        #[tokio::test]
+        async fn a_claim_is_finished_as_soon_as_its_row_is_free() {
+            rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+                let store = table(harness).await;
+                let pages: rowlock::Repository<_, rowlock::JsonRecord> = rowlock::Repository::new(store);
+                let claim = pages.claim(1).await.expect("claim").items.remove(0);
+                let other = lock(harness, "select from pages for update").await;
+                let waits = "select count(*)::text from pg_stat_activity
+                             where datname = current_database() and wait_event_type = 'Lock'";
+                let (settled, ()) = tokio::join!(claim.complete(), async {
+                    while harness.rows(waits).await.expect("select")[0][0].as_deref() == Some("0") {
                         tokio::task::yield_now().await;
                     }
                     other.rollback().await.expect("rollback");
                 });
+                assert_eq!(settled.expect("complete").to, Status::Succeeded);
+            })
+            .await;
+        }
 
-                let applied = Finished::Applied { to: Status::Succeeded };
-                assert_eq!(finished, [applied.clone(), applied.clone(), applied]);
+        #[tokio::test]
+        async fn a_claim_whose_row_stays_locked_is_handed_back() {
+            rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+                let store = table(harness).await;
+                let pages: rowlock::Repository<_, rowlock::JsonRecord> = rowlock::Repository::new(store);
+                let claim = pages.claim(1).await.expect("claim").items.remove(0);
+                let other = lock(harness, "select from pages for update").await;
+                let (error, claim) = claim.complete().await.expect_err("it is locked").into_parts();
+                assert!(error.is_transient() && !error.may_have_been_applied(), "{error}");
+                other.rollback().await.expect("rollback");
+                let claim = claim.expect("the claim, to try again");
+                assert_eq!(claim.complete().await.expect("complete").to, Status::Succeeded);
+            })
+            .await;
+        }
+
+        #[tokio::test]
+        async fn a_row_that_refuses_is_found_behind_any_number_of_locked_ones() {
+            rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+                let store = table(harness).await;
+                let many: Vec<Key> = (0..50).map(|number| Key::from(format!("m{number:02}"))).collect();
+                store.add_many(&many).await.expect("add_many");
+                store.add_many(&[Key::from("z")]).await.expect("add_many");
+                let leases: Vec<_> = store.claim(&claiming(100)).await.expect("claim").leases().cloned().collect();
+                harness
+                    .refuse_updates(&Refusal {
+                        table: "pages",
+                        when: "new.page = 'z' and new.status <> 'FAILED'",
+                        how: Refusing::Silently,
+                    })
+                    .await
+                    .expect("create trigger");
+                let other = lock(harness, "select from pages where page <> 'z' for update").await;
+                let items: Vec<Finish> =
+                    leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect();
+                let limits = Limits { max_retries: 5, max_resets: 3 };
+
+                let finished = store.finish(&Finishing { items, limits, now: None }).await.expect("finish");
+
+                for (lease, finished) in leases.iter().zip(finished) {
+                    if lease.key.as_str() == "z" {
+                        assert!(matches!(finished, Finished::Refused { failed: true, .. }), "{finished:?}");
+                    } else {
+                        assert_eq!(finished, Finished::Busy, "{}", lease.key);
+                    }
+                }
+                other.rollback().await.expect("rollback");
             })
             .await;
         }

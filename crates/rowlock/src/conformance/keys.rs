@@ -123,6 +123,27 @@ pub async fn a_key_may_be_a_uuid<H: Harness>(harness: &H) {
     keys_of_type(harness, KeyType::Uuid, ordered).await;
 }
 
+pub async fn a_row_without_a_key_is_no_item<H: Harness>(harness: &H) {
+    harness.execute("create table pages (page text unique, note text)").await.expect("create table");
+    let scene = Scene::new(harness).await;
+    scene.execute("insert into pages (page, note) values (null, 'first'), (null, 'second')").await;
+    scene.insert_all(&["a", "b"]).await;
+    let oldest = format!("update pages set created_at = {} where page is null", harness.time(at(-2000)));
+    scene.execute(&oldest).await;
+
+    assert_eq!(scene.store.preview(&scene.claiming(9)).await.expect("preview").len(), 2);
+    let batch = scene.claim(9).await;
+    assert_eq!(claimed_keys(&batch), ["a", "b"]);
+    assert!(batch.refused.is_empty() && !batch.may_have_more, "{:?}", batch.refused);
+    for status in [None, scene.pipeline().status("PENDING"), scene.pipeline().status("FETCH_IN_PROGRESS")] {
+        let page = scene.store.list(&Listing { status, after: None, limit: 9 }).await.expect("list");
+        assert!(page.items.len() <= 2, "{status:?}");
+    }
+    scene.execute("update pages set status = 'FETCH_IN_PROGRESS', heartbeat_at = null where page is null").await;
+    assert_eq!(scene.store.held(9).await.expect("held").len(), 2);
+    assert_eq!(scene.sweep(at(1000)).await.items.len(), 2);
+}
+
 pub async fn a_key_that_is_not_of_its_type_is_an_error_and_no_panic<H: Harness>(harness: &H) {
     let scene = Scene::with(harness, two_stages().key_type(KeyType::Int)).await;
     let asked = Key::from("not a number");

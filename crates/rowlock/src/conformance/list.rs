@@ -48,6 +48,7 @@ macro_rules! conformance_tests {
             a_suspect_further_down_is_not_at_the_head,
             a_preview_shows_a_suspect_as_the_claim_would_take_it,
             a_poison_item_never_makes_a_neighbour_failed,
+            a_suspect_is_told_of_also_by_a_claim_that_was_refused_a_row,
         );
         $crate::conformance_tests!(@group finishes, $harness;
             complete_moves_to_the_next_stage_and_restarts_both_counts,
@@ -208,6 +209,7 @@ macro_rules! conformance_tests {
             a_key_may_be_an_int,
             a_key_may_be_a_bigint,
             a_key_may_be_a_uuid,
+            a_row_without_a_key_is_no_item,
             a_key_that_is_not_of_its_type_is_an_error_and_no_panic,
             adding_skips_what_exists_and_counts_the_rest,
             adding_many_is_one_call,

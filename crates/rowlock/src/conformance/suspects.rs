@@ -141,6 +141,24 @@ pub async fn a_preview_shows_a_suspect_as_the_claim_would_take_it<H: Harness>(ha
     assert_eq!(preview[0].key.as_str(), "suspect");
 }
 
+pub async fn a_suspect_is_told_of_also_by_a_claim_that_was_refused_a_row<H: Harness>(harness: &H) {
+    let scene = Scene::new(harness).await;
+    scene.insert_all(&["suspect", "bad", "a"]).await;
+    scene.edit("suspect", &[(Role::ResetCount, Value::Number(2))]).await;
+    let when = "new.page = 'bad' and new.status <> 'FAILED'";
+    let table = scene.table();
+    let refusal = crate::conformance::Refusal { table: &table, when, how: crate::conformance::Refusing::Loudly };
+    harness.refuse_updates(&refusal).await.expect("create trigger");
+
+    let claiming = Claiming { alone: false, ..scene.claiming(9) };
+    let batch = scene.store.claim(&claiming).await.expect("claim");
+
+    assert_eq!(claimed_keys(&batch), ["a"]);
+    assert_eq!(batch.refused.len(), 1);
+    assert!(batch.suspect_at_head, "the claimer holds other items, and the suspect waits for it");
+    assert!(batch.may_have_more, "the suspect is still to be had");
+}
+
 pub async fn a_poison_item_never_makes_a_neighbour_failed<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     scene.insert_all(&["b", "c", "d", "e"]).await;

@@ -299,6 +299,13 @@ impl Counts {
 }
 
 impl Swept {
+    /// Adds what a further statement of the same sweep took back.
+    pub(super) fn append(&mut self, mut other: Swept) {
+        self.items.append(&mut other.items);
+        self.refused.append(&mut other.refused);
+        self.may_have_more |= other.may_have_more;
+    }
+
     /// The leases that the sweep ended. Shown in logs: what was taken back from whom.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.items.iter().map(|item| &item.key)
@@ -306,6 +313,20 @@ impl Swept {
 }
 
 impl<Row> ClaimBatch<Row> {
+    /// Whether nothing was changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.claimed.is_empty() && self.exhausted.is_empty() && self.refused.is_empty()
+    }
+
+    /// Adds what a further statement of the same claim took.
+    pub(super) fn append(&mut self, mut other: ClaimBatch<Row>) {
+        self.claimed.append(&mut other.claimed);
+        self.exhausted.append(&mut other.exhausted);
+        self.refused.append(&mut other.refused);
+        self.may_have_more |= other.may_have_more;
+        self.suspect_at_head |= other.suspect_at_head;
+    }
+
     /// The leases of the claimed items, in the order of the queue.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.claimed.iter().map(|item| &item.lease)

@@ -5,7 +5,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 
 use super::PostgresStore;
-use super::rows::{claimed_row, column, item_row, key};
+use super::rows::{claimed_row, column, item_row};
 use super::session::Session;
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::store::bisection::Parts;
@@ -16,21 +16,26 @@ use crate::{Error, FencingToken, Key, Result, Status};
 pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the update without an error";
 
 impl PostgresStore {
+    /// One statement in the ordinary case. Once it is committed no error of the repetition may hide what it took.
     pub(super) async fn claim_batch(&self, claiming: &Claiming) -> Result<ClaimBatch<PgRow>> {
         let Some(pick) = self.pick(claiming)? else { return Ok(ClaimBatch::default()) };
         let mut session = self.sessions.open("claim").await?;
         let mut batch = ClaimBatch::default();
-        match session.fetch(self.claim_query(claiming, &pick, None)).await {
-            Ok(rows) => {
-                let silently_refused = self.add_claimed(claiming, &pick, rows, &mut batch)?;
-                if silently_refused > 0 {
-                    self.claim_in_parts(&mut session, claiming, &pick.limited_to(silently_refused), &mut batch).await?;
+        let still_to_claim = match session.fetch(self.claim_query(claiming, &pick, None)).await {
+            Ok(rows) => self.add_claimed(claiming, &pick, rows, &mut batch)?,
+            Err(error) if error.is_row_refusal() => pick.limit,
+            Err(error) => return Err(error),
+        };
+        if still_to_claim > 0 {
+            match self.claim_in_parts(&mut session, claiming, &pick.limited_to(still_to_claim)).await {
+                Ok(parts) => batch.append(parts),
+                // If the parts may be committed all of the batch is looked for by its token.
+                Err(error) if batch.is_empty() || error.may_have_been_applied() => return Err(error),
+                Err(_) => {
+                    batch.may_have_more = true;
+                    return Ok(batch);
                 }
             }
-            Err(error) if error.is_row_refusal() => {
-                self.claim_in_parts(&mut session, claiming, &pick, &mut batch).await?;
-            }
-            Err(error) => return Err(error),
         }
         session.done();
         Ok(batch)
@@ -42,19 +47,23 @@ impl PostgresStore {
         session: &mut Session,
         claiming: &Claiming,
         pick: &Pick,
-        batch: &mut ClaimBatch<PgRow>,
-    ) -> Result<()> {
+    ) -> Result<ClaimBatch<PgRow>> {
+        let mut batch = ClaimBatch::default();
         session.run("begin; set constraints all immediate").await?;
         let rows = session.fetch(pick.bind(query(&self.statements.pick_locked), None)).await?;
-        let picked: i64 = rows.first().map_or(Ok(0), |row| column("claim", row, "picked"))?;
-        batch.may_have_more |= picked >= pick.limit;
-        let keys = rows.iter().map(|row| key("claim", row, "key")).collect::<Result<Vec<Key>>>()?;
+        let mut keys = Vec::new();
+        for row in &rows {
+            let (picked, chosen) = (column("claim", row, "rowlock_picked")?, column("claim", row, "rowlock_chosen")?);
+            note_tally(pick, picked, chosen, &mut batch);
+            batch.suspect_at_head |= column::<bool>("claim", row, "rowlock_suspect_at_head")?;
+            keys.extend(column::<Option<String>>("claim", row, "key")?.map(Key::from));
+        }
         let mut parts = Parts::new(keys);
         while let Some(part) = parts.next() {
             let reason = match self.attempt(session, self.claim_query(claiming, pick, Some(&part))).await? {
                 Ok(rows) if moved_all(&rows)? => {
                     session.run("release savepoint part").await?;
-                    self.add_claimed(claiming, pick, rows, batch)?;
+                    self.add_claimed(claiming, pick, rows, &mut batch)?;
                     continue;
                 }
                 Ok(_) => {
@@ -68,7 +77,8 @@ impl PostgresStore {
                 batch.refused.push((key, reason));
             }
         }
-        session.run("commit").await
+        session.run("commit").await?;
+        Ok(batch)
     }
 
     /// Adds what a claim statement returned; the answer is how many rows a trigger silently left as they were.
@@ -82,9 +92,8 @@ impl PostgresStore {
         let mut moved = 0;
         let mut chosen = 0;
         for row in rows {
-            let picked: i64 = column("claim", &row, "rowlock_picked")?;
             chosen = column("claim", &row, "rowlock_chosen")?;
-            batch.may_have_more |= picked >= pick.limit || picked > chosen;
+            note_tally(pick, column("claim", &row, "rowlock_picked")?, chosen, batch);
             batch.suspect_at_head |= column::<bool>("claim", &row, "rowlock_suspect_at_head")?;
             let Some(item) = column::<Option<String>>("claim", &row, "rowlock_key")? else { continue };
             moved += 1;
@@ -192,6 +201,11 @@ impl Pick {
     fn limited_to(&self, limit: i64) -> Pick {
         Pick { limit, ..self.clone() }
     }
+}
+
+/// Whether there may be more: the limit was reached, or suspects were left out.
+fn note_tally(pick: &Pick, picked: i64, chosen: i64, batch: &mut ClaimBatch<PgRow>) {
+    batch.may_have_more |= picked >= pick.limit || picked > chosen;
 }
 
 /// Whether the update moved every row that was chosen.

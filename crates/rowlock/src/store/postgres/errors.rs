@@ -1,5 +1,7 @@
 //! What PostgreSQL's errors mean. The only place where they are translated.
 
+use sqlx::postgres::PgDatabaseError;
+
 use crate::{Error, Fault};
 
 /// The error of a verb.
@@ -20,7 +22,9 @@ pub(super) fn translate_connect(verb: &'static str, source: sqlx::Error) -> Erro
 pub(super) fn leaves_connection_usable(source: &sqlx::Error) -> bool {
     match source {
         sqlx::Error::Database(error) => {
-            !error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+            let broken = error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"));
+            // The connection would send the outdated statement again.
+            !broken && routine(source) != PLAN_OUTDATED
         }
         sqlx::Error::RowNotFound
         | sqlx::Error::ColumnDecode { .. }
@@ -33,9 +37,20 @@ pub(super) fn leaves_connection_usable(source: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a row was not to be had within `lock_timeout`. The statement had no effect.
+pub(super) fn is_lock_timeout(error: &Error) -> bool {
+    match error {
+        Error::Database { source: sqlx::Error::Database(error), .. } => error.code().as_deref() == Some("55P03"),
+        _ => false,
+    }
+}
+
 fn fault(source: &sqlx::Error) -> Fault {
     match source {
-        sqlx::Error::Database(error) => error.code().map_or(Fault::Lasting, |code| fault_of_code(&code)),
+        sqlx::Error::Database(error) => match error.code() {
+            Some(code) => fault_of_code(&code, routine(source)),
+            None => Fault::Lasting,
+        },
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => Fault::Unknown,
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Fault::NotApplied,
         sqlx::Error::Tls(_) => Fault::NotApplied,
@@ -43,8 +58,25 @@ fn fault(source: &sqlx::Error) -> Fault {
     }
 }
 
-/// By SQLSTATE; see the appendix "PostgreSQL Error Codes" of its documentation.
-fn fault_of_code(code: &str) -> Fault {
+/// The function of the server that raised the error; empty if it does not say.
+fn routine(source: &sqlx::Error) -> &str {
+    match source {
+        sqlx::Error::Database(error) => {
+            error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine).unwrap_or_default()
+        }
+        _ => "",
+    }
+}
+
+/// What the server says where a statement cannot go on as it was prepared, since the table has another column now.
+const PLAN_OUTDATED: &str = "RevalidateCachedQuery";
+
+/// What checks a row against row security and the check option of a view. A missing right is found elsewhere.
+const ROW_CHECK: &str = "ExecWithCheckOptions";
+
+/// By SQLSTATE; see the appendix "PostgreSQL Error Codes" of its documentation. What is no sign of trouble with the
+/// connection, the server or the schema is the row's own: a trigger may raise any code that it likes.
+fn fault_of_code(code: &str, routine: &str) -> Fault {
     match code {
         // Serialization failure, deadlock, lock not available, query cancelled by statement_timeout.
         "40001" | "40P01" | "55P03" | "57014" => Fault::NotApplied,
@@ -52,21 +84,81 @@ fn fault_of_code(code: &str) -> Fault {
         "40003" => Fault::Unknown,
         // Read-only transaction.
         "25006" => Fault::ReadOnly,
-        // Shutting down, crash of another backend, starting up, database dropped: rolled back, or never begun.
+        // Shutting down, crash of another backend, idle for too long, database dropped: rolled back, or never begun.
         // A backend that is told to stop while it commits may have committed.
         "57P01" | "57P02" | "57P05" => Fault::Unknown,
         "57P03" => Fault::NotApplied,
-        // Row security's WITH CHECK, and no right to write to the row.
-        "42501" | "44000" => Fault::RowRefused,
-        // A value too long or out of range for its column or for a time, and `raise exception` in a trigger.
-        "22001" | "22003" | "22008" | "P0001" => Fault::RowRefused,
-        _ if code.starts_with("23") => Fault::RowRefused,
-        // Connection exceptions.
-        _ if code.starts_with("08") => Fault::Unknown,
-        // Too many connections, out of memory, disk full: the statement was rolled back.
-        _ if code.starts_with("53") => Fault::NotApplied,
+        // The connection is closed, and a new one prepares the statement anew.
+        "0A000" if routine == PLAN_OUTDATED => Fault::NotApplied,
+        "42501" if routine == ROW_CHECK => Fault::RowRefused,
         // I/O error.
         "58030" => Fault::NotApplied,
-        _ => Fault::Lasting,
+        _ => match code.get(..2).unwrap_or_default() {
+            // Connection exceptions.
+            "08" => Fault::Unknown,
+            // Too many connections, out of memory, disk full: the statement was rolled back. Snapshot too old.
+            "53" | "72" => Fault::NotApplied,
+            // Feature not supported, transaction state, authorization, transaction control in a function, names of
+            // databases and schemas, other rollbacks, missing rights and objects, object state, operator intervention,
+            // the system, configuration files, foreign data, internal errors.
+            "0A" | "0B" | "25" | "26" | "28" | "2D" | "3B" | "3D" | "3F" | "40" | "42" | "55" | "57" | "58" | "F0"
+            | "HV" | "XX" => Fault::Lasting,
+            _ => Fault::RowRefused,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(code: &str) -> Fault {
+        fault_of_code(code, "")
+    }
+
+    #[test]
+    fn what_passes_by_itself_had_no_effect() {
+        for code in ["40001", "40P01", "55P03", "57014", "57P03", "53100", "53200", "53300", "58030", "72000"] {
+            assert_eq!(fault(code), Fault::NotApplied, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_breaks_leaves_the_outcome_open() {
+        for code in ["08006", "08003", "08P01", "40003", "57P01", "57P02", "57P05"] {
+            assert_eq!(fault(code), Fault::Unknown, "{code}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_constraint_or_a_trigger_raises_is_the_rows_own() {
+        let constraints = ["23502", "23503", "23505", "23514", "23P01", "44000"];
+        let values = ["22001", "22003", "22004", "22008", "22012", "22023", "22P02", "54000", "21000"];
+        let raised = ["P0001", "P0002", "P0003", "P0004", "39000", "38000", "ZZ001", "U0001"];
+        for code in constraints.iter().chain(&values).chain(&raised) {
+            assert_eq!(fault(code), Fault::RowRefused, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_schema_or_the_server_is_no_rows_fault() {
+        for code in
+            ["42P01", "42703", "42883", "0A000", "28P01", "3D000", "3F000", "25P02", "55000", "57000", "XX000", "XX001"]
+        {
+            assert_eq!(fault(code), Fault::Lasting, "{code}");
+        }
+        assert_eq!(fault("25006"), Fault::ReadOnly);
+    }
+
+    #[test]
+    fn a_missing_right_is_not_taken_for_row_security() {
+        assert_eq!(fault_of_code("42501", "aclcheck_error"), Fault::Lasting);
+        assert_eq!(fault_of_code("42501", "ExecWithCheckOptions"), Fault::RowRefused);
+    }
+
+    #[test]
+    fn an_outdated_plan_passes_with_its_connection() {
+        assert_eq!(fault_of_code("0A000", "RevalidateCachedQuery"), Fault::NotApplied);
+        assert_eq!(fault_of_code("0A000", "transformSetOperationTree"), Fault::Lasting);
     }
 }

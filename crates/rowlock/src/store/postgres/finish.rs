@@ -1,6 +1,7 @@
 //! Ending and keeping leases: `finish`, `renew`, `read_leases`.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::Postgres;
@@ -9,17 +10,24 @@ use sqlx::query::Query;
 
 use super::PostgresStore;
 use super::claim::{SILENTLY_REFUSED, query};
+use super::errors::is_lock_timeout;
 use super::refusal::refusal_reason;
 use super::rows::column;
 use super::session::Session;
+use super::time::TIME_MIN;
 use crate::limits::RETRY_DELAY_MAX;
 use crate::store::bisection::Parts;
 use crate::store::error_text::stored_error;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome};
-use crate::{Error, Lease, Result, Status};
+use crate::{Lease, Result, Status};
+
+/// How long one finish waits for rows that others have locked, all in all. An ordinary write of the user's is over by
+/// then; somebody who looks at a row in a transaction of hours must not keep a worker from its other items.
+const ROW_LOCK_WAIT: Duration = Duration::from_millis(100);
 
 impl PostgresStore {
-    /// One statement for all items in the ordinary case. Items that it did not write are looked at one by one.
+    /// One statement for all items in the ordinary case. Items that it did not write are looked at one by one. Once
+    /// something is committed no error may hide it: then what is still open is busy.
     pub(super) async fn finish_batch(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
         let items = &finishing.items;
         let mut answers: Vec<Option<Finished>> = vec![None; items.len()];
@@ -32,7 +40,7 @@ impl PostgresStore {
         let mut session = self.sessions.open("finish").await?;
         let all: Vec<usize> = (0..items.len()).collect();
         match session.fetch(self.finish_query(&self.statements.finish, finishing, &all)).await {
-            Ok(rows) => self.note_applied(&rows, &all, &mut answers)?,
+            Ok(rows) => self.note_written(&rows, &all, &mut answers)?,
             Err(error) if error.is_row_refusal() && items.len() > 1 => {
                 self.finish_in_parts(&mut session, finishing, &mut answers).await?;
             }
@@ -40,11 +48,15 @@ impl PostgresStore {
             Err(error) => return Err(error),
         }
         let open: Vec<usize> = all.into_iter().filter(|index| answers[*index].is_none()).collect();
-        if !open.is_empty() {
-            self.finish_one_by_one(&mut session, finishing, &open, &mut answers).await?;
-        }
-        session.done();
-        Ok(answers.into_iter().map(|answer| answer.unwrap_or(Finished::LeaseLost)).collect())
+        let missing = match self.finish_one_by_one(&mut session, finishing, &open, &mut answers).await {
+            Ok(()) => {
+                session.done();
+                Finished::LeaseLost
+            }
+            Err(error) if answers.iter().all(Option::is_none) => return Err(error),
+            Err(_) => Finished::Busy,
+        };
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| missing.clone())).collect())
     }
 
     /// Writes what the database accepts of a batch that it refused as a whole; the refused items stay open.
@@ -62,7 +74,7 @@ impl PostgresStore {
             match self.attempt(session, statement).await? {
                 Ok(rows) => {
                     session.run("release savepoint part").await?;
-                    self.note_applied(&rows, &part, &mut applied)?;
+                    self.note_written(&rows, &part, &mut applied)?;
                 }
                 Err(_) => drop(parts.halve(part)),
             }
@@ -74,7 +86,8 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// The items that a batch did not write: locked ones are waited for, refused ones are failed, the rest is lost.
+    /// The items that a batch did not write: locked ones are waited for a little, refused ones are failed. What has no
+    /// answer afterwards is lost.
     async fn finish_one_by_one(
         &self,
         session: &mut Session,
@@ -82,15 +95,40 @@ impl PostgresStore {
         open: &[usize],
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
+        if open.is_empty() {
+            return Ok(());
+        }
         let leases: Vec<Lease> = open.iter().map(|index| finishing.items[*index].lease.clone()).collect();
         let states = self.read_lease_states(session, &leases).await?;
         let mut held: Vec<usize> =
             open.iter().zip(states).filter(|(_, state)| *state == LeaseState::Held).map(|(index, _)| *index).collect();
         held.sort_by(|a, b| finishing.items[*a].lease.key.cmp(&finishing.items[*b].lease.key));
-        for index in held {
-            answers[index] = Some(self.finish_single(session, finishing, index).await?);
+        if held.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // Each is tried, also after the wait is over: a row that refuses must be found behind any number of locked ones.
+        session.run(&format!("set lock_timeout = {}", ROW_LOCK_WAIT.as_millis())).await?;
+        let waited_from = Instant::now();
+        let mut is_over = false;
+        for index in held {
+            if !is_over && waited_from.elapsed() >= ROW_LOCK_WAIT {
+                session.run("set lock_timeout = 1").await?;
+                is_over = true;
+            }
+            match self.finish_single(session, finishing, index).await {
+                Ok(finished) => answers[index] = Some(finished),
+                Err(error) if is_lock_timeout(&error) => {
+                    answers[index] = Some(Finished::Busy);
+                }
+                Err(error) => {
+                    if error.may_have_been_applied() && answers.iter().any(Option::is_some) {
+                        answers[index] = Some(Finished::Unknown);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        session.run("set lock_timeout = 0").await
     }
 
     async fn finish_single(&self, session: &mut Session, finishing: &Finishing, index: usize) -> Result<Finished> {
@@ -99,7 +137,7 @@ impl PostgresStore {
         let reason = match session.fetch(statement).await {
             Ok(rows) => {
                 if let Some(row) = rows.first() {
-                    return self.applied(row);
+                    return self.written(row);
                 }
                 let states = self.read_lease_states(session, std::slice::from_ref(&item.lease)).await?;
                 if states != [LeaseState::Held] {
@@ -123,31 +161,37 @@ impl PostgresStore {
     ) -> Result<bool> {
         let word = self.pipeline.word(Status::InProgress(item.lease.stage)).to_owned();
         session.run("begin; set constraints all immediate").await?;
-        let failed = self.refuse(session, &item.lease.key, Some(&word), Some(item.lease.token), now, reason).await?;
-        session.run("commit").await?;
-        Ok(failed)
+        match self.refuse(session, &item.lease.key, Some(&word), Some(item.lease.token), now, reason).await {
+            Ok(failed) => {
+                session.run("commit").await?;
+                Ok(failed)
+            }
+            Err(error) => {
+                if is_lock_timeout(&error) {
+                    session.run("rollback").await?;
+                }
+                Err(error)
+            }
+        }
     }
 
-    fn note_applied(&self, rows: &[PgRow], part: &[usize], answers: &mut [Option<Finished>]) -> Result<()> {
+    fn note_written(&self, rows: &[PgRow], part: &[usize], answers: &mut [Option<Finished>]) -> Result<()> {
         for row in rows {
             let position: i32 = column("finish", row, "n")?;
             let index = usize::try_from(position - 1).ok().and_then(|position| part.get(position));
             if let Some(index) = index {
-                answers[*index] = Some(self.applied(row)?);
+                answers[*index] = Some(self.written(row)?);
             }
         }
         Ok(())
     }
 
-    pub(super) fn applied(&self, row: &PgRow) -> Result<Finished> {
-        let word: String = column("finish", row, "word")?;
-        match self.pipeline.status(&word) {
-            Some(to) => Ok(Finished::Applied { to }),
-            None => Err(Error::Schema {
-                table: self.pipeline.table().to_string(),
-                problem: format!("a trigger changed the status to {word:?}, which the pipeline does not know"),
-            }),
-        }
+    pub(super) fn written(&self, row: &PgRow) -> Result<Finished> {
+        let word = column::<Option<String>>("finish", row, "word")?.unwrap_or_default();
+        Ok(match self.pipeline.status(&word) {
+            Some(to) => Finished::Applied { to },
+            None => Finished::Refused { reason: format!("a trigger changed the status to {word:?}"), failed: false },
+        })
     }
 
     /// The statement for some of the items, in the order of `part`.
@@ -165,7 +209,8 @@ impl PostgresStore {
             Outcome::Complete | Outcome::Fail { .. } | Outcome::Release | Outcome::SnoozeUntil(_) => None,
         };
         let due = |outcome: &Outcome| match outcome {
-            Outcome::SnoozeUntil(due) => Some(*due),
+            // The server's times begin later than chrono's.
+            Outcome::SnoozeUntil(due) => Some((*due).max(TIME_MIN)),
             Outcome::Complete
             | Outcome::Retry { .. }
             | Outcome::Fail { .. }

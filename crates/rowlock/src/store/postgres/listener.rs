@@ -28,10 +28,16 @@ const WAITING_MIN: Duration = Duration::from_secs(60);
 
 impl PostgresListener {
     pub(super) async fn connect(store: &PostgresStore) -> Result<PostgresListener> {
-        let connected = PgListener::connect_with(store.sessions.pool()).await;
-        let mut listener = connected.map_err(|error| translate_connect("listen", error))?;
         let channel = channel(&store.pipeline);
-        listener.listen(&channel).await.map_err(|error| translate("listen", error))?;
+        let connected = async {
+            let mut listener = PgListener::connect_with(store.sessions.pool()).await?;
+            listener.listen(&channel).await?;
+            Ok(listener)
+        };
+        let listener = tokio::time::timeout(store.sessions.deadline(), connected)
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            .map_err(|error| translate_connect("listen", error))?;
         Ok(PostgresListener { listener, store: store.clone() })
     }
 }

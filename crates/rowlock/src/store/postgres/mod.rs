@@ -16,6 +16,7 @@ mod session;
 mod statements;
 mod sweep;
 mod text;
+mod time;
 mod transaction;
 
 use std::sync::Arc;

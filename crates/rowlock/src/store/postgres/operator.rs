@@ -1,6 +1,6 @@
 //! What operators do: `set`, `cancel`, `requeue`, `pause`, `resume`, `add_many`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -71,21 +71,22 @@ impl PostgresStore {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let canonical = self.canonical_keys(operation.verb, keys).await?;
+        let (canonical, ordered) = self.canonical_keys(operation.verb, keys).await?;
         let mut session = self.sessions.open(operation.verb).await?;
         session.run("begin; set constraints all immediate").await?;
         let mut found: HashMap<Key, Moved> = HashMap::new();
-        // In the order of their keys over all batches: what may wait for row locks takes them in one order.
-        let mut ordered = canonical.clone();
-        ordered.sort();
-        ordered.dedup();
+        let mut again = Vec::new();
+        // In the table's order over all batches: what may wait for row locks takes them in one order.
         for batch in ordered.chunks(BATCH_ITEMS_MAX) {
             let mut parts = Parts::new(batch.to_vec());
             while let Some(part) = parts.next() {
                 let reason = match self.attempt(&mut session, self.operation_query(operation, &part)).await? {
                     Ok(rows) => {
                         session.run("release savepoint part").await?;
-                        self.note_moved(operation.verb, &rows, &mut found)?;
+                        let unmoved = self.note_moved(operation.verb, &rows, &mut found)?;
+                        if !unmoved.is_empty() {
+                            again.push(unmoved);
+                        }
                         continue;
                     }
                     Err(reason) => reason,
@@ -95,18 +96,44 @@ impl PostgresStore {
                 }
             }
         }
+        // A row that another transaction changed while we waited for it was judged by its older version. It is ours now,
+        // and a further statement sees it as it is.
+        for keys in again {
+            let mut parts = Parts::new(keys);
+            while let Some(part) = parts.next() {
+                match self.attempt(&mut session, self.operation_query(operation, &part)).await? {
+                    Ok(rows) => {
+                        session.run("release savepoint part").await?;
+                        self.note_moved(operation.verb, &rows, &mut found)?;
+                    }
+                    Err(reason) => {
+                        if let Some(key) = parts.halve(part) {
+                            found.insert(key, Moved::Refused { reason });
+                        }
+                    }
+                }
+            }
+        }
         session.run("commit").await?;
         session.done();
         Ok(canonical.iter().map(|key| found.get(key).cloned().unwrap_or(Moved::NotFound)).collect())
     }
 
-    /// The keys as the table writes them: a uuid in capitals is the same item.
-    async fn canonical_keys(&self, verb: &'static str, keys: &[Key]) -> Result<Vec<Key>> {
+    /// The keys as the table writes them (a uuid in capitals is the same item), in the given order; and each of them
+    /// once, in the table's order.
+    async fn canonical_keys(&self, verb: &'static str, keys: &[Key]) -> Result<(Vec<Key>, Vec<Key>)> {
         let mut session = self.sessions.open(verb).await?;
         let texts: Vec<&str> = keys.iter().map(Key::as_str).collect();
         let rows = session.fetch(query(&self.statements.canonical_keys).bind(texts)).await?;
         session.done();
-        rows.iter().map(|row| key(verb, row, "key")).collect()
+        let mut sorted = Vec::with_capacity(rows.len());
+        for row in &rows {
+            sorted.push((column::<i64>(verb, row, "position")?, key(verb, row, "key")?));
+        }
+        let mut seen = HashSet::new();
+        let ordered = sorted.iter().map(|(_, key)| key).filter(|key| seen.insert(*key)).cloned().collect();
+        sorted.sort_unstable_by_key(|(position, _)| *position);
+        Ok((sorted.into_iter().map(|(_, key)| key).collect(), ordered))
     }
 
     fn operation_query<'q>(&'q self, operation: &Operation<'_>, keys: &[Key]) -> Query<'q, Postgres, PgArguments> {
@@ -114,22 +141,26 @@ impl PostgresStore {
         query(operation.sql).bind(keys).bind(operation.word.clone()).bind(operation.now).bind(operation.error.clone())
     }
 
-    /// A row for each item that was found, then one for each that was moved.
-    fn note_moved(&self, verb: &'static str, rows: &[PgRow], found: &mut HashMap<Key, Moved>) -> Result<()> {
+    /// A row for each item that was found, then one for each that was moved. The answer are the keys of those that
+    /// should have been moved and were not.
+    fn note_moved(&self, verb: &'static str, rows: &[PgRow], found: &mut HashMap<Key, Moved>) -> Result<Vec<Key>> {
+        let mut unmoved = HashSet::new();
         for row in rows {
             let word = column::<Option<String>>(verb, row, "word")?.unwrap_or_default();
             let item = key(verb, row, "key")?;
+            unmoved.remove(&item);
             let answer = match (column::<bool>(verb, row, "moved")?, self.pipeline.status(&word)) {
                 (true, Some(to)) => Moved::Applied { to },
                 (true, None) => Moved::Refused { reason: format!("a trigger changed the status to {word:?}") },
                 (false, from) if self.is_legal_from(verb, from) => {
+                    unmoved.insert(item.clone());
                     Moved::Refused { reason: SILENTLY_REFUSED.to_owned() }
                 }
                 (false, _) => Moved::Illegal { from: word },
             };
             found.insert(item, answer);
         }
-        Ok(())
+        Ok(unmoved.into_iter().collect())
     }
 
     /// Whether the statement would have moved an item from this state. As in the SQL.
@@ -189,8 +220,8 @@ impl PostgresStore {
     async fn copy_keys(&self, session: &mut Session, keys: &[Key]) -> Result<()> {
         /// Bytes sent at a time.
         const CHUNK_BYTES: usize = 64 * 1024;
-        let copied = async {
-            let mut copy = session.connection().copy_in_raw("copy rowlock_staged (key) from stdin").await?;
+        let copied = session.work(async |connection| {
+            let mut copy = connection.copy_in_raw("copy rowlock_staged (key) from stdin").await?;
             let mut chunk = String::with_capacity(CHUNK_BYTES + 1024);
             for key in keys {
                 push_copied(&mut chunk, key.as_str());
@@ -201,11 +232,8 @@ impl PostgresStore {
             }
             copy.send(chunk.as_bytes()).await?;
             copy.finish().await
-        };
-        match copied.await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(session.failed(error)),
-        }
+        });
+        copied.await.map(drop)
     }
 }
 

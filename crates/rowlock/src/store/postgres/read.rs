@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
 use super::claim::query;
-use super::rows::{column, item_row, key};
+use super::rows::{column, item_row, key, time};
 use crate::limits::{COUNT_EXACT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Status;
 use crate::store::{
@@ -34,8 +34,11 @@ impl PostgresStore {
             after.check()?;
         }
         let limit = listing.limit.min(PAGE_ITEMS_MAX);
-        let stopped = matches!(listing.status, Some(Status::Failed | Status::Cancelled));
-        let sql = if stopped { &self.statements.list_stopped } else { &self.statements.list };
+        let sql = match listing.status {
+            Some(Status::Failed | Status::Cancelled) => &self.statements.list_stopped,
+            Some(Status::InProgress(_)) => &self.statements.list_running,
+            Some(Status::Ready(_) | Status::Succeeded) | None => &self.statements.list,
+        };
         let statement = query(sql)
             .bind(listing.status.map(|status| self.pipeline.word(status).to_owned()))
             .bind(listing.after.as_ref().map(|key| key.as_str().to_owned()))
@@ -74,9 +77,9 @@ impl PostgresStore {
             stages.push(StageCounts {
                 stage,
                 paused: column("counts", row, "paused")?,
-                oldest_ready_since: column("counts", row, "oldest_ready_since")?,
-                next_due_at: column("counts", row, "next_due_at")?,
-                oldest_heartbeat_at: column("counts", row, "oldest_heartbeat_at")?,
+                oldest_ready_since: time("counts", row, "oldest_ready_since")?,
+                next_due_at: time("counts", row, "next_due_at")?,
+                oldest_heartbeat_at: time("counts", row, "oldest_heartbeat_at")?,
             });
         }
         let at = stage_rows.first().map_or_else(|| Ok(Utc::now()), |row| column("counts", row, "at"))?;
@@ -138,12 +141,12 @@ impl PostgresStore {
             word,
             retry_count: column::<Option<i32>>(VERB, row, "retry_count")?.unwrap_or_default(),
             reset_count: column::<Option<i32>>(VERB, row, "reset_count")?.unwrap_or_default(),
-            retry_after: column(VERB, row, "retry_after")?,
-            created_at: column(VERB, row, "created_at")?,
+            retry_after: time(VERB, row, "retry_after")?,
+            created_at: time(VERB, row, "created_at")?,
             error: column(VERB, row, "error")?,
             holder: column(VERB, row, "holder")?,
-            claimed_at: column(VERB, row, "claimed_at")?,
-            heartbeat_at: column(VERB, row, "heartbeat_at")?,
+            claimed_at: time(VERB, row, "claimed_at")?,
+            heartbeat_at: time(VERB, row, "heartbeat_at")?,
             resume: resume.and_then(|word| self.pipeline.status(&word)),
             paused: column(VERB, row, "paused")?,
             locked,
@@ -185,8 +188,8 @@ impl PostgresStore {
                 key: key(VERB, row, "key")?,
                 stage,
                 holder: column(VERB, row, "holder")?,
-                claimed_at: column(VERB, row, "claimed_at")?,
-                heartbeat_at: column(VERB, row, "heartbeat_at")?,
+                claimed_at: time(VERB, row, "claimed_at")?,
+                heartbeat_at: time(VERB, row, "heartbeat_at")?,
             });
         }
         Ok(items)

@@ -1,10 +1,12 @@
 //! Reading rows. The columns that Rowlock adds to a user's row begin with `rowlock_`.
 
+use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, Postgres, Type};
 
 use super::errors::translate;
+use super::time::Time;
 use crate::store::{ClaimedRow, ItemRow};
 use crate::{FencingToken, Key, Lease, Pipeline, Result};
 
@@ -25,7 +27,7 @@ pub(super) fn claimed_row(
     max_resets: i32,
     row: PgRow,
 ) -> Result<Option<ClaimedRow<PgRow>>> {
-    let word: String = column(verb, &row, "rowlock_word")?;
+    let word = column::<Option<String>>(verb, &row, "rowlock_word")?.unwrap_or_default();
     let Some(status) = pipeline.status(&word).filter(|status| status.is_in_progress()) else { return Ok(None) };
     let Some(stage) = status.stage() else { return Ok(None) };
     let retry_count = count(verb, &row, "rowlock_retry_count")?;
@@ -50,6 +52,11 @@ pub(super) fn item_row(verb: &'static str, pipeline: &Pipeline, row: PgRow) -> R
         token: column(verb, &row, "rowlock_token")?,
         row,
     })
+}
+
+/// A time that a column of the user's may hold, also an infinite one.
+pub(super) fn time(verb: &'static str, row: &PgRow, name: &str) -> Result<Option<DateTime<Utc>>> {
+    Ok(column::<Option<Time>>(verb, row, name)?.map(|time| time.0))
 }
 
 pub(super) fn key(verb: &'static str, row: &PgRow, name: &str) -> Result<Key> {

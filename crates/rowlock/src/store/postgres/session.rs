@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Executor, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres};
+use tokio::time::error::Elapsed;
 
 use super::errors::{leaves_connection_usable, translate, translate_connect};
 use crate::{Error, Result};
@@ -33,6 +34,8 @@ impl Sessions {
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
+            // A connection that does not answer is closed: the pool's own ping has no end.
+            .after_release(|connection, _| Box::pin(answers_in_time(connection)))
             .after_connect(move |connection, _| {
                 let set_up = set_up.clone();
                 Box::pin(async move {
@@ -72,12 +75,22 @@ impl Sessions {
     }
 }
 
+/// How long a connection that is given back may take to end what it was in the middle of.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
+
+async fn answers_in_time(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    match tokio::time::timeout(RELEASE_DEADLINE, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
 /// Row searches go through an index by design; a planner that has old statistics of a table whose states change by
 /// the second must not decide otherwise. A scan that is needed all the same (of rowlock's own small tables) is then
 /// costed so high that the server would compile the statement for longer than it runs: a count of six rows took 200 ms.
 fn set_up(deadline: Duration, read_only: bool) -> String {
     format!(
-        "set statement_timeout = {ms}; set idle_in_transaction_session_timeout = {ms}; set enable_seqscan = off; \
+        "set statement_timeout = {ms}; set lock_timeout = 0; set idle_in_transaction_session_timeout = {ms}; set enable_seqscan = off; \
          set jit = off; \
          set default_transaction_isolation = 'read committed'; set default_transaction_read_only = {read_only}",
         ms = deadline.as_millis().max(1),
@@ -95,43 +108,46 @@ pub(super) struct Session {
 impl Session {
     /// All rows of a statement.
     pub(super) async fn fetch(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        let (verb, until, deadline) = (self.verb, self.until, self.deadline);
-        let answer = tokio::time::timeout_at(until.into(), query.fetch_all(self.connection())).await;
-        match answer {
-            Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(self.failed(error)),
-            Err(_) => {
-                self.close();
-                Err(Error::Deadline { verb, deadline })
-            }
-        }
+        let until = self.until.into();
+        let answer = tokio::time::timeout_at(until, query.fetch_all(self.connection())).await;
+        self.answered(answer)
     }
 
     /// The number of rows that a statement touched.
     pub(super) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
-        let (verb, until, deadline) = (self.verb, self.until, self.deadline);
-        let answer = tokio::time::timeout_at(until.into(), query.execute(self.connection())).await;
-        match answer {
-            Ok(Ok(done)) => Ok(done.rows_affected()),
-            Ok(Err(error)) => Err(self.failed(error)),
-            Err(_) => {
-                self.close();
-                Err(Error::Deadline { verb, deadline })
-            }
-        }
+        let until = self.until.into();
+        let answer = tokio::time::timeout_at(until, query.execute(self.connection())).await;
+        self.answered(answer).map(|done| done.rows_affected())
     }
 
     /// Statements without parameters, e.g. `begin`.
     pub(super) async fn run(&mut self, sql: &str) -> Result<()> {
-        let (verb, until, deadline) = (self.verb, self.until, self.deadline);
-        let answer =
-            tokio::time::timeout_at(until.into(), self.connection().execute(AssertSqlSafe(sql.to_owned()))).await;
+        let until = self.until.into();
+        let work = self.connection().execute(AssertSqlSafe(sql.to_owned()));
+        let answer = tokio::time::timeout_at(until, work).await;
+        self.answered(answer).map(drop)
+    }
+
+    /// Something that is no statement, e.g. COPY.
+    pub(super) async fn work<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
+        let until = self.until.into();
+        let answer = tokio::time::timeout_at(until, work(self.connection())).await;
+        self.answered(answer)
+    }
+
+    /// The answer, or why there is none; a connection that is not between statements is kept out of the pool.
+    fn answered<T>(&mut self, answer: Result<sqlx::Result<T>, Elapsed>) -> Result<T> {
         match answer {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(self.failed(error)),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if !leaves_connection_usable(&error) {
+                    self.close();
+                }
+                Err(translate(self.verb, error))
+            }
             Err(_) => {
                 self.close();
-                Err(Error::Deadline { verb, deadline })
+                Err(Error::Deadline { verb: self.verb, deadline: self.deadline })
             }
         }
     }
@@ -142,17 +158,8 @@ impl Session {
         self.deadline = deadline;
     }
 
-    /// The connection itself, e.g. for COPY.
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
+    fn connection(&mut self) -> &mut PgConnection {
         self.connection.as_mut().expect("a session has its connection until it is done")
-    }
-
-    /// Translates an error, and keeps a broken connection out of the pool.
-    pub(super) fn failed(&mut self, error: sqlx::Error) -> Error {
-        if !leaves_connection_usable(&error) {
-            self.close();
-        }
-        translate(self.verb, error)
     }
 
     /// The verb is over and the connection is between statements and outside of a transaction.

@@ -28,7 +28,7 @@ macro_rules! statements {
 
             /// Each statement with the name of its verb.
             pub(super) fn all(&self) -> Vec<(&'static str, &str)> {
-                vec![$((stringify!($name), &*self.$name),)*]
+                vec![$((stringify!($name), &*self.$name),)* ("finish_one", &*self.finish_one)]
             }
         }
     };
@@ -48,6 +48,7 @@ statements!(
     get,
     held,
     list,
+    list_running,
     list_stopped,
     now,
     pause,

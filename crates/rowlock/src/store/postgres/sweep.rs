@@ -27,13 +27,17 @@ impl PostgresStore {
         let mut swept = Swept::default();
         match session.fetch(self.sweep_query(sweeping, limit, None)).await {
             Ok(rows) => {
-                let silently_refused = self.add_swept(&rows, limit, &mut swept)?;
-                if silently_refused > 0 {
-                    self.sweep_in_parts(&mut session, sweeping, limit, &mut swept).await?;
+                // What is committed must be told, whatever becomes of the rest: the next sweep meets it again.
+                if self.add_swept(&rows, limit, &mut swept)? > 0 {
+                    match self.sweep_in_parts(&mut session, sweeping, limit).await {
+                        Ok(parts) => swept.append(parts),
+                        Err(error) if swept.items.is_empty() => return Err(error),
+                        Err(_) => return Ok(swept),
+                    }
                 }
             }
             Err(error) if error.is_row_refusal() => {
-                self.sweep_in_parts(&mut session, sweeping, limit, &mut swept).await?;
+                swept.append(self.sweep_in_parts(&mut session, sweeping, limit).await?);
             }
             Err(error) => return Err(error),
         }
@@ -42,13 +46,8 @@ impl PostgresStore {
     }
 
     /// Takes back what the database lets be taken back of a batch that it refused as a whole.
-    async fn sweep_in_parts(
-        &self,
-        session: &mut Session,
-        sweeping: &Sweeping,
-        limit: i64,
-        swept: &mut Swept,
-    ) -> Result<()> {
+    async fn sweep_in_parts(&self, session: &mut Session, sweeping: &Sweeping, limit: i64) -> Result<Swept> {
+        let mut swept = Swept::default();
         session.run("begin; set constraints all immediate").await?;
         let statement = query(&self.statements.pick_stale)
             .bind(limit)
@@ -59,6 +58,7 @@ impl PostgresStore {
             .bind(None::<Vec<String>>);
         let rows = session.fetch(statement).await?;
         let keys = rows.iter().map(|row| super::rows::key("sweep", row, "key")).collect::<Result<Vec<Key>>>()?;
+        let is_full = i64::try_from(keys.len()).is_ok_and(|stale| stale >= limit);
         let mut parts = Parts::new(keys);
         while let Some(part) = parts.next() {
             let wanted = i64::try_from(part.len()).unwrap_or(i64::MAX);
@@ -81,7 +81,9 @@ impl PostgresStore {
                 swept.refused.push((key, reason));
             }
         }
-        session.run("commit").await
+        session.run("commit").await?;
+        swept.may_have_more = is_full && !swept.items.is_empty();
+        Ok(swept)
     }
 
     /// Adds what the statement took back; the answer is how many rows a trigger silently left as they were.
@@ -91,7 +93,7 @@ impl PostgresStore {
         for row in rows {
             stale = column("sweep", row, "stale")?;
             let Some(item) = column::<Option<String>>("sweep", row, "item")? else { continue };
-            let word: String = column("sweep", row, "word")?;
+            let word = column::<Option<String>>("sweep", row, "word")?.unwrap_or_default();
             let Some(to) = self.pipeline.status(&word) else { continue };
             moved += 1;
             swept.items.push(SweptItem {

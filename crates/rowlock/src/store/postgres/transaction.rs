@@ -14,16 +14,21 @@ impl PostgresStore {
     /// The user's statements may take as long as they like; an idle transaction is ended by the server after a third
     /// of `stale_after`, so that a stuck handler cannot hold its rows for ever.
     pub(super) async fn begin_transaction(&self) -> Result<Transaction<'static, Postgres>> {
-        let acquired = self.sessions.pool().begin().await;
-        let mut transaction = acquired.map_err(|error| translate_connect("begin", error))?;
+        let deadline = self.sessions.deadline();
+        let begun = tokio::time::timeout(deadline, self.sessions.pool().begin()).await;
+        let mut transaction =
+            begun.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| translate_connect("begin", error))?;
         let idle_ms = (self.pipeline.stale_after() / 3).as_millis().max(1);
         // The first query fixes a read-only transaction as one: after it, nobody can make it writable.
         let set_up = format!(
             "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = {idle_ms}; \
              set local enable_seqscan = on; set local jit to default; select 1"
         );
-        transaction.execute(AssertSqlSafe(set_up)).await.map_err(|error| translate("begin", error))?;
-        Ok(transaction)
+        match tokio::time::timeout(deadline, transaction.execute(AssertSqlSafe(set_up))).await {
+            Ok(Ok(_)) => Ok(transaction),
+            Ok(Err(error)) => Err(translate("begin", error)),
+            Err(_) => Err(Error::Deadline { verb: "begin", deadline }),
+        }
     }
 
     pub(super) async fn finish_in_transaction(
@@ -80,13 +85,18 @@ impl PostgresStore {
             statement.fetch_optional(&mut *connection).await
         };
         match tokio::time::timeout(deadline, work).await {
-            Ok(Ok(row)) => row.map(|row| self.applied(&row)).transpose(),
+            Ok(Ok(row)) => row.map(|row| self.written(&row)).transpose(),
             Ok(Err(error)) => Err(translate(VERB, error)),
             Err(_) => Err(Error::Deadline { verb: VERB, deadline }),
         }
     }
 
     pub(super) async fn roll_back(&self, transaction: Transaction<'static, Postgres>) -> Result<()> {
-        transaction.rollback().await.map_err(|error| translate("rollback", error))
+        let deadline = self.sessions.deadline();
+        match tokio::time::timeout(deadline, transaction.rollback()).await {
+            Ok(answer) => answer.map_err(|error| translate("rollback", error)),
+            // The connection is given up with the transaction, which ends it as well.
+            Err(_) => Err(Error::Deadline { verb: "rollback", deadline }),
+        }
     }
 }

@@ -19,5 +19,6 @@ create table if not exists :rowlock_failures (
   holder text,
   error text
 );
-create index if not exists rowlock_failures_by_item on :rowlock_failures (pipeline, item, id);
+-- Of the key no more than fits any index entry: a key may be as long as the table's own index allows.
+create index if not exists rowlock_failures_by_item on :rowlock_failures (pipeline, left(item, 200), id);
 insert into :rowlock_meta (key, value) values ('schema_version', :schema_version) on conflict do nothing

@@ -9,6 +9,7 @@ held as materialized (
   from :table t
   where t.:"claim_token" = $1::bigint
     and t.:"status" in (:running_words)
+    and t.:"key" is not null
   for no key update skip locked
 )
 update :table t

@@ -10,5 +10,6 @@ select
   t.:"heartbeat_at" as heartbeat_at
 from :table t
 where t.:"status" in (:running_words)
+  and t.:"key" is not null
 order by t.:"claimed_at", t.:"key"
 limit $1::bigint

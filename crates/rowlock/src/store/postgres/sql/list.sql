@@ -1,6 +1,7 @@
 -- list: items by status, a page in the order of their keys.
 --
--- Index: the key's.
+-- Index: the key's, read from the page before on until the page is full: where few items of many are ready, or none
+--        succeeded, that may be all of it. The verb's deadline holds.
 -- Binds: $1 word, or null for all   $2 the key before the page, or null   $3 limit
 select
   t.*,
@@ -9,6 +10,7 @@ select
   t.:"claim_token" as rowlock_token
 from :table t
 where ($1::text is null or t.:"status" = $1::text)
+  and t.:"key" is not null
   and ($2::text is null or t.:"key" > ($2::text):::key_type)
 order by t.:"key"
 limit $3::bigint

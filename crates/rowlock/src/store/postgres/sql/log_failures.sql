@@ -15,7 +15,7 @@ pruned as (
     cross join lateral (
       select id
       from :rowlock_failures
-      where pipeline = :'pipeline' and item = failed.item
+      where pipeline = :'pipeline' and left(item, 200) = left(failed.item, 200) and item = failed.item
       order by id desc
       offset :failures_kept_less_one
     ) old

@@ -26,6 +26,7 @@ picked as materialized (
       select t.:"key" as key, coalesce(t.:"retry_count", 0) as retry_count, coalesce(t.:"reset_count", 0) as reset_count
       from :table t
       where t.:"status" = stage.ready
+        and t.:"key" is not null
         and t.:"status" in (:ready_words)
         and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= coalesce($3::timestamptz, statement_timestamp())
         and t.:"key" <> all ($7::text[]:::key_array)

@@ -8,6 +8,7 @@ stale as materialized (
   select t.:"key" as key
   from :table t
   where t.:"status" in (:running_words)
+    and t.:"key" is not null
     and (
       t.:"heartbeat_at" is null
       or t.:"heartbeat_at" < coalesce($3::timestamptz, statement_timestamp()) - make_interval(secs => $2::float8)
