@@ -202,10 +202,14 @@ impl<S: Store> Worker<S> {
         self.finish(items).await;
     }
 
-    async fn finish(&mut self, items: Vec<Finish>) {
-        if items.is_empty() {
-            return;
+    async fn finish(&mut self, mut items: Vec<Finish>) {
+        while !items.is_empty() {
+            items = self.finish_once(items).await;
         }
+    }
+
+    /// Finishes what another does not have locked at the moment; the rest is given back.
+    async fn finish_once(&mut self, items: Vec<Finish>) -> Vec<Finish> {
         let finishing = Finishing { items, limits: limits(self.store.pipeline()), now: None };
         let (finished, sent) = loop {
             let sent = self.tick();
@@ -214,15 +218,18 @@ impl<S: Store> Worker<S> {
                 None => tokio::task::yield_now().await,
             }
         };
+        let mut busy = Vec::new();
         for (finish, finished) in finishing.items.into_iter().zip(finished) {
             match finished {
                 Finished::Applied { to } => {
                     self.write_down(What::Finished(finish.lease, to, finish.outcome.name()), sent);
                 }
                 Finished::LeaseLost => self.lost += 1,
-                Finished::Busy | Finished::Unknown | Finished::Refused { .. } => panic!("{finish:?}: {finished:?}"),
+                Finished::Busy => busy.push(finish),
+                Finished::Unknown | Finished::Refused { .. } => panic!("{finish:?}: {finished:?}"),
             }
         }
+        busy
     }
 
     async fn sweep(&mut self) {

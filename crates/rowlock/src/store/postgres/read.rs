@@ -29,9 +29,8 @@ impl PostgresStore {
         }
         let sql = match listing.status {
             Some(Status::Failed | Status::Cancelled) => &self.statements.list_stopped,
-            Some(Status::Ready(_)) => &self.statements.list_ready,
             Some(Status::InProgress(_)) => &self.statements.list_running,
-            Some(Status::Succeeded) | None => &self.statements.list,
+            Some(Status::Ready(_) | Status::Succeeded) | None => &self.statements.list,
         };
         let statement = query(sql)
             .bind(listing.status.map(|status| self.pipeline.word(status).to_owned()))

@@ -48,7 +48,6 @@ statements!(
     get,
     held,
     list,
-    list_ready,
     list_running,
     list_stopped,
     now,
