@@ -9,7 +9,8 @@ use rowlock_faults::report::{Line, Outcome, Report};
 /// Runs one fault at a small size, with a seed that a failure names.
 async fn attack(name: &str) {
     let fault = ALL.iter().find(|fault| fault.name == name).expect("a fault of this name");
-    let seed: u64 = std::env::var("ROWLOCK_FAULTS_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed: u64 =
+        std::env::var("ROWLOCK_FAULTS_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a number"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = PathBuf::from(env!("CARGO_BIN_EXE_rowlock-faults"));
     let round = Round { seed, size: Size::SHORT, program, folder: folder.path().to_owned() };

@@ -112,7 +112,7 @@ impl Sessions {
     pub(super) async fn open(&self, verb: &'static str) -> Result<Session> {
         let until = Instant::now() + self.deadline;
         let lent = self.connections.lend(verb, until).await?;
-        let transactions = self.through_pooler.then(|| Transactions {
+        let transactions = self.through_pooler.then_some(Transactions {
             access: if self.read_only { "read only" } else { "read write" },
             lock_timeout: Duration::ZERO,
             is_open: false,
