@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 
 use super::raw::connect;
+use super::sql;
 use crate::protocol::{Answer, Progress, Task};
 
 /// Rows a select, and processes that work so: the best of a few for it.
@@ -18,7 +19,7 @@ const ORDER: &str = "case status when 'PENDING' then 1 else 0 end, created_at";
 /// Rowlock's table without Rowlock's indexes and trigger; with the best index there is for that order, or with none.
 pub(crate) fn set_up(is_indexed: bool) -> Vec<String> {
     let mut statements = vec![
-        "drop trigger rowlock_notify on items".to_owned(),
+        sql::DROP_TRIGGERS.to_owned(),
         "do $$ declare name text; begin
            for name in select indexrelid::regclass from pg_index where indrelid = 'items'::regclass and not indisprimary
            loop execute 'drop index ' || name; end loop;

@@ -14,7 +14,7 @@ use crate::scene::pipeline;
 /// The trigger that everybody writes first.
 pub(crate) fn set_up() -> Vec<String> {
     [
-        "drop trigger rowlock_notify on items",
+        sql::DROP_TRIGGERS,
         "create function tell() returns trigger language plpgsql as
          $$ begin perform pg_notify('items', ''); return null; end $$",
         "create trigger tell after insert on items for each statement execute function tell()",

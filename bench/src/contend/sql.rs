@@ -5,6 +5,12 @@ use rowlock::{Pipeline, Stage};
 
 use crate::scene::TABLE;
 
+/// Takes Rowlock's triggers off the table, whatever they are called: no contender pays for another's.
+pub(crate) const DROP_TRIGGERS: &str = "do $$ declare name text; begin
+   for name in select tgname from pg_trigger where tgrelid = 'items'::regclass and not tgisinternal
+   loop execute format('drop trigger %I on items', name); end loop;
+ end $$";
+
 /// When an item is due: the expression of the index.
 const DUE: &str = "coalesce(retry_after, created_at, '-infinity')";
 

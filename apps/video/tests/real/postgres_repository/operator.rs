@@ -32,7 +32,7 @@ async fn only_a_claim_puts_a_video_in_progress() {
     let before = row(&videos, "a").await;
     for status in [VideoStatus::ExtractionInProgress, VideoStatus::EmbeddingInProgress] {
         let error = videos.update_status("a", status, None).await.unwrap_err();
-        assert!(matches!(error, Error::Engine(rowlock::Error::InvalidArgument { .. })), "{error:?}");
+        assert!(matches!(error, Error::Engine(rowlock::Error::IllegalMove { .. })), "{error:?}");
     }
     assert_eq!(row(&videos, "a").await, before);
 }
