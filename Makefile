@@ -29,9 +29,14 @@ offline-data: ## Renew apps/video/.sqlx after a change of a query_as! or a migra
 	@scripts/setup bench
 	@scripts/check-offline-data --update
 
+# Not part of the workspace: other people's queues, built for the benchmark alone.
+BUILD_PEERS = cargo build --locked --release --manifest-path bench/peers/Cargo.toml --target-dir bench/peers/target \
+	$(if $(filter all,$(PEER)),--workspace,$(addprefix --package peer-,$(PEER)))
+
 bench: ## Measure a release build beside raw SQL, on a durable throwaway PostgreSQL; WORKLOAD=… PEER=… for a part
 	@scripts/setup bench
 	cargo build --release --package rowlock-bench
+	$(if $(PEER),$(if $(findstring =,$(PEER)),,$(BUILD_PEERS)))
 	scripts/with-postgres --durable cargo run --quiet --release --package rowlock-bench -- \
 		run $(WORKLOAD) $(if $(PEER),--peer "$(PEER)") $(BENCH)
 

@@ -7,6 +7,7 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 
 use crate::contest::Outcome;
 use crate::number::readable;
+use crate::peers::{KEEPERS, PEERS};
 
 /// A goal: a figure of one contender, or its ratio to another's, and its limit.
 #[derive(Debug)]
@@ -113,6 +114,24 @@ impl Limit {
     }
 }
 
+/// Rowlock's drain over that of the fastest of these peers, at least. They only run when they are asked for.
+const PEER_GOALS: [(&str, &[&str], f64); 2] = [
+    ("drain, times the fastest peer that keeps its rows", &KEEPERS, 2.0),
+    ("drain, times the fastest peer", &PEERS, 1.0),
+];
+
+/// The peer goals whose peers ran: measure, measured, limit.
+fn against_peers(results: &BTreeMap<String, Vec<Outcome>>) -> Vec<(&'static str, f64, Limit)> {
+    let outcomes = results.get("drain").map_or(&[][..], Vec::as_slice);
+    let rate = |label: &str| Some(outcomes.iter().find(|outcome| outcome.label == label)?.median(RATE));
+    let Some(own) = rate("rowlock") else { return Vec::new() };
+    let fastest = |peers: &[&str]| peers.iter().filter_map(|peer| rate(peer)).reduce(f64::max);
+    PEER_GOALS
+        .iter()
+        .filter_map(|(measure, peers, least)| Some((*measure, own / fastest(peers)?, AtLeast(*least))))
+        .collect()
+}
+
 /// Every goal whose workload was measured: its value, its limit, met or not.
 pub(crate) fn print(results: &BTreeMap<String, Vec<Outcome>>) {
     let mut table = Table::new();
@@ -125,6 +144,10 @@ pub(crate) fn print(results: &BTreeMap<String, Vec<Outcome>>) {
             Some(value) => (readable(value), if goal.limit.is_met(value) { "met" } else { "NOT MET" }),
         };
         table.add_row([goal.measure.to_owned(), measured, goal.limit.text(), verdict.to_owned()]);
+    }
+    for (measure, value, limit) in against_peers(results) {
+        let verdict = if limit.is_met(value) { "met" } else { "NOT MET" };
+        table.add_row([measure.to_owned(), readable(value), limit.text(), verdict.to_owned()]);
     }
     println!("{table}");
 }

@@ -10,6 +10,7 @@ mod contest;
 mod figures;
 mod goals;
 mod number;
+mod peers;
 mod plan;
 mod process;
 mod protocol;
@@ -26,6 +27,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::contest::Arena;
+use crate::peers::Peer;
 use crate::protocol::Task;
 use crate::workloads::{ALL, Scale};
 
@@ -73,7 +75,8 @@ struct Run {
     /// Only these contenders, and the first of each workload.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// One more contender for each workload that it can do: `name=command`, as bench/README.md has it.
+    /// More contenders for the workloads that they can do: `all`, names of bench/peers, or `name=command`, as
+    /// bench/README.md has it.
     #[arg(long)]
     peer: Vec<String>,
     /// Where results go.
@@ -104,6 +107,10 @@ impl Run {
             ensure!(ALL.iter().any(|(known, _)| known == name), "no workload {name}; `list` names them");
         }
         let scale = Scale { of_size: self.scale, rounds: self.rounds };
+        let mut peers = Vec::new();
+        for text in &self.peer {
+            peers.extend(Peer::parse(text).context("--peer")?);
+        }
         let mut arena = Arena::new(&self.database).await?;
         let mut results = BTreeMap::new();
         for (name, plan) in ALL {
@@ -111,9 +118,7 @@ impl Run {
                 continue;
             }
             let mut plan = plan(scale);
-            for peer in &self.peer {
-                plan.add_peer(peer).context("--peer")?;
-            }
+            peers.iter().for_each(|peer| plan.add_peer(peer));
             if !self.only.is_empty() {
                 let first = plan.entries[0].label.clone();
                 plan.entries.retain(|entry| entry.label == first || self.only.contains(&entry.label));

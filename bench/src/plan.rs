@@ -1,8 +1,7 @@
 //! A workload as data: who takes part, on what, and what must be true at the end.
 
-use anyhow::{Context, Result, ensure};
-
 use crate::child::Program;
+use crate::peers::Peer;
 use crate::protocol::{Task, Work};
 use crate::scene::Template;
 
@@ -123,25 +122,22 @@ impl Entry {
 }
 
 impl Plan {
-    /// Adds a program that is not this one, as `name=command`, to a workload that peers can do.
+    /// Adds a program that is not this one to a workload that peers can do.
     ///
     /// It gets an empty database, in which it first makes its own tables and adds its items itself: its clock starts
     /// after that, at its first mark.
-    pub(crate) fn add_peer(&mut self, peer: &str) -> Result<()> {
-        let (name, command) = peer.split_once('=').context("a peer is name=command")?;
-        let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
-        ensure!(!words.is_empty(), "a peer has a command");
-        let Some(first) = self.entries.first() else { return Ok(()) };
+    pub(crate) fn add_peer(&mut self, peer: &Peer) {
+        let Some(first) = self.entries.first() else { return };
         if !PEER_WORKLOADS.contains(&self.workload) {
-            return Ok(());
+            return;
         }
         let template = Template { name: "peer", stages: 1, fill: Vec::new() };
-        let mut entry = first.clone().labelled(name);
-        entry.program = Program::Foreign(words);
+        let mut entry = first.clone().labelled(peer.name.as_str());
+        entry.program = Program::Foreign(peer.words.clone());
+        entry.task.take = peer.take(entry.task.work, entry.task.items);
         entry.place = Place::Postgres { template, set_up: Vec::new() };
         // It knows its own tables: what it reports as left and handled is what can be checked.
         entry.checks = Vec::new();
         self.entries.push(entry);
-        Ok(())
     }
 }
