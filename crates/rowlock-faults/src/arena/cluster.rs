@@ -149,12 +149,6 @@ impl Drop for Cluster {
     }
 }
 
-/// The URL of another database of a server.
-pub(super) fn url_of(server: &str, database: &str) -> String {
-    let (start, _) = server.rsplit_once('/').unwrap_or((server, ""));
-    format!("{start}/{database}")
-}
-
 async fn run_script(verb: &str, folder: &Path) -> Result<()> {
     let output = tokio::process::Command::new(SCRIPT).arg(verb).arg(folder).output().await.context(SCRIPT)?;
     ensure!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));

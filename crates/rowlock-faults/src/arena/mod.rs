@@ -6,6 +6,7 @@ mod pgbouncer;
 mod proxy;
 mod scene;
 mod small_disk;
+mod url;
 
 pub use cluster::Cluster;
 pub use fleet::Fleet;

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
+use super::url::with_address;
+
 /// A pooler on a port of its own. It ends with this value.
 #[derive(Debug)]
 pub struct PgBouncer {
@@ -87,10 +89,7 @@ impl PgBouncer {
 
     /// The URL with the pooler in the server's place.
     pub fn url(&self, url: &str) -> String {
-        match url.rsplit_once('@').and_then(|(user, rest)| Some((user, rest.split_once('/')?.1))) {
-            Some((user, database)) => format!("{user}@127.0.0.1:{}/{database}", self.port),
-            None => url.to_owned(),
-        }
+        with_address(url, format_args!("127.0.0.1:{}", self.port))
     }
 }
 

@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::url::with_address;
+
 /// A proxy on a port of its own.
 #[derive(Debug)]
 pub struct Proxy {
@@ -57,10 +59,7 @@ impl Proxy {
 
     /// The URL with the proxy in the server's place.
     pub fn url(&self, url: &str) -> String {
-        match url.rsplit_once('@').and_then(|(user, rest)| Some((user, rest.split_once('/')?.1))) {
-            Some((user, database)) => format!("{user}@{}/{database}", self.address),
-            None => url.to_owned(),
-        }
+        with_address(url, self.address)
     }
 
     /// Later connections go to the server of this URL.

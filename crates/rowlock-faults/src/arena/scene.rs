@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::Fleet;
-use super::cluster::url_of;
+use super::url::with_database;
 use crate::audit::{Affliction, Evidence, audit};
 use crate::report::{Injections, Verdict};
 use crate::subject::{Assignment, Behaviour, Database, pipeline};
@@ -136,7 +136,7 @@ impl Scene {
         admin.execute(format!("drop database if exists {name}")).await.context("the server")?;
         admin.execute(format!("create database {name}")).await?;
         admin.close().await;
-        let url = url_of(server, &name);
+        let url = with_database(server, &name);
         let fleet_url = through(&url);
         Scene::over(round, &url, &fleet_url, cast).await
     }
@@ -278,9 +278,13 @@ impl Scene {
         self.database.number(count).await.ok()
     }
 
-    /// Whether there is enough left to do that an injection meets somebody at work.
-    pub async fn is_busy(&self) -> bool {
-        self.unfinished().await.is_none_or(|left| left > 0)
+    /// As [`Scene::pause`]; then, whether something is left to do, so that an injection meets somebody at work.
+    ///
+    /// # Errors
+    /// As [`Scene::pause`].
+    pub async fn is_busy_after(&mut self, ms: RangeInclusive<u64>) -> Result<bool> {
+        self.pause(ms).await?;
+        Ok(self.unfinished().await.is_none_or(|left| left > 0))
     }
 
     /// Works until every item is terminal; the auditor will name those that are not.

@@ -21,20 +21,12 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let unknown = add_unknown_words(&mut scene).await?;
     scene.start()?;
     for _ in 0..scene.injections_wanted() {
-        scene.pause(50..=300).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(50..=300).await? {
             break;
         }
         edit_by_hand(&mut scene).await?;
     }
     let injected = names_that_inject(&scene.url).await?;
-    // What is edited to an unknown word stays there, and that is right.
-    scene
-        .database
-        .execute(
-            "update items set status = 'CANCELLED' where status not in ('archived', '') and status like '%archived%'",
-        )
-        .await?;
     drain_what_is_known(&mut scene).await?;
     let left =
         scene.database.number("select count(*) from items where status = 'no such word' or status is null").await?;

@@ -12,8 +12,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     scene.nothing_counted = true;
     scene.start()?;
     for number in 0..scene.injections_wanted() {
-        scene.pause(100..=500).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(100..=500).await? {
             break;
         }
         let number = number % scene.fleet.len();

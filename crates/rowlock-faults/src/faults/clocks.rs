@@ -29,8 +29,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     }
     // Deaths, so that there are sweeps by clocks that are off.
     for _ in 0..scene.injections_wanted() / 3 + 1 {
-        scene.pause(300..=1_000).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(300..=1_000).await? {
             break;
         }
         let victim = scene.any_process();

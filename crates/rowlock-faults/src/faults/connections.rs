@@ -33,8 +33,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, arena.server_url(), Cast::default(), |url| proxy.url(url)).await?;
     scene.start()?;
     for number in 0..scene.injections_wanted().max(TROUBLES.len()) {
-        scene.pause(200..=800).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(200..=800).await? {
             break;
         }
         scene.injected();

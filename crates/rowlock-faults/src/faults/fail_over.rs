@@ -19,8 +19,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     for _ in 0..scene.injections_wanted().div_ceil(5) {
         let standby = primary.standby().await.context("a standby")?;
         primary.wait_for_standby().await?;
-        scene.pause(300..=1_500).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(300..=1_500).await? {
             break;
         }
         let from = Utc::now();

@@ -20,32 +20,20 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
 async fn fill_under_server(round: &Round) -> Result<Verdict> {
     let disk = SmallDisk::of_megabytes(SERVER_MEGABYTES)?;
     let server = Cluster::start_in(disk.path()).await?;
-    let mut scene = Scene::on_server(round, &server.url, Cast::default(), str::to_owned).await?;
-    scene.start()?;
-    for _ in 0..scene.injections_wanted().div_ceil(4) {
-        scene.pause(300..=1_200).await?;
-        if !scene.is_busy().await {
-            break;
-        }
-        let from = Utc::now();
-        scene.injected();
-        disk.fill()?;
-        scene.pause(500..=3_000).await?;
-        disk.free()?;
-        // Without room for its log the server ends itself, and may not have come up again while there was none.
-        server.start_again().await?;
-        scene.afflicted_all_since(from);
-    }
-    scene.drain_and_judge().await
+    let scene = Scene::on_server(round, &server.url, Cast::default(), str::to_owned).await?;
+    fill_and_free(scene, &disk, Some(&server)).await
 }
 
 async fn fill_under_file(round: &Round) -> Result<Verdict> {
     let disk = SmallDisk::of_megabytes(FILE_MEGABYTES)?;
-    let mut scene = Scene::on_file_in(round, disk.path(), Cast::default()).await?;
+    let scene = Scene::on_file_in(round, disk.path(), Cast::default()).await?;
+    fill_and_free(scene, &disk, None).await
+}
+
+async fn fill_and_free(mut scene: Scene, disk: &SmallDisk, server: Option<&Cluster>) -> Result<Verdict> {
     scene.start()?;
     for _ in 0..scene.injections_wanted().div_ceil(4) {
-        scene.pause(300..=1_200).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(300..=1_200).await? {
             break;
         }
         let from = Utc::now();
@@ -53,6 +41,10 @@ async fn fill_under_file(round: &Round) -> Result<Verdict> {
         disk.fill()?;
         scene.pause(500..=3_000).await?;
         disk.free()?;
+        if let Some(server) = server {
+            // Without room for its log it ends itself, and may not have come up again while there was none.
+            server.start_again().await?;
+        }
         scene.afflicted_all_since(from);
     }
     scene.drain_and_judge().await

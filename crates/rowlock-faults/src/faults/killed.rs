@@ -10,8 +10,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, arena.server_url(), Cast::default(), str::to_owned).await?;
     scene.start()?;
     for _ in 0..scene.injections_wanted() {
-        scene.pause(200..=1_000).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(200..=1_000).await? {
             break;
         }
         let victim = scene.any_process();

@@ -1,5 +1,7 @@
 //! Workers kill themselves exactly at each point of an item's way, and in the middle of their shutdown.
 
+use std::ops::RangeInclusive;
+
 use anyhow::Result;
 use rand::RngExt;
 
@@ -15,29 +17,26 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let rounds = scene.injections_wanted().div_ceil(Point::ALL.len() + 1);
     for _ in 0..rounds {
         for point in Point::ALL {
-            scene.pause(100..=500).await?;
-            if !scene.is_busy().await {
+            if !scene.is_busy_after(100..=500).await? {
                 break;
             }
-            die_at(&mut scene, point).await?;
+            scene.injected();
+            die_at(&mut scene, point, 1..=40).await?;
         }
-        scene.pause(100..=500).await?;
-        if scene.is_busy().await {
+        if scene.is_busy_after(100..=500).await? {
             die_in_shutdown(&mut scene).await?;
         }
     }
     scene.drain_and_judge().await
 }
 
-/// Replaces a process by one that dies at the point; the fleet notices and starts another.
-async fn die_at(scene: &mut Scene, point: Point) -> Result<()> {
+/// Replaces a process by one that dies at some passage of the point; the fleet notices and starts another.
+pub(super) async fn die_at(scene: &mut Scene, point: Point, passages: RangeInclusive<u64>) -> Result<()> {
     let victim = scene.any_process();
-    let passage = scene.lots.random_range(1..=40);
+    let passage = scene.lots.random_range(passages);
     scene.fleet.ask_to_end(victim);
     scene.fleet.end_of(victim).await?;
-    scene.fleet.start_again(victim, Some(KillAt { point, passage }))?;
-    scene.injected();
-    Ok(())
+    scene.fleet.start_again(victim, Some(KillAt { point, passage }))
 }
 
 async fn die_in_shutdown(scene: &mut Scene) -> Result<()> {

@@ -6,10 +6,10 @@ use anyhow::Result;
 use chrono::Utc;
 use rand::RngExt;
 
-use super::{Arena, connections};
+use super::{Arena, connections, killed_at_points};
 use crate::arena::{Cast, Cluster, Proxy, Round, Scene};
 use crate::report::Verdict;
-use crate::subject::{Behaviour, KillAt, Point};
+use crate::subject::{Behaviour, Point};
 
 pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let server = Cluster::start().await?;
@@ -25,8 +25,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     scene.start()?;
     let mut crashes = 0;
     for _ in 0..scene.injections_wanted() * 2 {
-        scene.pause(50..=700).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(50..=700).await? {
             break;
         }
         scene.injected();
@@ -40,11 +39,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
             }
             2 => {
                 let point = Point::ALL[scene.lots.random_range(0..Point::ALL.len())];
-                let passage = scene.lots.random_range(1..=100);
-                scene.fleet.kill(number).await?;
-                scene.fleet.ask_to_end(number);
-                scene.fleet.end_of(number).await?;
-                scene.fleet.start_again(number, Some(KillAt { point, passage }))?;
+                killed_at_points::die_at(&mut scene, point, 1..=100).await?;
             }
             3 => {
                 let from = Utc::now();

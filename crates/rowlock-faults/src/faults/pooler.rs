@@ -27,8 +27,7 @@ async fn work_through_pooler(url: &str, round: &Round, harmed: Option<&Cluster>)
     let mut crashes = 0;
     if let Some(server) = harmed {
         for _ in 0..scene.injections_wanted() {
-            scene.pause(200..=1_000).await?;
-            if !scene.is_busy().await {
+            if !scene.is_busy_after(200..=1_000).await? {
                 break;
             }
             scene.injected();

@@ -34,8 +34,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     }
     scene.start()?;
     for _ in 0..scene.injections_wanted() {
-        scene.pause(50..=300).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(50..=300).await? {
             break;
         }
         delete_and_insert_again(&mut scene).await?;

@@ -15,8 +15,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let mut crashes = 0;
     // More than of other faults: each is short.
     for _ in 0..scene.injections_wanted() + scene.injections_wanted() / 2 {
-        scene.pause(200..=900).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(200..=900).await? {
             break;
         }
         let from = Utc::now();

@@ -20,8 +20,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let mut snapshot = hold_snapshot(&url).await?;
     scene.injected();
     for number in 0..scene.injections_wanted() {
-        scene.pause(100..=500).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(100..=500).await? {
             break;
         }
         scene.injected();

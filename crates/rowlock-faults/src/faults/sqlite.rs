@@ -18,8 +18,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     scene.start()?;
     let mut broken = Vec::new();
     for number in 0..scene.injections_wanted() {
-        scene.pause(200..=1_000).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(200..=1_000).await? {
             break;
         }
         let victim = scene.any_process();

@@ -25,8 +25,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let url = scene.url.clone();
     scene.start()?;
     for _ in 0..scene.injections_wanted().div_ceil(3) {
-        scene.pause(500..=1_500).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(500..=1_500).await? {
             break;
         }
         let from = Utc::now();

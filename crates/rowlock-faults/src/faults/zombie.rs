@@ -15,8 +15,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, arena.server_url(), cast, str::to_owned).await?;
     scene.start()?;
     for _ in 0..scene.injections_wanted().div_ceil(2) {
-        scene.pause(200..=600).await?;
-        if !scene.is_busy().await {
+        if !scene.is_busy_after(200..=600).await? {
             break;
         }
         // Some at once, never all: somebody must take their items back.
