@@ -174,6 +174,7 @@ impl Scene {
             grace_ms: 10_000,
             slots: cast.slots,
             threads: cast.threads,
+            detached: false,
             through_pooler: false,
             kill_at: None,
         };

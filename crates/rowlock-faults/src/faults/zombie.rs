@@ -9,10 +9,19 @@ use super::Arena;
 use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 
+/// Items that keep their holder busy for longer than a lease lives, and for how long.
+const LONG_ITEMS: usize = 40;
+const LONG_WORK_MS: u32 = 3_000;
+
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
-    // Work that takes long enough to be in the middle of, and leases that end soon.
     let cast = Cast { stale_after: Duration::from_secs(2), work_ms: 0..=20, ..Cast::default() };
     let mut scene = Scene::on_server(round, arena.server_url(), cast, str::to_owned).await?;
+    // A worker that wakes stops its handlers by itself, mostly in time: here they do not let themselves be stopped.
+    scene.fleet.assignment_mut().detached = true;
+    // And some work for so long that the next holder is still at it when the zombie wants to complete.
+    let every = (round.size.items / LONG_ITEMS).max(1);
+    let long = format!("update items set work_ms = {LONG_WORK_MS} where cast(substr(id, 6) as int) % {every} = 0");
+    scene.database.execute(long).await?;
     scene.start()?;
     for _ in 0..scene.injections_wanted().div_ceil(2) {
         if !scene.is_busy_after(200..=600).await? {

@@ -35,6 +35,9 @@ pub struct Assignment {
     pub slots: usize,
     /// Threads that run handlers.
     pub threads: usize,
+    /// Handlers complete their stage in tasks of their own, which nobody stops: only the fence is left against those
+    /// that come too late.
+    pub detached: bool,
     /// The database's URL is that of a pooler in transaction mode.
     pub through_pooler: bool,
     /// Where to die, if anywhere.
@@ -108,7 +111,7 @@ where
     log.write(&Event::Started { holder: assignment.holder.clone() });
     let mut worker = Worker::new(repository).grace(Duration::from_millis(assignment.grace_ms));
     for stage in STAGES {
-        let desk = Arc::new(Desk { log: Arc::clone(log), kill_at: assignment.kill_at });
+        let desk = Arc::new(Desk { log: Arc::clone(log), detached: assignment.detached, kill_at: assignment.kill_at });
         worker = worker.concurrency(stage, assignment.slots);
         worker = if super::has_effect(stage) {
             worker.handle(stage, move |context, claim| Arc::clone(&desk).complete(context, claim))
@@ -126,27 +129,39 @@ where
 /// What the handlers need.
 struct Desk {
     log: Arc<Log>,
+    detached: bool,
     kill_at: Option<KillAt>,
 }
 
 impl Desk {
-    /// The handler of the stages with an effect: tries until it is settled, or its lease is lost and it is stopped.
+    /// The handler of the stages with an effect.
     async fn complete<S: Effects>(
         self: Arc<Self>,
         context: Context<S, Item>,
         claim: Claim<Item>,
     ) -> Result<Handled, Failure> {
-        let lease = claim.lease().clone();
-        self.log.write(&Event::run(&lease));
+        self.log.write(&Event::run(claim.lease()));
         pass(self.kill_at, Point::Running);
+        if self.detached {
+            // Its handle, dropped when the worker stops the handler, does not end the task.
+            return Ok(tokio::spawn(self.complete_until_settled(context, claim)).await?);
+        }
+        Ok(self.complete_until_settled(context, claim).await)
+    }
+
+    /// Tries until it is settled, or its lease is lost.
+    async fn complete_until_settled<S: Effects>(
+        self: Arc<Self>,
+        context: Context<S, Item>,
+        mut claim: Claim<Item>,
+    ) -> Handled {
         tokio::time::sleep(work_time(&claim)).await;
-        let mut claim = claim;
         loop {
             match self.complete_once(&context, claim).await {
-                Ok(handled) => return Ok(handled),
+                Ok(handled) => return handled,
                 Err(again) => claim = again,
             }
-            // A database that is away comes back, or the lease is lost and this future dropped.
+            // A database that is away comes back.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
