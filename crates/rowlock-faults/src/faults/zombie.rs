@@ -14,7 +14,8 @@ const LONG_ITEMS: usize = 40;
 const LONG_WORK_MS: u32 = 3_000;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
-    let cast = Cast { stale_after: Duration::from_secs(2), work_ms: 0..=20, ..Cast::default() };
+    // Free hands everywhere: what a zombie held has its next holder before the zombie wakes.
+    let cast = Cast { stale_after: Duration::from_secs(2), slots: 16, work_ms: 0..=20, ..Cast::default() };
     let mut scene = Scene::on_server(round, arena.server_url(), cast, str::to_owned).await?;
     // A worker that wakes stops its handlers by itself, mostly in time: here they do not let themselves be stopped.
     scene.fleet.assignment_mut().detached = true;
