@@ -89,17 +89,20 @@ impl PostgresStore {
         rows: Vec<PgRow>,
         batch: &mut ClaimBatch<PgRow>,
     ) -> Result<i64> {
+        // Every row carries the same tally, also the one that stands for none.
+        let Some(first) = rows.first() else { return Ok(0) };
+        let chosen = column("claim", first, "rowlock_chosen")?;
+        note_tally(pick, column("claim", first, "rowlock_picked")?, chosen, batch);
+        batch.suspect_at_head |= column::<bool>("claim", first, "rowlock_suspect_at_head")?;
         let mut moved = 0;
-        let mut chosen = 0;
         for row in rows {
-            chosen = column("claim", &row, "rowlock_chosen")?;
-            note_tally(pick, column("claim", &row, "rowlock_picked")?, chosen, batch);
-            batch.suspect_at_head |= column::<bool>("claim", &row, "rowlock_suspect_at_head")?;
-            let Some(item) = column::<Option<String>>("claim", &row, "rowlock_key")? else { continue };
+            if column::<Option<&str>>("claim", &row, "rowlock_key")?.is_none() {
+                continue;
+            }
             moved += 1;
             match claimed_row("claim", &self.pipeline, claiming.token, claiming.limits.max_resets, row)? {
-                Some(claimed) => batch.claimed.push(claimed),
-                None => batch.exhausted.push(Key::from(item)),
+                Ok(claimed) => batch.claimed.push(claimed),
+                Err(exhausted) => batch.exhausted.push(exhausted),
             }
         }
         Ok(chosen - moved)
@@ -114,9 +117,8 @@ impl PostgresStore {
             .await?;
         session.done();
         let max_resets = self.pipeline.max_resets();
-        rows.into_iter()
-            .filter_map(|row| claimed_row("find_claimed", &self.pipeline, token, max_resets, row).transpose())
-            .collect()
+        let found = rows.into_iter().map(|row| claimed_row("find_claimed", &self.pipeline, token, max_resets, row));
+        found.filter_map(|row| row.map(Result::ok).transpose()).collect()
     }
 
     pub(super) async fn preview_rows(&self, claiming: &Claiming) -> Result<Vec<ItemRow<PgRow>>> {
@@ -214,7 +216,7 @@ fn moved_all(rows: &[PgRow]) -> Result<bool> {
     let mut chosen = 0;
     for row in rows {
         chosen = column("claim", row, "rowlock_chosen")?;
-        moved += i64::from(column::<Option<String>>("claim", row, "rowlock_key")?.is_some());
+        moved += i64::from(column::<Option<&str>>("claim", row, "rowlock_key")?.is_some());
     }
     Ok(moved == chosen)
 }

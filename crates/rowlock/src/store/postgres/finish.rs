@@ -42,7 +42,11 @@ impl PostgresStore {
         }
         let mut session = self.sessions.open("finish").await?;
         let all: Vec<usize> = (0..items.len()).collect();
-        match session.fetch(self.finish_query(&self.statements.finish, finishing, &all)).await {
+        let mut first = session.fetch(self.finish_query(&self.statements.finish, finishing, &all)).await;
+        if first.as_ref().is_err_and(is_lock_timeout) {
+            first = session.fetch(self.finish_query(&self.statements.finish_free, finishing, &all)).await;
+        }
+        match first {
             Ok(rows) => self.note_written(&rows, &all, &mut answers)?,
             Err(error) if error.is_row_refusal() && items.len() > 1 => {
                 self.finish_in_parts(&mut session, finishing, &mut answers).await?;
@@ -72,7 +76,7 @@ impl PostgresStore {
         let mut applied: Vec<Option<Finished>> = vec![None; answers.len()];
         let mut parts = Parts::new((0..finishing.items.len()).collect());
         while let Some(part) = parts.next() {
-            let statement = self.finish_query(&self.statements.finish, finishing, &part);
+            let statement = self.finish_query(&self.statements.finish_free, finishing, &part);
             match self.attempt(session, statement).await? {
                 Ok(rows) => {
                     session.run("release savepoint part").await?;
@@ -127,7 +131,7 @@ impl PostgresStore {
         held: &mut Vec<usize>,
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
-        match session.fetch(self.finish_query(&self.statements.finish, finishing, held)).await {
+        match session.fetch(self.finish_query(&self.statements.finish_free, finishing, held)).await {
             Ok(rows) => {
                 self.note_written(&rows, held, answers)?;
                 held.retain(|index| answers[*index].is_none());

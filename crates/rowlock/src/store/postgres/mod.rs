@@ -115,6 +115,12 @@ impl PostgresStore {
         self.statements.all().into_iter().map(|(name, _)| name).collect()
     }
 
+    /// The settings of the planner under which the store's own connections run the statements, as SQL. Whoever runs one
+    /// of [`PostgresStore::sql`] by hand sees the store's plan under these.
+    pub fn planner_settings() -> String {
+        session::planner_settings("set")
+    }
+
     fn over(&self, sessions: Sessions) -> PostgresStore {
         PostgresStore { sessions, ..self.clone() }
     }

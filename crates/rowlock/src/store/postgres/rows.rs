@@ -7,8 +7,9 @@ use sqlx::{Decode, Postgres, Type};
 
 use super::errors::translate;
 use super::time::Time;
+use crate::pipeline::Role;
 use crate::store::{ClaimedRow, ItemRow};
-use crate::{FencingToken, Key, Lease, Pipeline, Result};
+use crate::{FencingToken, Key, Lease, Pipeline, Result, Status};
 
 /// A column of a row; an error that names the column if it is not what the verb expects.
 pub(super) fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
@@ -19,21 +20,22 @@ pub(super) fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
     row.try_get(name).map_err(|error| translate(verb, error))
 }
 
-/// A claimed row. Its word must be one in progress.
+/// A claimed row, read by the columns that the pipeline names; the error is the key of one that is not in progress.
 pub(super) fn claimed_row(
     verb: &'static str,
     pipeline: &Pipeline,
     token: FencingToken,
     max_resets: i32,
     row: PgRow,
-) -> Result<Option<ClaimedRow<PgRow>>> {
-    let word = column::<Option<String>>(verb, &row, "rowlock_word")?.unwrap_or_default();
-    let Some(status) = pipeline.status(&word).filter(|status| status.is_in_progress()) else { return Ok(None) };
-    let Some(stage) = status.stage() else { return Ok(None) };
-    let retry_count = count(verb, &row, "rowlock_retry_count")?;
-    let reset_count = count(verb, &row, "rowlock_reset_count")?;
-    Ok(Some(ClaimedRow {
-        lease: Lease { key: key(verb, &row, "rowlock_key")?, token, stage },
+) -> Result<Result<ClaimedRow<PgRow>, Key>> {
+    let columns = pipeline.columns();
+    let key = key(verb, &row, "rowlock_key")?;
+    let word = column::<Option<&str>>(verb, &row, columns.name(Role::Status))?.unwrap_or_default();
+    let Some(Status::InProgress(stage)) = pipeline.status(word) else { return Ok(Err(key)) };
+    let retry_count = count(verb, &row, columns.name(Role::RetryCount))?;
+    let reset_count = count(verb, &row, columns.name(Role::ResetCount))?;
+    Ok(Ok(ClaimedRow {
+        lease: Lease { key, token, stage },
         retry_count,
         reset_count,
         suspect: reset_count >= 1 && reset_count == max_resets - 1,

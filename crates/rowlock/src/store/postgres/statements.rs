@@ -14,6 +14,8 @@ macro_rules! statements {
         #[derive(Debug)]
         pub(super) struct Statements {
             $(pub(super) $name: Arc<str>,)*
+            /// `finish` for the items whose rows nobody has locked.
+            pub(super) finish_free: Arc<str>,
             /// `finish` for one item, which may wait for the row.
             pub(super) finish_one: Arc<str>,
         }
@@ -22,13 +24,14 @@ macro_rules! statements {
             fn render(template: &Template) -> Statements {
                 Statements {
                     $($name: template.render(include_str!(concat!("sql/", stringify!($name), ".sql"))).into(),)*
+                    finish_free: Arc::from(""),
                     finish_one: Arc::from(""),
                 }
             }
 
             /// Each statement with the name of its verb.
             pub(super) fn all(&self) -> Vec<(&'static str, &str)> {
-                vec![$((stringify!($name), &*self.$name),)* ("finish_one", &*self.finish_one)]
+                vec![$((stringify!($name), &*self.$name),)* ("finish_free", &*self.finish_free), ("finish_one", &*self.finish_one)]
             }
         }
     };
@@ -70,16 +73,32 @@ statements!(
     wait,
 );
 
+/// `finish` for all items at once. The limit of its patience is set by the statement itself, for its transaction: a
+/// statement that only sets would be a round trip more.
+const HELD_AT_ONCE: &str = "where (select set_config('lock_timeout', '10ms', true)) is not null";
+
+/// `finish` for the leases whose rows it can lock. The lateral join is one look-up an item.
+const HELD_AND_FREE: &str = "cross join lateral (
+    select
+    from :table t
+    where t.:\"key\" = input.key
+      and t.:\"claim_token\" = input.token
+      and t.:\"status\" = input.word
+    for no key update skip locked
+  ) locked";
+
 impl Statements {
     pub(super) fn new(pipeline: &Pipeline) -> Statements {
         let mut template = template(pipeline);
         template.set("lock", "for update of t skip locked");
-        template.set("lock_lease", "for no key update skip locked");
+        template.set("held", HELD_AT_ONCE);
         template.set("pick", include_str!("sql/pick.sql"));
         let mut statements = Statements::render(&template);
-        // The repetition one by one may wait for the row; a preview locks nothing.
-        template.set("lock_lease", "for no key update");
+        template.set("held", HELD_AND_FREE);
+        statements.finish_free = template.render(include_str!("sql/finish.sql")).into();
+        template.set("held", "");
         statements.finish_one = template.render(include_str!("sql/finish.sql")).into();
+        // A preview locks nothing.
         template.set("lock", "");
         template.set("pick", include_str!("sql/pick.sql"));
         statements.preview = template.render(include_str!("sql/preview.sql")).into();

@@ -22,8 +22,8 @@ impl PostgresStore {
         let access = if self.sessions.is_read_only() { "read only" } else { "read write" };
         // The first query fixes a read-only transaction as one: after it, nobody can make it writable.
         let set_up = format!(
-            "set transaction isolation level read committed, {access}; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = {idle_ms}; \
-             set local enable_seqscan = on; set local jit to default; select 1"
+            "set transaction isolation level read committed, {access}; set local statement_timeout = 0; \
+             set local idle_in_transaction_session_timeout = {idle_ms}; select 1"
         );
         match tokio::time::timeout(deadline, transaction.execute(AssertSqlSafe(set_up))).await {
             Ok(Ok(_)) => Ok(transaction),

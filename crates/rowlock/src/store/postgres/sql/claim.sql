@@ -3,7 +3,8 @@
 -- Guarantee: one holder (for update skip locked, then an update by key of just those rows); the heartbeat is stamped
 --            by the claim itself; items at a limit become FAILED here and are told apart.
 -- Index:     pick's, then the key's. `= any (array(…))` and not a join: under a generic plan a join would be
---            planned for a tenth of the table.
+--            planned for a tenth of the table. No further condition: the rows are locked as they were picked, and the
+--            ready words would lead the planner to the ready index, so through the whole backlog.
 -- Binds:     $1 to $9 as in pick   $10 token   $11 holder
 with
 :pick,
@@ -24,23 +25,16 @@ moved as (
     :"retry_after" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then null else t.:"retry_after" end,
     :"updated_at" = coalesce($3, statement_timestamp())
   where t.:"key" = any (array(select key from chosen))
-    and t.:"status" in (:ready_words)
   returning
     t.*,
     :position_of_running as rowlock_position,
     coalesce(t.:"retry_after", t.:"created_at", '-infinity') as rowlock_ready_since,
-    t.:"key"::text as rowlock_key,
-    t.:"status" as rowlock_word,
-    t.:"retry_count" as rowlock_retry_count,
-    t.:"reset_count" as rowlock_reset_count,
-    t.:"resume_status" as rowlock_failed_in,
-    t.:"claimed_by" as rowlock_holder,
-    t.:"error_message" as rowlock_error
+    t.:"key"::text as rowlock_key
 ),
 failed as (
-  select rowlock_key as item, rowlock_failed_in as word, 'exhaust' as cause, rowlock_holder as holder, rowlock_error as error
+  select rowlock_key as item, :"resume_status" as word, 'exhaust' as cause, :"claimed_by" as holder, :"error_message" as error
   from moved
-  where rowlock_word = :'failed'
+  where :"status" = :'failed'
 ),
 :log_failures
 select moved.*, tally.*

@@ -21,7 +21,4 @@ where t.:"key" = any (array(select key from held))
   and t.:"status" in (:running_words)
 returning
   t.*,
-  t.:"key"::text as rowlock_key,
-  t.:"status" as rowlock_word,
-  t.:"retry_count" as rowlock_retry_count,
-  t.:"reset_count" as rowlock_reset_count
+  t.:"key"::text as rowlock_key

@@ -2,10 +2,13 @@
 --
 -- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not
 --            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
---            can be settled. Locked rows are skipped and repeated one by one (there `:lock_lease` waits).
--- Index:     the key's. The lateral join is one look-up an item; its predicate does not name the running words as a
---            list, or the index on the token would be taken, under which a whole batch has one entry.
---            generate_series makes a generic plan expect a thousand items, and so hash them rather than loop.
+--            can be settled.
+-- Locks:     `finish` waits a moment for a row that somebody else has locked, and fails as a whole if it stays so.
+--            `finish_free`, which is sent then, locks first what is free, skips the rest, and costs a quarter more.
+--            `finish_one` waits as long as the connection's lock_timeout.
+-- Index:     the key's. The predicate does not name the running words as a list, or the index on the token would be
+--            taken, under which a whole batch has one entry. generate_series makes a generic plan expect a thousand
+--            items, and so hash them rather than loop.
 -- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 outcomes   $6 errors
 --            $7 delays of the handlers' own, in seconds   $8 times to snooze until   $9 rows of the delay table
 --            $10 the delay table, in seconds: a row a stage, a column an attempt   $11 its jitters   $12 its floors
@@ -21,14 +24,7 @@ input as (
 held as materialized (
   select input.*
   from input
-  cross join lateral (
-    select
-    from :table t
-    where t.:"key" = input.key
-      and t.:"claim_token" = input.token
-      and t.:"status" = input.word
-    :lock_lease
-  ) locked
+  :held
 ),
 moved as (
   update :table t
