@@ -3,13 +3,17 @@
 #[macro_use]
 mod worker_cases;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use rowlock::pipeline::Pipeline;
 use rowlock::store::Store;
 use rowlock::store::sqlite::{SqliteStore, SqliteTransaction};
+use rowlock::{Handled, Worker};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 
-use worker_cases::Database;
+use worker_cases::{Database, Item, add, pipeline, repository, soon, status_of, told};
 
 /// A file of its own.
 struct Sqlite {
@@ -60,3 +64,35 @@ macro_rules! on_sqlite {
 }
 
 with_all_cases!(on_sqlite);
+
+/// SQLite has one writer. What PostgreSQL does by itself with a transaction that idles, the worker has to do here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_idles_in_its_transaction_is_stopped_so_that_others_write() {
+    static FIRST: AtomicBool = AtomicBool::new(true);
+    let database = Sqlite::new();
+    let repository = repository(&database, pipeline(&["ONE"]).stale_after(Duration::from_secs(3))).await;
+    let keys = add::<Sqlite>(&repository, 1).await;
+    let (tell, begun) = tokio::sync::oneshot::channel();
+    let tell = std::sync::Mutex::new(Some(tell));
+    let worker = Worker::new(repository.clone()).handle("ONE", move |context, claim: rowlock::Claim<Item>| {
+        let tell = tell.lock().expect("no panic").take();
+        async move {
+            let mut transaction = context.begin().await?;
+            Sqlite::execute_in(&mut transaction, "update items set error_message = 'undone'").await?;
+            if FIRST.swap(false, Ordering::Relaxed) {
+                tell.expect("the first run").send(()).expect("the test listens");
+                std::future::pending::<()>().await;
+            }
+            Ok::<Handled, rowlock::Failure>(context.complete_in(transaction, claim).await?.into())
+        }
+    });
+    let running = tokio::spawn(worker.run_until_idle());
+    soon(begun).await.expect("a handler began a transaction");
+    let waited = Instant::now();
+    // A statement of somebody else's, which waits for the lock.
+    soon(database.execute("pragma busy_timeout = 30000; create table theirs (id text)")).await;
+    assert!(waited.elapsed() < Duration::from_secs(3), "the lock was held for {:?}", waited.elapsed());
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.timed_out, report.completed), (1, 1), "{report:?}");
+    assert_eq!(status_of::<Sqlite>(&repository, &keys[0]).await, rowlock::Status::Succeeded);
+}

@@ -155,6 +155,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// A transaction of the right kind for [`Store::finish_in`].
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction>> + Send;
 
+    /// What tells that the transaction has been open for too long: it commits nothing any more, and keeps others from
+    /// writing. A worker then stops the handler that holds it. `None` where the database ends it by itself.
+    fn expiry(_transaction: &mut Self::Transaction) -> Option<Expiry> {
+        None
+    }
+
     /// Writes the move as the transaction's last statement, and commits. If the lease was lost it rolls back, so
     /// that nobody can commit a zombie's work.
     fn finish_in(
@@ -175,6 +181,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Keys that this process leaves out of its claims and sweeps because the database refuses their rows.
     fn excluded(&self) -> Vec<Exclusion>;
 }
+
+/// Received when a transaction has been open for too long; closed when it ends before that.
+pub type Expiry = tokio::sync::oneshot::Receiver<()>;
 
 /// Hears that there may be new items. A hint: polling goes on underneath.
 pub trait Listener: Send + 'static {

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
 use super::leases::Leases;
+use super::run::{Run, Stop};
 use crate::claim::Finisher;
 use crate::pipeline::{Pipeline, Status};
 use crate::store::{Finish, LeaseState, Outcome};
@@ -17,26 +19,28 @@ use crate::{Claim, FinishError, Holder, Lease, Repository, Result, Settled, Stor
 pub struct Context<S: Store, R> {
     repository: Arc<Repository<S, R>>,
     leases: Option<Arc<Leases>>,
+    run: Option<Arc<Run>>,
     stop: CancellationToken,
 }
 
 impl<S: Store, R> Clone for Context<S, R> {
     fn clone(&self) -> Self {
-        Context { repository: Arc::clone(&self.repository), leases: self.leases.clone(), stop: self.stop.clone() }
+        Context {
+            repository: Arc::clone(&self.repository),
+            leases: self.leases.clone(),
+            run: self.run.clone(),
+            stop: self.stop.clone(),
+        }
     }
 }
 
 impl<S: Store, R> Context<S, R> {
-    pub(crate) fn live(
-        repository: Arc<Repository<S, R>>,
-        leases: Arc<Leases>,
-        stop: CancellationToken,
-    ) -> Context<S, R> {
-        Context { repository, leases: Some(leases), stop }
+    pub(crate) fn live(repository: Arc<Repository<S, R>>, leases: Arc<Leases>, run: &Arc<Run>) -> Context<S, R> {
+        Context { repository, leases: Some(leases), run: Some(Arc::clone(run)), stop: run.stop.clone() }
     }
 
     pub(crate) fn dry(repository: Arc<Repository<S, R>>, stop: CancellationToken) -> Context<S, R> {
-        Context { repository, leases: None, stop }
+        Context { repository, leases: None, run: None, stop }
     }
 
     /// Returns when the handler is to stop: its lease was lost or cancelled (in a batch: those of all its items),
@@ -68,12 +72,22 @@ impl<S: Store, R> Context<S, R> {
         self.repository.holder()
     }
 
-    /// A transaction for what the handler writes; in a dry run one that may only read.
+    /// A transaction for what the handler writes; in a dry run one that may only read. Begin it after the computing:
+    /// at a third of `stale_after` PostgreSQL ends it if it is idle, and on SQLite, where it keeps everybody else from
+    /// writing, the handler that holds it is stopped and its item retried.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn begin(&self) -> Result<S::Transaction> {
-        self.repository.begin().await
+        let mut transaction = self.repository.begin().await?;
+        if let (Some(run), Some(expiry)) = (self.run.clone(), S::expiry(&mut transaction)) {
+            tokio::spawn(async move {
+                if expiry.await.is_ok() {
+                    run.stop(Stop::HeldTransaction(Instant::now()));
+                }
+            });
+        }
+        Ok(transaction)
     }
 
     /// Completes the stage as the last statement of the handler's transaction, and commits: what the handler wrote

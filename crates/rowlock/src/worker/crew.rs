@@ -249,7 +249,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         }
         let guard = RunGuard { floor, crew: self, slot, run: &run };
         if !run.items.is_empty() {
-            let context = Context::live(Arc::clone(&floor.repository), Arc::clone(&floor.leases), run.stop.clone());
+            let context = Context::live(Arc::clone(&floor.repository), Arc::clone(&floor.leases), &run);
             let end = run.drive(self.handler.run(context, claims)).await;
             self.report(floor, &run, end);
             let busy = u64::try_from(started_at.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -155,6 +155,7 @@ pub(crate) fn verdict_of(
         (Ok(Some(Err(failure))), _) => Verdict::Write(failure.into_outcome()),
         (Err(RunEnd::Panicked(message)), _) => Verdict::Panicked(retry(message.clone())),
         (_, Some(Stop::TimedOut(_))) => Verdict::TimedOut(retry(timeout_error(timeout))),
+        (_, Some(Stop::HeldTransaction(_))) => Verdict::TimedOut(retry(HELD_TRANSACTION)),
         (_, Some(Stop::Shutdown) | None) => Verdict::Write(Outcome::Release),
     };
     match verdict.outcome() {
@@ -162,6 +163,10 @@ pub(crate) fn verdict_of(
         _ => verdict,
     }
 }
+
+/// What is stored for an item whose handler kept others from writing.
+const HELD_TRANSACTION: &str = "the handler kept its transaction open for longer than a third of stale_after: let it \
+                                begin one after the computing";
 
 /// What is stored for an item whose handler ran for too long.
 pub(crate) fn timeout_error(timeout: Option<Duration>) -> String {

@@ -29,6 +29,8 @@ pub(crate) struct Run {
 pub(crate) enum Stop {
     /// The stage's timeout passed; the handler was told at this time.
     TimedOut(Instant),
+    /// It kept a transaction open for too long; it was told at this time.
+    HeldTransaction(Instant),
     /// The worker stops.
     Shutdown,
 }
@@ -63,10 +65,10 @@ impl Run {
         self.items.iter().any(|held| held.is_settling())
     }
 
-    /// When the handler was told to stop because its stage's timeout had passed.
+    /// When the handler was told to stop because it, or its transaction, took too long.
     pub(crate) fn timed_out_at(&self) -> Option<Instant> {
         match self.stop_reason() {
-            Some(Stop::TimedOut(at)) => Some(at),
+            Some(Stop::TimedOut(at) | Stop::HeldTransaction(at)) => Some(at),
             Some(Stop::Shutdown) | None => None,
         }
     }

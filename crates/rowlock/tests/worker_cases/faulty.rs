@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use rowlock::pipeline::{Pipeline, StageId};
 use rowlock::store::{
-    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Exclusion, Explanation, FailureRecord, Finish, Finished,
-    Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store, Sweeping,
-    Swept,
+    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Exclusion, Expiry, Explanation, FailureRecord, Finish,
+    Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store,
+    Sweeping, Swept,
 };
 use rowlock::{Error, Fault, FencingToken, Key, Lease, Result};
 
@@ -191,6 +191,9 @@ impl<S: Store> Store for Faulty<S> {
     }
     async fn begin(&self) -> Result<S::Transaction> {
         self.inner.begin().await
+    }
+    fn expiry(transaction: &mut S::Transaction) -> Option<Expiry> {
+        S::expiry(transaction)
     }
     async fn finish_in(&self, transaction: S::Transaction, finish: &Finish, limits: Limits) -> Result<Finished> {
         self.meet("finish_in", self.inner.finish_in(transaction, finish, limits)).await

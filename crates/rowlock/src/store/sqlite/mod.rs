@@ -37,9 +37,9 @@ use self::session::{Connections, Session, Verb};
 use self::statements::Statements;
 use super::exclusion::Exclusions;
 use super::{
-    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Exclusion, Explanation, FailureRecord, Finish, Finished,
-    Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store, Sweeping,
-    Swept,
+    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Exclusion, Expiry, Explanation, FailureRecord, Finish,
+    Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store,
+    Sweeping, Swept,
 };
 use crate::limits::{PREPARE_DEADLINE, SQLITE_READERS, VERB_DEADLINE};
 use crate::pipeline::{Pipeline, StageId};
@@ -368,6 +368,10 @@ impl Store for SqliteStore {
     async fn begin(&self) -> Result<SqliteTransaction> {
         let verb = self.verb("begin");
         verb.within(self.begin_transaction(&verb)).await
+    }
+
+    fn expiry(transaction: &mut SqliteTransaction) -> Option<Expiry> {
+        transaction.expiry()
     }
 
     async fn finish_in(&self, transaction: SqliteTransaction, finish: &Finish, limits: Limits) -> Result<Finished> {

@@ -6,46 +6,52 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::refusal::Written;
 use super::session::{Session, Verb};
 use super::{SqliteStore, errors};
 use crate::Result;
-use crate::store::{Finish, Finished, Limits};
+use crate::store::{Expiry, Finish, Finished, Limits};
 
 /// A write transaction, opened by [`Store::begin`](crate::Store::begin). Queries run on it as on any connection:
 /// `sqlx::query("…").execute(&mut *transaction)`. Dropped, it is undone, and its connection closed.
 ///
 /// SQLite has one writer, so nobody else writes while it is open, not even heartbeats: open it after the computing,
 /// and not for longer than a third of `stale_after`. At that age a statement that runs in it is stopped, which undoes the
-/// transaction if it writes; nothing of it can be committed any more, and `finish_in` refuses it. A handler that holds
-/// one and runs no statement keeps the others waiting until it drops it: nothing can take it away from its owner.
+/// transaction if it writes; nothing of it can be committed any more, and `finish_in` refuses it. A worker stops the
+/// handler that began one by its `Context` and still holds it. Anybody else who holds one and runs no statement keeps
+/// the others waiting until it is dropped: nothing can take it away from its owner.
 pub struct SqliteTransaction {
     session: Session,
     verb: Verb,
     begun: Instant,
     longest: Duration,
     alarm: Alarm,
+    expiry: Option<Expiry>,
 }
 
-/// Stops what runs on a transaction's connection when the transaction is too old.
+/// Stops what runs on a transaction's connection when the transaction is too old, and tells whoever holds it.
 struct Alarm {
     armed: Arc<AtomicBool>,
     timer: tokio::task::AbortHandle,
 }
 
 impl Alarm {
-    fn set(after: Duration, interrupt: Arc<AtomicBool>) -> Alarm {
+    fn set(after: Duration, interrupt: Arc<AtomicBool>) -> (Alarm, Expiry) {
+        let (tell, expiry) = oneshot::channel();
         let armed = Arc::new(AtomicBool::new(true));
         let alarm = Arc::clone(&armed);
         let timer = tokio::spawn(async move {
             tokio::time::sleep(after).await;
             if alarm.swap(false, Ordering::AcqRel) {
                 interrupt.store(true, Ordering::Release);
+                // Nobody may want to know.
+                let _ = tell.send(());
             }
         });
-        Alarm { armed, timer: timer.abort_handle() }
+        (Alarm { armed, timer: timer.abort_handle() }, expiry)
     }
 
     /// False if it went off. Then its connection commits nothing any more, and is not to be kept.
@@ -86,6 +92,11 @@ impl SqliteTransaction {
         &self.verb
     }
 
+    /// Once: there is one who holds it.
+    pub(super) fn expiry(&mut self) -> Option<Expiry> {
+        self.expiry.take()
+    }
+
     /// Makes it older than it is.
     #[cfg(test)]
     pub(super) fn age(&mut self, by: Duration) {
@@ -109,8 +120,8 @@ impl SqliteStore {
         session.run("BEGIN IMMEDIATE").await?;
         session.set_verb(finishing.clone());
         let longest = self.pipeline.stale_after() / 3;
-        let alarm = Alarm::set(longest, session.interrupt());
-        Ok(SqliteTransaction { session, verb: finishing, begun: Instant::now(), longest, alarm })
+        let (alarm, expiry) = Alarm::set(longest, session.interrupt());
+        Ok(SqliteTransaction { session, verb: finishing, begun: Instant::now(), longest, alarm, expiry: Some(expiry) })
     }
 
     pub(super) async fn finish_transaction(
