@@ -26,7 +26,7 @@ faults-blind: ## Show that the fault suite sees: leave a rule out of a copy of t
 	@scripts/faults-blind
 
 offline-data: ## Renew apps/video/.sqlx after a change of a query_as! or a migration
-	@scripts/setup bench
+	@env -u DATABASE_URL scripts/setup bench
 	@scripts/check-offline-data --update
 
 # Not part of the workspace: other people's queues, built for the benchmark alone.
@@ -43,5 +43,5 @@ bench: ## Measure a release build beside raw SQL, on a durable throwaway Postgre
 fmt: ## Format the code
 	cargo fmt --all
 
-clean-local: ## Delete .local: image model, clips, tools, the demo's databases
+clean-local: ## Delete .local: image model, clips, tools, the demo's databases, results of bench and faults
 	rm -rf .local

@@ -235,12 +235,12 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
                 "'{keys}', '{tokens}', null, '{words}', '{{{outcomes}}}', '{{{nulls}}}', '{{{nulls}}}', '{{{nulls}}}', \
                  '{{{ones}}}', '{{{delays}}}', '{{0.25,0.25}}', '{{60,60}}', 64, 5, {BATCH}"
             );
-            for verb in ["finish", "finish_free", "finish_one"] {
+            for verb in ["finish", "finish_one"] {
                 scene.plan(verb, mode, &finish).await.check(&["items_pkey"]);
             }
             // A finish stands in the user's transactions too.
             scene.connection.execute("discard plans; reset all").await.expect("as the user's own");
-            for verb in ["finish", "finish_free", "finish_one"] {
+            for verb in ["finish", "finish_one"] {
                 scene.plan(verb, mode, &finish).await.check(&["items_pkey"]);
             }
             scene
@@ -265,6 +265,40 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
             if statistics == "fresh" {
                 let page = scene.plan("list_running", mode, "'EXTRACTION_IN_PROGRESS', null, 10").await;
                 page.check_indexes(&["rowlock_running_index"]);
+            }
+        }
+    }
+    scene.end().await;
+}
+
+/// A page behind a late key, and the parts of a batch that was refused, under the plans that they run with: the rows
+/// before the page and the backlog around the part are not read.
+#[tokio::test]
+async fn pages_and_parts_read_little_more_than_they_return() {
+    let mut scene = Scene::new("pages").await;
+    let keys = "'{c4ca4238a0b923820dcc509a6f75849b,a87ff679a2f3e71d9181a67b7542122c}'";
+    let both = "'{EXTRACTION_COMPLETE,PENDING}'";
+    let claim = format!("{both}, 2, null, 5, 3, false, '{{}}', {keys}, true, 42, 'me'");
+    let sweep = format!("2, 300, null, 3, '{{}}', {keys}");
+    for statistics in ["none", "fresh"] {
+        if statistics == "fresh" {
+            scene.connection.execute("analyze").await.expect("analyzed");
+        }
+        for (verb, mode, arguments, most) in [
+            ("list", "force_generic_plan", "null, 'fff', 10", 10.0),
+            ("list", "force_custom_plan", "null, 'fff', 10", 10.0),
+            ("list_stopped", "force_generic_plan", "'FAILED', 'f', 10", 10.0),
+            // The words in progress have no order of keys: all of them are read, and none of the others.
+            ("list_running", "force_generic_plan", "'EXTRACTION_IN_PROGRESS', 'f', 10", 2_000.0),
+            ("claim_part", "force_generic_plan", &claim, 10.0),
+            ("claim_part", "force_custom_plan", &claim, 10.0),
+            ("sweep", "force_custom_plan", &sweep, 2_000.0),
+        ] {
+            let plan = scene.plan(verb, mode, arguments).await;
+            for node in plan.nodes() {
+                let removed = node["Rows Removed by Filter"].as_f64().unwrap_or(0.0);
+                let read = rows_of(node) + removed * node["Actual Loops"].as_f64().unwrap_or(1.0);
+                assert!(read <= most, "{}, statistics {statistics}: a step reads {read} rows:\n{node:#}", plan.verb);
             }
         }
     }

@@ -63,6 +63,18 @@ async fn by_hand_on_sqlite() {
     assert_eq!(before.iter().map(text).collect::<Vec<_>>(), after.iter().map(text).collect::<Vec<_>>());
 }
 
+/// Every column and every index, as the server writes them.
+async fn definitions(connection: &mut PgConnection) -> Vec<String> {
+    let query = "
+        select concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default, is_identity) as definition
+        from information_schema.columns where table_schema = 'public'
+        union all
+        select indexdef from pg_indexes where schemaname = 'public'
+        order by 1";
+    let rows = connection.fetch_all(query).await.expect("definitions");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 #[tokio::test]
 async fn by_hand_on_postgresql() {
     let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names no server: run the tests by `make test`");
@@ -78,12 +90,14 @@ async fn by_hand_on_postgresql() {
     }
     let store = PostgresStore::with_options(options, pipeline());
     assert_complete(store.clone()).await;
-    let names = "select relname::text from pg_class where relnamespace = 'public'::regnamespace order by 1";
-    let before = connection.fetch_all(names).await.expect("names");
+    let by_hand = definitions(&mut connection).await;
     store.prepare().await.expect("prepares");
-    let after = connection.fetch_all(names).await.expect("names");
-    let text = |row: &sqlx::postgres::PgRow| row.get::<String, _>(0);
-    assert_eq!(before.iter().map(text).collect::<Vec<_>>(), after.iter().map(text).collect::<Vec<_>>());
+    assert_eq!(definitions(&mut connection).await, by_hand, "nothing is left to prepare");
+    let drop = "drop table videos, rowlock_meta, rowlock_stages, rowlock_failures";
+    connection.execute(drop).await.expect("dropped");
+    connection.execute(TABLE).await.expect("creates");
+    store.prepare().await.expect("prepares");
+    assert_eq!(definitions(&mut connection).await, by_hand, "and `prepare` makes the very same");
     store.close().await;
     connection.close().await.expect("closes");
     admin.execute(AssertSqlSafe(format!("drop database {name} with (force)"))).await.expect("dropped");

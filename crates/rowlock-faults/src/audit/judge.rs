@@ -246,6 +246,9 @@ impl<'a> Judge<'a> {
             *completed_by.entry(holder).or_default() += 1;
         }
         for log in &self.evidence.logs {
+            // A worker that got no renewal through gives a lease up, and counts it as lost, though a finish of the
+            // handler's own may still get through: the handler is told so, and the worker's count is one behind.
+            let mut after_giving_up = 0;
             for event in &log.events {
                 match event {
                     Event::Run { item, stage, token } => {
@@ -255,15 +258,18 @@ impl<'a> Judge<'a> {
                             self.find(Violation::RunWithoutClaim { item: item.clone(), holder });
                         }
                     }
-                    Event::Acknowledged { item, stage, token } => {
-                        if !self.completions.contains_key(&(item.as_str(), *stage, *token)) {
+                    Event::Acknowledged { item, stage, token, told_to_stop } => {
+                        if self.completions.contains_key(&(item.as_str(), *stage, *token)) {
+                            after_giving_up += u64::from(*told_to_stop);
+                        } else {
                             let stage = stage_name(*stage);
                             self.find(Violation::AcknowledgedInVain { item: item.clone(), stage });
                         }
                     }
-                    Event::Ended { completed, unknown, .. } => {
+                    Event::Ended { completed, unknown, lost, .. } => {
                         let written = completed_by.get(log.holder.as_str()).copied().unwrap_or(0);
-                        if written < *completed || written > completed + unknown {
+                        let given_up = after_giving_up.min(*lost);
+                        if written < *completed || written > completed + unknown + given_up {
                             self.find(Violation::MiscountedCompletions {
                                 holder: log.holder.clone(),
                                 reported: *completed,

@@ -69,7 +69,7 @@ fn clean() -> Evidence {
         said(&mut evidence, Event::Claimed { limit: 1, claimed: 1 });
         said(&mut evidence, Event::Run { item: "a".to_owned(), stage, token });
         if stage != 1 {
-            said(&mut evidence, Event::Acknowledged { item: "a".to_owned(), stage, token });
+            said(&mut evidence, Event::Acknowledged { item: "a".to_owned(), stage, token, told_to_stop: false });
         }
     }
     said(&mut evidence, ended(3, 0));
@@ -225,6 +225,26 @@ fn a_retry_that_no_handler_reported() {
     finds(&evidence, |one| matches!(one, Violation::UnreportedRetry { .. }));
 }
 
+/// A worker that gave a lease up is one behind if the handler's own finish got through all the same.
+#[test]
+fn a_success_after_the_worker_gave_up_may_be_uncounted_and_no_other() {
+    for (told_to_stop, lost, is_clean) in [(true, 1, true), (false, 1, false), (true, 0, false)] {
+        let mut evidence = clean();
+        for event in &mut evidence.logs[0].events {
+            match event {
+                Event::Acknowledged { stage: 2, told_to_stop: told, .. } => *told = told_to_stop,
+                Event::Ended { completed, lost: counted, .. } => (*completed, *counted) = (2, lost),
+                _ => {}
+            }
+        }
+        if is_clean {
+            assert_eq!(audit(&evidence).violations, []);
+        } else {
+            finds(&evidence, |one| matches!(one, Violation::MiscountedCompletions { .. }));
+        }
+    }
+}
+
 #[test]
 fn a_claim_larger_than_asked_for() {
     let mut evidence = clean();
@@ -235,7 +255,7 @@ fn a_claim_larger_than_asked_for() {
 #[test]
 fn a_success_that_is_not_in_the_database() {
     let mut evidence = clean();
-    said(&mut evidence, Event::Acknowledged { item: "a".to_owned(), stage: 2, token: 99 });
+    said(&mut evidence, Event::Acknowledged { item: "a".to_owned(), stage: 2, token: 99, told_to_stop: false });
     finds(&evidence, |one| matches!(one, Violation::AcknowledgedInVain { .. }));
     let mut evidence = clean();
     *evidence.logs[0].events.last_mut().expect("events") = ended(4, 0);

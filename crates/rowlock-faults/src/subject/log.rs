@@ -22,8 +22,9 @@ pub enum Event {
     Run { item: String, stage: usize, token: i64 },
     /// A handler is about to fail.
     Failing { item: String, stage: usize, token: i64 },
-    /// The transaction that completes a stage was answered with success.
-    Acknowledged { item: String, stage: usize, token: i64 },
+    /// The transaction that completes a stage was answered with success, maybe to a handler that its worker had given up
+    /// by then.
+    Acknowledged { item: String, stage: usize, token: i64, told_to_stop: bool },
     /// The transaction that completes a stage was answered with this error.
     NotAcknowledged { item: String, stage: usize, token: i64, error: String },
     /// It ended in order.
@@ -39,11 +40,12 @@ impl Event {
         Event::Failing { item: lease.key.as_str().to_owned(), stage: lease.stage.index(), token: lease.token.as_i64() }
     }
 
-    pub(super) fn acknowledged(lease: &Lease) -> Event {
+    pub(super) fn acknowledged(lease: &Lease, told_to_stop: bool) -> Event {
         Event::Acknowledged {
             item: lease.key.as_str().to_owned(),
             stage: lease.stage.index(),
             token: lease.token.as_i64(),
+            told_to_stop,
         }
     }
 

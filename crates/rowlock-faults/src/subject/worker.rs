@@ -193,7 +193,7 @@ impl Desk {
         };
         match answer {
             Ok(settled) => {
-                self.log.write(&Event::acknowledged(&lease));
+                self.log.write(&Event::acknowledged(&lease, context.token().is_cancelled()));
                 Ok(settled.into())
             }
             Err(failed) => {

@@ -83,6 +83,8 @@ impl<S: Store, R> Context<S, R> {
         if let (Some(run), Some(expiry)) = (self.run.clone(), S::expiry(&mut transaction)) {
             tokio::spawn(async move {
                 if expiry.await.is_ok() {
+                    let items: Vec<_> = run.items.iter().map(|held| &held.lease.key).collect();
+                    tracing::warn!(?items, "a handler keeps its transaction open for too long: nobody else can write");
                     run.stop(Stop::HeldTransaction(Instant::now()));
                 }
             });

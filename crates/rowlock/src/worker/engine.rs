@@ -183,8 +183,8 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     }
 
     fn check_timeout(&self, crew: &Crew<S, R>, slot: usize, run: &Arc<Run>, now: Instant) {
-        let Some(timeout) = crew.timeout else { return };
-        if now.saturating_duration_since(run.since) <= timeout {
+        let is_over = crew.timeout.is_some_and(|timeout| now.saturating_duration_since(run.since) > timeout);
+        if !is_over && run.timed_out_at().is_none() {
             return;
         }
         for held in &run.items {
@@ -202,10 +202,9 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
                 tracing::error!(stage, slot, ?items, "a handler past its timeout does not stop: its slot is leaked");
                 self.tally.count(|report| report.leaked_slots += 1);
                 for held in &run.items {
-                    let stop = Some(Stop::TimedOut(told_at));
-                    self.floor
-                        .ended
-                        .end(held, || verdict_of(held.by_handler(), Err(&RunEnd::Stopped), stop, Some(timeout)));
+                    self.floor.ended.end(held, || {
+                        verdict_of(held.by_handler(), Err(&RunEnd::Stopped), run.stop_reason(), crew.timeout)
+                    });
                 }
                 self.check_leaks(crew);
             }

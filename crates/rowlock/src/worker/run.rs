@@ -65,6 +65,11 @@ impl Run {
         self.items.iter().any(|held| held.is_settling())
     }
 
+    /// Whether the handler keeps a transaction open for too long. A finish of its own may be waiting for just that one.
+    fn holds_transaction(&self) -> bool {
+        matches!(self.stop_reason(), Some(Stop::HeldTransaction(_)))
+    }
+
     /// When the handler was told to stop because it, or its transaction, took too long.
     pub(crate) fn timed_out_at(&self) -> Option<Instant> {
         match self.stop_reason() {
@@ -74,7 +79,7 @@ impl Run {
     }
 
     /// Runs a handler until it returns, panics or is told to stop. It is polled once after it was told, and is not
-    /// dropped while it finishes an item by itself.
+    /// dropped while it finishes an item by itself, unless it keeps a transaction open meanwhile.
     pub(crate) async fn drive(&self, work: impl Future<Output = Vec<Result<Handled, Failure>>>) -> RunEnd {
         let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
         let mut stopped = Box::pin(self.stop.cancelled());
@@ -85,7 +90,10 @@ impl Run {
             if !self.stop.is_cancelled() && stopped.as_mut().poll(cx).is_pending() {
                 return std::task::Poll::Pending;
             }
-            if self.is_settling() { std::task::Poll::Pending } else { std::task::Poll::Ready(None) }
+            if self.is_settling() && !self.holds_transaction() {
+                return std::task::Poll::Pending;
+            }
+            std::task::Poll::Ready(None)
         })
         .await;
         match end {

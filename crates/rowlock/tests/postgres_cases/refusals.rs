@@ -50,6 +50,20 @@ async fn a_trigger_may_raise_any_code() {
     .await;
 }
 
+/// A trigger may wait for a row of its own, e.g. by NOWAIT: then its item is busy, and no other.
+#[tokio::test]
+async fn a_trigger_that_gets_no_lock_makes_its_item_busy() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &["a", "bad", "c"]).await;
+        let leases = lease_all(&store).await;
+        raise(harness, "new.page = 'bad'", "raise exception 'not now' using errcode = 'lock_not_available'").await;
+        let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+        let done = Finished::Applied { to: Status::Succeeded };
+        assert_eq!(finished, [done.clone(), Finished::Busy, done]);
+    })
+    .await;
+}
+
 /// A store whose user owns nothing, and the name of that user, to be dropped.
 async fn as_somebody(harness: &PostgresHarness) -> (PostgresStore, String) {
     let role = format!("{}_role", harness.database);

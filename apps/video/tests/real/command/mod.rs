@@ -1,6 +1,7 @@
 //! The command `rowlock-video` as a user starts it.
 
 mod fleet_postgres;
+mod outage_postgres;
 mod postgres;
 mod refusals_sqlite;
 mod scenarios;

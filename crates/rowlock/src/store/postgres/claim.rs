@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Postgres};
 
 use super::PostgresStore;
 use super::rows::{claimed_row, column, item_row};
-use super::session::Session;
+use super::session::{BEGIN_IN_PARTS, Session};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::store::bisection::Parts;
 use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow};
@@ -49,7 +49,7 @@ impl PostgresStore {
         pick: &Pick,
     ) -> Result<ClaimBatch<PgRow>> {
         let mut batch = ClaimBatch::default();
-        session.run("begin; set constraints all immediate").await?;
+        session.run(BEGIN_IN_PARTS).await?;
         let rows = session.fetch(pick.bind(query(&self.statements.pick_locked), None)).await?;
         let mut keys = Vec::new();
         for row in &rows {
@@ -60,7 +60,8 @@ impl PostgresStore {
         }
         let mut parts = Parts::new(keys);
         while let Some(part) = parts.next() {
-            let reason = match self.attempt(session, self.claim_query(claiming, pick, Some(&part))).await? {
+            let of_part = pick.limited_to(i64::try_from(part.len()).unwrap_or(pick.limit));
+            let reason = match self.attempt(session, self.claim_query(claiming, &of_part, Some(&part))).await? {
                 Ok(rows) if moved_all(&rows)? => {
                     session.run("release savepoint part").await?;
                     self.add_claimed(claiming, pick, rows, &mut batch)?;
@@ -135,7 +136,8 @@ impl PostgresStore {
         pick: &'q Pick,
         only: Option<&'q [Key]>,
     ) -> Query<'q, Postgres, PgArguments> {
-        pick.bind(query(&self.statements.claim), only).bind(claiming.token.as_i64()).bind(claiming.holder.as_str())
+        let sql = if only.is_some() { &self.statements.claim_part } else { &self.statements.claim };
+        pick.bind(query(sql), only).bind(claiming.token.as_i64()).bind(claiming.holder.as_str())
     }
 
     /// The binds of `pick`; none if nothing is asked for.

@@ -42,16 +42,14 @@ impl PostgresStore {
         }
         let mut session = self.sessions.open("finish").await?;
         let all: Vec<usize> = (0..items.len()).collect();
-        let mut first = session.fetch(self.finish_query(&self.statements.finish, finishing, &all)).await;
-        if first.as_ref().is_err_and(is_lock_timeout) {
-            first = session.fetch(self.finish_query(&self.statements.finish_free, finishing, &all)).await;
-        }
-        match first {
+        match session.fetch(self.finish_query(&self.statements.finish, finishing, &all)).await {
             Ok(rows) => self.note_written(&rows, &all, &mut answers)?,
             Err(error) if error.is_row_refusal() && items.len() > 1 => {
                 self.finish_in_parts(&mut session, finishing, &mut answers).await?;
             }
             Err(error) if error.is_row_refusal() => {}
+            // The statement waits for no row: a trigger of the user's did, for one of its own. One by one it will be seen.
+            Err(error) if is_lock_timeout(&error) => {}
             Err(error) => return Err(error),
         }
         let missing = match self.finish_rest(&mut session, finishing, &mut answers).await {
@@ -76,7 +74,7 @@ impl PostgresStore {
         let mut applied: Vec<Option<Finished>> = vec![None; answers.len()];
         let mut parts = Parts::new((0..finishing.items.len()).collect());
         while let Some(part) = parts.next() {
-            let statement = self.finish_query(&self.statements.finish_free, finishing, &part);
+            let statement = self.finish_query(&self.statements.finish, finishing, &part);
             match self.attempt(session, statement).await? {
                 Ok(rows) => {
                     session.run("release savepoint part").await?;
@@ -131,14 +129,14 @@ impl PostgresStore {
         held: &mut Vec<usize>,
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
-        match session.fetch(self.finish_query(&self.statements.finish_free, finishing, held)).await {
+        match session.fetch(self.finish_query(&self.statements.finish, finishing, held)).await {
             Ok(rows) => {
                 self.note_written(&rows, held, answers)?;
                 held.retain(|index| answers[*index].is_none());
                 Ok(())
             }
             // One by one it will be seen which.
-            Err(error) if error.is_row_refusal() => Ok(()),
+            Err(error) if error.is_row_refusal() || is_lock_timeout(&error) => Ok(()),
             Err(error) => {
                 if error.may_have_been_applied() && answers.iter().any(Option::is_some) {
                     held.iter().for_each(|index| answers[*index] = Some(Finished::Unknown));

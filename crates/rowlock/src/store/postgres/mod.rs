@@ -118,7 +118,7 @@ impl PostgresStore {
     /// The settings of the planner under which the store's own connections run the statements, as SQL. Whoever runs one
     /// of [`PostgresStore::sql`] by hand sees the store's plan under these.
     pub fn planner_settings() -> String {
-        session::planner_settings("set")
+        session::planner_settings()
     }
 
     fn over(&self, sessions: Sessions) -> PostgresStore {

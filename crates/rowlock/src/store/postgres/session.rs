@@ -58,7 +58,7 @@ impl Sessions {
         through_pooler: bool,
     ) -> Sessions {
         let set_up = (!through_pooler).then(|| set_up(deadline, read_only));
-        let for_verbs = set_up.as_ref().map(|set_up| format!("{}{set_up}", planner_settings("set")));
+        let for_verbs = set_up.as_ref().map(|set_up| format!("{}{set_up}", planner_settings()));
         let connections = Connections::new(options.clone(), for_verbs);
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS_MAX)
@@ -132,23 +132,31 @@ async fn answers_in_time(connection: &mut PgConnection) -> sqlx::Result<bool> {
     }
 }
 
-/// What the planner is told on the connections of the verbs; the user's transactions are planned as ever.
+/// What the planner is told where the verbs run; the user's transactions are planned as ever, but what triggers of the
+/// user's do within a verb is planned like this too.
 ///
 /// Row searches go through an index by design, in the order of that index. A planner that has no statistics of a table,
 /// or old ones of one whose states change by the second, must not decide otherwise: it would read the whole backlog and
-/// sort it at each claim. And each statement is planned once a connection: planning takes longer than claiming one item.
-/// A scan that is needed all the same (of rowlock's own small tables) is then costed so high that the server would
-/// compile the statement for longer than it runs: a count of six rows took 200 ms.
-const PLANNER_SETTINGS: &[(&str, &str)] = &[
-    ("enable_seqscan", "off"),
-    ("enable_bitmapscan", "off"),
-    ("plan_cache_mode", "force_generic_plan"),
-    ("jit", "off"),
-];
+/// sort it at each claim. A scan that is needed all the same (of rowlock's own small tables) is then costed so high that
+/// the server would compile the statement for longer than it runs: a count of six rows took 200 ms.
+const SEARCH_BY_INDEX: &[(&str, &str)] = &[("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("jit", "off")];
 
-/// `set` or `set local` for each of the planner's settings, with a semicolon and a space behind each.
-pub(super) fn planner_settings(set: &str) -> String {
-    PLANNER_SETTINGS.iter().map(|(name, value)| format!("{set} {name} = {value}; ")).collect()
+/// Each statement is planned once a connection: planning takes longer than claiming one item. (Behind a pooler, where
+/// nothing stays prepared, it would only keep the planner from looking at the values.)
+const PLAN_ONCE: &[(&str, &str)] = &[("plan_cache_mode", "force_generic_plan")];
+
+/// How a batch that the database refused is repeated in parts: each is named by its keys, which only a plan made for
+/// them looks up. The plan for all cases would walk through the whole backlog.
+pub(super) const BEGIN_IN_PARTS: &str =
+    "begin; set local plan_cache_mode = force_custom_plan; set constraints all immediate";
+
+/// The settings of the verbs' own connections, each with a semicolon and a space behind it.
+pub(super) fn planner_settings() -> String {
+    [SEARCH_BY_INDEX, PLAN_ONCE].map(|settings| each_set("set", settings)).concat()
+}
+
+fn each_set(set: &str, settings: &[(&str, &str)]) -> String {
+    settings.iter().map(|(name, value)| format!("{set} {name} = {value}; ")).collect()
 }
 
 fn set_up(deadline: Duration, read_only: bool) -> String {
@@ -187,7 +195,7 @@ impl Transactions {
             access = self.access,
             ms = deadline.as_millis().max(1),
             lock_ms = self.lock_timeout.as_millis(),
-            planner = planner_settings("set local"),
+            planner = each_set("set local", SEARCH_BY_INDEX),
         )
     }
 }

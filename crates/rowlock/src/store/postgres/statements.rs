@@ -14,8 +14,8 @@ macro_rules! statements {
         #[derive(Debug)]
         pub(super) struct Statements {
             $(pub(super) $name: Arc<str>,)*
-            /// `finish` for the items whose rows nobody has locked.
-            pub(super) finish_free: Arc<str>,
+            /// `claim` for some of the items that were picked.
+            pub(super) claim_part: Arc<str>,
             /// `finish` for one item, which may wait for the row.
             pub(super) finish_one: Arc<str>,
         }
@@ -24,14 +24,14 @@ macro_rules! statements {
             fn render(template: &Template) -> Statements {
                 Statements {
                     $($name: template.render(include_str!(concat!("sql/", stringify!($name), ".sql"))).into(),)*
-                    finish_free: Arc::from(""),
+                    claim_part: Arc::from(""),
                     finish_one: Arc::from(""),
                 }
             }
 
             /// Each statement with the name of its verb.
             pub(super) fn all(&self) -> Vec<(&'static str, &str)> {
-                vec![$((stringify!($name), &*self.$name),)* ("finish_free", &*self.finish_free), ("finish_one", &*self.finish_one)]
+                vec![$((stringify!($name), &*self.$name),)* ("claim_part", &*self.claim_part), ("finish_one", &*self.finish_one)]
             }
         }
     };
@@ -73,32 +73,29 @@ statements!(
     wait,
 );
 
-/// `finish` for all items at once. The limit of its patience is set by the statement itself, for its transaction: a
-/// statement that only sets would be a round trip more.
-const HELD_AT_ONCE: &str = "where (select set_config('lock_timeout', '10ms', true)) is not null";
+/// What is ready for a stage, by the queue's own index.
+const READY_BY_AGE: &str = "t.:\"status\" = stage.ready and t.:\"status\" in (:ready_words) and $8::text[] is null";
 
-/// `finish` for the leases whose rows it can lock. The lateral join is one look-up an item.
-const HELD_AND_FREE: &str = "cross join lateral (
-    select
-    from :table t
-    where t.:\"key\" = input.key
-      and t.:\"claim_token\" = input.token
-      and t.:\"status\" = input.word
-    for no key update skip locked
-  ) locked";
+/// The same of a few keys. Through coalesce, or a planner without statistics could walk through the whole backlog.
+const READY_BY_KEY: &str = "coalesce(t.:\"status\", '') = stage.ready and t.:\"key\" = any ($8::text[]:::key_array)";
 
 impl Statements {
     pub(super) fn new(pipeline: &Pipeline) -> Statements {
         let mut template = template(pipeline);
         template.set("lock", "for update of t skip locked");
-        template.set("held", HELD_AT_ONCE);
+        template.set("ready_for_stage", READY_BY_AGE);
+        template.set("lock_lease", "for no key update skip locked");
+        template.set("held_rows", "t.ctid = any (array(select place from held))");
         template.set("pick", include_str!("sql/pick.sql"));
         let mut statements = Statements::render(&template);
-        template.set("held", HELD_AND_FREE);
-        statements.finish_free = template.render(include_str!("sql/finish.sql")).into();
-        template.set("held", "");
+        // The repetition one by one may wait for the row; a preview locks nothing.
+        template.set("lock_lease", "for no key update");
+        template.set("held_rows", "t.:\"key\" = any (array(select key from held))");
         statements.finish_one = template.render(include_str!("sql/finish.sql")).into();
-        // A preview locks nothing.
+        template.set("ready_for_stage", READY_BY_KEY);
+        template.set("pick", include_str!("sql/pick.sql"));
+        statements.claim_part = template.render(include_str!("sql/claim.sql")).into();
+        template.set("ready_for_stage", READY_BY_AGE);
         template.set("lock", "");
         template.set("pick", include_str!("sql/pick.sql"));
         statements.preview = template.render(include_str!("sql/preview.sql")).into();
@@ -112,6 +109,8 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     let key_type = key_type(pipeline.key_type());
     template.set("key_type", key_type);
     template.set("key_array", &format!("{key_type}[]"));
+    // A page begins behind a key, or here: a condition that an index can serve in either case.
+    template.set("key_min", key_min(pipeline.key_type()));
     template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
     template.set("failures_kept", &FAILURES_KEPT_MAX.to_string());
     template.set("failures_kept_less_one", &(FAILURES_KEPT_MAX - 1).to_string());
@@ -140,6 +139,16 @@ fn running_of_stopped(pipeline: &Pipeline) -> String {
         .map(|stage| format!("when {} then {}", literal(stage.ready_word()), literal(stage.running_word())))
         .collect();
     format!("case case when t.{status} = {failed} then t.{resume} else t.{status} end {} end", arms.join(" "))
+}
+
+/// The least key of a type.
+fn key_min(key_type: KeyType) -> &'static str {
+    match key_type {
+        KeyType::Text => "''",
+        KeyType::Uuid => "'00000000-0000-0000-0000-000000000000'",
+        KeyType::Int => "'-2147483648'",
+        KeyType::BigInt => "'-9223372036854775808'",
+    }
 }
 
 pub(super) fn key_type(key_type: KeyType) -> &'static str {

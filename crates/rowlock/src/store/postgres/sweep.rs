@@ -7,7 +7,7 @@ use sqlx::query::Query;
 use super::PostgresStore;
 use super::claim::{SILENTLY_REFUSED, query};
 use super::rows::column;
-use super::session::Session;
+use super::session::{BEGIN_IN_PARTS, Session};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::store::bisection::Parts;
 use crate::store::{Sweeping, Swept, SweptItem};
@@ -48,7 +48,7 @@ impl PostgresStore {
     /// Takes back what the database lets be taken back of a batch that it refused as a whole.
     async fn sweep_in_parts(&self, session: &mut Session, sweeping: &Sweeping, limit: i64) -> Result<Swept> {
         let mut swept = Swept::default();
-        session.run("begin; set constraints all immediate").await?;
+        session.run(BEGIN_IN_PARTS).await?;
         let statement = query(&self.statements.pick_stale)
             .bind(limit)
             .bind(sweeping.stale_after.as_secs_f64())
@@ -62,7 +62,7 @@ impl PostgresStore {
         let mut parts = Parts::new(keys);
         while let Some(part) = parts.next() {
             let wanted = i64::try_from(part.len()).unwrap_or(i64::MAX);
-            let reason = match self.attempt(session, self.sweep_query(sweeping, limit, Some(&part))).await? {
+            let reason = match self.attempt(session, self.sweep_query(sweeping, wanted, Some(&part))).await? {
                 Ok(rows) => {
                     let mut moved = Swept::default();
                     self.add_swept(&rows, i64::MAX, &mut moved)?;

@@ -3,8 +3,8 @@
 -- Guarantee: one holder (for update skip locked, then an update by key of just those rows); the heartbeat is stamped
 --            by the claim itself; items at a limit become FAILED here and are told apart.
 -- Index:     pick's, then the key's. `= any (array(…))` and not a join: under a generic plan a join would be
---            planned for a tenth of the table. No further condition: the rows are locked as they were picked, and the
---            ready words would lead the planner to the ready index, so through the whole backlog.
+--            planned for a tenth of the table. The ready words are compared through coalesce, or they could lead the
+--            planner to the ready index, and each claim through the whole backlog.
 -- Binds:     $1 to $9 as in pick   $10 token   $11 holder
 with
 :pick,
@@ -25,6 +25,7 @@ moved as (
     :"retry_after" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then null else t.:"retry_after" end,
     :"updated_at" = coalesce($3, statement_timestamp())
   where t.:"key" = any (array(select key from chosen))
+    and coalesce(t.:"status", '') in (:ready_words)
   returning
     t.*,
     :position_of_running as rowlock_position,

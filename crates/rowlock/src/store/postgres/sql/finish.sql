@@ -2,13 +2,13 @@
 --
 -- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not
 --            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
---            can be settled.
--- Locks:     `finish` waits a moment for a row that somebody else has locked, and fails as a whole if it stays so.
---            `finish_free`, which is sent then, locks first what is free, skips the rest, and costs a quarter more.
---            `finish_one` waits as long as the connection's lock_timeout.
--- Index:     the key's. The predicate does not name the running words as a list, or the index on the token would be
---            taken, under which a whole batch has one entry. generate_series makes a generic plan expect a thousand
---            items, and so hash them rather than loop.
+--            can be settled. Locked rows are skipped and repeated one by one (there `:lock_lease` waits).
+-- Index:     the key's, one look-up an item; its predicate does not name the running words as a list, or the index on
+--            the token would be taken, under which a whole batch has one entry. The update goes to the places where
+--            the rows were locked. A row that somebody changed in the moment before is locked at a place that this
+--            statement does not see, and stays as it is: it is repeated too, by its key (`:held_rows`). In a partitioned
+--            table other rows have the same places, hence the key once more.
+--            generate_series makes a generic plan expect a thousand items, and so hash them rather than loop.
 -- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 outcomes   $6 errors
 --            $7 delays of the handlers' own, in seconds   $8 times to snooze until   $9 rows of the delay table
 --            $10 the delay table, in seconds: a row a stage, a column an attempt   $11 its jitters   $12 its floors
@@ -22,9 +22,16 @@ input as (
   ) as i (key, token, word, outcome, error, own_delay, due, policy, n)
 ),
 held as materialized (
-  select input.*
+  select input.*, locked.place
   from input
-  :held
+  cross join lateral (
+    select t.ctid as place
+    from :table t
+    where t.:"key" = input.key
+      and t.:"claim_token" = input.token
+      and t.:"status" = input.word
+    :lock_lease
+  ) locked
 ),
 moved as (
   update :table t
@@ -66,7 +73,7 @@ moved as (
     end,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
   from held i
-  where t.:"key" = any (array(select key from held))
+  where :held_rows
     and t.:"key" = i.key
     and t.:"claim_token" = i.token
     and t.:"status" = i.word

@@ -10,7 +10,7 @@ select
   t.:"claim_token" as rowlock_token
 from :table t
 where ($1::text is null or t.:"status" = $1::text)
-  and t.:"key" is not null
-  and ($2::text is null or t.:"key" > ($2::text):::key_type)
+  and t.:"key" >= coalesce(($2::text):::key_type, :key_min)
+  and ($2::text is null or t.:"key" <> ($2::text):::key_type)
 order by t.:"key"
 limit $3::bigint

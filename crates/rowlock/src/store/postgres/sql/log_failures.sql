@@ -1,7 +1,7 @@
 -- log_failures: the last failures of each item, written in the statement that fails it. Shared by claim, finish, sweep.
 --
 -- Guarantee: written if and only if the move is; no more than are kept stay.
--- Index:     (pipeline, item, id), one scan of what an item has.
+-- Index:     (pipeline, left(item, 200), id), one scan of what an item has.
 -- Binds:     $3 now, or null, of the statement that it is part of
 --
 -- Reads the CTE `failed (item, word, cause, holder, error)`. One item stands in it once: the older rows beyond the

@@ -2,7 +2,7 @@
 --
 -- Guarantee: counted, and FAILED at the limit, in this one statement; the token is cleared. Safe to run by every
 --            worker at once.
--- Index:     stale's, then the key's.
+-- Index:     stale's, then the key's; the words are compared through coalesce, or the running index might be taken again.
 -- Binds:     as in stale
 with
 :stale,
@@ -21,7 +21,7 @@ moved as (
     :"claim_token" = null,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
   where t.:"key" = any (array(select key from stale))
-    and t.:"status" in (:running_words)
+    and coalesce(t.:"status", '') in (:running_words)
   returning
     t.:"key"::text as item, t.:"status" as word, :running_of_stopped as was, t.:"claimed_by" as holder,
     t.:"error_message" as error
