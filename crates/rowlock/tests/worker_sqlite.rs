@@ -3,13 +3,12 @@
 #[macro_use]
 mod worker_cases;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rowlock::pipeline::Pipeline;
 use rowlock::store::Store;
 use rowlock::store::sqlite::{SqliteStore, SqliteTransaction};
-use rowlock::{Handled, Worker};
+use rowlock::{Handled, Worker, WorkerReport};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 
@@ -68,7 +67,18 @@ with_all_cases!(on_sqlite);
 /// SQLite has one writer. What PostgreSQL does by itself with a transaction that idles, the worker has to do here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_handler_that_idles_in_its_transaction_is_stopped_so_that_others_write() {
-    static FIRST: AtomicBool = AtomicBool::new(true);
+    let report = a_handler_keeps_its_transaction(false).await;
+    assert_eq!((report.timed_out, report.completed), (1, 1), "{report:?}");
+}
+
+/// It finishes its item outside of the transaction that it has open, and so waits for its own lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_waits_for_its_own_transaction_is_stopped_so_that_others_write() {
+    let report = a_handler_keeps_its_transaction(true).await;
+    assert_eq!((report.retried, report.completed), (1, 1), "{report:?}");
+}
+
+async fn a_handler_keeps_its_transaction(waits_for_itself: bool) -> WorkerReport {
     let database = Sqlite::new();
     let repository = repository(&database, pipeline(&["ONE"]).stale_after(Duration::from_secs(3))).await;
     let keys = add::<Sqlite>(&repository, 1).await;
@@ -79,10 +89,12 @@ async fn a_handler_that_idles_in_its_transaction_is_stopped_so_that_others_write
         async move {
             let mut transaction = context.begin().await?;
             Sqlite::execute_in(&mut transaction, "update items set error_message = 'undone'").await?;
-            if FIRST.swap(false, Ordering::Relaxed) {
-                tell.expect("the first run").send(()).expect("the test listens");
-                // It waits for the very lock that the transaction holds.
-                let _ = claim.fail("not today").await;
+            if let Some(first) = tell {
+                first.send(()).expect("the test listens");
+                if waits_for_itself {
+                    let _ = claim.fail("not today").await;
+                }
+                std::future::pending::<()>().await;
                 unreachable!("nobody lets go of the lock but this handler");
             }
             Ok::<Handled, rowlock::Failure>(context.complete_in(transaction, claim).await?.into())
@@ -95,6 +107,6 @@ async fn a_handler_that_idles_in_its_transaction_is_stopped_so_that_others_write
     soon(database.execute("pragma busy_timeout = 30000; create table theirs (id text)")).await;
     assert!(waited.elapsed() < Duration::from_secs(3), "the lock was held for {:?}", waited.elapsed());
     let report = told(soon(running).await.expect("no panic"));
-    assert_eq!((report.timed_out, report.completed), (1, 1), "{report:?}");
     assert_eq!(status_of::<Sqlite>(&repository, &keys[0]).await, rowlock::Status::Succeeded);
+    report
 }
