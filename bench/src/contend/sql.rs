@@ -58,16 +58,19 @@ pub(super) fn claim(pipeline: &Pipeline, stage: usize, limit: u32) -> String {
     format!("with {} {}", picked(pipeline, stage, limit), take(pipeline, stage))
 }
 
-/// The keys of what is ended. A join, so that they are hashed: the planner goes by the index on the token, under which
-/// the batch has one entry, and `id = any ($1)` would compare each row with half of the keys.
-const ENDED: &str = "ended as materialized (select unnest($1::text[]) as id)";
+/// The keys of what is ended, the bind of this number. For a join, so that they are hashed: the planner goes by the index
+/// on the token, under which the batch has one entry, and `id = any (…)` would compare each row with half of the keys.
+fn ended(keys: u32) -> String {
+    format!("ended as materialized (select unnest(${keys}::text[]) as id)")
+}
 
 /// Completes items of one claim, fenced by key, token and word. Binds: keys, token.
 pub(super) fn complete(pipeline: &Pipeline, stage: usize) -> String {
     let running = pipeline.stages()[stage].running_word();
     let next = next_word(pipeline, stage);
+    let ended = ended(1);
     format!(
-        "with {ENDED}
+        "with {ended}
          update {TABLE} t
          set status = '{next}', retry_after = null, retry_count = 0, reset_count = 0, updated_at = statement_timestamp()
          from ended
@@ -80,8 +83,9 @@ pub(super) fn complete(pipeline: &Pipeline, stage: usize) -> String {
 pub(super) fn retry(pipeline: &Pipeline, stage: usize) -> String {
     let stage = &pipeline.stages()[stage];
     let (ready, running) = (stage.ready_word(), stage.running_word());
+    let ended = ended(1);
     format!(
-        "with {ENDED}
+        "with {ended}
          update {TABLE} t
          set status = '{ready}', retry_count = retry_count + 1, error_message = 'not yet',
              retry_after = statement_timestamp() + make_interval(secs => $3), updated_at = statement_timestamp()
@@ -96,8 +100,9 @@ pub(super) fn retry(pipeline: &Pipeline, stage: usize) -> String {
 pub(super) fn complete_and_claim(pipeline: &Pipeline, stage: usize, limit: u32) -> String {
     let running = pipeline.stages()[stage].running_word();
     let next = next_word(pipeline, stage);
+    let ended = ended(3);
     format!(
-        "with ended as materialized (select unnest($3::text[]) as id),
+        "with {ended},
          done as (
            update {TABLE} t
            set status = '{next}', retry_after = null, retry_count = 0, reset_count = 0,

@@ -145,8 +145,8 @@ const SEARCH_BY_INDEX: &[(&str, &str)] = &[("enable_seqscan", "off"), ("enable_b
 /// nothing stays prepared, it would only keep the planner from looking at the values.)
 const PLAN_ONCE: &[(&str, &str)] = &[("plan_cache_mode", "force_generic_plan")];
 
-/// How a batch that the database refused is repeated in parts: each is named by its keys, which only a plan made for
-/// them looks up. The plan for all cases would walk through the whole backlog.
+/// How a batch that the database refused is repeated in parts. Each is named by its keys: `claim_part` looks them up under
+/// any plan, `sweep` only under one that is made for them; the plan for all cases walks through all that is in progress.
 pub(super) const BEGIN_IN_PARTS: &str =
     "begin; set local plan_cache_mode = force_custom_plan; set constraints all immediate";
 
