@@ -64,6 +64,23 @@ async fn a_trigger_that_gets_no_lock_makes_its_item_busy() {
     .await;
 }
 
+/// Also in a batch that another row keeps from being written as a whole.
+#[tokio::test]
+async fn a_busy_item_beside_a_refused_one() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &["a", "bad", "busy", "c"]).await;
+        let leases = lease_all(&store).await;
+        let body = "if new.page = 'busy' then raise exception 'not now' using errcode = 'lock_not_available'; \
+                    else raise exception 'no'; end if";
+        raise(harness, "new.page in ('bad', 'busy') and new.status <> 'FAILED'", body).await;
+        let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+        let done = Finished::Applied { to: Status::Succeeded };
+        let refused = Finished::Refused { reason: "no".to_owned(), failed: true };
+        assert_eq!(finished, [done.clone(), refused, Finished::Busy, done]);
+    })
+    .await;
+}
+
 /// A store whose user owns nothing, and the name of that user, to be dropped.
 async fn as_somebody(harness: &PostgresHarness) -> (PostgresStore, String) {
     let role = format!("{}_role", harness.database);

@@ -19,7 +19,7 @@ use crate::limits::RETRY_DELAY_MAX;
 use crate::store::bisection::Parts;
 use crate::store::error_text::stored_error;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome};
-use crate::{Lease, Result, Status};
+use crate::{Error, Lease, Result, Status};
 
 /// How long one finish waits for rows that others have locked, all in all. An ordinary write of the user's is over by
 /// then; somebody who looks at a row in a transaction of hours must not keep a worker from its other items.
@@ -47,9 +47,7 @@ impl PostgresStore {
             Err(error) if error.is_row_refusal() && items.len() > 1 => {
                 self.finish_in_parts(&mut session, finishing, &mut answers).await?;
             }
-            Err(error) if error.is_row_refusal() => {}
-            // The statement waits for no row: a trigger of the user's did, for one of its own. One by one it will be seen.
-            Err(error) if is_lock_timeout(&error) => {}
+            Err(error) if error.is_row_refusal() || is_trigger_without_lock(&error) => {}
             Err(error) => return Err(error),
         }
         let missing = match self.finish_rest(&mut session, finishing, &mut answers).await {
@@ -75,12 +73,14 @@ impl PostgresStore {
         let mut parts = Parts::new((0..finishing.items.len()).collect());
         while let Some(part) = parts.next() {
             let statement = self.finish_query(&self.statements.finish, finishing, &part);
-            match self.attempt(session, statement).await? {
-                Ok(rows) => {
+            match self.attempt(session, statement).await {
+                Ok(Ok(rows)) => {
                     session.run("release savepoint part").await?;
                     self.note_written(&rows, &part, &mut applied)?;
                 }
-                Err(_) => drop(parts.halve(part)),
+                Ok(Err(_)) => drop(parts.halve(part)),
+                Err(error) if is_trigger_without_lock(&error) => session.run("rollback to savepoint part").await?,
+                Err(error) => return Err(error),
             }
         }
         session.run("commit").await?;
@@ -135,8 +135,7 @@ impl PostgresStore {
                 held.retain(|index| answers[*index].is_none());
                 Ok(())
             }
-            // One by one it will be seen which.
-            Err(error) if error.is_row_refusal() || is_lock_timeout(&error) => Ok(()),
+            Err(error) if error.is_row_refusal() || is_trigger_without_lock(&error) => Ok(()),
             Err(error) => {
                 if error.may_have_been_applied() && answers.iter().any(Option::is_some) {
                     held.iter().for_each(|index| answers[*index] = Some(Finished::Unknown));
@@ -367,6 +366,12 @@ impl PostgresStore {
     fn words_in_progress(&self, leases: &[&Lease]) -> Vec<&str> {
         leases.iter().map(|lease| self.pipeline.word(Status::InProgress(lease.stage))).collect()
     }
+}
+
+/// A statement for a whole batch waits for no row. If it got no lock, then a trigger of the user's waited for a row of
+/// its own: which item's it was will be seen one by one, and bisecting would wait for it again and again.
+fn is_trigger_without_lock(error: &Error) -> bool {
+    is_lock_timeout(error)
 }
 
 fn keys<'a>(leases: &[&'a Lease]) -> Vec<&'a str> {
