@@ -74,8 +74,8 @@ pub struct Verdict {
     pub sweeps: usize,
     /// Of those, from holders to whom nothing was done.
     pub unexplained_sweeps: usize,
-    /// The oldest heartbeat that a sweep found.
-    pub oldest_heartbeat_ms: u64,
+    /// From the death of a holder to the sweep that took its item back.
+    pub taken_back_ms: Vec<u64>,
     /// How long the scene took.
     pub duration_ms: u64,
 }
@@ -94,7 +94,7 @@ impl Verdict {
             completions: findings.completions,
             sweeps: findings.sweeps,
             unexplained_sweeps: findings.unexplained_sweeps,
-            oldest_heartbeat_ms: millis(findings.oldest_heartbeat),
+            taken_back_ms: findings.taken_back.into_iter().map(millis).collect(),
             duration_ms: millis(duration),
         }
     }
@@ -112,7 +112,7 @@ impl Verdict {
         self.completions += other.completions;
         self.sweeps += other.sweeps;
         self.unexplained_sweeps += other.unexplained_sweeps;
-        self.oldest_heartbeat_ms = self.oldest_heartbeat_ms.max(other.oldest_heartbeat_ms);
+        self.taken_back_ms.extend(other.taken_back_ms);
         self.duration_ms += other.duration_ms;
         self
     }
@@ -195,7 +195,8 @@ impl Report {
             "runs repeated",
             "swept",
             "unexplained",
-            "oldest heartbeat",
+            "taken back after death, median",
+            "worst",
             "took",
         ]);
         let (mut injected, mut crashes, mut fail_overs, mut notes) = (0, 0, 0, Vec::new());
@@ -235,10 +236,8 @@ impl Report {
 }
 
 fn row(fault: &str, verdict: &Verdict) -> Vec<String> {
-    let mut recoveries = verdict.recovery_ms.clone();
-    recoveries.sort_unstable();
-    let median = recoveries.get(recoveries.len() / 2).map_or_else(String::new, |ms| seconds(*ms));
-    let worst = recoveries.last().map_or_else(String::new, |ms| seconds(*ms));
+    let [recovery, slowest_recovery] = median_and_worst(&verdict.recovery_ms);
+    let [taken_back, taken_back_last] = median_and_worst(&verdict.taken_back_ms);
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let repeated = 100.0 * verdict.runs.saturating_sub(verdict.completions) as f64 / verdict.completions.max(1) as f64;
     vec![
@@ -246,14 +245,22 @@ fn row(fault: &str, verdict: &Verdict) -> Vec<String> {
         verdict.injected.to_string(),
         verdict.items.to_string(),
         verdict.violations.len().to_string(),
-        median,
-        worst,
+        recovery,
+        slowest_recovery,
         format!("{repeated:.1} %"),
         verdict.sweeps.to_string(),
         verdict.unexplained_sweeps.to_string(),
-        seconds(verdict.oldest_heartbeat_ms),
+        taken_back,
+        taken_back_last,
         seconds(verdict.duration_ms),
     ]
+}
+
+/// In words; empty where nothing was measured.
+fn median_and_worst(ms: &[u64]) -> [String; 2] {
+    let mut sorted = ms.to_vec();
+    sorted.sort_unstable();
+    [sorted.get(sorted.len() / 2), sorted.last()].map(|ms| ms.map_or_else(String::new, |ms| seconds(*ms)))
 }
 
 fn seconds(ms: u64) -> String {

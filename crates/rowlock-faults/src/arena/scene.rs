@@ -113,6 +113,8 @@ pub struct Scene {
     pub doomed: Vec<String>,
     /// No retry and no reset may be counted.
     pub nothing_counted: bool,
+    /// What a dead process held must be taken back within this time.
+    pub taken_back_within: Option<Duration>,
     /// The database's URL, past any proxy.
     pub url: String,
     size: Size,
@@ -186,6 +188,7 @@ impl Scene {
             edited: Vec::new(),
             doomed: Vec::new(),
             nothing_counted: false,
+            taken_back_within: None,
             url: url.to_owned(),
             size: round.size,
             added: 0,
@@ -229,6 +232,13 @@ impl Scene {
     /// So many more items were added by the fault itself.
     pub fn added(&mut self, items: usize) {
         self.added += items;
+    }
+
+    /// Nothing keeps the living from their sweeps here: what a dead process held must be taken back as soon as its lease
+    /// is stale and one of them sweeps, which each does every tenth of `stale_after`, give or take a quarter of that.
+    pub fn expect_prompt_sweeps(&mut self) {
+        let longest_pause = self.cast.stale_after.mul_f64(1.25 / 10.0);
+        self.taken_back_within = Some(self.cast.stale_after + longest_pause);
     }
 
     /// Starts the fleet.

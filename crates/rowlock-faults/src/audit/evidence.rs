@@ -1,6 +1,7 @@
 //! What the auditor reads.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -78,6 +79,11 @@ pub struct Affliction {
 }
 
 impl Affliction {
+    /// Whether this holder died of it.
+    pub fn is_death_of(&self, holder: &str) -> bool {
+        self.until.is_none() && self.holder.as_deref() == Some(holder)
+    }
+
     /// Whether it held up this worker at some moment between these two.
     pub fn touches(&self, holder: Option<&str>, from: DateTime<Utc>, until: DateTime<Utc>) -> bool {
         let whom = self.holder.is_none() || self.holder.as_deref() == holder;
@@ -117,6 +123,8 @@ pub struct Evidence {
     pub doomed: HashSet<String>,
     /// No retry and no reset may have been counted.
     pub nothing_counted: bool,
+    /// What a dead holder held must be taken back within this time. None where too much is wrong to promise a time.
+    pub taken_back_within: Option<Duration>,
 }
 
 impl Evidence {
@@ -132,6 +140,7 @@ impl Evidence {
             edited: scene.edited.iter().cloned().collect(),
             doomed: scene.doomed.iter().cloned().collect(),
             nothing_counted: scene.nothing_counted,
+            taken_back_within: scene.taken_back_within,
             ..Evidence::default()
         };
         on_either!(&scene.database, pool => {

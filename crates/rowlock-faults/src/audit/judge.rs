@@ -121,7 +121,11 @@ impl<'a> Judge<'a> {
                     self.check_token(item, step, held.take().as_ref());
                     last.retries += 1;
                 }
-                StepKind::Sweep => last.excused_resets += i32::from(self.sweep(step, held.take().as_ref())),
+                StepKind::Sweep => {
+                    let held = held.take();
+                    last.excused_resets += i32::from(self.sweep(step, held.as_ref()));
+                    self.time_the_take_back(item, step, held.as_ref());
+                }
                 StepKind::GiveBack => self.check_token(item, step, held.take().as_ref()),
                 StepKind::Fail => {
                     self.check_token(item, step, held.take().as_ref());
@@ -181,11 +185,23 @@ impl<'a> Judge<'a> {
         if !excused {
             self.findings.unexplained_sweeps += 1;
         }
-        if let Some(beat) = step.row.heartbeat_at {
-            let age = (step.row.at - beat).to_std().unwrap_or_default();
-            self.findings.oldest_heartbeat = self.findings.oldest_heartbeat.max(age);
-        }
         excused
+    }
+
+    /// How long an item stayed with a holder that had died.
+    fn time_the_take_back(&mut self, item: &str, step: &Step<'a>, held: Option<&Holding>) {
+        let Some(Holding { holder, .. }) = held else { return };
+        let afflictions = &self.evidence.afflictions;
+        let Some(death) = afflictions.iter().find(|one| one.is_death_of(holder)) else { return };
+        let Ok(after) = (step.row.at - death.from).to_std() else { return };
+        if afflictions.iter().any(|one| one.holder.is_none() && one.touches(None, death.from, step.row.at)) {
+            return; // Nobody could sweep for a while.
+        }
+        self.findings.taken_back.push(after);
+        if self.evidence.taken_back_within.is_some_and(|limit| after > limit) {
+            let (item, holder) = (item.to_owned(), holder.clone());
+            self.find(Violation::TakenBackLate { item, holder, after_ms: after.as_millis() });
+        }
     }
 
     fn illegal(&mut self, item: &str, step: &Step<'a>, held: Option<&Holding>) {

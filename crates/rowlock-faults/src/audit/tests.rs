@@ -1,6 +1,7 @@
 //! The auditor against evidence with one thing wrong in it: it must see each.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -193,6 +194,21 @@ fn an_item_past_a_limit() {
     let mut evidence = crashed(true);
     evidence.moves.last_mut().expect("moves").became = Some("PENDING".to_owned());
     finds(&evidence, |one| matches!(one, Violation::PastLimit { .. }));
+}
+
+/// The holder dies at second 0 and its leases end at 2, 4 and 6; while all were cut off, none of it is timed.
+#[test]
+fn an_item_that_stays_with_a_dead_holder() {
+    let mut evidence = crashed(true);
+    evidence.taken_back_within = Some(Duration::from_secs(6));
+    let findings = audit(&evidence);
+    assert_eq!(findings.violations, []);
+    assert_eq!(findings.taken_back, [2, 4, 6].map(Duration::from_secs));
+    evidence.taken_back_within = Some(Duration::from_secs(5));
+    finds(&evidence, |one| matches!(one, Violation::TakenBackLate { after_ms: 6_000, .. }));
+    evidence.afflictions.push(Affliction { holder: None, from: at(1), until: Some(at(2)) });
+    assert_eq!(audit(&evidence).violations, []);
+    assert_eq!(audit(&evidence).taken_back, []);
 }
 
 #[test]

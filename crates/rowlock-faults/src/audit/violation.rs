@@ -45,6 +45,8 @@ pub enum Violation {
     MiscountedCompletions { holder: String, reported: u64, unknown: u64, written: u64 },
     /// A handler ran without a claim of its worker's.
     RunWithoutClaim { item: String, holder: String },
+    /// An item stayed with a dead holder for longer than a lease and the longest pause between two sweeps.
+    TakenBackLate { item: String, holder: String, after_ms: u128 },
     /// Something was counted in a clean shutdown.
     CountedAtShutdown { item: String, retries: i32, resets: i32 },
 }
@@ -65,8 +67,9 @@ pub struct Findings {
     pub sweeps: usize,
     /// Leases that were taken from holders to whom nothing was done: on a busy machine, late heartbeats.
     pub unexplained_sweeps: usize,
-    /// The oldest heartbeat that a sweep found.
-    pub oldest_heartbeat: Duration,
+    /// For each lease of a holder that had died: from the death to the sweep that took it back, where the others could
+    /// sweep all that time.
+    pub taken_back: Vec<Duration>,
     /// Runs of handlers.
     pub runs: usize,
     /// Stages that were completed.

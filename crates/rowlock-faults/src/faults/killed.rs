@@ -8,6 +8,7 @@ use crate::report::Verdict;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, arena.server_url(), Cast::default(), str::to_owned).await?;
+    scene.expect_prompt_sweeps();
     scene.start()?;
     for _ in 0..scene.injections_wanted() {
         if !scene.is_busy_after(200..=1_000).await? {

@@ -12,6 +12,7 @@ use crate::subject::{KillAt, Point};
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, arena.server_url(), Cast::default(), str::to_owned).await?;
+    scene.expect_prompt_sweeps();
     scene.start()?;
     // At least once at each point, and once in a shutdown.
     let rounds = scene.injections_wanted().div_ceil(Point::ALL.len() + 1);
