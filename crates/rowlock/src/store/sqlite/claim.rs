@@ -53,6 +53,7 @@ impl SqliteStore {
         };
         let batch = Batch {
             sql: &self.statements.take,
+            counted: Some(&self.statements.take_counted),
             items: plan.items,
             now,
             binds: vec![claiming.token.as_i64().into(), claiming.holder.as_str().into()],
@@ -171,7 +172,8 @@ impl SqliteStore {
             if picked.exhausted.is_some() {
                 items.push(Item { step: Some("exhaust"), error: picked.exhausted, ..item });
             } else if chosen {
-                items.push(Item { step: Some("take"), ..item });
+                let becomes = Some(self.pipeline.word(Status::InProgress(picked.stage)).to_owned());
+                items.push(Item { step: Some("take"), becomes, ..item });
             }
         }
         Plan {

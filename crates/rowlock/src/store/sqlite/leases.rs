@@ -43,6 +43,7 @@ impl SqliteStore {
         let now = self.time(&mut session, now).await?;
         let batch = Batch {
             sql: &self.statements.renew,
+            counted: Some(&self.statements.renew_counted),
             items,
             now,
             binds: Vec::new(),
@@ -155,6 +156,7 @@ impl SqliteStore {
     pub(super) fn leased_item(&self, lease: &Lease) -> Result<Item> {
         let key = KeyValue::new(&lease.key, self.pipeline.key_type())?;
         let word = self.pipeline.word(Status::InProgress(lease.stage));
-        Ok(Item { token: Some(lease.token.as_i64()), ..Item::new(key, word) })
+        let becomes = Some(word.to_owned());
+        Ok(Item { token: Some(lease.token.as_i64()), becomes, ..Item::new(key, word) })
     }
 }

@@ -41,7 +41,7 @@ use super::{
     Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store,
     Sweeping, Swept,
 };
-use crate::limits::{PREPARE_DEADLINE, SQLITE_READERS, VERB_DEADLINE};
+use crate::limits::{BATCH_ITEMS_MAX, PREPARE_DEADLINE, SQLITE_READERS, VERB_DEADLINE};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Error, FencingToken, Key, Lease, Result};
 
@@ -215,7 +215,8 @@ fn connections(
 ) -> (Arc<Connections>, Arc<Connections>) {
     // A tenth less than the deadline: SQLite's own answer, that the file is busy, is the clearer one.
     let busy_timeout = verb_deadline(pipeline).mul_f64(0.9);
-    let shared = options.clone().busy_timeout(busy_timeout);
+    // The rows of a whole batch fit: the driver's thread waits for nobody to take them.
+    let shared = options.clone().busy_timeout(busy_timeout).row_buffer_size(BATCH_ITEMS_MAX);
     let reading = shared.clone().read_only(true).create_if_missing(false);
     let writing = if read_only { reading.clone() } else { shared.journal_mode(SqliteJournalMode::Wal) };
     (Connections::new(writing, 1), Connections::new(reading, SQLITE_READERS))

@@ -7,9 +7,16 @@
 -- step: take
 -- Moves what was picked: to in progress under the token, or to FAILED if it is at a limit.
 -- Guarantee: matches the ready word that was picked. The heartbeat is stamped by the claim itself.
--- Index: the key's.
+-- Index: the key's. The rows are materialised: else each mention of a field would parse its object again.
 -- Binds: ?1 items (key, word, move, error), JSON  ?2 now  ?3 token  ?4 holder
-with i as materialized (:items)
+with i as materialized (
+  select
+    value ->> 'key' as item,
+    value ->> 'word' as word,
+    value ->> 'move' as move,
+    value as more
+  from json_each(?1)
+)
 update :table as t
 set
   :"status" = iif(i.move = 'exhaust', :'failed', :running_of_ready),
@@ -17,14 +24,14 @@ set
   :"claimed_by" = iif(i.move = 'exhaust', t.:"claimed_by", ?4),
   :"claimed_at" = iif(i.move = 'exhaust', t.:"claimed_at", ?2),
   :"heartbeat_at" = iif(i.move = 'exhaust', t.:"heartbeat_at", ?2),
-  :"error_message" = coalesce(i.error, t.:"error_message"),
+  :"error_message" = iif(i.move = 'exhaust', i.more ->> 'error', t.:"error_message"),
   :"resume_status" = iif(i.move = 'exhaust', t.:"status", t.:"resume_status"),
   :"retry_after" = iif(i.move = 'exhaust', null, t.:"retry_after"),
   :"updated_at" = ?2
 from i
 where t.:"key" = i.item
   and t.:"status" = i.word
-returning :written
+:returning
 
 -- step: read
 -- Rows by key, whole.

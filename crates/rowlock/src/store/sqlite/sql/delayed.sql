@@ -3,11 +3,11 @@
 -- Binds: ?2 now  ?4 retry policies, one a stage (delays in seconds, jitter, floor), JSON
 coalesce(
   strftime('%Y-%m-%dT%H:%M:%fZ', ?2, printf('%+.3f seconds', coalesce(
-    i.delay_ms / 1000.0,
+    (i.more ->> 'delay_ms') / 1000.0,
     max(
-      json_extract(?4, '$[' || i.stage || '].floor'),
-      json_extract(?4, '$[' || i.stage || '].delays[' || (max(min(:retries + 1, :attempts), 1) - 1) || ']')
-        * (1 + json_extract(?4, '$[' || i.stage || '].jitter') * (random() / 9223372036854775808.0))
+      json_extract(?4, '$[' || (i.more ->> 'stage') || '].floor'),
+      json_extract(?4, '$[' || (i.more ->> 'stage') || '].delays[' || (max(min(:retries + 1, :attempts), 1) - 1) || ']')
+        * (1 + json_extract(?4, '$[' || (i.more ->> 'stage') || '].jitter') * (random() / 9223372036854775808.0))
     )
   ))),
   '9999-12-31T23:59:59.999Z'

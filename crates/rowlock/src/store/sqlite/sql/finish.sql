@@ -4,9 +4,18 @@
 --            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
 --            can be settled. What a limit makes of the error is composed before: `spent_error`.
 -- Index:     the key's, one look-up an item.
+-- Fields:    those that every item needs are read once; the others of `more` only by the moves that need them.
 -- Binds:     ?1 items (key, token, word, move, stage, error, spent_error, delay_ms, due), JSON  ?2 now
 --            ?3 max_retries  ?4 retry policies, one a stage (delays in seconds, jitter, floor), JSON
-with i as materialized (:items)
+with i as materialized (
+  select
+    value ->> 'key' as item,
+    value ->> 'token' as token,
+    value ->> 'word' as word,
+    value ->> 'move' as move,
+    value as more
+  from json_each(?1)
+)
 update :table as t
 set
   :"status" = case
@@ -22,14 +31,14 @@ set
   :"reset_count" = iif(i.move = 'complete', :reset_count_of_completed, t.:"reset_count"),
   :"retry_after" = case
     when i.move = 'retry' and :retries + 1 < ?3 then :delayed
-    when i.move = 'snooze' then i.due
+    when i.move = 'snooze' then i.more ->> 'due'
     when i.move = 'release' then t.:"retry_after"
   end,
-  :"error_message" = iif(
-    i.move = 'retry' and :retries + 1 >= ?3,
-    i.spent_error,
-    coalesce(i.error, t.:"error_message")
-  ),
+  :"error_message" = case
+    when i.move = 'retry' and :retries + 1 >= ?3 then i.more ->> 'spent_error'
+    when i.move in ('retry', 'fail') then i.more ->> 'error'
+    else t.:"error_message"
+  end,
   :"resume_status" = iif(
     i.move = 'fail' or (i.move = 'retry' and :retries + 1 >= ?3),
     :ready_of_running,
@@ -40,4 +49,4 @@ from i
 where t.:"key" = i.item
   and t.:"claim_token" = i.token
   and t.:"status" = i.word
-returning :written
+:returning

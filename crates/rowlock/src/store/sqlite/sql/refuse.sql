@@ -3,7 +3,16 @@
 -- Guarantee: matched by key and word, and by the token where there is a lease. A holder's token stays, any other goes.
 --            Of a sweep, by the heartbeat that was found stale.
 -- Binds: ?1 items (key, token, word, move, heartbeat, error), JSON  ?2 now
-with i as materialized (:items)
+with i as materialized (
+  select
+    value ->> 'key' as item,
+    value ->> 'token' as token,
+    value ->> 'word' as word,
+    value ->> 'move' as move,
+    value ->> 'error' as error,
+    value ->> 'heartbeat' as heartbeat
+  from json_each(?1)
+)
 update :table as t
 set
   :"status" = :'failed',
@@ -17,4 +26,4 @@ where t.:"key" = i.item
   and t.:"status" = i.word
   and (i.token is null or t.:"claim_token" = i.token)
   and (i.move is not 'sweep' or :heartbeat is i.heartbeat)
-returning :written
+:returning

@@ -2,7 +2,13 @@
 --
 -- Guarantee: matches the word that the caller read in the same transaction and found legal.
 -- Binds: ?1 items (key, word, error), JSON  ?2 now  ?3 word to set
-with i as materialized (:items)
+with i as materialized (
+  select
+    value ->> 'key' as item,
+    value ->> 'word' as word,
+    value ->> 'error' as error
+  from json_each(?1)
+)
 update :table as t
 set
   :"status" = ?3,
@@ -16,4 +22,4 @@ set
 from i
 where t.:"key" = i.item
   and t.:"status" = i.word
-returning :written
+:returning

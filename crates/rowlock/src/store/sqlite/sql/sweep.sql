@@ -22,7 +22,15 @@ limit ?2
 -- Counts, and decides by the count. The heartbeat is still the one that was found stale: these items may be repeated
 -- in another transaction.
 -- Binds: ?1 items (key, word, heartbeat, error, spent_error), JSON  ?2 now  ?3 max_resets
-with i as materialized (:items)
+with i as materialized (
+  select
+    value ->> 'key' as item,
+    value ->> 'word' as word,
+    value ->> 'error' as error,
+    value ->> 'spent_error' as spent_error,
+    value ->> 'heartbeat' as heartbeat
+  from json_each(?1)
+)
 update :table as t
 set
   :"status" = iif(:resets + 1 >= ?3, :'failed', :ready_of_running),
@@ -36,4 +44,4 @@ from i
 where t.:"key" = i.item
   and t.:"status" = i.word
   and :heartbeat is i.heartbeat
-returning :written
+:returning

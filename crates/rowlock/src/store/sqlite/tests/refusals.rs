@@ -2,26 +2,38 @@
 
 use super::*;
 
-/// Claims, then completes four items of which the database refuses `b`, in ways beyond a plain `RAISE(ABORT)`.
+/// Claims, then completes items of which the database refuses `b`, in ways beyond a plain `RAISE(ABORT)`: a few, and so
+/// many that what is written is only counted.
 async fn only_b_is_refused(refusing: &str) {
+    one_of_some_is_refused(refusing, &["a", "b", "c", "d"]).await;
+    let many = many_items();
+    one_of_some_is_refused(refusing, &many.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
+/// `a`, `b`, and others.
+fn many_items() -> Vec<String> {
+    let others = (0..2 * refusal::COUNTED_FROM).map(|number| format!("x{number}"));
+    ["a", "b"].map(str::to_owned).into_iter().chain(others).collect()
+}
+
+async fn one_of_some_is_refused(refusing: &str, keys: &[&str]) {
     let scene = Scene::new().await;
-    scene.add(&["a", "b", "c", "d"]).await;
-    let leases = claim(&scene.store, 10).await;
+    scene.add(keys).await;
+    let leases = claim(&scene.store, 100).await;
     scene.execute(refusing).await;
     let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
     for (lease, finished) in leases.iter().zip(finished) {
         match (lease.key.as_str(), &finished) {
             ("b", Finished::Refused { failed: true, .. }) => assert_eq!(scene.word("b").await, "FAILED"),
-            ("a" | "c" | "d", Finished::Applied { .. }) => {
-                assert_eq!(scene.word(lease.key.as_str()).await, "A_COMPLETE")
-            }
+            ("b", other) => panic!("{refusing}: {other:?}"),
+            (key, Finished::Applied { .. }) => assert_eq!(scene.word(key).await, "A_COMPLETE"),
             other => panic!("{refusing}: {other:?}"),
         }
     }
     let failures = scene.store.failures(&Key::from("b")).await.expect("failures");
     assert_eq!(failures.iter().map(|failure| failure.cause.as_str()).collect::<Vec<_>>(), ["refused"]);
     // The connection is as good as new.
-    assert_eq!(claim(&scene.store, 10).await.len(), 3);
+    assert_eq!(claim(&scene.store, 100).await.len(), keys.len() - 1);
 }
 
 const WHEN: &str = "on videos when new.id = 'b' and new.status = 'A_COMPLETE'";
@@ -76,12 +88,14 @@ async fn a_trigger_that_ignores_after_the_update_has_let_it_happen() {
 async fn a_row_that_refuses_every_write_is_excluded_even_when_it_rolls_back() {
     for how in ["raise(abort, 'no')", "raise(rollback, 'no')", "raise(ignore)"] {
         let scene = Scene::new().await;
-        scene.add(&["a", "b", "c"]).await;
+        let keys = many_items();
+        scene.add(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
         scene
             .execute(&format!("create trigger r before update on videos when new.id = 'b' begin select {how}; end"))
             .await;
-        let batch = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
-        assert_eq!(batch.leases().map(|lease| lease.key.as_str()).collect::<Vec<_>>(), ["a", "c"], "{how}");
+        let batch = scene.store.claim(&claiming(&scene.store, 100)).await.expect("claim");
+        assert_eq!(batch.leases().count(), keys.len() - 1, "{how}");
+        assert!(batch.leases().all(|lease| lease.key.as_str() != "b"), "{how}");
         assert_eq!(batch.refused.len(), 1);
         assert_eq!(scene.store.excluded().len(), 1);
         let fork = scene.store.fork().await.expect("forks");
@@ -106,6 +120,7 @@ async fn a_sweep_that_is_repeated_leaves_an_item_alone_whose_holder_was_heard_of
     };
     let batch = refusal::Batch {
         sql: &scene.store.statements.take_back,
+        counted: None,
         items: vec![stale],
         now: clock::format(Utc::now()),
         binds: vec![3.into()],
@@ -115,4 +130,27 @@ async fn a_sweep_that_is_repeated_leaves_an_item_alone_whose_holder_was_heard_of
     let written = scene.store.repeat_batch(&verb, &batch).await.expect("repeats");
     assert!(matches!(written.as_slice(), [refusal::Written::Missing]), "{written:?}");
     assert_eq!(scene.store.read_leases(&leases).await.expect("read_leases"), [LeaseState::Held]);
+}
+
+/// Of many items that are written together each has its own answer, though SQLite is asked only for their number.
+#[tokio::test]
+async fn one_lease_among_many_is_lost() {
+    let scene = Scene::new().await;
+    let keys = many_items();
+    scene.add(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let leases = claim(&scene.store, 100).await;
+    scene.execute("update videos set claim_token = claim_token + 1 where id = 'b'").await;
+    let is_b = |index: usize| leases[index].key.as_str() == "b";
+    for (index, state) in scene.store.renew(&leases, None).await.expect("renew").into_iter().enumerate() {
+        assert_eq!(state, if is_b(index) { LeaseState::Lost } else { LeaseState::Held });
+    }
+    let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
+    for (index, finished) in finished.into_iter().enumerate() {
+        assert_eq!(matches!(finished, Finished::LeaseLost), is_b(index), "{finished:?}");
+        assert_eq!(matches!(finished, Finished::Applied { .. }), !is_b(index), "{finished:?}");
+    }
+    assert_eq!(scene.word("b").await, "A_IN_PROGRESS");
+    // What is done already is not done again, however many of them there are.
+    let again = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
+    assert!(again.iter().all(|one| matches!(one, Finished::LeaseLost)), "{again:?}");
 }
