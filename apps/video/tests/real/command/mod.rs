@@ -1,6 +1,7 @@
 //! The command `rowlock-video` as a user starts it.
 
 mod fleet_postgres;
+mod full_disk_sqlite;
 mod outage_postgres;
 mod postgres;
 mod refusals_sqlite;
