@@ -26,18 +26,23 @@ faults-blind: ## Show that the fault suite sees: leave a rule out of a copy of t
 	@scripts/faults-blind
 
 offline-data: ## Renew apps/video/.sqlx after a change of a query_as! or a migration
-	@env -u DATABASE_URL scripts/setup bench
+	@scripts/setup postgres
 	@scripts/check-offline-data --update
 
 # Not part of the workspace: other people's queues, built for the benchmark alone.
 BUILD_PEERS = cargo build --locked --release --manifest-path bench/peers/Cargo.toml --target-dir bench/peers/target \
 	$(if $(filter all,$(PEER)),--workspace,$(addprefix --package peer-,$(PEER)))
 
+# The video application takes as long to build as all the rest: only for the workload that runs it.
+BUILD_VIDEO = cargo build --release --package rowlock-video --bins --examples
+
 bench: ## Measure a release build beside raw SQL, on a durable throwaway PostgreSQL; WORKLOAD=… PEER=… for a part
 	@scripts/setup bench
 	cargo build --release --package rowlock-bench
+	$(if $(or $(filter overhead,$(WORKLOAD)),$(if $(WORKLOAD),,every)),SQLX_OFFLINE=true $(BUILD_VIDEO))
 	$(if $(PEER),$(if $(findstring =,$(PEER)),,$(BUILD_PEERS)))
-	scripts/with-postgres --durable cargo run --quiet --release --package rowlock-bench -- \
+	ROWLOCK_VIDEO_MODEL="$${ROWLOCK_VIDEO_MODEL:-$(CURDIR)/.local/model/efficientnet-lite0.onnx}" \
+		scripts/with-postgres --durable cargo run --quiet --release --package rowlock-bench -- \
 		run $(WORKLOAD) $(if $(PEER),--peer "$(PEER)") $(BENCH)
 
 fmt: ## Format the code

@@ -172,7 +172,7 @@ fn verify_handled(entry: &Entry, ended: &[Ended]) -> Result<u64> {
         Work::Drain => entry.task.to_handle() * entry.task.stages as u64,
         Work::Retry => entry.task.items * 4,
         Work::Idle => handled,
-        Work::Small | Work::Add | Work::Wake | Work::Alive => entry.task.to_handle(),
+        Work::Small | Work::Add | Work::Wake | Work::Alive | Work::Videos => entry.task.to_handle(),
     };
     let fits = if entry.task.take.is_some() { handled >= runs } else { handled == runs };
     ensure!(fits, "{handled} runs for {runs}: this run is no result");

@@ -70,7 +70,7 @@ impl Peer {
             Work::Drain => self.patience.drain_one_in,
             Work::Small => self.patience.small_one_in,
             Work::Add => self.patience.add_one_in,
-            Work::Wake | Work::Retry | Work::Idle | Work::Alive => 1,
+            Work::Wake | Work::Retry | Work::Idle | Work::Alive | Work::Videos => 1,
         };
         (one_in > 1).then(|| (items / one_in).max(ITEMS_MIN).min(items))
     }

@@ -33,6 +33,8 @@ pub(crate) enum Work {
     Idle,
     /// Have workers hold all items for a time.
     Alive,
+    /// Take that many videos through ffmpeg and the image model.
+    Videos,
 }
 
 /// The arguments of a contender.

@@ -10,6 +10,7 @@ mod raw_wake;
 mod rowlock;
 mod sql;
 mod sqlite;
+mod video;
 mod wake;
 
 use anyhow::{Result, bail};
@@ -19,6 +20,7 @@ pub(crate) use self::naive::set_up as naive_set_up;
 use self::raw::Trips;
 pub(crate) use self::raw_wake::set_up as raw_wake_set_up;
 pub(crate) use self::sqlite::{fill as sqlite_fill, succeeded as sqlite_succeeded};
+use self::video::By;
 use crate::protocol::{Line, Task, Work, say, wait_for_dismissal};
 
 /// Does the task under the contender's name, answers, and waits to be dismissed.
@@ -46,6 +48,9 @@ pub(crate) async fn contend(contender: &str, task: &Task) -> Result<()> {
         ("sqlite-raw", Work::Drain) => sqlite::drain_by_hand(task)?,
         ("sqlite-rowlock", Work::Drain) => sqlite::drain(task).await?,
         ("sqlite-rowlock-best", Work::Drain) => sqlite::drain_in_batches(task).await?,
+        ("video-bare", Work::Videos) => video::run(task, By::Nothing).await?,
+        ("rowlock-video", Work::Videos) => video::run(task, By::Postgres).await?,
+        ("rowlock-video-sqlite", Work::Videos) => video::run(task, By::Sqlite).await?,
         (contender, work) => bail!("{contender} does not do {work:?}"),
     };
     say(&Line::Answer(answer))?;

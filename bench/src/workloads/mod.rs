@@ -9,6 +9,7 @@ mod fleet;
 mod growth;
 mod idle;
 mod memory;
+mod overhead;
 mod retry_storm;
 mod snapshot;
 mod sqlite_drain;
@@ -49,7 +50,7 @@ impl Scale {
 type Planner = fn(Scale) -> Plan;
 
 /// Every workload by its name, in the order in which they run.
-pub(crate) const ALL: [(&str, Planner); 14] = [
+pub(crate) const ALL: [(&str, Planner); 15] = [
     ("drain", drain::plan),
     ("drain-two", drain_two::plan),
     ("drain-small", drain_small::plan),
@@ -64,6 +65,7 @@ pub(crate) const ALL: [(&str, Planner); 14] = [
     ("alive", alive::plan),
     ("memory", memory::plan),
     ("sqlite-drain", sqlite_drain::plan),
+    ("overhead", overhead::plan),
 ];
 
 /// A table of ready items.
