@@ -144,7 +144,7 @@ pub(crate) fn verdict_of(
         ByHandler::Settled { to, outcome, error } => return Verdict::Settled { to, outcome: Some(outcome), error },
         ByHandler::Lost => return Verdict::Lost(LossReason::Ended),
         ByHandler::Refused { reason } => return Verdict::Refused { reason },
-        ByHandler::Unknown | ByHandler::Settling => true,
+        ByHandler::Unknown | ByHandler::Settling { .. } => true,
         ByHandler::Nothing => false,
     };
     let verdict = match (result, stop) {
@@ -227,7 +227,12 @@ mod tests {
         for stop in [None, Some(Stop::Shutdown), timed_out] {
             let verdict = verdict_of(settled(), Err(&RunEnd::Stopped), stop, TIMEOUT);
             assert!(matches!(verdict, Verdict::Settled { to: Status::Succeeded, .. }), "{stop:?}");
-            let verdict = verdict_of(ByHandler::Settling, Err(&RunEnd::Stopped), stop, TIMEOUT);
+            let verdict = verdict_of(
+                ByHandler::Settling { since: std::time::Instant::now() },
+                Err(&RunEnd::Stopped),
+                stop,
+                TIMEOUT,
+            );
             assert!(matches!(verdict, Verdict::WriteAfterUnknown(_)), "{stop:?}");
         }
     }

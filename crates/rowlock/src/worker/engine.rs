@@ -184,7 +184,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     fn check_timeout(&self, crew: &Crew<S, R>, slot: usize, run: &Arc<Run>, now: Instant) {
         let is_over = crew.timeout.is_some_and(|timeout| now.saturating_duration_since(run.since) > timeout);
-        if !is_over && run.timed_out_at().is_none() {
+        if !is_over && !run.is_unanswered(now) && run.timed_out_at().is_none() {
             return;
         }
         for held in &run.items {
@@ -192,8 +192,8 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
         match run.timed_out_at() {
             None => run.stop(Stop::TimedOut(now)),
-            // A finish of the handler's own under way has a deadline, and its answer is worth more than the slot.
-            Some(told_at) if now.saturating_duration_since(told_at) > self.leak_after() && !run.is_settling() => {
+            // The answer to a finish of the handler's own is worth more than the slot, as long as one may come.
+            Some(told_at) if now.saturating_duration_since(told_at) > self.leak_after() && !run.is_settling(now) => {
                 if !crew.leak(slot, run) {
                     return;
                 }

@@ -52,8 +52,8 @@ enum Phase {
 pub(crate) enum ByHandler {
     /// Nothing.
     Nothing,
-    /// A finish of its own is under way: until it is answered nobody can say whether the lease still holds.
-    Settling,
+    /// A finish of its own is under way since then: until it is answered nobody can say whether the lease still holds.
+    Settling { since: Instant },
     /// It has finished the item.
     Settled { to: Status, outcome: &'static str, error: Option<String> },
     /// It learnt that the lease was lost.
@@ -172,7 +172,7 @@ impl Held {
             None => now.saturating_duration_since(state.renewed_at) < stale_after,
             Some(ended_at) => now < kept_until(ended_at, stale_after),
         };
-        state.renewable && matches!(state.by_handler, ByHandler::Nothing | ByHandler::Settling) && lives
+        state.renewable && matches!(state.by_handler, ByHandler::Nothing | ByHandler::Settling { .. }) && lives
     }
 
     /// Until when its outcome is sent again; `None` while somebody works on it.
@@ -203,13 +203,17 @@ impl Held {
         self.locked().by_handler.clone()
     }
 
-    pub(crate) fn is_settling(&self) -> bool {
-        self.locked().by_handler == ByHandler::Settling
+    /// Since when the handler finishes the item by itself, if it does just now.
+    pub(crate) fn settling_since(&self) -> Option<Instant> {
+        match self.locked().by_handler {
+            ByHandler::Settling { since } => Some(since),
+            _ => None,
+        }
     }
 
     /// The handler starts to finish the item by itself.
     pub(crate) fn settling(self: &Arc<Self>) -> SettlingGuard {
-        self.locked().by_handler = ByHandler::Settling;
+        self.locked().by_handler = ByHandler::Settling { since: Instant::now() };
         SettlingGuard { held: Some(Arc::clone(self)) }
     }
 

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::handler::{RunEnd, panic_message};
 use super::leases::Held;
+use crate::limits::FINISH_KEPT_FOR;
 use crate::{Failure, Handled};
 
 /// One run of a handler.
@@ -59,10 +60,21 @@ impl Run {
         }
     }
 
-    /// Whether the handler finishes one of the items by itself just now. It must not be dropped meanwhile: the
-    /// answer would be lost.
-    pub(crate) fn is_settling(&self) -> bool {
-        self.items.iter().any(|held| held.is_settling())
+    /// Whether the handler finishes one of the items by itself just now, and may still learn the answer. It must not be
+    /// dropped meanwhile: the answer would be lost.
+    pub(crate) fn is_settling(&self, now: Instant) -> bool {
+        self.settling_for(now).any(|lasted| lasted < FINISH_KEPT_FOR)
+    }
+
+    /// Whether a finish of the handler's own has been under way for longer than any call can take: nobody polls the
+    /// handler any more, as when another one blocks the thread on which it is to be polled.
+    pub(crate) fn is_unanswered(&self, now: Instant) -> bool {
+        self.settling_for(now).any(|lasted| lasted >= FINISH_KEPT_FOR)
+    }
+
+    fn settling_for(&self, now: Instant) -> impl Iterator<Item = Duration> {
+        let since = self.items.iter().filter_map(|held| held.settling_since());
+        since.map(move |since| now.saturating_duration_since(since))
     }
 
     /// Whether the handler keeps a transaction open for too long. A finish of its own may be waiting for just that one.
@@ -90,7 +102,7 @@ impl Run {
             if !self.stop.is_cancelled() && stopped.as_mut().poll(cx).is_pending() {
                 return std::task::Poll::Pending;
             }
-            if self.is_settling() && !self.holds_transaction() {
+            if self.is_settling(Instant::now()) && !self.holds_transaction() {
                 return std::task::Poll::Pending;
             }
             std::task::Poll::Ready(None)
@@ -107,5 +119,29 @@ impl Run {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::StageId;
+    use crate::worker::leases::Leases;
+    use crate::{FencingToken, Key, Lease};
+
+    #[test]
+    fn a_finish_of_the_handlers_own_keeps_its_slot_until_no_answer_can_come() {
+        let now = Instant::now();
+        let lease = Lease { key: Key::from("a"), token: FencingToken::draw(), stage: StageId::FIRST };
+        let held = Leases::default().hold(lease, now);
+        let run = Run::new(vec![Arc::clone(&held)], now);
+        assert!(!run.is_settling(now) && !run.is_unanswered(now));
+        let guard = held.settling();
+        let soon = now + FINISH_KEPT_FOR / 2;
+        assert!(run.is_settling(soon) && !run.is_unanswered(soon));
+        let late = now + 2 * FINISH_KEPT_FOR;
+        assert!(!run.is_settling(late) && run.is_unanswered(late));
+        drop(guard);
+        assert!(!run.is_settling(soon) && !run.is_unanswered(late));
     }
 }

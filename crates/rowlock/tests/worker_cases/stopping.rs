@@ -6,6 +6,8 @@ use rowlock::{Error, Record, StageId, Status, Worker};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::faulty::{Fate, Faulty, first_calls};
+use super::outages::faulty;
 use super::*;
 
 pub(crate) async fn a_graceful_shutdown_finishes_what_runs_and_counts_nothing<D: Database>(database: &D)
@@ -71,6 +73,34 @@ where
         let ready = Some(Status::Ready(StageId::FIRST));
         assert_eq!((facts.status, facts.retry_count, facts.reset_count), (ready, 0, 0));
     }
+}
+
+/// As where another handler blocks the thread on which this one would learn its answer.
+pub(crate) async fn a_finish_of_the_handlers_own_without_an_answer_is_unknown<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let plan = first_calls("finish", &[Fate::Silent]);
+    let repository: Repository<Faulty<D::S>, Item> = faulty(database, pipeline(&["ONE"]), plan).await;
+    repository.add_many(&[Key::from("a")]).await.expect("added");
+    let stop = CancellationToken::new();
+    let worker = Worker::new(repository.clone())
+        .handle("ONE", |_, claim| async move {
+            claim.complete().await?;
+            Ok(())
+        })
+        .grace(Duration::from_millis(50))
+        .shutdown_on(stop.clone());
+    let running = tokio::spawn(worker.run());
+    soon(async {
+        while repository.counts(true).await.expect("counted").count(Status::Succeeded) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    stop.cancel();
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.completed, report.unknown, report.lost), (0, 1, 0), "{report:?}");
 }
 
 pub(crate) async fn a_dropped_run_gives_its_items_back<D: Database>(database: &D)

@@ -29,7 +29,12 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         self.engine.stop_runs();
         self.wait_until_empty(STOP_WAIT, Phase::Stopping, is_idle).await;
         for held in self.engine.floor.leases.all() {
-            tracing::warn!(key = %held.lease.key, "could not be given back: it is left to the sweep");
+            if held.settling_since().is_some() {
+                tracing::warn!(key = %held.lease.key, "a finish of its handler's own was not answered: its outcome is unknown");
+                self.engine.tally.count(|report| report.unknown += 1);
+            } else {
+                tracing::warn!(key = %held.lease.key, "could not be given back: it is left to the sweep");
+            }
         }
     }
 
