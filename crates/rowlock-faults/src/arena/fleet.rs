@@ -149,7 +149,8 @@ impl Fleet {
     /// A process that cannot be started.
     pub async fn kill(&mut self, number: usize) -> Result<()> {
         self.signal(number, Signal::KILL);
-        self.afflict(number, Utc::now(), None);
+        let killed_at = Utc::now();
+        self.afflict(number, killed_at, None, Some(killed_at));
         self.end_of(number).await?;
         self.start_again(number, None)
     }
@@ -164,7 +165,7 @@ impl Fleet {
     /// SIGCONT, after a stop at this time.
     pub fn resume(&mut self, number: usize, stopped_at: DateTime<Utc>) {
         self.signal(number, Signal::CONT);
-        self.afflict(number, stopped_at, Some(Utc::now()));
+        self.afflict(number, stopped_at, Some(Utc::now()), None);
     }
 
     /// SIGTERM; the process is expected to end.
@@ -207,7 +208,7 @@ impl Fleet {
                     let since = member.seen_alive_at;
                     member.child = None;
                     self.check_end(number, status)?;
-                    self.afflict(number, since, None);
+                    self.afflict(number, since, None, Some(now));
                     self.start_again(number, None)?;
                 }
             }
@@ -264,9 +265,15 @@ impl Fleet {
         }
     }
 
-    fn afflict(&mut self, number: usize, from: DateTime<Utc>, until: Option<DateTime<Utc>>) {
+    fn afflict(
+        &mut self,
+        number: usize,
+        from: DateTime<Utc>,
+        until: Option<DateTime<Utc>>,
+        dead_by: Option<DateTime<Utc>>,
+    ) {
         let holder = Some(self.members[number].holder.clone());
-        self.afflictions.push(Affliction { holder, from, until });
+        self.afflictions.push(Affliction { holder, from, until, dead_by });
     }
 }
 

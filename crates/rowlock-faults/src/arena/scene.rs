@@ -267,7 +267,7 @@ impl Scene {
 
     /// Something bad was done to every process, from then until now.
     pub fn afflicted_all_since(&mut self, from: DateTime<Utc>) {
-        self.fleet.note(Affliction { holder: None, from, until: Some(Utc::now()) });
+        self.fleet.note(Affliction { holder: None, from, until: Some(Utc::now()), dead_by: None });
     }
 
     /// Lets the fleet work for a time drawn from these milliseconds, and looks after it.

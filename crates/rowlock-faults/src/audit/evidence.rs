@@ -76,14 +76,11 @@ pub struct Affliction {
     pub from: DateTime<Utc>,
     /// Until when; none is for ever.
     pub until: Option<DateTime<Utc>>,
+    /// When it was known to be dead, if it died of it: some time after `from`, if it died by itself.
+    pub dead_by: Option<DateTime<Utc>>,
 }
 
 impl Affliction {
-    /// Whether this holder died of it.
-    pub fn is_death_of(&self, holder: &str) -> bool {
-        self.until.is_none() && self.holder.as_deref() == Some(holder)
-    }
-
     /// Whether it held up this worker at some moment between these two.
     pub fn touches(&self, holder: Option<&str>, from: DateTime<Utc>, until: DateTime<Utc>) -> bool {
         let whom = self.holder.is_none() || self.holder.as_deref() == holder;

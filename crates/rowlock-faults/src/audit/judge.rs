@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::evidence::{Evidence, ItemRow};
+use super::evidence::{Affliction, Evidence, ItemRow};
 use super::lives::{Holding, Step, StepKind, steps};
 use super::violation::{Findings, Violation};
 use crate::subject::log::Event;
@@ -192,9 +192,10 @@ impl<'a> Judge<'a> {
     fn time_the_take_back(&mut self, item: &str, step: &Step<'a>, held: Option<&Holding>) {
         let Some(Holding { holder, .. }) = held else { return };
         let afflictions = &self.evidence.afflictions;
-        let Some(death) = afflictions.iter().find(|one| one.is_death_of(holder)) else { return };
-        let Ok(after) = (step.row.at - death.from).to_std() else { return };
-        if afflictions.iter().any(|one| one.holder.is_none() && one.touches(None, death.from, step.row.at)) {
+        let of_holder = |one: &&Affliction| one.holder.as_deref() == Some(holder);
+        let Some(dead_by) = afflictions.iter().filter(of_holder).find_map(|one| one.dead_by) else { return };
+        let Ok(after) = (step.row.at - dead_by).to_std() else { return };
+        if afflictions.iter().any(|one| one.holder.is_none() && one.touches(None, dead_by, step.row.at)) {
             return; // Nobody could sweep for a while.
         }
         self.findings.taken_back.push(after);

@@ -96,7 +96,12 @@ fn crashed(excused: bool) -> Evidence {
     evidence.items[0].error_message = Some("Max resets (3) exceeded".to_owned());
     evidence.explained = HashSet::from(["a".to_owned()]);
     if excused {
-        evidence.afflictions.push(Affliction { holder: Some(HOLDER.to_owned()), from: at(0), until: None });
+        evidence.afflictions.push(Affliction {
+            holder: Some(HOLDER.to_owned()),
+            from: at(0),
+            until: None,
+            dead_by: Some(at(0)),
+        });
     }
     evidence
 }
@@ -206,7 +211,7 @@ fn an_item_that_stays_with_a_dead_holder() {
     assert_eq!(findings.taken_back, [2, 4, 6].map(Duration::from_secs));
     evidence.taken_back_within = Some(Duration::from_secs(5));
     finds(&evidence, |one| matches!(one, Violation::TakenBackLate { after_ms: 6_000, .. }));
-    evidence.afflictions.push(Affliction { holder: None, from: at(1), until: Some(at(2)) });
+    evidence.afflictions.push(Affliction { holder: None, from: at(1), until: Some(at(2)), dead_by: None });
     assert_eq!(audit(&evidence).violations, []);
     assert_eq!(audit(&evidence).taken_back, []);
 }
@@ -302,12 +307,12 @@ fn something_counted_in_a_clean_shutdown() {
 
 #[test]
 fn an_affliction_excuses_its_holder_in_its_time() {
-    let one = Affliction { holder: Some(HOLDER.to_owned()), from: at(10), until: Some(at(20)) };
+    let one = Affliction { holder: Some(HOLDER.to_owned()), from: at(10), until: Some(at(20)), dead_by: None };
     assert!(one.touches(Some(HOLDER), at(15), at(16)));
     assert!(one.touches(Some(HOLDER), at(0), at(10)));
     assert!(!one.touches(Some(HOLDER), at(21), at(30)));
     assert!(!one.touches(Some(OTHER), at(15), at(16)));
-    let everyone = Affliction { holder: None, from: at(10), until: None };
+    let everyone = Affliction { holder: None, from: at(10), until: None, dead_by: None };
     assert!(everyone.touches(Some(OTHER), at(500), at(600)));
     assert!(everyone.touches(None, at(11), at(11) + TimeDelta::seconds(1)));
 }
