@@ -7,6 +7,7 @@ use crate::Store;
 use crate::decoding::Record;
 use crate::limits::{LOST_CLAIM_LOOK_INTERVAL, STOP_WAIT};
 use crate::worker::engine::Phase;
+use crate::worker::leases::ByHandler;
 
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     /// Ends what goes on: queued items are given back at once, running ones may finish within the grace period.
@@ -29,7 +30,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         self.engine.stop_runs();
         self.wait_until_empty(STOP_WAIT, Phase::Stopping, is_idle).await;
         for held in self.engine.floor.leases.all() {
-            if held.settling_since().is_some() {
+            if matches!(held.by_handler(), ByHandler::Settling { .. } | ByHandler::Unknown) {
                 tracing::warn!(key = %held.lease.key, "a finish of its handler's own was not answered: its outcome is unknown");
                 self.engine.tally.count(|report| report.unknown += 1);
             } else {
