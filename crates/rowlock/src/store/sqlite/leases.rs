@@ -38,7 +38,8 @@ impl SqliteStore {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
-        let items = self.leased(leases)?;
+        let mut items = self.leased(leases)?;
+        items.iter_mut().for_each(|item| item.becomes = Some(item.word.clone()));
         let mut session = self.write(verb).await?;
         let now = self.time(&mut session, now).await?;
         let batch = Batch {
@@ -156,7 +157,6 @@ impl SqliteStore {
     pub(super) fn leased_item(&self, lease: &Lease) -> Result<Item> {
         let key = KeyValue::new(&lease.key, self.pipeline.key_type())?;
         let word = self.pipeline.word(Status::InProgress(lease.stage));
-        let becomes = Some(word.to_owned());
-        Ok(Item { token: Some(lease.token.as_i64()), becomes, ..Item::new(key, word) })
+        Ok(Item { token: Some(lease.token.as_i64()), ..Item::new(key, word) })
     }
 }

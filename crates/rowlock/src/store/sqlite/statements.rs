@@ -176,6 +176,7 @@ fn template(pipeline: &Pipeline) -> Template {
     // Not `is null or not in`: on a column that is not null SQLite leaves the first half out of the query but not out of
     // the index, which then matches no query.
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
+    template.set("items", include_str!("sql/items.sql"));
     template.set("returning", RETURNING);
     template.set("delayed", include_str!("sql/delayed.sql"));
     let (retries, resets) = match pipeline.budget() {

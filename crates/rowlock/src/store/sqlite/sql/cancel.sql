@@ -2,9 +2,7 @@
 --
 -- Guarantee: matches the word that the caller read in the same transaction and found legal.
 -- Binds: ?1 items (key, word), JSON  ?2 now
-with i as materialized (
-  select value ->> 'key' as item, value ->> 'word' as word from json_each(?1)
-)
+with i as materialized (:items)
 update :table as t
 set
   :"status" = :'cancelled',

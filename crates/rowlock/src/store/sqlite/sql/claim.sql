@@ -7,16 +7,9 @@
 -- step: take
 -- Moves what was picked: to in progress under the token, or to FAILED if it is at a limit.
 -- Guarantee: matches the ready word that was picked. The heartbeat is stamped by the claim itself.
--- Index: the key's. The rows are materialised: else each mention of a field would parse its object again.
+-- Index: the key's.
 -- Binds: ?1 items (key, word, move, error), JSON  ?2 now  ?3 token  ?4 holder
-with i as materialized (
-  select
-    value ->> 'key' as item,
-    value ->> 'word' as word,
-    value ->> 'move' as move,
-    value as more
-  from json_each(?1)
-)
+with i as materialized (:items)
 update :table as t
 set
   :"status" = iif(i.move = 'exhaust', :'failed', :running_of_ready),

@@ -4,18 +4,9 @@
 --            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
 --            can be settled. What a limit makes of the error is composed before: `spent_error`.
 -- Index:     the key's, one look-up an item.
--- Fields:    those that every item needs are read once; the others of `more` only by the moves that need them.
 -- Binds:     ?1 items (key, token, word, move, stage, error, spent_error, delay_ms, due), JSON  ?2 now
 --            ?3 max_retries  ?4 retry policies, one a stage (delays in seconds, jitter, floor), JSON
-with i as materialized (
-  select
-    value ->> 'key' as item,
-    value ->> 'token' as token,
-    value ->> 'word' as word,
-    value ->> 'move' as move,
-    value as more
-  from json_each(?1)
-)
+with i as materialized (:items)
 update :table as t
 set
   :"status" = case

@@ -3,21 +3,12 @@
 -- Guarantee: matched by key and word, and by the token where there is a lease. A holder's token stays, any other goes.
 --            Of a sweep, by the heartbeat that was found stale.
 -- Binds: ?1 items (key, token, word, move, heartbeat, error), JSON  ?2 now
-with i as materialized (
-  select
-    value ->> 'key' as item,
-    value ->> 'token' as token,
-    value ->> 'word' as word,
-    value ->> 'move' as move,
-    value ->> 'error' as error,
-    value ->> 'heartbeat' as heartbeat
-  from json_each(?1)
-)
+with i as materialized (:items)
 update :table as t
 set
   :"status" = :'failed',
   :"retry_after" = null,
-  :"error_message" = i.error,
+  :"error_message" = i.more ->> 'error',
   :"resume_status" = :resume_of_any,
   :"claim_token" = i.token,
   :"updated_at" = ?2
@@ -25,5 +16,5 @@ from i
 where t.:"key" = i.item
   and t.:"status" = i.word
   and (i.token is null or t.:"claim_token" = i.token)
-  and (i.move is not 'sweep' or :heartbeat is i.heartbeat)
+  and (i.move is not 'sweep' or :heartbeat is (i.more ->> 'heartbeat'))
 :returning

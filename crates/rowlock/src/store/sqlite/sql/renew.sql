@@ -3,13 +3,7 @@
 -- Guarantee: matched by key, token and word in progress: a late heartbeat never revives a lost lease.
 -- Index:     the key's, one look-up a lease. No index holds the columns that it writes.
 -- Binds:     ?1 leases (key, token, word), JSON  ?2 now
-with i as materialized (
-  select
-    value ->> 'key' as item,
-    value ->> 'token' as token,
-    value ->> 'word' as word
-  from json_each(?1)
-)
+with i as materialized (:items)
 update :table as t
 set
   :"heartbeat_at" = ?2,

@@ -2,20 +2,14 @@
 --
 -- Guarantee: matches the word that the caller read in the same transaction and found legal.
 -- Binds: ?1 items (key, word, error), JSON  ?2 now  ?3 word to set
-with i as materialized (
-  select
-    value ->> 'key' as item,
-    value ->> 'word' as word,
-    value ->> 'error' as error
-  from json_each(?1)
-)
+with i as materialized (:items)
 update :table as t
 set
   :"status" = ?3,
   :"retry_count" = iif(?3 in (:ready_words) and t.:"status" in (:terminal_words), 0, t.:"retry_count"),
   :"reset_count" = iif(?3 in (:ready_words) and t.:"status" in (:terminal_words), 0, t.:"reset_count"),
   :"retry_after" = null,
-  :"error_message" = coalesce(i.error, t.:"error_message"),
+  :"error_message" = coalesce(i.more ->> 'error', t.:"error_message"),
   :"resume_status" = iif(?3 in (:'failed', :'cancelled'), coalesce(:resume_of_any, t.:"resume_status"), null),
   :"claim_token" = null,
   :"updated_at" = ?2

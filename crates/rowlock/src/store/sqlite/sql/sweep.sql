@@ -22,26 +22,18 @@ limit ?2
 -- Counts, and decides by the count. The heartbeat is still the one that was found stale: these items may be repeated
 -- in another transaction.
 -- Binds: ?1 items (key, word, heartbeat, error, spent_error), JSON  ?2 now  ?3 max_resets
-with i as materialized (
-  select
-    value ->> 'key' as item,
-    value ->> 'word' as word,
-    value ->> 'error' as error,
-    value ->> 'spent_error' as spent_error,
-    value ->> 'heartbeat' as heartbeat
-  from json_each(?1)
-)
+with i as materialized (:items)
 update :table as t
 set
   :"status" = iif(:resets + 1 >= ?3, :'failed', :ready_of_running),
   :"reset_count" = :resets + 1,
   :"retry_after" = iif(:resets + 1 >= ?3, null, ?2),
-  :"error_message" = iif(:resets + 1 >= ?3, i.spent_error, i.error),
+  :"error_message" = iif(:resets + 1 >= ?3, i.more ->> 'spent_error', i.more ->> 'error'),
   :"resume_status" = iif(:resets + 1 >= ?3, :ready_of_running, t.:"resume_status"),
   :"claim_token" = null,
   :"updated_at" = ?2
 from i
 where t.:"key" = i.item
   and t.:"status" = i.word
-  and :heartbeat is i.heartbeat
+  and :heartbeat is (i.more ->> 'heartbeat')
 :returning
