@@ -109,6 +109,8 @@ pub struct Scene {
     pub cast: Cast,
     /// Items that somebody edits by hand or deletes: their moves may be any.
     pub edited: Vec<String>,
+    /// The numbers of the moves that somebody made by hand, whatever they look like.
+    pub moves_by_hand: Vec<i64>,
     /// Items that must end `FAILED`, beside those whose behaviour says so.
     pub doomed: Vec<String>,
     /// No retry and no reset may be counted.
@@ -186,6 +188,7 @@ impl Scene {
             lots: round.lots("scene"),
             cast,
             edited: Vec::new(),
+            moves_by_hand: Vec::new(),
             doomed: Vec::new(),
             nothing_counted: false,
             taken_back_within: None,

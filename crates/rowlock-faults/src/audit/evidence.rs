@@ -116,6 +116,8 @@ pub struct Evidence {
     pub afflictions: Vec<Affliction>,
     /// Items that were edited by hand: their moves may be any.
     pub edited: HashSet<String>,
+    /// Numbers of moves that were made by hand: no holder's, whatever they look like.
+    pub moves_by_hand: HashSet<i64>,
     /// Items that must end `FAILED` whatever their behaviour.
     pub doomed: HashSet<String>,
     /// No retry and no reset may have been counted.
@@ -135,6 +137,7 @@ impl Evidence {
             items_added: scene.items_added(),
             afflictions: scene.fleet.afflictions().to_vec(),
             edited: scene.edited.iter().cloned().collect(),
+            moves_by_hand: scene.moves_by_hand.iter().copied().collect(),
             doomed: scene.doomed.iter().cloned().collect(),
             nothing_counted: scene.nothing_counted,
             taken_back_within: scene.taken_back_within,

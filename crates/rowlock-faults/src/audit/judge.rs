@@ -139,7 +139,7 @@ impl<'a> Judge<'a> {
 
     /// Of an item that people edit only its claims and completions are noted.
     fn follow_claims(&mut self, item: &'a str, steps: &[Step<'a>]) {
-        for step in steps {
+        for step in steps.iter().filter(|step| !self.evidence.moves_by_hand.contains(&step.row.n)) {
             match step.kind {
                 StepKind::Claim => drop(self.claim(item, step, None)),
                 StepKind::Complete => self.complete(item, step),

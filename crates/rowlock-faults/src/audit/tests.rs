@@ -221,6 +221,19 @@ fn an_innocent_item_that_failed() {
     finds(&crashed(false), |one| matches!(one, Violation::InnocentFailed { .. }));
 }
 
+/// A person who moves an item on takes its holder's place, and owes no effect; a holder of an edited item owes its own.
+#[test]
+fn an_effect_is_owed_for_an_edited_item_unless_a_hand_moved_it() {
+    let mut evidence = clean();
+    evidence.edited = HashSet::from(["a".to_owned()]);
+    evidence.effects.remove(0);
+    finds(&evidence, |one| matches!(one, Violation::EffectMissing { .. }));
+    evidence.moves_by_hand = HashSet::from([2]);
+    evidence.logs[0].events.retain(|event| !matches!(event, Event::Acknowledged { stage: 0, .. }));
+    *evidence.logs[0].events.last_mut().expect("events") = ended(2, 0);
+    assert_eq!(audit(&evidence).violations, []);
+}
+
 #[test]
 fn a_guilty_item_that_succeeded() {
     let mut evidence = clean();

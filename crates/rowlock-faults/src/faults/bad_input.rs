@@ -71,7 +71,16 @@ async fn edit_by_hand(scene: &mut Scene) -> Result<()> {
         return Ok(());
     };
     let word = WORDS[scene.lots.random_range(0..WORDS.len())];
-    sqlx::query("update items set status = $2 where id = $1").bind(&id).bind(word).execute(pool).await?;
+    let mut transaction = pool.begin().await?;
+    let edit = sqlx::query("update items set status = $2 where id = $1 and status is distinct from $2");
+    if edit.bind(&id).bind(word).execute(&mut *transaction).await?.rows_affected() == 0 {
+        return Ok(()); // Its holder came first, with the same word.
+    }
+    // The row is locked: its last move is this one.
+    let last = sqlx::query_scalar("select max(n) from moves where item = $1").bind(&id);
+    let number: i64 = last.fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    scene.moves_by_hand.push(number);
     scene.edited.push(id);
     scene.injected();
     Ok(())
