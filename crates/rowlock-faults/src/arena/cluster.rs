@@ -13,7 +13,7 @@ use crate::subject::Database;
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgres-cluster");
 
 /// How long a standby may take until it follows.
-const FOLLOW_WITHIN: Duration = Duration::from_secs(30);
+const FOLLOW_WITHIN: Duration = Duration::from_secs(60);
 
 /// A server in a folder of its own.
 #[derive(Debug)]
