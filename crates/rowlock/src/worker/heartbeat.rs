@@ -15,7 +15,7 @@ use crate::{Lease, Result, Store};
 /// Renews leases for as long as it is polled.
 pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispatch<S>) {
     let interval = engine.pipeline().heartbeat_interval();
-    let pause = (interval / 10).clamp(Duration::from_millis(5), Duration::from_secs(1));
+    let pause = (interval / 50).clamp(Duration::from_millis(5), Duration::from_secs(1));
     let (mut renew_errors, mut read_errors) = (Errors::default(), Errors::default());
     let mut read_at = Instant::now();
     let mut silent_looks = 0_u32;
@@ -24,15 +24,15 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
         let now = Instant::now();
         engine.drop_over_aged(now);
         if now.saturating_duration_since(engine.ticked_at()) > engine.pipeline().stale_after() {
-            // A process that was stopped and goes on meets this once, before its dispatcher ticks again.
+            // A process that was stopped and goes on meets this for a moment, before its dispatcher ticks again.
             silent_looks = silent_looks.saturating_add(1);
-            if silent_looks == 2 {
+            if silent_looks == 10 {
                 tracing::error!("the dispatcher does not tick any more: no lease is renewed");
             }
             continue;
         }
         silent_looks = 0;
-        let due = due(engine, now, interval);
+        let due = due(engine, now, interval, pause);
         for chunk in due.chunks(BATCH_ITEMS_MAX) {
             let sent_at = Instant::now();
             let leases = leases(chunk);
@@ -58,13 +58,18 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
 }
 
 /// The leases to renew: once the first is due, all that are not quite new, so that they stay together.
-fn due<S: Store, R: Send + 'static>(engine: &Engine<S, R>, now: Instant, interval: Duration) -> Vec<Arc<Held>> {
+fn due<S: Store, R: Send + 'static>(
+    engine: &Engine<S, R>,
+    now: Instant,
+    interval: Duration,
+    pause: Duration,
+) -> Vec<Arc<Held>> {
     let stale_after = engine.pipeline().stale_after();
     let mut all = engine.floor.leases.all();
     all.retain(|held| held.is_renewable(now, stale_after));
     let age = |held: &Held| now.saturating_duration_since(held.renewed_at());
-    // The pause between two looks is a tenth of the interval: a lease that is not due now would be late next time.
-    if !all.iter().any(|held| age(held) >= interval.mul_f64(0.8)) {
+    // A lease that is not due within two pauses is looked at once more in time.
+    if !all.iter().any(|held| age(held) + 2 * pause >= interval) {
         return Vec::new();
     }
     all.retain(|held| age(held) >= interval / 2);

@@ -1,6 +1,8 @@
 //! What only PostgreSQL can do to a queue, each test on a database of its own.
 
+mod adding;
 mod deadlines;
+mod locks;
 mod notifications;
 mod operators;
 mod preparing;

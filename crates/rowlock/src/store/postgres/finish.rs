@@ -25,12 +25,17 @@ use crate::{Error, Lease, Result, Status};
 /// then; somebody who looks at a row in a transaction of hours must not keep a worker from its other items.
 const ROW_LOCK_WAIT: Duration = Duration::from_millis(100);
 
-/// Pauses before a batch is tried again for the rows that it found locked: about as long as a claim of a full batch.
-const LOCKED_IN_PASSING: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(8)];
+/// A batch of fewer items locks them before it writes: a few locks are cheaper than the statement that one item would
+/// need that was left out.
+const LOCKED_FIRST_BELOW: usize = 16;
+
+/// Pauses before what a batch left out is tried again, now with locks. At once: most were left out for a lock that is gone,
+/// e.g. of a row that refers to the item. Then again about as long after as a claim of a full batch takes.
+const LOCKED_IN_PASSING: [Duration; 3] = [Duration::ZERO, Duration::from_millis(2), Duration::from_millis(8)];
 
 impl PostgresStore {
-    /// One statement for all items in the ordinary case. Items that it did not write are looked at one by one. Once
-    /// something is committed no error may hide it: then what is still open is busy.
+    /// One statement for all items in the ordinary case. Items that it did not write are tried in one that locks them,
+    /// and then looked at one by one. Once something is committed no error may hide it: then what is still open is busy.
     pub(super) async fn finish_batch(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
         let items = &finishing.items;
         let mut answers: Vec<Option<Finished>> = vec![None; items.len()];
@@ -42,7 +47,9 @@ impl PostgresStore {
         }
         let mut session = self.sessions.open("finish").await?;
         let all: Vec<usize> = (0..items.len()).collect();
-        match session.fetch(self.finish_query(&self.statements.finish, finishing, &all)).await {
+        let statement =
+            if items.len() < LOCKED_FIRST_BELOW { &self.statements.finish_locked } else { &self.statements.finish };
+        match session.fetch(self.finish_query(statement, finishing, &all)).await {
             Ok(rows) => self.note_written(&rows, &all, &mut answers)?,
             Err(error) if error.is_row_refusal() && items.len() > 1 => {
                 self.finish_in_parts(&mut session, finishing, &mut answers).await?;
@@ -72,7 +79,7 @@ impl PostgresStore {
         let mut applied: Vec<Option<Finished>> = vec![None; answers.len()];
         let mut parts = Parts::new((0..finishing.items.len()).collect());
         while let Some(part) = parts.next() {
-            let statement = self.finish_query(&self.statements.finish, finishing, &part);
+            let statement = self.finish_query(&self.statements.finish_locked, finishing, &part);
             match self.attempt(session, statement).await {
                 Ok(Ok(rows)) => {
                     session.run("release savepoint part").await?;
@@ -129,7 +136,7 @@ impl PostgresStore {
         held: &mut Vec<usize>,
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
-        match session.fetch(self.finish_query(&self.statements.finish, finishing, held)).await {
+        match session.fetch(self.finish_query(&self.statements.finish_locked, finishing, held)).await {
             Ok(rows) => {
                 self.note_written(&rows, held, answers)?;
                 held.retain(|index| answers[*index].is_none());

@@ -208,39 +208,58 @@ impl PostgresStore {
         Ok(stages)
     }
 
-    /// COPY into a staging table, then one insert that skips the keys that exist.
+    /// A plain COPY, as if every key were new. If one is not, COPY into a staging table and one insert that skips those
+    /// that exist: twice as dear, and what the first COPY wrote until it met that key is left for vacuum.
     pub(super) async fn add_keys(&self, keys: &[Key]) -> Result<u64> {
         for key in keys {
             key.check()?;
         }
         let mut session = self.sessions.open("add_many").await?;
-        session.run("begin").await?;
-        session.execute(query(&self.statements.stage_keys)).await?;
-        self.copy_keys(&mut session, keys).await?;
-        let added = session.execute(query(&self.statements.add_many)).await?;
-        session.run("commit").await?;
+        let added = match self.copy_new_keys(&mut session, keys).await {
+            Err(error) if error.is_row_refusal() => {
+                session.run("rollback").await?;
+                self.stage_keys(&mut session, keys).await?
+            }
+            answer => answer?,
+        };
         session.done();
         Ok(added)
     }
 
-    async fn copy_keys(&self, session: &mut Session, keys: &[Key]) -> Result<()> {
-        /// Bytes sent at a time.
-        const CHUNK_BYTES: usize = 64 * 1024;
-        let copied = session.work(async |connection| {
-            let mut copy = connection.copy_in_raw("copy rowlock_staged (key) from stdin").await?;
-            let mut chunk = String::with_capacity(CHUNK_BYTES + 1024);
-            for key in keys {
-                push_copied(&mut chunk, key.as_str());
-                if chunk.len() >= CHUNK_BYTES {
-                    copy.send(chunk.as_bytes()).await?;
-                    chunk.clear();
-                }
-            }
-            copy.send(chunk.as_bytes()).await?;
-            copy.finish().await
-        });
-        copied.await.map(drop)
+    async fn copy_new_keys(&self, session: &mut Session, keys: &[Key]) -> Result<u64> {
+        session.run("begin").await?;
+        let added = copy_keys(session, &self.statements.copy_keys, keys).await?;
+        session.run("commit").await?;
+        Ok(added)
     }
+
+    async fn stage_keys(&self, session: &mut Session, keys: &[Key]) -> Result<u64> {
+        session.run("begin").await?;
+        session.execute(query(&self.statements.stage_keys)).await?;
+        copy_keys(session, "copy rowlock_staged (key) from stdin", keys).await?;
+        let added = session.execute(query(&self.statements.add_many)).await?;
+        session.run("commit").await?;
+        Ok(added)
+    }
+}
+
+async fn copy_keys(session: &mut Session, copy: &str, keys: &[Key]) -> Result<u64> {
+    /// Bytes sent at a time.
+    const CHUNK_BYTES: usize = 64 * 1024;
+    let copied = session.work(async |connection| {
+        let mut copy = connection.copy_in_raw(copy).await?;
+        let mut chunk = String::with_capacity(CHUNK_BYTES + 1024);
+        for key in keys {
+            push_copied(&mut chunk, key.as_str());
+            if chunk.len() >= CHUNK_BYTES {
+                copy.send(chunk.as_bytes()).await?;
+                chunk.clear();
+            }
+        }
+        copy.send(chunk.as_bytes()).await?;
+        copy.finish().await
+    });
+    copied.await
 }
 
 /// A line of COPY's text format.

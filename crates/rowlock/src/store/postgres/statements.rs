@@ -14,8 +14,12 @@ macro_rules! statements {
         #[derive(Debug)]
         pub(super) struct Statements {
             $(pub(super) $name: Arc<str>,)*
+            /// The COPY of `add_many`, which no server prepares.
+            pub(super) copy_keys: String,
             /// `claim` for some of the items that were picked.
             pub(super) claim_part: Arc<str>,
+            /// `finish` that locks before it writes, and skips what is locked.
+            pub(super) finish_locked: Arc<str>,
             /// `finish` for one item, which may wait for the row.
             pub(super) finish_one: Arc<str>,
         }
@@ -24,14 +28,21 @@ macro_rules! statements {
             fn render(template: &Template) -> Statements {
                 Statements {
                     $($name: template.render(include_str!(concat!("sql/", stringify!($name), ".sql"))).into(),)*
+                    copy_keys: template.render(include_str!("sql/copy_keys.sql")),
                     claim_part: Arc::from(""),
+                    finish_locked: Arc::from(""),
                     finish_one: Arc::from(""),
                 }
             }
 
-            /// Each statement with the name of its verb.
+            /// Each statement that a server prepares, with the name of its verb.
             pub(super) fn all(&self) -> Vec<(&'static str, &str)> {
-                vec![$((stringify!($name), &*self.$name),)* ("claim_part", &*self.claim_part), ("finish_one", &*self.finish_one)]
+                vec![
+                    $((stringify!($name), &*self.$name),)*
+                    ("claim_part", &*self.claim_part),
+                    ("finish_locked", &*self.finish_locked),
+                    ("finish_one", &*self.finish_one),
+                ]
             }
         }
     };
@@ -79,17 +90,35 @@ const READY_BY_AGE: &str = "t.:\"status\" = stage.ready and t.:\"status\" in (:r
 /// The same of a few keys. Through coalesce, or a planner without statistics could walk through the whole backlog.
 const READY_BY_KEY: &str = "coalesce(t.:\"status\", '') = stage.ready and t.:\"key\" = any ($8::text[]:::key_array)";
 
+/// The rows that nobody else has locked: each is looked at and written in the same moment. A row names in `xmax` who
+/// locked it last. A claim and a renewal lock what they then write, so theirs is the transaction that also wrote the row
+/// (`xmin`), and that is over, or the row could not be seen here. Any other name may be of somebody who still has the row,
+/// or of a lock long gone: only an attempt to lock it can tell. Whoever locks a row between the look and the write, some
+/// microseconds, is waited for as by any update; should two wait for each other then, the server ends one, and a finish
+/// that was ended is tried again.
+const LOCKED_BY_NOBODY: &str = "(t.xmax = t.xmin or t.xmax = '0'::xid)";
+
+/// The rows that this statement has locked, at their places. One that somebody changed in the moment before is locked at a
+/// place that the statement does not see, and stays as it is. In a partitioned table other rows have the same places,
+/// hence the key once more, in the statement.
+const LOCKED_HERE: &str = "t.ctid = any (array(select place from held))";
+
 impl Statements {
     pub(super) fn new(pipeline: &Pipeline) -> Statements {
         let mut template = template(pipeline);
         template.set("lock", "for update of t skip locked");
         template.set("ready_for_stage", READY_BY_AGE);
-        template.set("lock_lease", "for no key update skip locked");
-        template.set("held_rows", "t.ctid = any (array(select place from held))");
+        template.set("held", "select * from input");
+        template.set("held_rows", LOCKED_BY_NOBODY);
         template.set("pick", include_str!("sql/pick.sql"));
         let mut statements = Statements::render(&template);
-        // The repetition one by one may wait for the row; a preview locks nothing.
+        template.set("lock_lease", "for no key update skip locked");
+        template.set("held", include_str!("sql/hold.sql"));
+        template.set("held_rows", LOCKED_HERE);
+        statements.finish_locked = template.render(include_str!("sql/finish.sql")).into();
+        // The repetition one by one may wait for the row, which may have moved meanwhile; a preview locks nothing.
         template.set("lock_lease", "for no key update");
+        template.set("held", include_str!("sql/hold.sql"));
         template.set("held_rows", "t.:\"key\" = any (array(select key from held))");
         statements.finish_one = template.render(include_str!("sql/finish.sql")).into();
         template.set("ready_for_stage", READY_BY_KEY);

@@ -2,12 +2,13 @@
 --
 -- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not
 --            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
---            can be settled. Locked rows are skipped and repeated one by one (there `:lock_lease` waits).
+--            can be settled.
+-- Locks:     there are three forms, tried one after the other. `finish` leaves out what somebody has locked, without
+--            locking anything before it writes (`:held_rows` looks at xmax, and says why). `finish_locked`, for the few
+--            items that `finish` left out, locks with `skip locked` (`:held` is hold.sql). `finish_one`, for a single
+--            item, waits for its row.
 -- Index:     the key's, one look-up an item; its predicate does not name the running words as a list, or the index on
---            the token would be taken, under which a whole batch has one entry. The update goes to the places where
---            the rows were locked. A row that somebody changed in the moment before is locked at a place that this
---            statement does not see, and stays as it is: it is repeated too, by its key (`:held_rows`). In a partitioned
---            table other rows have the same places, hence the key once more.
+--            the token would be taken, under which a whole batch has one entry.
 --            generate_series makes a generic plan expect a thousand items, and so hash them rather than loop.
 -- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 outcomes   $6 errors
 --            $7 delays of the handlers' own, in seconds   $8 times to snooze until   $9 rows of the delay table
@@ -22,16 +23,7 @@ input as (
   ) as i (key, token, word, outcome, error, own_delay, due, policy, n)
 ),
 held as materialized (
-  select input.*, locked.place
-  from input
-  cross join lateral (
-    select t.ctid as place
-    from :table t
-    where t.:"key" = input.key
-      and t.:"claim_token" = input.token
-      and t.:"status" = input.word
-    :lock_lease
-  ) locked
+  :held
 ),
 moved as (
   update :table t

@@ -1,0 +1,47 @@
+//! The two ways of `add_many`: a plain COPY, and a staging table for keys of which some exist.
+
+use rowlock::Key;
+use rowlock::conformance::{Harness, run};
+use rowlock::store::Store;
+
+use super::table;
+use crate::postgres::PostgresHarness;
+
+fn keys(numbers: std::ops::Range<usize>) -> Vec<Key> {
+    numbers.map(|number| Key::from(format!("page-{number:04}"))).collect()
+}
+
+async fn count(harness: &PostgresHarness) -> i64 {
+    sqlx::query_scalar("select count(*) from pages").fetch_one(&harness.pool).await.expect("a count")
+}
+
+#[tokio::test]
+async fn keys_that_exist_or_come_twice_are_skipped_wherever_they_stand() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &[]).await;
+        assert_eq!(store.add_many(&keys(0..1_000)).await.expect("all are new"), 1_000);
+        assert_eq!(store.add_many(&keys(0..1_000)).await.expect("none is new"), 0);
+        assert_eq!(store.add_many(&keys(500..1_500)).await.expect("the first exist"), 500);
+        let mut last_exists = keys(2_000..2_500);
+        last_exists.push(Key::from("page-0007"));
+        assert_eq!(store.add_many(&last_exists).await.expect("the last exists"), 500);
+        let twice = [keys(3_000..3_100), keys(3_000..3_100)].concat();
+        assert_eq!(store.add_many(&twice).await.expect("each comes twice"), 100);
+        assert_eq!(count(harness).await, 2_100);
+    })
+    .await;
+}
+
+/// A row that the table refuses is an error, and nothing of the call stays.
+#[tokio::test]
+async fn a_refused_key_leaves_nothing_of_its_call() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &["a"]).await;
+        harness.execute("alter table pages add check (page <> 'bad')").await.expect("alter");
+        let error = store.add_many(&["b", "bad", "c"].map(Key::from)).await.expect_err("refused");
+        assert!(error.to_string().contains("add_many"), "{error}");
+        assert_eq!(count(harness).await, 1);
+        assert_eq!(store.add_many(&["b", "c"].map(Key::from)).await.expect("the others"), 2);
+    })
+    .await;
+}

@@ -1,0 +1,82 @@
+//! What a batch of finishes locks, and what it does with rows that others have locked.
+
+use rowlock::Key;
+use rowlock::conformance::{Harness, run};
+use rowlock::store::{Finished, Outcome, Store};
+use rowlock::{Lease, Status};
+use sqlx::Executor;
+
+use super::{finish_all, lease_all, table};
+use crate::postgres::PostgresHarness;
+
+/// More than are locked first in any case.
+const MANY: usize = 40;
+
+async fn claimed(harness: &PostgresHarness) -> (rowlock::store::postgres::PostgresStore, Vec<Lease>) {
+    let keys: Vec<String> = (0..MANY).map(|number| format!("page-{number:02}")).collect();
+    let store = table(harness, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let leases = lease_all(&store).await;
+    assert_eq!(leases.len(), MANY);
+    (store, leases)
+}
+
+fn all_done(finished: &[Finished]) -> bool {
+    finished.iter().all(|finished| *finished == Finished::Applied { to: Status::Succeeded })
+}
+
+/// How many rows were locked by the transaction that wrote them: the server keeps its number in `xmax`.
+async fn locked_first(harness: &PostgresHarness) -> i64 {
+    let count = "select count(*) from pages where status = 'SUCCEEDED' and xmax = xmin";
+    sqlx::query_scalar(count).fetch_one(&harness.pool).await.expect("a count")
+}
+
+#[tokio::test]
+async fn a_batch_of_finishes_writes_without_a_lock_before() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let (store, leases) = claimed(harness).await;
+        store.renew(&leases[..10], None).await.expect("renew");
+        let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+        assert!(all_done(&finished), "{finished:?}");
+        assert_eq!(locked_first(harness).await, 0, "claimed and renewed rows were locked once more");
+    })
+    .await;
+}
+
+/// A row that refers to the item locks it, weakly; the trace of that lock stays in the item's row.
+#[tokio::test]
+async fn rows_that_somebody_had_locked_are_finished_with_a_lock() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let (store, leases) = claimed(harness).await;
+        harness.execute("create table pictures (page text references pages)").await.expect("create");
+        harness.execute("insert into pictures select page from pages where page < 'page-05'").await.expect("insert");
+        let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+        assert!(all_done(&finished), "{finished:?}");
+        assert_eq!(locked_first(harness).await, 5);
+    })
+    .await;
+}
+
+/// Whoever has a row locked keeps the batch from that item alone, and only for a moment.
+#[tokio::test]
+async fn a_row_that_somebody_has_locked_is_busy_and_the_others_are_finished() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let (store, leases) = claimed(harness).await;
+        for lock in ["for update", "for no key update", "for share"] {
+            let mut other = harness.pool.begin().await.expect("begin");
+            let sql = format!("select from pages where page = 'page-07' and status like 'FETCH%' {lock}");
+            other.execute(sqlx::AssertSqlSafe(sql)).await.expect("locked");
+            let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+            let busy: Vec<&Key> = finished
+                .iter()
+                .zip(&leases)
+                .filter(|(finished, _)| **finished == Finished::Busy)
+                .map(|(_, lease)| &lease.key)
+                .collect();
+            assert_eq!(busy, [&Key::from("page-07")], "{lock}: {finished:?}");
+            other.rollback().await.expect("rollback");
+        }
+        let finished = finish_all(&store, &leases[7..8], Outcome::Complete).await.expect("finish");
+        assert!(all_done(&finished), "{finished:?}");
+    })
+    .await;
+}
