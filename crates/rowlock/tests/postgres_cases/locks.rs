@@ -6,15 +6,18 @@ use rowlock::store::{Finished, Outcome, Store};
 use rowlock::{Lease, Status};
 use sqlx::Executor;
 
-use super::{finish_all, lease_all, table};
+use super::{add, finish_all, lease_all, table};
 use crate::postgres::PostgresHarness;
 
 /// More than are locked first in any case.
 const MANY: usize = 40;
 
+fn names() -> Vec<String> {
+    (0..MANY).map(|number| format!("page-{number:02}")).collect()
+}
+
 async fn claimed(harness: &PostgresHarness) -> (rowlock::store::postgres::PostgresStore, Vec<Lease>) {
-    let keys: Vec<String> = (0..MANY).map(|number| format!("page-{number:02}")).collect();
-    let store = table(harness, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let store = table(harness, &names().iter().map(String::as_str).collect::<Vec<_>>()).await;
     let leases = lease_all(&store).await;
     assert_eq!(leases.len(), MANY);
     (store, leases)
@@ -77,6 +80,37 @@ async fn a_row_that_somebody_has_locked_is_busy_and_the_others_are_finished() {
         }
         let finished = finish_all(&store, &leases[7..8], Outcome::Complete).await.expect("finish");
         assert!(all_done(&finished), "{finished:?}");
+    })
+    .await;
+}
+
+/// The parts of a partitioned table have rows at the same places.
+#[tokio::test]
+async fn a_partitioned_table_is_finished_item_by_item() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &[]).await;
+        harness
+            .execute(
+                "alter table pages rename to pages_0; \
+                 create table pages (like pages_0 including all) partition by hash (page); \
+                 alter table pages attach partition pages_0 for values with (modulus 2, remainder 0); \
+                 create table pages_1 partition of pages for values with (modulus 2, remainder 1)",
+            )
+            .await
+            .expect("partitioned");
+        add(&store, &names().iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let leases = lease_all(&store).await;
+        assert_eq!(leases.len(), MANY);
+        for half in [&leases[..MANY / 2], &leases[MANY / 2..]] {
+            let finished = finish_all(&store, half, Outcome::Complete).await.expect("finish");
+            assert!(all_done(&finished), "{finished:?}");
+            let done: i64 = sqlx::query_scalar("select count(*) from pages where status = 'SUCCEEDED'")
+                .fetch_one(&harness.pool)
+                .await
+                .expect("a count");
+            assert_eq!(done, if half[0] == leases[0] { 20 } else { 40 });
+        }
+        assert_eq!(locked_first(harness).await, 0);
     })
     .await;
 }
