@@ -115,6 +115,8 @@ pub struct Scene {
     pub moves_by_hand: Vec<i64>,
     /// Items that must end `FAILED`, beside those whose behaviour says so.
     pub doomed: Vec<String>,
+    /// Nothing is done to the workers but by the items themselves.
+    pub only_items_harm: bool,
     /// No retry and no reset may be counted.
     pub nothing_counted: bool,
     /// What a dead process held must be taken back within this time.
@@ -192,6 +194,7 @@ impl Scene {
             edited: Vec::new(),
             moves_by_hand: Vec::new(),
             doomed: Vec::new(),
+            only_items_harm: false,
             nothing_counted: false,
             taken_back_within: None,
             url: url.to_owned(),
