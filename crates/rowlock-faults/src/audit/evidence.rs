@@ -152,7 +152,7 @@ impl Evidence {
         for file in scene.fleet.logs() {
             let events = if file.exists() { log::read(file)? } else { Vec::new() };
             // A process that was killed before it could say its name has said nothing else.
-            if let Some(Event::Started { holder }) = events.first() {
+            if let Some(Event::Started { holder, .. }) = events.first() {
                 evidence.logs.push(WorkerLog { holder: holder.clone(), events });
             }
         }

@@ -339,6 +339,7 @@ impl<'a> Judge<'a> {
                     Event::Started { .. }
                     | Event::Claimed { .. }
                     | Event::Failing { .. }
+                    | Event::Dying { .. }
                     | Event::NotAcknowledged { .. } => {}
                 }
             }

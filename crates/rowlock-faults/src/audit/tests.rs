@@ -62,7 +62,7 @@ fn clean() -> Evidence {
         logs: vec![WorkerLog { holder: HOLDER.to_owned(), events: Vec::new() }],
         ..Evidence::default()
     };
-    said(&mut evidence, Event::Started { holder: HOLDER.to_owned() });
+    said(&mut evidence, Event::Started { holder: HOLDER.to_owned(), wall_clock: at(0) });
     moved(&mut evidence, "", "PENDING", 0, (0, 0));
     let words = ["PENDING", "ONE_COMPLETE", "TWO_COMPLETE", "SUCCEEDED"];
     for (stage, name) in ["ONE", "TWO", "THREE"].into_iter().enumerate() {
