@@ -54,9 +54,12 @@ async fn terminate_some(scene: &mut Scene) -> Result<()> {
     let Database::Postgres(pool) = &scene.database else { return Ok(()) };
     let others = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() \
                   order by backend_start, pid";
-    let mut pids: Vec<i32> = sqlx::query_scalar(others).fetch_all(pool).await?;
+    // One and the same, or it would end itself.
+    let mut connection = pool.acquire().await?;
+    let mut pids: Vec<i32> = sqlx::query_scalar(others).fetch_all(&mut *connection).await?;
     pids.retain(|_| scene.lots.random_bool(0.4));
-    sqlx::query("select pg_terminate_backend(pid) from unnest($1::int[]) as t (pid)").bind(pids).execute(pool).await?;
+    let terminate = sqlx::query("select pg_terminate_backend(pid) from unnest($1::int[]) as t (pid)");
+    terminate.bind(pids).execute(&mut *connection).await?;
     Ok(())
 }
 

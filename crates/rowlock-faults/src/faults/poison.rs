@@ -17,8 +17,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let others = Behaviour::ALL.into_iter().filter(|behaviour| !behaviour.succeeds()).map(|one| (one, each)).collect();
     let cast = Cast {
         stale_after: Duration::from_secs(2),
-        // On a busy machine an item that fails for good must get to that before its time is out.
-        timeout: Duration::from_secs(if round.size.times_count { 2 } else { 5 }),
+        timeout: Duration::from_secs(2),
         // A thread a handler: one that blocks its thread must not be able to stop the others of its stage.
         threads: 16,
         others,
@@ -40,8 +39,8 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
 }
 
 /// Those that kill are stopped by exactly as many resets as there may be, the others by retries, or at once by what their
-/// handler says. Where heartbeats may be late for want of a processor, some resets are nobody's doing; the auditor then
-/// looks for those that are a neighbour's.
+/// handler says. Where others want the processors too, a heartbeat may be late, and an item be out of time before it says
+/// anything: such a count is nobody's doing, and the auditor looks for resets that are a neighbour's.
 async fn not_stopped_at_their_limit(scene: &Scene, strictly: bool) -> Result<Vec<String>> {
     let Database::Postgres(pool) = &scene.database else { return Ok(Vec::new()) };
     let sql = "
@@ -50,7 +49,7 @@ async fn not_stopped_at_their_limit(scene: &Scene, strictly: bool) -> Result<Vec
         from items
         where behaviour <> 'work' and not coalesce(status = 'FAILED' and case
            when behaviour in ('abort', 'hog') then reset_count = $1
-           when behaviour = 'fail for good' then retry_count = 0
+           when behaviour = 'fail for good' then retry_count = 0 or (retry_count < $2 and not $3)
            else retry_count = $2 or (reset_count = $1 and not $3)
          end, false)";
     Ok(sqlx::query_scalar(sql).bind(MAX_RESETS).bind(MAX_RETRIES).bind(strictly).fetch_all(pool).await?)
