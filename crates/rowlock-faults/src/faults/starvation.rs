@@ -30,7 +30,8 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, &server.url, cast, str::to_owned).await?;
     let url = scene.url.clone();
     // Some burn on every thread of the handlers for longer than a lease lives.
-    let long = round.size.processes * LONG_BURNS_PER_PROCESS;
+    let burning_processes = if round.size.times_count { round.size.processes } else { 1 };
+    let long = burning_processes * LONG_BURNS_PER_PROCESS;
     scene
         .database
         .execute(format!(
