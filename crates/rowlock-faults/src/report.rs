@@ -12,6 +12,9 @@ use crate::audit::{Evidence, Findings, Move, Violation};
 /// Violations of one fault that are written out: one mistake shows at many items, and the JSON has them all.
 const VIOLATIONS_NAMED_MAX: usize = 20;
 
+/// Injections, server crashes and fail-overs below which a whole run shows too little.
+const FLOORS: [usize; 3] = [300, 30, 5];
+
 /// When something bad was done.
 #[derive(Debug, Clone, Default)]
 pub struct Injections {
@@ -167,18 +170,42 @@ impl Line {
 pub struct Report {
     /// The seed, to repeat it.
     pub seed: u64,
+    /// Whether it is of a long round of every fault, which has to show something.
+    pub is_whole: bool,
     /// One line a fault.
     pub lines: Vec<Line>,
 }
 
 impl Report {
-    /// Whether nothing was found, and the suite itself did not fail.
-    pub fn is_clean(&self) -> bool {
-        self.lines.iter().all(|line| match &line.outcome {
-            Outcome::Ran(verdict) => verdict.violations.is_empty(),
-            Outcome::NotRun(_) => true,
-            Outcome::Broken(_) => false,
+    /// Injections, server crashes and fail-overs.
+    fn totals(&self) -> [usize; 3] {
+        self.lines.iter().fold([0; 3], |[injected, crashes, fail_overs], line| match &line.outcome {
+            Outcome::Ran(verdict) => {
+                [injected + verdict.injected, crashes + verdict.server_crashes, fail_overs + verdict.fail_overs]
+            }
+            Outcome::NotRun(_) | Outcome::Broken(_) => [injected, crashes, fail_overs],
         })
+    }
+
+    /// Of what too little was done for a whole run to show anything.
+    fn shortfalls(&self) -> Vec<String> {
+        if !self.is_whole {
+            return Vec::new();
+        }
+        let short =
+            |((total, floor), what)| (total < floor).then(|| format!("only {total} {what}, of {floor} at least"));
+        let names = ["faults injected", "server crashes", "fail-overs"];
+        self.totals().into_iter().zip(FLOORS).zip(names).filter_map(short).collect()
+    }
+
+    /// Whether nothing was found, the suite itself did not fail, and a whole run did enough.
+    pub fn is_clean(&self) -> bool {
+        self.shortfalls().is_empty()
+            && self.lines.iter().all(|line| match &line.outcome {
+                Outcome::Ran(verdict) => verdict.violations.is_empty(),
+                Outcome::NotRun(_) => true,
+                Outcome::Broken(_) => false,
+            })
     }
 
     /// For people.
@@ -199,13 +226,11 @@ impl Report {
             "worst",
             "took",
         ]);
-        let (mut injected, mut crashes, mut fail_overs, mut notes) = (0, 0, 0, Vec::new());
+        let [injected, crashes, fail_overs] = self.totals();
+        let mut notes = self.shortfalls();
         for line in &self.lines {
             match &line.outcome {
                 Outcome::Ran(verdict) => {
-                    injected += verdict.injected;
-                    crashes += verdict.server_crashes;
-                    fail_overs += verdict.fail_overs;
                     table.add_row(row(&line.fault, verdict));
                     let named = verdict.violations.iter().take(VIOLATIONS_NAMED_MAX);
                     notes.extend(named.map(|violation| format!("{}: {violation}", line.fault)));
@@ -277,6 +302,28 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_whole_run_that_did_too_little_is_unclean() {
+        let verdict = |injected, server_crashes, fail_overs| Verdict {
+            injected,
+            server_crashes,
+            fail_overs,
+            ..Verdict::default()
+        };
+        let report = |is_whole, verdict| Report {
+            seed: 1,
+            is_whole,
+            lines: vec![Line { fault: "a".to_owned(), outcome: Outcome::Ran(verdict) }],
+        };
+        assert!(report(true, verdict(300, 30, 5)).is_clean());
+        assert!(report(false, verdict(1, 0, 0)).is_clean());
+        for few in [verdict(299, 30, 5), verdict(300, 29, 5), verdict(300, 30, 4)] {
+            assert!(!report(true, few.clone()).is_clean());
+            assert!(report(true, few).to_markdown().contains("NOT CLEAN"));
+        }
+        assert!(report(true, verdict(300, 30, 4)).to_markdown().contains("only 4 fail-overs, of 5 at least"));
+    }
+
     fn moved(was: &str, became: &str) -> Move {
         Move {
             n: 1,
@@ -305,11 +352,13 @@ mod tests {
     #[test]
     fn a_violation_makes_a_report_unclean_and_what_was_not_run_does_not() {
         let line = |outcome| Line { fault: "a".to_owned(), outcome };
-        let not_run = Report { seed: 1, lines: vec![line(Outcome::NotRun("no rights".to_owned()))] };
+        let not_run = Report { seed: 1, is_whole: false, lines: vec![line(Outcome::NotRun("no rights".to_owned()))] };
         assert!(not_run.is_clean());
         assert!(not_run.to_markdown().contains("NOT RUN: no rights"));
         let bad = Verdict::default().with_violation("an item was lost");
-        assert!(!Report { seed: 1, lines: vec![line(Outcome::Ran(bad))] }.is_clean());
-        assert!(!Report { seed: 1, lines: vec![line(Outcome::Broken("no server".to_owned()))] }.is_clean());
+        assert!(!Report { seed: 1, is_whole: false, lines: vec![line(Outcome::Ran(bad))] }.is_clean());
+        assert!(
+            !Report { seed: 1, is_whole: false, lines: vec![line(Outcome::Broken("no server".to_owned()))] }.is_clean()
+        );
     }
 }

@@ -98,6 +98,18 @@ impl Cluster {
         run_script("abort", &self.folder()).await
     }
 
+    /// Starts it again with room for so many clients.
+    ///
+    /// # Errors
+    /// Those of the server, and of the script.
+    pub async fn allow_connections(&self, connections: u32) -> Result<()> {
+        let database = Database::lazy(&self.url)?;
+        database.execute(format!("alter system set max_connections = {connections}")).await?;
+        database.close().await;
+        self.stop_immediately().await?;
+        self.start_again().await
+    }
+
     /// Kills the server and all its processes.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! The fleet: worker processes, and what is done to them.
 
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
@@ -10,7 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::audit::Affliction;
-use crate::subject::{Assignment, KillAt};
+use crate::subject::log::{self, Event};
+use crate::subject::{Assignment, KillAt, Point};
 
 /// Worker processes, each with a number; a number may be started again under another holder's name.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub struct Fleet {
     assignment: Assignment,
     launcher: Vec<String>,
     environment: Vec<(String, String)>,
+    aborts: bool,
     members: Vec<Member>,
     afflictions: Vec<Affliction>,
     logs: Vec<PathBuf>,
@@ -30,6 +33,8 @@ struct Member {
     child: Option<Child>,
     holder: String,
     starts: u32,
+    /// What it has in its environment, at every start.
+    environment: Vec<(String, String)>,
     seen_alive_at: DateTime<Utc>,
     /// Its end is no surprise.
     may_end: bool,
@@ -37,6 +42,8 @@ struct Member {
 
 /// How long a process may take to end after SIGTERM.
 const END_WITHIN: Duration = Duration::from_secs(60);
+/// How long its threads may go on after SIGSTOP.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 impl Fleet {
     /// A fleet without processes. `program` is this suite's own command.
@@ -47,6 +54,7 @@ impl Fleet {
             assignment,
             launcher: Vec::new(),
             environment: Vec::new(),
+            aborts: false,
             members: Vec::new(),
             afflictions: Vec::new(),
             logs: Vec::new(),
@@ -58,9 +66,14 @@ impl Fleet {
         self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
     }
 
-    /// Later starts have this in their environment.
+    /// Processes that are added from now on have this in their environment, and those that take their places.
     pub fn set_environment(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Some items abort their process.
+    pub fn expect_aborts(&mut self) {
+        self.aborts = true;
     }
 
     /// Later starts are told this.
@@ -98,6 +111,7 @@ impl Fleet {
                 child: None,
                 holder: String::new(),
                 starts: 0,
+                environment: self.environment.clone(),
                 seen_alive_at: Utc::now(),
                 may_end: false,
             });
@@ -129,7 +143,7 @@ impl Fleet {
         let child = command
             .arg("worker")
             .arg(serde_json::to_string(&assignment)?)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(member.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(said)
@@ -151,8 +165,30 @@ impl Fleet {
         self.signal(number, Signal::KILL);
         let killed_at = Utc::now();
         self.afflict(number, killed_at, None, Some(killed_at));
-        self.end_of(number).await?;
+        let status = self.end_of(number).await?;
+        self.check_end(number, status)?;
         self.start_again(number, None)
+    }
+
+    /// SIGTERM, waits for the end, and a new process in its place, which is to die at a point or not.
+    ///
+    /// # Errors
+    /// A process that does not end, or not in order, and one that cannot be started.
+    pub async fn restart(&mut self, number: usize, kill_at: Option<KillAt>) -> Result<()> {
+        self.ask_to_end(number);
+        self.end_in_order(number).await?;
+        self.start_again(number, kill_at)
+    }
+
+    /// Waits for the end of a process that was asked to. It may have died meanwhile, by what was planned for it.
+    async fn end_in_order(&mut self, number: usize) -> Result<()> {
+        let status = self.end_of(number).await?;
+        self.check_end(number, status)?;
+        if !status.success() {
+            let since = self.members[number].seen_alive_at;
+            self.afflict(number, since, None, Some(Utc::now()));
+        }
+        Ok(())
     }
 
     /// SIGSTOP: the process goes on only at [`Fleet::resume`].
@@ -174,11 +210,21 @@ impl Fleet {
         self.signal(number, Signal::TERM);
     }
 
-    /// Waits until a process has ended.
+    /// Waits until every thread of a process has stopped: the signal is only sent when [`Fleet::stop`] returns.
     ///
     /// # Errors
-    /// A process that does not.
-    pub async fn end_of(&mut self, number: usize) -> Result<std::process::ExitStatus> {
+    /// A process that goes on.
+    pub async fn until_stopped(&self, number: usize) -> Result<()> {
+        let until = Instant::now() + STOP_WITHIN;
+        while self.process_id(number).is_some_and(|id| !all_threads_stand(id)) {
+            ensure!(Instant::now() < until, "{} does not stop", self.members[number].holder);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until a process has ended.
+    async fn end_of(&mut self, number: usize) -> Result<std::process::ExitStatus> {
         let member = &mut self.members[number];
         let Some(mut child) = member.child.take() else { anyhow::bail!("{} has ended before", member.holder) };
         let status = tokio::time::timeout(END_WITHIN, child.wait()).await;
@@ -228,22 +274,56 @@ impl Fleet {
         }
         for number in 0..self.members.len() {
             if self.members[number].child.is_some() {
-                let status = self.end_of(number).await?;
-                if !status.success() {
-                    self.check_end(number, status)?;
-                }
+                self.end_in_order(number).await?;
             }
         }
         Ok(())
     }
 
-    /// A process of ours fails only because a signal ended it, or because all slots of a stage were leaked.
+    /// A process of ours ends when it is asked to, by a signal that the scene means to send, or because all slots of a
+    /// stage were leaked. Any other signal is a fault of its own.
     fn check_end(&self, number: usize, status: std::process::ExitStatus) -> Result<()> {
-        let holder = &self.members[number].holder;
+        let Member { holder, may_end, .. } = &self.members[number];
         let said = std::fs::read_to_string(self.folder.join(format!("{holder}.err"))).unwrap_or_default();
-        let by_design = status.code().is_none() || said.contains("held by handlers that do not stop");
-        ensure!(by_design, "{holder} ended with {status}: {}", last_lines(&said));
+        let is_expected = match status.signal().and_then(Signal::from_named_raw) {
+            Some(Signal::KILL) => true,
+            // It was asked before it had begun to listen.
+            Some(Signal::TERM) => *may_end,
+            Some(Signal::ABORT) => self.aborts,
+            Some(_) => false,
+            None => (status.success() && *may_end) || said.contains("held by handlers that do not stop"),
+        };
+        ensure!(is_expected, "{holder} ended with {status}: {}", last_lines(&said));
         Ok(())
+    }
+
+    /// What all processes said.
+    fn heard(&self) -> Result<Vec<Vec<Event>>> {
+        self.logs.iter().filter(|file| file.exists()).map(|file| log::read(file)).collect()
+    }
+
+    /// The points at which processes really died, and when.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn deaths_at_points(&self) -> Result<Vec<(Point, DateTime<Utc>)>> {
+        let dying = |event| match event {
+            Event::Dying { point, at } => Some((point, at)),
+            _ => None,
+        };
+        Ok(self.heard()?.into_iter().flatten().filter_map(dying).collect())
+    }
+
+    /// The wall clocks of the processes at their starts, with the names that they had.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn wall_clocks(&self) -> Result<Vec<(String, DateTime<Utc>)>> {
+        let started = |event| match event {
+            Event::Started { holder, wall_clock } => Some((holder, wall_clock)),
+            _ => None,
+        };
+        Ok(self.heard()?.into_iter().flatten().filter_map(started).collect())
     }
 
     /// The logs of all processes that ever were.
@@ -275,6 +355,16 @@ impl Fleet {
         let holder = Some(self.members[number].holder.clone());
         self.afflictions.push(Affliction { holder, from, until, dead_by });
     }
+}
+
+/// Whether no thread of a process runs any more, be it stopped or dead.
+fn all_threads_stand(process: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(Path::new("/proc").join(process.to_string()).join("task")) else { return true };
+    threads.flatten().all(|thread| {
+        let state = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name before it may hold anything, brackets too.
+        state.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
+    })
 }
 
 fn last_lines(text: &str) -> String {

@@ -20,7 +20,9 @@ pub struct PgBouncer {
 }
 
 /// How long it may take to listen.
-const START_WITHIN: Duration = Duration::from_secs(10);
+const START_WITHIN: Duration = Duration::from_secs(30);
+/// Ports to try.
+const ATTEMPTS: usize = 4;
 
 impl PgBouncer {
     /// Where the program is, if it is installed.
@@ -33,11 +35,22 @@ impl PgBouncer {
             .find(|program| program.is_file())
     }
 
-    /// Starts one before the server of this URL.
+    /// Starts one before the server of this URL. Between our look for a free port and its own somebody may take it.
     ///
     /// # Errors
     /// If it is not installed, or does not start.
     pub async fn before(url: &str) -> Result<PgBouncer> {
+        let mut started = PgBouncer::start(url).await;
+        for _ in 1..ATTEMPTS {
+            if started.is_ok() {
+                break;
+            }
+            started = PgBouncer::start(url).await;
+        }
+        started
+    }
+
+    async fn start(url: &str) -> Result<PgBouncer> {
         let program = PgBouncer::program().context("pgbouncer is not installed")?;
         let (user, password, host, server_port) = parts(url).context("a URL with user, password and port")?;
         let folder = tempfile::tempdir()?;

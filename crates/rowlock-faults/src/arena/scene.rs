@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +23,8 @@ pub struct Size {
     pub items: usize,
     /// Worker processes of a scene.
     pub processes: usize,
+    /// Items that may be added to a scene whose fleet is done before the fault.
+    pub more_items_max: usize,
     /// Injections of one fault.
     pub injections: usize,
     /// Whether it is a violation to be late: only where the scene has the machine for itself.
@@ -30,9 +33,10 @@ pub struct Size {
 
 impl Size {
     /// For `make faults`.
-    pub const FULL: Size = Size { items: 20_000, processes: 8, injections: 30, times_count: true };
+    pub const FULL: Size =
+        Size { items: 20_000, processes: 8, more_items_max: 100_000, injections: 30, times_count: true };
     /// For `make test`.
-    pub const SHORT: Size = Size { items: 400, processes: 3, injections: 3, times_count: false };
+    pub const SHORT: Size = Size { items: 400, processes: 3, more_items_max: 400, injections: 3, times_count: false };
 }
 
 /// One run of one fault.
@@ -115,6 +119,8 @@ pub struct Scene {
     pub moves_by_hand: Vec<i64>,
     /// Items that must end `FAILED`, beside those whose behaviour says so.
     pub doomed: Vec<String>,
+    /// Nothing is done to the workers but by the items themselves.
+    pub only_items_harm: bool,
     /// No retry and no reset may be counted.
     pub nothing_counted: bool,
     /// What a dead process held must be taken back within this time.
@@ -123,6 +129,7 @@ pub struct Scene {
     pub url: String,
     size: Size,
     added: usize,
+    added_for_more: usize,
     injections: Injections,
     started: Instant,
 }
@@ -137,10 +144,11 @@ impl Scene {
     /// # Errors
     /// Those of the database.
     pub async fn on_server(round: &Round, server: &str, cast: Cast, through: impl Fn(&str) -> String) -> Result<Scene> {
-        let name = format!("faults_{:08x}", round.lots("database").random::<u32>());
+        // Scenes may share a server, and a seed that is given again.
+        static SCENES: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("faults_{}_{}", std::process::id(), SCENES.fetch_add(1, Ordering::Relaxed));
         let admin = Database::lazy(server)?;
-        admin.execute(format!("drop database if exists {name}")).await.context("the server")?;
-        admin.execute(format!("create database {name}")).await?;
+        admin.execute(format!("create database {name}")).await.context("the server")?;
         admin.close().await;
         let url = with_database(server, &name);
         let fleet_url = through(&url);
@@ -192,14 +200,19 @@ impl Scene {
             edited: Vec::new(),
             moves_by_hand: Vec::new(),
             doomed: Vec::new(),
+            only_items_harm: false,
             nothing_counted: false,
             taken_back_within: None,
             url: url.to_owned(),
             size: round.size,
             added: 0,
+            added_for_more: 0,
             injections: Injections::default(),
             started: Instant::now(),
         };
+        if scene.cast.others.iter().any(|(behaviour, count)| behaviour.kills() && *count > 0) {
+            scene.fleet.expect_aborts();
+        }
         let mut behaviours = vec![Behaviour::Work; scene.size.items];
         for (behaviour, count) in scene.cast.others.clone() {
             for _ in 0..count {
@@ -298,20 +311,22 @@ impl Scene {
         self.database.number(count).await.ok()
     }
 
-    /// As [`Scene::pause`]; then, whether something is left to do, so that an injection meets somebody at work. A fleet
-    /// that was done before the first injection gets as much work again: a fault that never came shows nothing.
+    /// As [`Scene::pause`]; then, whether something is left to do, so that an injection meets somebody at work. Whoever
+    /// asks wants to inject: a fleet that is done gets more work, within a limit. A fault that never came shows nothing.
     ///
     /// # Errors
     /// As [`Scene::pause`], and those of the database.
     pub async fn is_busy_after(&mut self, ms: RangeInclusive<u64>) -> Result<bool> {
         self.pause(ms).await?;
         let busy = self.unfinished().await.is_none_or(|left| left > 0);
-        if busy || !self.injections.is_empty() {
+        let more = (self.size.items / 4).max(1);
+        if busy || self.added_for_more + more > self.size.more_items_max {
             return Ok(busy);
         }
         let first = self.items_added();
-        self.add_items(first, vec![Behaviour::Work; self.size.items]).await.context("more items")?;
-        self.added += self.size.items;
+        self.add_items(first, vec![Behaviour::Work; more]).await.context("more items")?;
+        self.added += more;
+        self.added_for_more += more;
         Ok(true)
     }
 
@@ -341,6 +356,9 @@ impl Scene {
     /// A process that does not end, and evidence that cannot be read.
     pub async fn judge(mut self) -> Result<Verdict> {
         self.fleet.end().await?;
+        for (_, at) in self.fleet.deaths_at_points()? {
+            self.injections.add(at);
+        }
         let evidence = Evidence::read(&self).await.context("reading the evidence")?;
         let findings = audit(&evidence);
         let verdict = Verdict::new(&self.injections, &evidence, findings, self.started.elapsed());

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::arena::Scene;
 use crate::on_either;
+use crate::subject::Database;
 use crate::subject::log::{self, Event};
 
 /// An item as it is at the end.
@@ -120,6 +121,12 @@ pub struct Evidence {
     pub moves_by_hand: HashSet<i64>,
     /// Items that must end `FAILED` whatever their behaviour.
     pub doomed: HashSet<String>,
+    /// Age from which on a lease is stale.
+    pub stale_after: Duration,
+    /// Longest run of a handler.
+    pub timeout: Duration,
+    /// Nothing was done to the workers but by the items themselves.
+    pub only_items_harm: bool,
     /// No retry and no reset may have been counted.
     pub nothing_counted: bool,
     /// What a dead holder held must be taken back within this time. None where too much is wrong to promise a time.
@@ -129,34 +136,43 @@ pub struct Evidence {
 impl Evidence {
     /// Reads it.
     pub(crate) async fn read(scene: &Scene) -> Result<Evidence> {
-        let items = "select id, status, behaviour, retry_count, reset_count, error_message from items";
-        let effects = "select item, stage, token, worker from effects";
-        let moves = "select n, item, was, became, token, holder, heartbeat_at, retries, resets, error, at from moves order by n";
-        let failures = "select distinct item from rowlock_failures";
         let mut evidence = Evidence {
             items_added: scene.items_added(),
             afflictions: scene.fleet.afflictions().to_vec(),
             edited: scene.edited.iter().cloned().collect(),
             moves_by_hand: scene.moves_by_hand.iter().copied().collect(),
             doomed: scene.doomed.iter().cloned().collect(),
+            stale_after: scene.cast.stale_after,
+            timeout: scene.cast.timeout,
+            only_items_harm: scene.only_items_harm,
             nothing_counted: scene.nothing_counted,
             taken_back_within: scene.taken_back_within,
-            ..Evidence::default()
+            ..Evidence::of_tables(&scene.database).await?
         };
-        on_either!(&scene.database, pool => {
+        for file in scene.fleet.logs() {
+            let events = if file.exists() { log::read(file)? } else { Vec::new() };
+            // A process that was killed before it could say its name has said nothing else.
+            if let Some(Event::Started { holder, .. }) = events.first() {
+                evidence.logs.push(WorkerLog { holder: holder.clone(), events });
+            }
+        }
+        Ok(evidence)
+    }
+
+    /// What the database alone says.
+    pub(crate) async fn of_tables(database: &Database) -> Result<Evidence> {
+        let items = "select id, status, behaviour, retry_count, reset_count, error_message from items";
+        let effects = "select item, stage, token, worker from effects";
+        let moves = "select n, item, was, became, token, holder, heartbeat_at, retries, resets, error, at from moves order by n";
+        let failures = "select distinct item from rowlock_failures";
+        let mut evidence = Evidence::default();
+        on_either!(database, pool => {
             evidence.items = sqlx::query_as(items).fetch_all(pool).await?;
             evidence.effects = sqlx::query_as(effects).fetch_all(pool).await?;
             evidence.moves = sqlx::query_as(moves).fetch_all(pool).await?;
             let explained: Vec<String> = sqlx::query_scalar(failures).fetch_all(pool).await?;
             evidence.explained = explained.into_iter().collect();
         });
-        for file in scene.fleet.logs() {
-            let events = if file.exists() { log::read(file)? } else { Vec::new() };
-            // A process that was killed before it could say its name has said nothing else.
-            if let Some(Event::Started { holder }) = events.first() {
-                evidence.logs.push(WorkerLog { holder: holder.clone(), events });
-            }
-        }
         Ok(evidence)
     }
 

@@ -3,11 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::evidence::{Affliction, Evidence, ItemRow};
 use super::lives::{Holding, Step, StepKind, steps};
 use super::violation::{Findings, Violation};
 use crate::subject::log::Event;
 use crate::subject::{Behaviour, MAX_RESETS, MAX_RETRIES, STAGES, has_effect, pipeline};
+
+/// SQLite's times are text with milliseconds, and each of two may be rounded.
+const ROUNDING: TimeDelta = TimeDelta::milliseconds(2);
 
 /// A stage of an item under one token.
 type Token<'a> = (&'a str, usize, i64);
@@ -36,12 +41,17 @@ pub fn audit(evidence: &Evidence) -> Findings {
 struct Judge<'a> {
     evidence: &'a Evidence,
     findings: Findings,
-    /// Tokens of claims, with who claimed.
+    /// Tokens of claims, with who drew them, and the items that they were used for: one claim may take many.
+    tokens: HashMap<i64, &'a str>,
+    tokens_of_items: HashSet<(&'a str, i64)>,
+    /// Stages of items under a token, with who claimed.
     claims: HashMap<Token<'a>, &'a str>,
     /// Tokens of completions, with who completed.
     completions: HashMap<Token<'a>, &'a str>,
     /// Failures that handlers said they would report.
     reported_failures: HashMap<(&'a str, usize), usize>,
+    /// Failures that were counted without a timeout.
+    counted_failures: HashMap<(&'a str, usize), usize>,
     /// Counts of the stage in which each item ended.
     last_counts: HashMap<&'a str, LastStage>,
     word_of: HashMap<&'a str, &'a ItemRow>,
@@ -61,9 +71,12 @@ impl<'a> Judge<'a> {
         Judge {
             evidence,
             findings: Findings::default(),
+            tokens: HashMap::new(),
+            tokens_of_items: HashSet::new(),
             claims: HashMap::new(),
             completions: HashMap::new(),
             reported_failures: HashMap::new(),
+            counted_failures: HashMap::new(),
             last_counts: HashMap::new(),
             word_of: evidence.items.iter().map(|row| (row.id.as_str(), row)).collect(),
         }
@@ -118,12 +131,14 @@ impl<'a> Judge<'a> {
                     last = LastStage::default();
                 }
                 StepKind::Retry => {
-                    self.check_token(item, step, held.take().as_ref());
+                    let held = held.take();
+                    self.check_token(item, step, held.as_ref());
+                    self.count_failure(item, step, held.as_ref());
                     last.retries += 1;
                 }
                 StepKind::Sweep => {
                     let held = held.take();
-                    last.excused_resets += i32::from(self.sweep(step, held.as_ref()));
+                    last.excused_resets += i32::from(self.sweep(item, step, held.as_ref()));
                     self.time_the_take_back(item, step, held.as_ref());
                 }
                 StepKind::GiveBack => self.check_token(item, step, held.take().as_ref()),
@@ -154,10 +169,12 @@ impl<'a> Judge<'a> {
             let second = holder.to_owned();
             self.find(Violation::HeldTwice { item: item.to_owned(), first: first.holder, second });
         }
-        if let (Some(stage), Some(token)) = (step.stage, step.row.token)
-            && self.claims.insert((item, stage, token), holder).is_some()
-        {
-            self.find(Violation::TokenReused { item: item.to_owned() });
+        if let (Some(stage), Some(token)) = (step.stage, step.row.token) {
+            self.claims.insert((item, stage, token), holder);
+            let is_anothers = self.tokens.insert(token, holder).is_some_and(|first| first != holder);
+            if !self.tokens_of_items.insert((item, token)) || is_anothers {
+                self.find(Violation::TokenReused { item: item.to_owned() });
+            }
         }
         Holding { token: step.row.token, holder: holder.to_owned(), at: step.row.at }
     }
@@ -177,15 +194,39 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether the sweep had a reason that the suite knows of.
-    fn sweep(&mut self, step: &Step<'a>, held: Option<&Holding>) -> bool {
+    fn sweep(&mut self, item: &str, step: &Step<'a>, held: Option<&Holding>) -> bool {
         self.findings.sweeps += 1;
-        let since = held.map_or(step.row.at, |held| held.at);
+        self.check_age(item, step);
+        // What was over before the last heartbeat is no reason.
+        let since = step.row.heartbeat_at.or(held.map(|held| held.at)).unwrap_or(step.row.at);
         let holder = held.map(|held| held.holder.as_str());
         let excused = self.evidence.afflictions.iter().any(|one| one.touches(holder, since, step.row.at));
         if !excused {
             self.findings.unexplained_sweeps += 1;
         }
         excused
+    }
+
+    /// The ledger has the heartbeat that the row had before the sweep, the last renewal that was committed. Both times
+    /// are the database's, and the ledger's is never before the sweep's own: a late worker is no excuse, and needs none.
+    fn check_age(&mut self, item: &str, step: &Step<'a>) {
+        let Some(heartbeat_at) = step.row.heartbeat_at else { return }; // None is stale at any age.
+        let age = step.row.at - heartbeat_at;
+        let stale_after = TimeDelta::from_std(self.evidence.stale_after).unwrap_or(TimeDelta::MAX);
+        if age + ROUNDING < stale_after {
+            let holder = step.row.holder.clone().unwrap_or_default();
+            self.find(Violation::SweptTooEarly { item: item.to_owned(), holder, age_ms: age.num_milliseconds() });
+        }
+    }
+
+    /// A run as long as a handler may take is ended by its worker, and no handler says so.
+    fn count_failure(&mut self, item: &'a str, step: &Step<'a>, held: Option<&Holding>) {
+        let timed_out = held.and_then(|held| (step.row.at - held.at).to_std().ok());
+        if timed_out.is_none_or(|held_for| held_for + ROUNDING.to_std().unwrap_or_default() < self.evidence.timeout)
+            && let Some(stage) = step.stage
+        {
+            *self.counted_failures.entry((item, stage)).or_default() += 1;
+        }
     }
 
     /// How long an item stayed with a holder that had died.
@@ -298,6 +339,7 @@ impl<'a> Judge<'a> {
                     Event::Started { .. }
                     | Event::Claimed { .. }
                     | Event::Failing { .. }
+                    | Event::Dying { .. }
                     | Event::NotAcknowledged { .. } => {}
                 }
             }
@@ -330,6 +372,9 @@ impl<'a> Judge<'a> {
                 if reason.is_empty() || !self.evidence.explained.contains(&item) {
                     self.find(Violation::FailedWithoutReason { item: item.clone() });
                 }
+                if self.is_dragged_down(row) {
+                    self.find(Violation::DraggedDown { item: item.clone(), behaviour: row.behaviour.clone() });
+                }
                 if !doomed && !self.evidence.edited.contains(&item) && !self.is_failure_earned(row) {
                     self.find(Violation::InnocentFailed { item, error: reason.to_owned() });
                 }
@@ -347,14 +392,21 @@ impl<'a> Judge<'a> {
         last.excused_resets >= MAX_RESETS || last.retries >= MAX_RETRIES
     }
 
+    /// Where only items harm, those that kill nobody never reach the limit of resets by the deaths of their holders: a
+    /// suspect runs alone. A heartbeat that was late, on a busy machine, is nobody's death and no item's doing.
+    fn is_dragged_down(&self, row: &ItemRow) -> bool {
+        let kills = Behaviour::of_word(&row.behaviour).is_some_and(Behaviour::kills);
+        let last = self.last_counts.get(row.id.as_str()).copied().unwrap_or_default();
+        self.evidence.only_items_harm && !kills && last.excused_resets >= MAX_RESETS
+    }
+
     /// A handler that only works reports no failure, so none may have been counted.
     fn check_reports(&mut self, row: &'a ItemRow) {
         let works = Behaviour::of_word(&row.behaviour).is_some_and(Behaviour::succeeds);
-        let last = self.last_counts.get(row.id.as_str()).copied().unwrap_or_default();
-        let reported: usize =
-            (0..STAGES.len()).filter_map(|stage| self.reported_failures.get(&(row.id.as_str(), stage))).sum();
-        let counted = usize::try_from(last.retries).unwrap_or(0);
-        if works && !self.evidence.doomed.contains(&row.id) && counted > reported {
+        let unreported = (0..STAGES.len()).map(|stage| (row.id.as_str(), stage)).any(|stage| {
+            self.counted_failures.get(&stage).unwrap_or(&0) > self.reported_failures.get(&stage).unwrap_or(&0)
+        });
+        if works && !self.evidence.doomed.contains(&row.id) && unreported {
             self.find(Violation::UnreportedRetry { item: row.id.clone() });
         }
     }

@@ -9,6 +9,7 @@ use super::evidence::{Affliction, Effect, Evidence, ItemRow, Move, WorkerLog};
 use super::judge::audit;
 use super::violation::Violation;
 use crate::subject::log::Event;
+use crate::subject::{Database, pipeline};
 
 const HOLDER: &str = "worker-0.1";
 const OTHER: &str = "worker-1.1";
@@ -27,7 +28,7 @@ fn moved(evidence: &mut Evidence, was: &str, became: &str, token: i64, counts: (
         became: (!became.is_empty()).then(|| became.to_owned()),
         token: (token != 0).then_some(token),
         holder: Some(HOLDER.to_owned()),
-        heartbeat_at: Some(at(n)),
+        heartbeat_at: Some(at(n - 1)),
         retries: Some(counts.0),
         resets: Some(counts.1),
         error: None,
@@ -47,6 +48,8 @@ fn effect(stage: &str, token: i64) -> Effect {
 fn clean() -> Evidence {
     let mut evidence = Evidence {
         items_added: 1,
+        stale_after: Duration::from_secs(1),
+        timeout: Duration::from_secs(60),
         items: vec![ItemRow {
             id: "a".to_owned(),
             status: Some("SUCCEEDED".to_owned()),
@@ -59,7 +62,7 @@ fn clean() -> Evidence {
         logs: vec![WorkerLog { holder: HOLDER.to_owned(), events: Vec::new() }],
         ..Evidence::default()
     };
-    said(&mut evidence, Event::Started { holder: HOLDER.to_owned() });
+    said(&mut evidence, Event::Started { holder: HOLDER.to_owned(), wall_clock: at(0) });
     moved(&mut evidence, "", "PENDING", 0, (0, 0));
     let words = ["PENDING", "ONE_COMPLETE", "TWO_COMPLETE", "SUCCEEDED"];
     for (stage, name) in ["ONE", "TWO", "THREE"].into_iter().enumerate() {
@@ -182,6 +185,29 @@ fn a_token_that_is_used_twice() {
         moved(&mut evidence, "ONE_IN_PROGRESS", "PENDING", 7, (0, 0));
     }
     finds(&evidence, |one| matches!(one, Violation::TokenReused { .. }));
+    // In another stage of the item, too.
+    let mut evidence = clean();
+    (evidence.moves[3].token, evidence.moves[4].token) = (Some(1), Some(1));
+    finds(&evidence, |one| matches!(one, Violation::TokenReused { .. }));
+}
+
+/// One claim takes many items under one token; a token of two holders was drawn twice.
+#[test]
+fn a_token_of_two_holders() {
+    let mut evidence = clean();
+    let mut second = evidence.items[0].clone();
+    second.id = "b".to_owned();
+    evidence.items.push(second);
+    evidence.items_added = 2;
+    let moves: Vec<Move> = evidence.moves.iter().cloned().map(|row| Move { item: "b".to_owned(), ..row }).collect();
+    evidence.moves.extend(moves);
+    let effects: Vec<Effect> =
+        evidence.effects.iter().cloned().map(|row| Effect { item: "b".to_owned(), ..row }).collect();
+    evidence.effects.extend(effects);
+    *evidence.logs[0].events.last_mut().expect("events") = ended(6, 0);
+    assert_eq!(audit(&evidence).violations, []);
+    evidence.moves.iter_mut().rev().take(6).for_each(|row| row.holder = Some(OTHER.to_owned()));
+    finds(&evidence, |one| matches!(one, Violation::TokenReused { .. }));
 }
 
 #[test]
@@ -221,6 +247,50 @@ fn an_innocent_item_that_failed() {
     finds(&crashed(false), |one| matches!(one, Violation::InnocentFailed { .. }));
 }
 
+#[test]
+fn a_lease_that_is_taken_back_while_it_lives() {
+    let mut evidence = crashed(true);
+    evidence.stale_after = Duration::from_millis(1_100);
+    finds(&evidence, |one| matches!(one, Violation::SweptTooEarly { age_ms: 1_000, .. }));
+    // Without a heartbeat it is stale, and a rounded millisecond is none too early.
+    evidence.moves.iter_mut().for_each(|row| row.heartbeat_at = None);
+    assert_eq!(audit(&evidence).violations, []);
+    let mut evidence = crashed(true);
+    evidence.stale_after = Duration::from_millis(1_001);
+    assert_eq!(audit(&evidence).violations, []);
+}
+
+/// What was over before the last heartbeat excuses no sweep.
+#[test]
+fn an_affliction_before_the_last_heartbeat() {
+    let mut evidence = crashed(false);
+    evidence.afflictions.push(Affliction { holder: None, from: at(0), until: Some(at(6)), dead_by: None });
+    assert_eq!(audit(&evidence).unexplained_sweeps, 0);
+    for row in &mut evidence.moves {
+        (row.heartbeat_at, row.at) = (Some(at(row.n + 10)), at(row.n + 11));
+    }
+    evidence.moves[1].at = at(1);
+    let findings = audit(&evidence);
+    assert_eq!(findings.unexplained_sweeps, 3);
+    assert!(matches!(findings.violations[..], [Violation::InnocentFailed { .. }]));
+}
+
+/// Three deaths of its holders earn a failure where the suite kills, and not where only other items do.
+#[test]
+fn an_item_that_others_drag_down() {
+    for behaviour in ["work", "hang", "fail", "panic", "block"] {
+        let mut evidence = crashed(true);
+        evidence.items[0].behaviour = behaviour.to_owned();
+        assert_eq!(audit(&evidence).violations, []);
+        evidence.only_items_harm = true;
+        finds(&evidence, |one| matches!(one, Violation::DraggedDown { .. }));
+    }
+    let mut evidence = crashed(true);
+    evidence.only_items_harm = true;
+    evidence.items[0].behaviour = "abort".to_owned();
+    assert_eq!(audit(&evidence).violations, []);
+}
+
 /// A person who moves an item on takes its holder's place, and owes no effect; a holder of an edited item owes its own.
 #[test]
 fn an_effect_is_owed_for_an_edited_item_unless_a_hand_moved_it() {
@@ -257,6 +327,46 @@ fn a_retry_that_no_handler_reported() {
     evidence.moves.truncate(2);
     moved(&mut evidence, "ONE_IN_PROGRESS", "PENDING", 1, (1, 0));
     finds(&evidence, |one| matches!(one, Violation::UnreportedRetry { .. }));
+    // In a stage that was completed later, too; and not if the run took as long as one may.
+    let mut evidence = clean();
+    let ends = evidence.moves.split_off(2);
+    moved(&mut evidence, "ONE_IN_PROGRESS", "PENDING", 1, (1, 0));
+    moved(&mut evidence, "PENDING", "ONE_IN_PROGRESS", 4, (1, 0));
+    evidence.moves.extend(ends);
+    evidence.moves[4].token = Some(4);
+    evidence.effects[0].token = 4;
+    said(&mut evidence, Event::Run { item: "a".to_owned(), stage: 0, token: 4 });
+    evidence.logs[0].events.retain(|event| !matches!(event, Event::Acknowledged { stage: 0, .. }));
+    assert_eq!(audit(&evidence).violations, [Violation::UnreportedRetry { item: "a".to_owned() }]);
+    evidence.timeout = Duration::from_secs(1);
+    assert_eq!(audit(&evidence).violations, []);
+}
+
+/// The ledger's own trigger sees a lease that passes from one holder to the next without a move between.
+#[tokio::test]
+async fn two_holdings_that_overlap_in_a_real_ledger_on_sqlite() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = format!("sqlite://{}", folder.path().join("items.sqlite").display());
+    let database = Database::lazy(&url).expect("a database");
+    let times = (Duration::from_secs(3), Duration::from_secs(60));
+    database.prepare(&url, pipeline(times.0, times.1).expect("a pipeline")).await.expect("tables");
+    database.execute("insert into items (id) values ('a')").await.expect("an item");
+    for (token, holder) in [(1, HOLDER), (2, OTHER)] {
+        let claim = format!(
+            "update items set status = 'ONE_IN_PROGRESS', claim_token = {token}, claimed_by = '{holder}',
+             heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+        );
+        database.execute(claim).await.expect("a claim");
+    }
+    // A heartbeat is no move.
+    database
+        .execute("update items set heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
+        .await
+        .expect("a heartbeat");
+    let evidence = Evidence::of_tables(&database).await.expect("evidence");
+    assert_eq!(evidence.moves.len(), 3);
+    finds(&evidence, |one| matches!(one, Violation::HeldTwice { second, .. } if second == OTHER));
+    database.close().await;
 }
 
 /// A worker that gave a lease up is one behind if the handler's own finish got through all the same.

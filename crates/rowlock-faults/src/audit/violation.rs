@@ -21,6 +21,8 @@ pub enum Violation {
     HeldTwice { item: String, first: String, second: String },
     /// A lease was ended under a token that was not its own.
     WrongToken { item: String, holder: String },
+    /// A lease was taken back whose last heartbeat was younger than the age at which it is stale.
+    SweptTooEarly { item: String, holder: String, age_ms: i64 },
     /// Two claims had the same token.
     TokenReused { item: String },
     /// A move that does not exist.
@@ -31,6 +33,8 @@ pub enum Violation {
     PastLimit { item: String, retries: i32, resets: i32 },
     /// An item failed although too few of its holders died or failed.
     InnocentFailed { item: String, error: String },
+    /// An item ended at the limit of resets although its process never died of it: others dragged it down.
+    DraggedDown { item: String, behaviour: String },
     /// An item that must fail did not.
     GuiltySucceeded { item: String },
     /// An item failed, and nobody can tell why.

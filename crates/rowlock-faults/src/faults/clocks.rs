@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Arena;
 use crate::arena::{Cast, Round, Scene};
@@ -17,13 +18,13 @@ pub(super) fn library() -> Option<PathBuf> {
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let library = library().context("libfaketime is not installed")?;
-    let mut scene = Scene::on_server(round, arena.server_url(), Cast::default(), str::to_owned).await?;
+    let begun_at = Utc::now();
+    let mut scene = Scene::on_server(round, arena.server_url().await?, Cast::default(), str::to_owned).await?;
     scene.fleet.set_environment("LD_PRELOAD", &library.to_string_lossy());
     scene.fleet.set_environment("DONT_FAKE_MONOTONIC", "1");
     scene.fleet.set_environment("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     for number in 0..round.size.processes {
-        let offset = if number % 2 == 0 { "+7h" } else { "-9h" };
-        scene.fleet.set_environment("FAKETIME", offset);
+        scene.fleet.set_environment("FAKETIME", &format!("{:+}h", offset_hours(number)));
         scene.fleet.start(1)?;
         scene.injected();
     }
@@ -36,5 +37,32 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
         scene.injected();
         scene.fleet.kill(victim).await?;
     }
-    scene.drain_and_judge().await
+    scene.drain().await?;
+    let unmoved = clocks_that_were_right(scene.fleet.wall_clocks()?, begun_at);
+    let mut verdict = scene.judge().await?;
+    verdict.violations.extend(unmoved);
+    Ok(verdict)
+}
+
+/// By how much the clock of a process is off; those that take its place are off by as much.
+fn offset_hours(number: usize) -> i64 {
+    if number.is_multiple_of(2) { 7 } else { -9 }
+}
+
+/// What would be wrong with the fault itself. A scene takes far less than the hour that is allowed here.
+fn clocks_that_were_right(clocks: Vec<(String, DateTime<Utc>)>, begun_at: DateTime<Utc>) -> Vec<String> {
+    let mut found = Vec::new();
+    for ahead in [true, false] {
+        if !clocks.iter().any(|(_, clock)| (*clock > begun_at) == ahead) {
+            found.push(format!("no clock was {}", if ahead { "ahead" } else { "behind" }));
+        }
+    }
+    for (holder, clock) in clocks {
+        let number = holder.trim_start_matches("worker-").split('.').next().and_then(|number| number.parse().ok());
+        let expected = TimeDelta::hours(number.map_or(0, offset_hours));
+        if (clock - begun_at - expected).abs() > TimeDelta::hours(1) {
+            found.push(format!("{holder} said {clock}, and was to be off by {expected}"));
+        }
+    }
+    found
 }

@@ -9,6 +9,7 @@ use rand::RngExt;
 use super::Arena;
 use crate::arena::{Cast, Proxy, Round, Scene};
 use crate::report::Verdict;
+use crate::subject::Database;
 
 /// What a network does.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +30,8 @@ const TROUBLES: [Trouble; 5] =
     [Trouble::Terminate, Trouble::Close, Trouble::BlackHole, Trouble::Delay, Trouble::CutAnswers];
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
-    let proxy = Proxy::before(arena.server_url()).await?;
-    let mut scene = Scene::on_server(round, arena.server_url(), Cast::default(), |url| proxy.url(url)).await?;
+    let proxy = Proxy::before(arena.server_url().await?).await?;
+    let mut scene = Scene::on_server(round, arena.server_url().await?, Cast::default(), |url| proxy.url(url)).await?;
     scene.start()?;
     for number in 0..scene.injections_wanted().max(TROUBLES.len()) {
         if !scene.is_busy_after(200..=800).await? {
@@ -48,12 +49,25 @@ pub(super) async fn make_any(scene: &mut Scene, proxy: &Proxy) -> Result<()> {
     make(trouble, scene, proxy).await
 }
 
+/// The server ends connections that our lots name, not its own.
+async fn terminate_some(scene: &mut Scene) -> Result<()> {
+    let Database::Postgres(pool) = &scene.database else { return Ok(()) };
+    let others = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() \
+                  order by backend_start, pid";
+    // One and the same, or it would end itself.
+    let mut connection = pool.acquire().await?;
+    let mut pids: Vec<i32> = sqlx::query_scalar(others).fetch_all(&mut *connection).await?;
+    pids.retain(|_| scene.lots.random_bool(0.4));
+    let terminate = sqlx::query("select pg_terminate_backend(pid) from unnest($1::int[]) as t (pid)");
+    terminate.bind(pids).execute(&mut *connection).await?;
+    Ok(())
+}
+
 async fn make(trouble: Trouble, scene: &mut Scene, proxy: &Proxy) -> Result<()> {
     let from = Utc::now();
     match trouble {
         Trouble::Terminate => {
-            let others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
-            scene.database.execute(format!("select pg_terminate_backend(pid) {others} and random() < 0.4")).await?;
+            terminate_some(scene).await?;
         }
         Trouble::Close => proxy.close_all(),
         Trouble::BlackHole => {

@@ -1,6 +1,8 @@
 //! The volume of the database fills up, and is freed again.
 
-use anyhow::Result;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
 use chrono::Utc;
 
 use super::Arena;
@@ -10,6 +12,9 @@ use crate::report::Verdict;
 /// Room for a server with its first write-ahead logs and the items.
 const SERVER_MEGABYTES: u32 = 400;
 const FILE_MEGABYTES: u32 = 200;
+
+/// How long a server may take to come up once there is room.
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let on_postgres = fill_under_server(&round.part("postgres")?).await?;
@@ -43,9 +48,23 @@ async fn fill_and_free(mut scene: Scene, disk: &SmallDisk, server: Option<&Clust
         disk.free()?;
         if let Some(server) = server {
             // Without room for its log it ends itself, and may not have come up again while there was none.
-            server.start_again().await?;
+            start_until_it_answers(&scene, server).await?;
         }
         scene.afflicted_all_since(from);
     }
     scene.drain_and_judge().await
+}
+
+/// One that seems to be up may be about to end for the want of room that it had a moment ago.
+async fn start_until_it_answers(scene: &Scene, server: &Cluster) -> Result<()> {
+    let until = Instant::now() + ANSWER_WITHIN;
+    loop {
+        let started = server.start_again().await;
+        if scene.database.number("select 1::int8").await.is_ok() {
+            return Ok(());
+        }
+        started?;
+        ensure!(Instant::now() < until, "the server does not answer though its disk has room again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

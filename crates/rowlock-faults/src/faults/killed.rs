@@ -7,7 +7,7 @@ use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
-    let mut scene = Scene::on_server(round, arena.server_url(), Cast::default(), str::to_owned).await?;
+    let mut scene = Scene::on_server(round, arena.server_url().await?, Cast::default(), str::to_owned).await?;
     scene.expect_prompt_sweeps();
     scene.start()?;
     for _ in 0..scene.injections_wanted() {

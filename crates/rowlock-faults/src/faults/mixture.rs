@@ -11,6 +11,9 @@ use crate::arena::{Cast, Cluster, Proxy, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::{Behaviour, Point};
 
+/// Counted when it happens.
+const DEATH_AT_A_POINT: u8 = 2;
+
 pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let server = Cluster::start().await?;
     let proxy = Proxy::before(&server.url).await?;
@@ -28,16 +31,19 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
         if !scene.is_busy_after(50..=700).await? {
             break;
         }
-        scene.injected();
         let number = scene.any_process();
-        match scene.lots.random_range(0..6) {
+        let what = scene.lots.random_range(0..6);
+        if what != DEATH_AT_A_POINT {
+            scene.injected();
+        }
+        match what {
             0 => scene.fleet.kill(number).await?,
             1 => {
                 let at = scene.fleet.stop(number);
                 scene.pause(500..=5_000).await?;
                 scene.fleet.resume(number, at);
             }
-            2 => {
+            DEATH_AT_A_POINT => {
                 let point = Point::ALL[scene.lots.random_range(0..Point::ALL.len())];
                 killed_at_points::die_at(&mut scene, point, 1..=100).await?;
             }
@@ -49,9 +55,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
                 scene.afflicted_all_since(from);
             }
             4 => {
-                scene.fleet.ask_to_end(number);
-                scene.fleet.end_of(number).await?;
-                scene.fleet.start_again(number, None)?;
+                scene.fleet.restart(number, None).await?;
             }
             _ => connections::make_any(&mut scene, &proxy).await?,
         }

@@ -22,15 +22,21 @@ use std::future::Future;
 use std::pin::Pin;
 
 use anyhow::Result;
+use tokio::sync::OnceCell;
 
 use crate::arena::{Cluster, PgBouncer, Round, SmallDisk};
 use crate::report::{Outcome, Verdict};
 
+/// A short round is at every fault at once: a dozen scenes, each with three workers of a dozen connections.
+const SHARED_CONNECTIONS: u32 = 800;
+
 /// What the faults of a run share.
 #[derive(Debug)]
 pub struct Arena {
-    /// A server that no fault harms; none if there are no server programs.
-    pub server: Option<Cluster>,
+    /// Why there can be no server here, if there can be none.
+    no_server: Option<String>,
+    /// A server that no fault harms, from when the first one asks for it.
+    server: OnceCell<Cluster>,
 }
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Verdict>> + 'a>>;
@@ -93,7 +99,7 @@ pub const ALL: &[Fault] = &[
 
 /// Why nothing can be run that needs a server.
 fn without_server(arena: &Arena) -> Option<String> {
-    arena.server.is_none().then(|| "there are no PostgreSQL server programs".to_owned())
+    arena.no_server.clone()
 }
 
 fn without_pgbouncer(arena: &Arena) -> Option<String> {
@@ -115,17 +121,18 @@ fn nothing_needed(_: &Arena) -> Option<String> {
 }
 
 impl Arena {
-    /// Starts what the faults share.
-    ///
-    /// # Errors
-    /// A server that does not start.
-    pub async fn open() -> Result<Arena> {
-        let server = if Cluster::is_missing().is_some() { None } else { Some(Cluster::start().await?) };
-        Ok(Arena { server })
+    /// Nothing is started before a fault needs it.
+    pub fn open() -> Arena {
+        Arena { no_server: Cluster::is_missing(), server: OnceCell::new() }
     }
 
-    /// The URL of the server that no fault harms.
-    fn server_url(&self) -> &str {
-        self.server.as_ref().map_or("", |server| server.url.as_str())
+    /// The URL of the server that no fault harms. Many scenes may be there at once.
+    async fn server_url(&self) -> Result<&str> {
+        let start = async || {
+            let server = Cluster::start().await?;
+            server.allow_connections(SHARED_CONNECTIONS).await?;
+            anyhow::Ok(server)
+        };
+        Ok(&self.server.get_or_try_init(start).await?.url)
     }
 }

@@ -23,23 +23,25 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
         others,
         ..Cast::default()
     };
-    let mut scene = Scene::on_server(round, arena.server_url(), cast, str::to_owned).await?;
+    let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
     let limit = format!("--as={MEMORY_BYTES_MAX}");
     scene.fleet.launch_by(&["prlimit", &limit, "--"]);
+    scene.only_items_harm = true;
     scene.start()?;
     // The items themselves are the injections.
     let poisoned = scene.database.number("select count(*) from items where behaviour <> 'work'").await?;
     (0..poisoned).for_each(|_| scene.injected());
     scene.drain().await?;
-    let unlimited = not_stopped_at_their_limit(&scene).await?;
+    let unlimited = not_stopped_at_their_limit(&scene, round.size.times_count).await?;
     let mut verdict = scene.judge().await?;
     verdict.violations.extend(unlimited);
     Ok(verdict)
 }
 
-/// Those that kill or block are stopped by resets or retries, exactly as many as there may be; the others by what
-/// their handler says.
-async fn not_stopped_at_their_limit(scene: &Scene) -> Result<Vec<String>> {
+/// Those that kill are stopped by exactly as many resets as there may be, the others by retries, or at once by what their
+/// handler says. Where others want the processors too, a heartbeat may be late, and an item be out of time before it says
+/// anything: such a count is nobody's doing, and the auditor looks for resets that are a neighbour's.
+async fn not_stopped_at_their_limit(scene: &Scene, strictly: bool) -> Result<Vec<String>> {
     let Database::Postgres(pool) = &scene.database else { return Ok(Vec::new()) };
     let sql = "
         select format('%s (%s) is %s after %s retries and %s resets: %s',
@@ -47,8 +49,8 @@ async fn not_stopped_at_their_limit(scene: &Scene) -> Result<Vec<String>> {
         from items
         where behaviour <> 'work' and not coalesce(status = 'FAILED' and case
            when behaviour in ('abort', 'hog') then reset_count = $1
-           when behaviour = 'fail for good' then retry_count = 0
-           else retry_count = $2 or reset_count = $1
+           when behaviour = 'fail for good' then retry_count = 0 or (retry_count < $2 and not $3)
+           else retry_count = $2 or (reset_count = $1 and not $3)
          end, false)";
-    Ok(sqlx::query_scalar(sql).bind(MAX_RESETS).bind(MAX_RETRIES).fetch_all(pool).await?)
+    Ok(sqlx::query_scalar(sql).bind(MAX_RESETS).bind(MAX_RETRIES).bind(strictly).fetch_all(pool).await?)
 }

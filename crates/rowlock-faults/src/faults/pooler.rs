@@ -10,7 +10,7 @@ use crate::arena::{Cast, Cluster, PgBouncer, Round, Scene};
 use crate::report::Verdict;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
-    let by_itself = work_through_pooler(arena.server_url(), &round.part("by-itself")?, None).await?;
+    let by_itself = work_through_pooler(arena.server_url().await?, &round.part("by-itself")?, None).await?;
     let server = Cluster::start().await?;
     let with_others = work_through_pooler(&server.url, &round.part("with-others")?, Some(&server)).await?;
     Ok(by_itself.and(with_others))

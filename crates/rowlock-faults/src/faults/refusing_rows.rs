@@ -12,7 +12,7 @@ const ONE_IN: usize = 40;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let cast = Cast { work_ms: 0..=10, ..Cast::default() };
-    let mut scene = Scene::on_server(round, arena.server_url(), cast, str::to_owned).await?;
+    let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
     scene.database.execute(REFUSALS).await?;
     for number in (0..round.size.items).step_by(ONE_IN) {
         scene.doomed.push(format!("item-{number:06}"));
@@ -58,10 +58,13 @@ create trigger refuse_completion before update on items for each row
 
 /// Takes an item from under its holder, and puts another with the same key in its place.
 async fn delete_and_insert_again(scene: &mut Scene) -> Result<()> {
-    let held = "select id from items where status like '%\\_IN\\_PROGRESS' and refuses is null and work_ms is not null limit 1";
+    let held = "select id from items where status like '%\\_IN\\_PROGRESS' and refuses is null and work_ms is not null limit 1 for update";
     let crate::subject::Database::Postgres(pool) = &scene.database else { return Ok(()) };
-    let Some(id): Option<String> = sqlx::query_scalar(held).fetch_optional(pool).await? else { return Ok(()) };
+    // Locked, or it would be another row's by the time that it is deleted.
     let mut transaction = pool.begin().await?;
+    let Some(id): Option<String> = sqlx::query_scalar(held).fetch_optional(&mut *transaction).await? else {
+        return Ok(());
+    };
     sqlx::query("delete from items where id = $1").bind(&id).execute(&mut *transaction).await?;
     sqlx::query("insert into items (id) values ($1)").bind(&id).execute(&mut *transaction).await?;
     transaction.commit().await?;

@@ -1,6 +1,7 @@
 //! Other clients of the database: a lock on the table held up by waiting DDL, a long snapshot, long transactions
 //! that hold rows.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -14,7 +15,7 @@ use crate::report::Verdict;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let cast = Cast { stale_after: Duration::from_secs(4), ..Cast::default() };
-    let mut scene = Scene::on_server(round, arena.server_url(), cast, str::to_owned).await?;
+    let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
     let url = scene.url.clone();
     scene.start()?;
     let mut snapshot = hold_snapshot(&url).await?;
@@ -26,7 +27,12 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
         scene.injected();
         let from = Utc::now();
         if number % 2 == 0 {
-            hold_rows(&mut scene, &url).await?;
+            let outlives_leases = number % 4 == 0;
+            hold_rows(&mut scene, &url, if outlives_leases { 5_000..=6_000 } else { 500..=3_000 }).await?;
+            if outlives_leases {
+                // Nobody takes a locked row. When it is free its heartbeat is old, and sweep and holder run for it.
+                scene.afflicted_all_since(from);
+            }
         } else {
             make_ddl_wait(&mut scene, &url).await?;
             // Everybody waits behind the lock, heartbeats too.
@@ -47,14 +53,14 @@ async fn hold_snapshot(url: &str) -> Result<PgConnection> {
 }
 
 /// A person's transaction that has some rows locked, in progress or ready.
-async fn hold_rows(scene: &mut Scene, url: &str) -> Result<()> {
+async fn hold_rows(scene: &mut Scene, url: &str, ms: RangeInclusive<u64>) -> Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     let rows = scene.lots.random_range(1..=200);
     let lock = format!(
         "begin; select id from items where status not in ('SUCCEEDED', 'FAILED') limit {rows} for update skip locked"
     );
     connection.execute(AssertSqlSafe(lock)).await?;
-    scene.pause(500..=3_000).await?;
+    scene.pause(ms).await?;
     connection.execute("rollback").await?;
     connection.close().await?;
     Ok(())

@@ -9,8 +9,12 @@ use rowlock::{Repository, Worker};
 
 use super::Arena;
 use crate::arena::{Cast, Round, Scene};
+use crate::audit::{Evidence, Violation, audit};
 use crate::report::Verdict;
 use crate::subject::Database;
+
+/// How long a worker of our own may take for the items of a copy.
+const FINISH_WITHIN: Duration = Duration::from_secs(300);
 
 pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let cast = Cast { stale_after: Duration::from_secs(4), ..Cast::default() };
@@ -36,6 +40,9 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
 /// Stops everybody, as a power cut would, copies the file with its log, and lets them go on.
 async fn check_copy(scene: &mut Scene, round: &Round) -> Result<Vec<String>> {
     let stopped: Vec<_> = (0..scene.fleet.len()).map(|number| (number, scene.fleet.stop(number))).collect();
+    for (number, _) in &stopped {
+        scene.fleet.until_stopped(*number).await?;
+    }
     let file = round.folder.join("items.sqlite");
     let copy = round.folder.join("copy.sqlite");
     for suffix in ["", "-wal"] {
@@ -47,7 +54,7 @@ async fn check_copy(scene: &mut Scene, round: &Round) -> Result<Vec<String>> {
     for (number, at) in stopped {
         scene.fleet.resume(number, at);
     }
-    let violations = audit_copy(&copy).await?;
+    let violations = audit_copy(&copy, scene.cast.stale_after).await?;
     for suffix in ["", "-wal", "-shm"] {
         let leftover = with_suffix(&copy, suffix);
         if leftover.exists() {
@@ -63,8 +70,9 @@ fn with_suffix(file: &Path, suffix: &str) -> std::path::PathBuf {
     name.into()
 }
 
-/// The copy is whole, and a worker that finds it takes every item to its end.
-async fn audit_copy(copy: &Path) -> Result<Vec<String>> {
+/// The copy is whole, the auditor finds in it no more than that the work is not done, and a worker that finds it takes
+/// every item to its end.
+async fn audit_copy(copy: &Path, stale_after: Duration) -> Result<Vec<String>> {
     let url = format!("sqlite://{}", copy.display());
     let database = Database::lazy(&url)?;
     let Database::Sqlite(pool) = &database else { return Ok(Vec::new()) };
@@ -73,6 +81,16 @@ async fn audit_copy(copy: &Path) -> Result<Vec<String>> {
     if integrity != "ok" {
         violations.push(format!("the copy is damaged: {integrity}"));
     }
+    // Nobody has a log of the moment of the copy, nor is its work at an end.
+    let evidence = Evidence { stale_after, timeout: Duration::MAX, ..Evidence::of_tables(&database).await? };
+    let seen_without_logs = |one: &Violation| {
+        !matches!(
+            one,
+            Violation::NotTerminal { .. } | Violation::InnocentFailed { .. } | Violation::UnreportedRetry { .. }
+        )
+    };
+    let found = audit(&evidence).violations.into_iter().filter(seen_without_logs);
+    violations.extend(found.map(|violation| format!("the copy: {violation}")));
     finish_what_is_left(&url).await?;
     let orphans = "select count(*) from effects e where not exists (select 1 from moves m where m.item = e.item \
                    and m.token = e.token and m.became in ('ONE_COMPLETE', 'SUCCEEDED'))";
@@ -100,6 +118,6 @@ async fn finish_what_is_left(url: &str) -> Result<()> {
     for stage in crate::subject::STAGES {
         worker = worker.concurrency(stage, 16).handle(stage, |_, _| async { Ok(()) });
     }
-    worker.run_until_idle().await?;
+    tokio::time::timeout(FINISH_WITHIN, worker.run_until_idle()).await.context("the copy's items do not end")??;
     Ok(())
 }

@@ -16,7 +16,7 @@ const LONG_WORK_MS: u32 = 3_000;
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     // Free hands everywhere: what a zombie held has its next holder before the zombie wakes.
     let cast = Cast { stale_after: Duration::from_secs(2), slots: 16, work_ms: 0..=20, ..Cast::default() };
-    let mut scene = Scene::on_server(round, arena.server_url(), cast, str::to_owned).await?;
+    let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
     // A worker that wakes stops its handlers by itself, mostly in time: here they do not let themselves be stopped.
     scene.fleet.assignment_mut().detached = true;
     // And some work for so long that the next holder is still at it when the zombie wants to complete.

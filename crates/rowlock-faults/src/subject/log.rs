@@ -7,15 +7,18 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use rowlock::{Lease, WorkerReport};
 use serde::{Deserialize, Serialize};
+
+use super::Point;
 
 /// What a worker says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are what their names say")]
 pub enum Event {
-    /// It started under this name.
-    Started { holder: String },
+    /// It started under this name, at this time by its own clock.
+    Started { holder: String, wall_clock: DateTime<Utc> },
     /// A claim was answered.
     Claimed { limit: i64, claimed: u64 },
     /// A handler began.
@@ -27,6 +30,8 @@ pub enum Event {
     Acknowledged { item: String, stage: usize, token: i64, told_to_stop: bool },
     /// The transaction that completes a stage was answered with this error.
     NotAcknowledged { item: String, stage: usize, token: i64, error: String },
+    /// It is at the point where it is to die, and says nothing any more.
+    Dying { point: Point, at: DateTime<Utc> },
     /// It ended in order.
     Ended { completed: u64, unknown: u64, lost: u64, released: u64, swept: u64, errors: u64, leaked_slots: u64 },
 }

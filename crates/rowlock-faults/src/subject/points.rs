@@ -6,8 +6,10 @@ use std::time::Duration;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 
+use super::log::{Event, Log};
+
 /// A point on an item's way through a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Point {
     /// The claim was answered, and its first row is being decoded: no handler runs.
     AfterClaim,
@@ -46,9 +48,9 @@ impl KillAt {
 }
 
 /// Passes a point: this process dies here if it is to.
-pub(super) fn pass(kill_at: Option<KillAt>, point: Point) {
+pub(super) fn pass(kill_at: Option<KillAt>, point: Point, log: &Log) {
     if kill_at.is_some_and(|kill_at| kill_at.is_due(point)) {
-        die();
+        die(point, log);
     }
 }
 
@@ -57,8 +59,9 @@ pub(super) fn dies_after_sending(kill_at: Option<KillAt>) -> bool {
     kill_at.is_some_and(|kill_at| kill_at.is_due(Point::FinishSent))
 }
 
-/// Dies as by `kill -9`: nothing is flushed, dropped or said.
-pub(super) fn die() -> ! {
+/// Dies as by `kill -9`: nothing is flushed or dropped. Only the log hears of it, or nobody would know who got there.
+pub(super) fn die(point: Point, log: &Log) -> ! {
+    log.write(&Event::Dying { point, at: chrono::Utc::now() });
     // If the signal could not be sent the abort ends the process as well.
     let _sent = kill_process(getpid(), Signal::KILL);
     std::process::abort()

@@ -9,6 +9,7 @@ use rowlock::store::postgres::PostgresStore;
 use rowlock::store::sqlite::SqliteStore;
 use rowlock::{Claim, Context, Error, Failure, Handled, Holder, Outcome, Repository, Worker};
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -52,7 +53,7 @@ struct Item {
 }
 
 /// Set once, before the first claim: decoding has no other way to know where to die.
-static KILL_AT: std::sync::OnceLock<Option<KillAt>> = std::sync::OnceLock::new();
+static KILL_AT: std::sync::OnceLock<(Option<KillAt>, Arc<Log>)> = std::sync::OnceLock::new();
 
 impl<'r, Row> sqlx::FromRow<'r, Row> for Item
 where
@@ -62,7 +63,9 @@ where
     i32: sqlx::Decode<'r, Row::Database> + sqlx::Type<Row::Database>,
 {
     fn from_row(row: &'r Row) -> sqlx::Result<Item> {
-        pass(KILL_AT.get().copied().flatten(), Point::AfterClaim);
+        if let Some((kill_at, log)) = KILL_AT.get() {
+            pass(*kill_at, Point::AfterClaim, log);
+        }
         Ok(Item { behaviour: row.try_get("behaviour")?, work_ms: row.try_get("work_ms")? })
     }
 }
@@ -79,7 +82,7 @@ pub fn work(assignment: &Assignment) -> Result<()> {
         .context("the runtime of the handlers")?;
     let log = Arc::new(Log::create(&assignment.log)?);
     start_tracing(&log);
-    let first = KILL_AT.set(assignment.kill_at);
+    let first = KILL_AT.set((assignment.kill_at, Arc::clone(&log)));
     debug_assert!(first.is_ok(), "one assignment a process");
     let ended = runtime.block_on(connect_and_work(assignment, &log));
     // A handler that holds on to its thread must not hold up the end.
@@ -108,7 +111,7 @@ where
     Item: rowlock::Record<S>,
 {
     let repository: Repository<S, Item> = Repository::new(store).with_holder(Holder::named(assignment.holder.clone()));
-    log.write(&Event::Started { holder: assignment.holder.clone() });
+    log.write(&Event::Started { holder: assignment.holder.clone(), wall_clock: chrono::Utc::now() });
     let mut worker = Worker::new(repository).grace(Duration::from_millis(assignment.grace_ms));
     for stage in STAGES {
         let desk = Arc::new(Desk { log: Arc::clone(log), detached: assignment.detached, kill_at: assignment.kill_at });
@@ -141,7 +144,7 @@ impl Desk {
         claim: Claim<Item>,
     ) -> Result<Handled, Failure> {
         self.log.write(&Event::run(claim.lease()));
-        pass(self.kill_at, Point::Running);
+        pass(self.kill_at, Point::Running, &self.log);
         if self.detached {
             // Its handle, dropped when the worker stops the handler, does not end the task.
             return Ok(tokio::spawn(self.complete_until_settled(context, claim)).await?);
@@ -181,12 +184,12 @@ impl Desk {
             tracing::warn!(%error, key = %lease.key, "the effect could not be written");
             return Err(claim);
         }
-        pass(self.kill_at, Point::BeforeFinish);
+        pass(self.kill_at, Point::BeforeFinish, &self.log);
         let finish = context.complete_in(transaction, claim);
         let answer = if dies {
             tokio::select! {
                 answer = finish => answer,
-                () = tokio::time::sleep(COMMIT / 2) => die(),
+                () = tokio::time::sleep(COMMIT / 2) => die(Point::FinishSent, &self.log),
             }
         } else {
             finish.await
@@ -211,7 +214,7 @@ impl Desk {
     /// The handler of the stage whose outcome the worker writes.
     async fn behave<S: Effects>(self: Arc<Self>, _: Context<S, Item>, claim: Claim<Item>) -> Result<Handled, Failure> {
         self.log.write(&Event::run(claim.lease()));
-        pass(self.kill_at, Point::Running);
+        pass(self.kill_at, Point::Running, &self.log);
         let behaviour = Behaviour::of_word(&claim.behaviour)
             .ok_or_else(|| Failure::permanent(format!("no handler behaves like {:?}", claim.behaviour)))?;
         match behaviour {
@@ -264,9 +267,12 @@ fn hog() -> ! {
 /// Says to standard error what the library says, and notes in the log how many items each claim asked for and got.
 fn start_tracing(log: &Arc<Log>) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,rowlock=info,[claim]=debug"));
-    let said = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(filter).with(said).with(ClaimSizes { log: Arc::clone(log) }).init();
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,rowlock=info"));
+    let said = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr).with_filter(filter);
+    // RUST_LOG says what people read. What the auditor judges by is not theirs to switch off.
+    let is_claim = tracing_subscriber::filter::filter_fn(|span| span.is_span() && span.name() == "claim");
+    let sizes = ClaimSizes { log: Arc::clone(log) }.with_filter(is_claim);
+    tracing_subscriber::registry().with(said).with(sizes).init();
 }
 
 /// Writes the sizes of claims to the log, from the spans that the library opens around them.
@@ -297,7 +303,7 @@ impl tracing::field::Visit for Sizes {
     fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
 }
 
-impl<S> tracing_subscriber::Layer<S> for ClaimSizes
+impl<S> Layer<S> for ClaimSizes
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {

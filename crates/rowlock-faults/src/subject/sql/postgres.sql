@@ -45,8 +45,13 @@ begin
 end
 $$;
 
+-- A claim over a lease that has not ended changes the token and no word.
 create trigger record_update after update on items for each row
-  when (old.status is distinct from new.status) execute function record_move();
+  when (
+    old.status is distinct from new.status
+    or (old.claim_token is distinct from new.claim_token and new.status like '%\_IN\_PROGRESS')
+  )
+  execute function record_move();
 create trigger record_insert_or_delete after insert or delete on items for each row execute function record_move();
 
 -- A commit that takes its time, so that a process can be killed between sending it and hearing of it.

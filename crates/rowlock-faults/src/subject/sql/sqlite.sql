@@ -26,7 +26,10 @@ create table moves (
 );
 
 -- The token of a move is the claim's: the new one of a claim, else the one that the row had.
-create trigger record_update after update on items when old.status is not new.status
+-- A claim over a lease that has not ended changes the token and no word.
+create trigger record_update after update on items
+when old.status is not new.status
+  or (old.claim_token is not new.claim_token and new.status like '%!_IN!_PROGRESS' escape '!')
 begin
   insert into moves (item, was, became, token, holder, heartbeat_at, retries, resets, error)
   values (
