@@ -40,8 +40,9 @@ struct Known {
 
 const KNOWN: [Known; 6] = [
     Known { name: "apalis", keeps_rows: true, patience: WHOLE },
-    Known { name: "awa", keeps_rows: true, patience: WHOLE },
-    Known { name: "graphile-worker", keeps_rows: false, patience: WHOLE },
+    // One job a claim, it does some 50 a second.
+    Known { name: "awa", keeps_rows: true, patience: Patience { small_one_in: 30, ..WHOLE } },
+    Known { name: "graphile-worker", keeps_rows: false, patience: Patience { small_one_in: 10, ..WHOLE } },
     Known { name: "pgmq", keeps_rows: false, patience: WHOLE },
     Known {
         name: "sqlxmq",
