@@ -29,21 +29,26 @@ offline-data: ## Renew apps/video/.sqlx after a change of a query_as! or a migra
 	@scripts/setup postgres
 	@scripts/check-offline-data --update
 
-# Not part of the workspace: other people's queues, built for the benchmark alone.
+# Other people's queues take part unless PEER=none; nothing is built for workloads that they cannot do.
+PEER ?= all
+PEER_WORKLOADS = drain drain-small add wake snapshot memory
+PEERS = $(if $(or $(if $(WORKLOAD),,every),$(filter $(PEER_WORKLOADS),$(WORKLOAD))),$(if $(filter-out none,$(PEER)),$(PEER)))
+
+# Not part of the workspace: built for the benchmark alone.
 BUILD_PEERS = cargo build --locked --release --manifest-path bench/peers/Cargo.toml --target-dir bench/peers/target \
-	$(if $(filter all,$(PEER)),--workspace,$(addprefix --package peer-,$(PEER)))
+	$(if $(filter all,$(PEERS)),--workspace,$(addprefix --package peer-,$(PEERS)))
 
 # The video application takes as long to build as all the rest: only for the workload that runs it.
 BUILD_VIDEO = cargo build --release --package rowlock-video --bins --examples
 
-bench: ## Measure a release build beside raw SQL, on a durable throwaway PostgreSQL; WORKLOAD=… PEER=… for a part
+bench: ## Measure a release build beside raw SQL, and other queues, on a durable throwaway PostgreSQL; WORKLOAD=… PEER=…|none for a part
 	@scripts/setup bench
 	cargo build --release --package rowlock-bench
 	$(if $(or $(filter overhead,$(WORKLOAD)),$(if $(WORKLOAD),,every)),SQLX_OFFLINE=true $(BUILD_VIDEO))
-	$(if $(PEER),$(if $(findstring =,$(PEER)),,$(BUILD_PEERS)))
+	$(if $(PEERS),$(if $(findstring =,$(PEERS)),,$(BUILD_PEERS)))
 	ROWLOCK_VIDEO_MODEL="$${ROWLOCK_VIDEO_MODEL:-$(CURDIR)/.local/model/efficientnet-lite0.onnx}" \
 		scripts/with-postgres --durable cargo run --quiet --release --package rowlock-bench -- \
-		run $(WORKLOAD) $(if $(PEER),--peer "$(PEER)") $(BENCH)
+		run $(WORKLOAD) $(if $(PEERS),--peer "$(PEERS)") $(BENCH)
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -54,6 +54,8 @@ pub(crate) struct Contender {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     name: String,
+    /// CPU time that it had taken at its mark.
+    cpu_secs_at_begin: f64,
 }
 
 /// What a contender said, and what it took.
@@ -77,7 +79,7 @@ impl Contender {
             .spawn()
             .with_context(|| format!("starting {words:?}"))?;
         let stdout = child.stdout.take().context("its output")?;
-        Ok(Contender { child, lines: BufReader::new(stdout).lines(), name: words.join(" ") })
+        Ok(Contender { child, lines: BufReader::new(stdout).lines(), name: words.join(" "), cpu_secs_at_begin: 0.0 })
     }
 
     /// The next mark; none once it has answered.
@@ -85,7 +87,12 @@ impl Contender {
         let line = self.lines.next_line().await?.with_context(|| format!("{} ended without an answer", self.name))?;
         let line = serde_json::from_str(&line).with_context(|| format!("{} said {line:?}", self.name))?;
         match line {
-            Line::Mark { mark } => Ok(Ok(mark)),
+            Line::Mark { mark } => {
+                if mark == Mark::Begin {
+                    self.forget_what_it_took();
+                }
+                Ok(Ok(mark))
+            }
             Line::Answer(answer) => Ok(Err(self.dismiss(answer).await?)),
         }
     }
@@ -97,11 +104,18 @@ impl Contender {
         Ok(stdin.flush().await?)
     }
 
+    /// What it took to fill its tables is not what is measured.
+    fn forget_what_it_took(&mut self) {
+        let Some(pid) = self.child.id() else { return };
+        process::reset_memory_peak(pid);
+        self.cpu_secs_at_begin = process::cpu_secs(pid).unwrap_or(0.0);
+    }
+
     /// A contender that has answered lives until its input ends, so that what it took can be read.
     async fn dismiss(&mut self, answer: Answer) -> Result<Ended> {
         let pid = self.child.id().context("a process that lives until it is dismissed")?;
         let memory_peak_bytes = process::memory_peak_bytes(pid).unwrap_or(f64::NAN);
-        let cpu_secs = process::cpu_secs(pid).unwrap_or(f64::NAN);
+        let cpu_secs = process::cpu_secs(pid).unwrap_or(f64::NAN) - self.cpu_secs_at_begin;
         drop(self.child.stdin.take());
         let status = self.child.wait().await?;
         ensure!(status.success(), "{} ended with {status}", self.name);

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use sqlx::Executor;
 
 use crate::child::{Contender, Ended};
 use crate::contend;
 use crate::figures;
+use crate::keys_seen;
 use crate::number::readable;
 use crate::plan::{Entry, Expected, Place, Plan};
 use crate::protocol::{Figures, Mark, Task, Work};
 use crate::scene::{Scene, Scenes, Template};
 use crate::server::{Sample, Server};
+use crate::statements::{Statements, slowest_mean_ms, worst_blocks_per_row, worst_growth};
 
 /// Longest run of one contender; a longer one hangs.
 const RUN_MAX: Duration = Duration::from_secs(1800);
@@ -23,7 +25,12 @@ pub(crate) struct Outcome {
     pub(crate) label: String,
     pub(crate) settings: String,
     pub(crate) command: Vec<String>,
+    /// From the first round on, without a gap: who failed once takes no further part.
     pub(crate) rounds: Vec<Figures>,
+    /// What each statement cost, round by round, where that is the question.
+    pub(crate) statements: Vec<Statements>,
+    /// Why there is no result.
+    pub(crate) failure: Option<String>,
 }
 
 /// The server, and what it needs for a run.
@@ -37,7 +44,8 @@ impl Arena {
         Ok(Arena { scenes: Scenes::new(database).await?, server: Server::connect(database).await? })
     }
 
-    /// Runs a workload to its end, and leaves nothing on the server, whatever the end.
+    /// Runs a workload to its end, and leaves nothing on the server, whatever the end. A contender that fails has no
+    /// result; the others go on.
     pub(crate) async fn hold(&mut self, plan: &Plan) -> Result<Vec<Outcome>> {
         let outcomes = self.take_turns(plan).await;
         self.scenes.clear().await?;
@@ -52,6 +60,8 @@ impl Arena {
                 settings: String::new(),
                 command: entry.program.command(&entry.task)?,
                 rounds: Vec::new(),
+                statements: Vec::new(),
+                failure: None,
             });
         }
         for round in 1..=plan.rounds {
@@ -62,10 +72,22 @@ impl Arena {
             }
             for turn in order {
                 let entry = &plan.entries[turn];
+                if round > entry.rounds_max || outcomes[turn].failure.is_some() {
+                    continue;
+                }
                 let run = tokio::time::timeout(RUN_MAX, self.run(entry)).await;
-                let (mut figures, settings) = run
-                    .with_context(|| format!("{} takes longer than {RUN_MAX:?}", entry.label))?
-                    .with_context(|| format!("{}, {}", plan.workload, entry.label))?;
+                let run = run.unwrap_or_else(|_| Err(anyhow!("it takes longer than {RUN_MAX:?}")));
+                let Ran { mut figures, settings, statements } = match run {
+                    Ok(run) => run,
+                    Err(error) => {
+                        let failure = format!("round {round}: {error:#}");
+                        eprintln!("{} {}: no result: {failure}", plan.workload, entry.label);
+                        outcomes[turn].failure = Some(failure);
+                        // Its table may be large, and its processes are gone.
+                        self.scenes.drop_copies().await?;
+                        continue;
+                    }
+                };
                 // What could not be had is absent: JSON has no word for it.
                 figures.retain(|_, value| value.is_finite());
                 let main = figures.get(plan.figures[0]).copied().unwrap_or(f64::NAN);
@@ -78,24 +100,21 @@ impl Arena {
                 );
                 outcomes[turn].settings = settings;
                 outcomes[turn].rounds.push(figures);
+                outcomes[turn].statements.extend(statements);
             }
         }
+        compare_statements(plan, &mut outcomes);
         Ok(outcomes)
     }
 
-    async fn run(&mut self, entry: &Entry) -> Result<(Figures, String)> {
+    async fn run(&mut self, entry: &Entry) -> Result<Ran> {
         match &entry.place {
             Place::Postgres { template, set_up } => self.run_on_postgres(entry, template, set_up).await,
             Place::Sqlite => run_on_sqlite(entry).await,
         }
     }
 
-    async fn run_on_postgres(
-        &mut self,
-        entry: &Entry,
-        template: &Template,
-        set_up: &[String],
-    ) -> Result<(Figures, String)> {
+    async fn run_on_postgres(&mut self, entry: &Entry, template: &Template, set_up: &[String]) -> Result<Ran> {
         let scene = self.scenes.copy(template, set_up).await?;
         let snapshot = if entry.has_old_snapshot { Some(old_snapshot(&scene).await?) } else { None };
         self.server.wait_until_unused(if entry.has_old_snapshot { "" } else { &scene.name }).await?;
@@ -103,8 +122,13 @@ impl Arena {
         let (ended, before, after) = self.watch(entry, &task, &scene).await?;
         let mut figures = figures::of_contender(&ended, entry);
         figures::add_costs(&mut figures, &before, &after, entry);
-        if let Some(blocks) = self.server.worst_blocks_per_row(&scene.name).await? {
-            figures.insert("worst_statement_blocks_per_row".into(), blocks);
+        let mut statements = None;
+        if entry.task.work == Work::Retry {
+            statements = self.server.statements(&scene.name).await?;
+        }
+        if let Some(statements) = &statements {
+            figures.insert("worst_statement_blocks_per_row".into(), worst_blocks_per_row(statements));
+            figures.insert("slowest_statement_mean_ms".into(), slowest_mean_ms(statements));
         }
         drop(snapshot);
         let handled = verify_handled(entry, &ended)?;
@@ -118,7 +142,7 @@ impl Arena {
             .collect();
         scene.verify(&checks).await?;
         self.scenes.drop(scene).await?;
-        Ok((figures, ended[0].answer.settings.clone()))
+        Ok(Ran { figures, settings: ended[0].answer.settings.clone(), statements })
     }
 
     /// Starts the processes, and reads the counters at the marks of the first one; without marks, around all.
@@ -157,6 +181,29 @@ impl Arena {
     }
 }
 
+/// One run of one contender.
+struct Ran {
+    figures: Figures,
+    settings: String,
+    statements: Option<Statements>,
+}
+
+/// The worst growth of a statement, for who did the same with fewer items in the same round.
+fn compare_statements(plan: &Plan, outcomes: &mut [Outcome]) {
+    for (turn, entry) in plan.entries.iter().enumerate() {
+        let few = entry.few.and_then(|few| outcomes.iter().find(|outcome| outcome.label == few));
+        let Some(few) = few.map(|few| few.statements.clone()) else { continue };
+        let many = &mut outcomes[turn];
+        for ((figures, few), many) in many.rounds.iter_mut().zip(&few).zip(&many.statements) {
+            if let Some((text, growth)) = worst_growth(few, many) {
+                figures.insert("worst_statement_growth".into(), growth);
+                let start: String = text.split_whitespace().take(40).collect::<Vec<_>>().join(" ");
+                eprintln!("{}: {} grows most, {} times: {start}", plan.workload, entry.label, readable(growth));
+            }
+        }
+    }
+}
+
 /// A session that holds a snapshot from now on, as a forgotten report or a dump does.
 async fn old_snapshot(scene: &Scene) -> Result<sqlx::PgConnection> {
     let mut session = scene.connect().await?;
@@ -176,29 +223,31 @@ fn verify_handled(entry: &Entry, ended: &[Ended]) -> Result<u64> {
     };
     let fits = if entry.task.take.is_some() { handled >= runs } else { handled == runs };
     ensure!(fits, "{handled} runs for {runs}: this run is no result");
+    let seen: Option<Vec<u64>> = ended.iter().map(|end| end.answer.keys_seen).collect();
+    if let (Some(seen), None) = (seen, entry.task.take) {
+        let times = if entry.task.work == Work::Retry { 4 } else { 1 };
+        let all = keys_seen::of_all(entry.task.items, entry.task.stages as u64).wrapping_mul(times);
+        let seen = seen.into_iter().fold(0, u64::wrapping_add);
+        ensure!(seen == all, "an item was handled twice and another was left out: this run is no result");
+    }
     Ok(handled)
 }
 
-async fn run_on_sqlite(entry: &Entry) -> Result<(Figures, String)> {
+async fn run_on_sqlite(entry: &Entry) -> Result<Ran> {
     // Not /tmp, which may be held in memory, where durability costs nothing.
-    let folder = std::path::Path::new("/var/tmp").join(format!("rowlock-bench-{:016x}", rand::random::<u64>()));
-    std::fs::create_dir(&folder)?;
-    let result = async {
-        let file = folder.join("items.sqlite");
-        contend::sqlite_fill(&file, entry.task.items).await?;
-        let task = Task { database: file.to_string_lossy().into_owned(), ..entry.task.clone() };
-        let mut contender = Contender::start(&entry.program, &task)?;
-        let ended = loop {
-            if let Err(ended) = contender.next().await? {
-                break [ended];
-            }
-        };
-        verify_handled(entry, &ended)?;
-        let succeeded = contend::sqlite_succeeded(&file)?;
-        ensure!(succeeded == entry.task.items, "{succeeded} of {} succeeded: this run is no result", entry.task.items);
-        Ok((figures::of_contender(&ended, entry), ended[0].answer.settings.clone()))
-    }
-    .await;
-    std::fs::remove_dir_all(&folder)?;
-    result
+    let folder = tempfile::Builder::new().prefix("rowlock-bench-").tempdir_in("/var/tmp")?;
+    let file = folder.path().join("items.sqlite");
+    contend::sqlite_fill(&file, entry.task.items).await?;
+    let task = Task { database: file.to_string_lossy().into_owned(), ..entry.task.clone() };
+    let mut contender = Contender::start(&entry.program, &task)?;
+    let ended = loop {
+        if let Err(ended) = contender.next().await? {
+            break [ended];
+        }
+    };
+    verify_handled(entry, &ended)?;
+    let succeeded = contend::sqlite_succeeded(&file)?;
+    ensure!(succeeded == entry.task.items, "{succeeded} of {} succeeded: this run is no result", entry.task.items);
+    let settings = ended[0].answer.settings.clone();
+    Ok(Ran { figures: figures::of_contender(&ended, entry), settings, statements: None })
 }

@@ -56,6 +56,7 @@ pub(crate) fn add_costs(figures: &mut Figures, before: &Sample, after: &Sample, 
         // None at all is no good value, but a run that was too short to see one.
         let renewals = renewals.filter(|renewals| *renewals > 0.0);
         let intervals = secs / HEARTBEAT_INTERVAL.as_secs_f64();
+        statements.map(|statements| add("statements_per_worker_interval", statements / workers / intervals));
         renewals.map(|renewals| add("renewals_per_worker_interval", renewals / workers / intervals));
         return;
     }

@@ -9,6 +9,7 @@ mod contend;
 mod contest;
 mod figures;
 mod goals;
+mod keys_seen;
 mod number;
 mod peers;
 mod plan;
@@ -17,10 +18,11 @@ mod protocol;
 mod record;
 mod scene;
 mod server;
+mod statements;
 mod table;
+mod verdict;
 mod workloads;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -29,6 +31,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::contest::Arena;
 use crate::peers::Peer;
 use crate::protocol::Task;
+use crate::server::SMALL_SCALE;
+use crate::verdict::{Measured, Results};
 use crate::workloads::{ALL, Scale};
 
 #[derive(Debug, Parser)]
@@ -40,7 +44,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run workloads, print a table for each, and what of the goals is met.
+    /// Run workloads, print a table for each, and what of the goals is met. Ends with status 1 if a contender had no
+    /// result.
     Run(Run),
     /// What of the goals is met by the latest result of each workload.
     Goals {
@@ -89,7 +94,7 @@ async fn main() -> Result<()> {
     match Arguments::parse().verb {
         Verb::Run(run) => run.all().await,
         Verb::Goals { results } => {
-            goals::print(&record::latest(&results)?);
+            verdict::print(&record::latest(&results)?);
             Ok(())
         }
         Verb::List => {
@@ -111,8 +116,14 @@ impl Run {
         for text in &self.peer {
             peers.extend(Peer::parse(text).context("--peer")?);
         }
+        peers.iter().try_for_each(Peer::ensure_built)?;
         let mut arena = Arena::new(&self.database).await?;
-        let mut results = BTreeMap::new();
+        if self.scale > SMALL_SCALE {
+            let has_idle = self.workloads.is_empty() || self.workloads.iter().any(|name| name == "idle");
+            arena.server.ensure_fit_to_measure(if has_idle { workloads::idle_workers(scale) } else { 0 })?;
+        }
+        let mut results = Results::new();
+        let mut failures = Vec::new();
         for (name, plan) in ALL {
             if !self.workloads.is_empty() && !self.workloads.iter().any(|wanted| wanted == name) {
                 continue;
@@ -123,13 +134,24 @@ impl Run {
                 let first = plan.entries[0].label.clone();
                 plan.entries.retain(|entry| entry.label == first || self.only.contains(&entry.label));
             }
-            let outcomes = arena.hold(&plan).await?;
+            // What went wrong in one workload says nothing of the next, and hours may lie behind.
+            let outcomes = match arena.hold(&plan).await {
+                Ok(outcomes) => outcomes,
+                Err(error) => {
+                    eprintln!("{name}: no result: {error:#}");
+                    failures.push(name.to_owned());
+                    continue;
+                }
+            };
+            let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some());
+            failures.extend(failed.map(|outcome| format!("{} in {name}", outcome.label)));
             table::print(&plan, &outcomes);
-            let file = record::write(&self.results, &plan, &outcomes, &arena.server)?;
+            let file = record::write(&self.results, &plan, scale, &outcomes, &arena.server)?;
             println!("written to {}\n", file.display());
-            results.insert(name.to_owned(), outcomes);
+            results.insert(name.to_owned(), Measured { scale: Some(self.scale), outcomes });
         }
-        goals::print(&results);
+        verdict::print(&results);
+        ensure!(failures.is_empty(), "no result: {}", failures.join(", "));
         Ok(())
     }
 }

@@ -27,9 +27,13 @@ pub(crate) struct Entry {
     pub(crate) place: Place,
     /// Processes that do the task together.
     pub(crate) processes: u32,
+    /// Takes no part in the rounds after this one.
+    pub(crate) rounds_max: u32,
     /// A session holds a snapshot from before the run until its end.
     pub(crate) has_old_snapshot: bool,
     pub(crate) checks: Vec<Check>,
+    /// The label of the entry that does the same with fewer items: their statements are compared.
+    pub(crate) few: Option<&'static str>,
 }
 
 /// Where a contender works.
@@ -57,6 +61,9 @@ pub(crate) enum Expected {
 
 /// Workloads that every queue can do on tables of its own.
 const PEER_WORKLOADS: [&str; 6] = ["drain", "drain-small", "add", "wake", "snapshot", "memory"];
+
+/// Rounds in which peers take part: they fill their tables by themselves, which takes longer than what is measured.
+const PEER_ROUNDS_MAX: u32 = 2;
 
 /// Items that succeeded, with nothing counted against them.
 const SUCCEEDED: &str = "select count(*) from items where status = 'SUCCEEDED' and retry_count + reset_count = 0";
@@ -86,8 +93,10 @@ impl Entry {
             task,
             place: Place::Postgres { template: template.clone(), set_up: Vec::new() },
             processes: 1,
+            rounds_max: u32::MAX,
             has_old_snapshot: false,
             checks: vec![check],
+            few: None,
         }
     }
 
@@ -101,6 +110,11 @@ impl Entry {
         if let Place::Postgres { set_up, .. } = &mut self.place {
             *set_up = statements;
         }
+        self
+    }
+
+    pub(crate) fn with_more_than(mut self, few: &'static str) -> Entry {
+        self.few = Some(few);
         self
     }
 
@@ -128,11 +142,12 @@ impl Plan {
     /// after that, at its first mark.
     pub(crate) fn add_peer(&mut self, peer: &Peer) {
         let Some(first) = self.entries.first() else { return };
-        if !PEER_WORKLOADS.contains(&self.workload) {
+        if !PEER_WORKLOADS.contains(&self.workload) || !peer.takes_part_in(self.workload) {
             return;
         }
         let template = Template { name: "peer", stages: 1, fill: Vec::new() };
         let mut entry = first.clone().labelled(peer.name.as_str());
+        entry.rounds_max = PEER_ROUNDS_MAX;
         entry.program = Program::Foreign(peer.words.clone());
         entry.task.take = peer.take(entry.task.work, entry.task.items);
         entry.place = Place::Postgres { template, set_up: Vec::new() };

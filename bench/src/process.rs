@@ -23,7 +23,13 @@ pub(crate) fn cpu_secs(pid: u32) -> Option<f64> {
     Some(Stat::read(pid)?.own_ticks / TICKS_PER_SEC)
 }
 
-/// The most memory that a process ever had resident.
+/// Lets the most memory that a process had resident begin anew, at what it has now. Where that is forbidden, the peak
+/// is that of its whole life, and no smaller.
+pub(crate) fn reset_memory_peak(pid: u32) {
+    let _forbidden = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+/// The most memory that a process had resident, since its start or since the last reset.
 pub(crate) fn memory_peak_bytes(pid: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +10,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::keys_seen;
 use crate::number::float;
 
 /// Figures by name; the unit is the last word of the name.
@@ -91,6 +92,9 @@ pub(crate) enum Mark {
 pub(crate) struct Answer {
     /// Runs of the handler, or items added: more than there were items means that one was done twice.
     pub(crate) handled: u64,
+    /// Which ones they were, as keys_seen.rs adds them up; from contenders of this program.
+    #[serde(default)]
+    pub(crate) keys_seen: Option<u64>,
     /// From before it connected until everything was written, as seconds since 1970.
     pub(crate) started_at: f64,
     pub(crate) ended_at: f64,
@@ -135,6 +139,8 @@ pub(crate) struct Progress {
     started_at: f64,
     expected: u64,
     handled: AtomicU64,
+    keys_seen: AtomicU64,
+    counts_keys: AtomicBool,
     first_at: Mutex<Option<Instant>>,
     tenths: Mutex<Vec<Instant>>,
 }
@@ -145,12 +151,30 @@ impl Progress {
             started_at: unix_now(),
             expected: expected.max(1),
             handled: AtomicU64::new(0),
+            keys_seen: AtomicU64::new(0),
+            counts_keys: AtomicBool::new(false),
             first_at: Mutex::default(),
             tenths: Mutex::default(),
         }
     }
 
-    /// So many items were handled.
+    /// A handler ran on this item in this stage.
+    pub(crate) fn handled_key(&self, key: &str, stage: u64) {
+        self.handled_keys([key], stage);
+    }
+
+    pub(crate) fn handled_keys<'a>(&self, keys: impl IntoIterator<Item = &'a str>, stage: u64) {
+        let (mut count, mut sum) = (0, 0_u64);
+        for key in keys {
+            count += 1;
+            sum = sum.wrapping_add(keys_seen::of_key(key, stage));
+        }
+        self.keys_seen.fetch_add(sum, Ordering::Relaxed);
+        self.counts_keys.store(true, Ordering::Relaxed);
+        self.add(count);
+    }
+
+    /// So many items were handled, whichever they were.
     pub(crate) fn add(&self, items: u64) {
         let before = self.handled.fetch_add(items, Ordering::Relaxed);
         if before == 0 {
@@ -178,6 +202,7 @@ impl Progress {
         }
         Answer {
             handled: self.handled(),
+            keys_seen: self.counts_keys.load(Ordering::Relaxed).then(|| self.keys_seen.load(Ordering::Relaxed)),
             started_at: self.started_at,
             ended_at: unix_now(),
             figures,

@@ -11,12 +11,20 @@ use crate::contest::Outcome;
 use crate::plan::Plan;
 use crate::protocol::Figures;
 use crate::server::Server;
+use crate::statements::Statements;
+use crate::verdict::{Measured, Results};
+use crate::workloads::Scale;
 
 /// One workload's result.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) workload: String,
     pub(crate) title: String,
+    /// Size against a full measurement. Older files do not say.
+    #[serde(default)]
+    pub(crate) scale: Option<f64>,
+    #[serde(default)]
+    pub(crate) rounds: Option<u32>,
     pub(crate) measured_at: String,
     pub(crate) command: Vec<String>,
     pub(crate) machine: BTreeMap<String, String>,
@@ -34,6 +42,12 @@ pub(crate) struct Contended {
     pub(crate) settings: String,
     pub(crate) command: Vec<String>,
     pub(crate) rounds: Vec<Figures>,
+    /// What each statement cost, round by round, where that is the question.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) statements: Vec<Statements>,
+    /// Why there is no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<String>,
 }
 
 impl Contended {
@@ -44,26 +58,38 @@ impl Contended {
             settings: self.settings.clone(),
             command: self.command.clone(),
             rounds: self.rounds.clone(),
+            statements: self.statements.clone(),
+            failure: self.failure.clone(),
         }
     }
 }
 
 /// Writes a result into the folder, named after the time and the workload.
-pub(crate) fn write(folder: &Path, plan: &Plan, outcomes: &[Outcome], server: &Server) -> Result<PathBuf> {
+pub(crate) fn write(
+    folder: &Path,
+    plan: &Plan,
+    scale: Scale,
+    outcomes: &[Outcome],
+    server: &Server,
+) -> Result<PathBuf> {
     let now = chrono::Utc::now();
     let contender = |outcome: &Outcome| Contended {
         label: outcome.label.clone(),
         settings: outcome.settings.clone(),
         command: outcome.command.clone(),
         rounds: outcome.rounds.clone(),
+        statements: outcome.statements.clone(),
+        failure: outcome.failure.clone(),
     };
     let record = Record {
         workload: plan.workload.to_owned(),
         title: plan.title.clone(),
+        scale: Some(scale.of_size),
+        rounds: Some(plan.rounds),
         measured_at: now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         // The database's URL may hold a password.
         command: std::env::args().map(|word| if word.contains("://") { "…".to_owned() } else { word }).collect(),
-        machine: machine(),
+        machine: machine(server),
         versions: versions(server),
         server_settings: server.settings.iter().cloned().collect(),
         figures: plan.figures.iter().map(|figure| (*figure).to_owned()).collect(),
@@ -76,22 +102,23 @@ pub(crate) fn write(folder: &Path, plan: &Plan, outcomes: &[Outcome], server: &S
 }
 
 /// The latest result of each workload in a folder. A name begins with its time, so that names sort by it.
-pub(crate) fn latest(folder: &Path) -> Result<BTreeMap<String, Vec<Outcome>>> {
+pub(crate) fn latest(folder: &Path) -> Result<Results> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .with_context(|| format!("reading {}", folder.display()))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
     files.sort();
-    let mut results = BTreeMap::new();
+    let mut results = Results::new();
     for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "json")) {
         let record: Record =
             serde_json::from_slice(&fs::read(file)?).with_context(|| format!("reading {}", file.display()))?;
-        results.insert(record.workload, record.contenders.iter().map(Contended::outcome).collect());
+        let outcomes = record.contenders.iter().map(Contended::outcome).collect();
+        results.insert(record.workload, Measured { scale: record.scale, outcomes });
     }
     Ok(results)
 }
 
-fn machine() -> BTreeMap<String, String> {
+fn machine(server: &Server) -> BTreeMap<String, String> {
     let line = |file: &str, start: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with(start)).unwrap_or_default();
@@ -103,6 +130,7 @@ fn machine() -> BTreeMap<String, String> {
         ("processors", processors.to_string()),
         ("memory", line("/proc/meminfo", "MemTotal")),
         ("system", line("/proc/sys/kernel/osrelease", "")),
+        ("server_file_system", server.file_system.clone()),
         // How busy it was with other things, too.
         ("load_average", line("/proc/loadavg", "")),
     ]
@@ -114,10 +142,26 @@ fn versions(server: &Server) -> BTreeMap<String, String> {
     let build = if cfg!(debug_assertions) { "dev" } else { "release" };
     [
         ("rowlock", env!("CARGO_PKG_VERSION").to_owned()),
+        ("commit", commit()),
+        ("rustc", said("rustc", &["--version"])),
         ("build", build.to_owned()),
         ("postgresql", server.version.clone()),
         ("sqlite", rusqlite::version().to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
+}
+
+/// The commit that is checked out, and whether files differ from it.
+fn commit() -> String {
+    let folder = env!("CARGO_MANIFEST_DIR");
+    let commit = said("git", &["-C", folder, "rev-parse", "HEAD"]);
+    let changed = said("git", &["-C", folder, "status", "--porcelain", "--untracked-files=no"]);
+    if changed.is_empty() { commit } else { format!("{commit}, with changes") }
+}
+
+/// What a program says in one line; nothing if it is not there.
+pub(crate) fn said(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }

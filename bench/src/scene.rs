@@ -11,16 +11,19 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 /// The table of every contender that works on Rowlock's columns.
 pub(crate) const TABLE: &str = "items";
 
-/// Between a failure and the next attempt in the retry storm.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
-
 /// Time between two heartbeats where items are held for long.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The pipeline of one or more stages, its words as a user gets them by default.
 pub(crate) fn pipeline(stages: usize) -> Result<Pipeline> {
-    let builder = Pipeline::builder("bench").table(TABLE).key("id").retry(RetryPolicy::constant(RETRY_DELAY));
+    let builder = Pipeline::builder("bench").table(TABLE).key("id");
     Ok((1..=stages).fold(builder, |builder, stage| builder.stage(format!("STAGE_{stage}"))).build()?)
+}
+
+/// The same for the retry storm: every failure waits equally long.
+pub(crate) fn retrying_pipeline(delay_secs: f64) -> Result<Pipeline> {
+    let retry = RetryPolicy::constant(Duration::from_secs_f64(delay_secs));
+    Ok(Pipeline::builder("bench").table(TABLE).key("id").stage("STAGE_1").retry(retry).build()?)
 }
 
 /// The same with heartbeats so often that some fall into the time for which a benchmark can wait.
@@ -29,11 +32,12 @@ pub(crate) fn held_pipeline() -> Result<Pipeline> {
     Ok(builder.stale_after(HEARTBEAT_INTERVAL * 3).build()?)
 }
 
-/// So many ready items, a millisecond of age between two of them. Keys come in no order, as hashes do.
+/// So many ready items, a millisecond of age between two of them. Keys come in no order, as hashes do; their last
+/// eight digits are the item's number, by which it is seen whether each one was handled (keys_seen.rs).
 pub(crate) fn ready_items(items: u64) -> String {
     format!(
         "insert into {TABLE} (id, created_at)
-         select md5(n::text), now() - ({items} - n) * interval '1 ms' from generate_series(1, {items}) n"
+         select left(md5(n::text), 24) || lpad(to_hex(n), 8, '0'), now() - ({items} - n) * interval '1 ms' from generate_series(1, {items}) n"
     )
 }
 
@@ -77,8 +81,8 @@ impl Scenes {
             None => self.fill(template).await?,
         };
         let name = fresh_name(template.name);
-        self.run(format!("create database {name} template {source} strategy file_copy")).await?;
         self.copies.push(name.clone());
+        self.run(format!("create database {name} template {source} strategy file_copy")).await?;
         let options = self.options.clone().database(&name);
         if !set_up.is_empty() {
             let mut connection = PgConnection::connect_with(&options).await?;
@@ -93,8 +97,9 @@ impl Scenes {
 
     async fn fill(&mut self, template: &Template) -> Result<String> {
         let name = fresh_name(template.name);
+        // Among the copies until it is full: half of a template is none.
+        self.copies.push(name.clone());
         self.run(format!("create database {name}")).await?;
-        self.made.push((template.clone(), name.clone()));
         let options = self.options.clone().database(&name);
         let store = PostgresStore::with_options(options.clone(), pipeline(template.stages)?);
         store.prepare().await?;
@@ -105,6 +110,8 @@ impl Scenes {
         }
         connection.execute("vacuum analyze").await?;
         connection.close().await?;
+        self.copies.retain(|copy| *copy != name);
+        self.made.push((template.clone(), name.clone()));
         Ok(name)
     }
 
@@ -113,12 +120,19 @@ impl Scenes {
         self.run(format!("drop database {} with (force)", scene.name)).await
     }
 
-    /// Drops the templates, and copies that a failed run left.
+    /// Drops copies that a failed run left.
+    pub(crate) async fn drop_copies(&mut self) -> Result<()> {
+        for name in std::mem::take(&mut self.copies) {
+            self.run(format!("drop database if exists {name} with (force)")).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops the templates, too.
     pub(crate) async fn clear(&mut self) -> Result<()> {
-        let templates = std::mem::take(&mut self.made).into_iter().map(|(_, name)| name);
-        let left: Vec<String> = templates.chain(std::mem::take(&mut self.copies)).collect();
-        for name in left {
-            self.run(format!("drop database {name} with (force)")).await?;
+        self.drop_copies().await?;
+        for (_, name) in std::mem::take(&mut self.made) {
+            self.run(format!("drop database if exists {name} with (force)")).await?;
         }
         Ok(())
     }

@@ -3,15 +3,26 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::number::float;
 use crate::process;
+use crate::record::said;
 use crate::scene::Scene;
+use crate::statements::{self, Statements};
 
 /// How long the server's processes may take to end, and with that to hand in what they counted.
 const QUIET_WITHIN: Duration = Duration::from_secs(3);
+
+/// Up to this size a run only shows that everything works.
+pub(crate) const SMALL_SCALE: f64 = 0.1;
+
+/// One listens, one works, and one is for heartbeats.
+const CONNECTIONS_AN_IDLE_WORKER: u32 = 3;
+
+/// The benchmark's own, the server's reserve, and somebody's who looks on.
+const CONNECTIONS_BESIDE: u32 = 50;
 
 /// The server's counters, read over a connection to another database than the one that is measured.
 pub(crate) struct Server {
@@ -23,6 +34,8 @@ pub(crate) struct Server {
     pub(crate) version: String,
     /// Settings that decide about durability and speed.
     pub(crate) settings: Vec<(String, String)>,
+    /// Where its data is, if that is on this machine.
+    pub(crate) file_system: String,
 }
 
 /// The counters at one time.
@@ -53,7 +66,32 @@ impl Server {
         )
         .fetch_all(&mut admin)
         .await?;
-        Ok(Server { admin, counts_statements, postmaster: postmaster(Path::new(&folder)), version, settings })
+        let postmaster = postmaster(Path::new(&folder));
+        let file_system = match postmaster {
+            Some(_) => said("stat", &["--file-system", "--format=%T", &folder]),
+            None => String::new(),
+        };
+        Ok(Server { admin, counts_statements, postmaster, version, settings, file_system })
+    }
+
+    /// Refuses a server that would flatter everybody, or that cannot hold as many connections as are to be idle.
+    pub(crate) fn ensure_fit_to_measure(&self, idle_workers: u32) -> Result<()> {
+        let setting = |name: &str| self.settings.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
+        for name in ["fsync", "synchronous_commit", "full_page_writes"] {
+            ensure!(
+                setting(name) != "off",
+                "{name} is off on this server: please set it on in postgresql.conf and reload, or unset DATABASE_URL and \
+                 let `make bench` make a server; with --scale {SMALL_SCALE} or less anything will do"
+            );
+        }
+        let needed = idle_workers * CONNECTIONS_AN_IDLE_WORKER + CONNECTIONS_BESIDE;
+        let there: u32 = setting("max_connections").parse()?;
+        ensure!(
+            there >= needed,
+            "{idle_workers} idle workers need max_connections = {needed}, and the server has {there}: please set it in \
+             postgresql.conf and restart the server, or name workloads without idle"
+        );
+        Ok(())
     }
 
     /// The counters of a database now.
@@ -69,7 +107,8 @@ impl Server {
         let (mut statements, mut renewals) = (None, None);
         if self.counts_statements {
             let (all, renew): (f64, f64) = sqlx::query_as(
-                "select coalesce(sum(calls), 0)::float8,
+                // Without what is asked here, of the server's own tables.
+                "select coalesce(sum(calls) filter (where query not like '%pg_stat_user_tables%'), 0)::float8,
                         coalesce(sum(calls) filter (where query like '%returning held.n%'), 0)::float8
                  from pg_stat_statements
                  where dbid = (select oid from pg_database where datname = $1)",
@@ -108,21 +147,12 @@ impl Server {
         Ok(())
     }
 
-    /// Blocks that the hungriest statement of a database touched for each row that it returned. None where statements
-    /// are not counted.
-    pub(crate) async fn worst_blocks_per_row(&mut self, database: &str) -> Result<Option<f64>> {
+    /// What each statement cost that ran in a database. None where statements are not counted.
+    pub(crate) async fn statements(&mut self, database: &str) -> Result<Option<Statements>> {
         if !self.counts_statements {
             return Ok(None);
         }
-        let worst: f64 = sqlx::query_scalar(
-            "select coalesce(max((shared_blks_hit + shared_blks_read)::float8 / (rows + calls)), 0)
-             from pg_stat_statements
-             where calls >= 5 and dbid = (select oid from pg_database where datname = $1)",
-        )
-        .bind(database)
-        .fetch_one(&mut self.admin)
-        .await?;
-        Ok(Some(worst))
+        Ok(Some(statements::read(&mut self.admin, database).await?))
     }
 }
 
@@ -139,9 +169,12 @@ impl TableSample {
     async fn read(scene: &Scene) -> Result<TableSample> {
         let mut connection = scene.connect().await?;
         let (dead_tuples, updates, hot_updates, bytes) = sqlx::query_as(
-            "select coalesce(sum(n_dead_tup), 0)::float8, coalesce(sum(n_tup_upd), 0)::float8,
-                    coalesce(sum(n_tup_hot_upd), 0)::float8, coalesce(sum(pg_table_size(relid)), 0)::float8
-             from pg_stat_user_tables where relname in ('items', 'bare')",
+            // Peers have tables of other names, and leave dead rows in them; the rest is asked of ours alone.
+            "select coalesce(sum(n_dead_tup), 0)::float8,
+                    coalesce(sum(n_tup_upd) filter (where is_ours), 0)::float8,
+                    coalesce(sum(n_tup_hot_upd) filter (where is_ours), 0)::float8,
+                    coalesce(sum(pg_table_size(relid)) filter (where is_ours), 0)::float8
+             from (select *, relname in ('items', 'bare') as is_ours from pg_stat_user_tables) tables",
         )
         .fetch_one(&mut connection)
         .await?;

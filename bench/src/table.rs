@@ -13,9 +13,9 @@ impl Outcome {
         self.rounds.iter().map(|round| round.get(name).copied().unwrap_or(f64::NAN)).collect()
     }
 
-    /// The median of a figure.
+    /// The median of a figure, of the rounds that have it.
     pub(crate) fn median(&self, name: &str) -> f64 {
-        median(&self.figure(name))
+        median(&self.figure(name).into_iter().filter(|value| value.is_finite()).collect::<Vec<_>>())
     }
 
     /// The ratio of a figure to another contender's, round by round.
@@ -23,6 +23,9 @@ impl Outcome {
         self.figure(name).iter().zip(other.figure(name)).map(|(own, other)| own / other).collect()
     }
 }
+
+/// Figures with their ratio to the first contender's behind them, besides the one of which the ratios are.
+const COSTS: [&str; 2] = ["wal_bytes_per_item", "server_cpu_us_per_item"];
 
 /// Medians of every figure, and the ratios of the first figure to the first contender, round by round.
 pub(crate) fn print(plan: &Plan, outcomes: &[Outcome]) {
@@ -38,7 +41,16 @@ pub(crate) fn print(plan: &Plan, outcomes: &[Outcome]) {
         let ratios: Vec<String> = outcome.ratios(main, first).into_iter().map(readable).collect();
         let of_medians = readable(outcome.median(main) / first.median(main));
         let mut row = vec![outcome.label.clone(), format!("{of_medians}; {}", ratios.join(" "))];
-        row.extend(plan.figures.iter().map(|figure| readable(outcome.median(figure))));
+        row.extend(plan.figures.iter().map(|figure| {
+            let value = readable(outcome.median(figure));
+            if !COSTS.contains(figure) {
+                return value;
+            }
+            format!("{value} ({})", readable(outcome.median(figure) / first.median(figure)))
+        }));
+        if let Some(failure) = &outcome.failure {
+            row = vec![outcome.label.clone(), format!("no result: {failure}")];
+        }
         table.add_row(row);
     }
     println!("{}, {} rounds\n{table}", plan.title, plan.rounds);

@@ -52,7 +52,7 @@ async fn claim_and_complete(url: &str, progress: &Progress) -> Result<()> {
             return Ok(());
         }
         let keys: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        progress.add(keys.len() as u64);
+        progress.handled_keys(keys.iter().map(String::as_str), 0);
         client.execute(&complete, &[&keys]).await?;
     }
 }

@@ -3,6 +3,7 @@
 mod bare;
 mod hold;
 mod naive;
+mod passes;
 mod raw;
 mod raw_add;
 mod raw_retry;
@@ -34,11 +35,14 @@ pub(crate) async fn contend(contender: &str, task: &Task) -> Result<()> {
         ("rowlock", Work::Drain) => rowlock::drain(task).await?,
         ("rowlock-until-done", Work::Drain) => rowlock::drain_until_done(task).await?,
         ("rowlock-best", Work::Drain) => rowlock::drain_in_batches(task).await?,
-        ("raw", Work::Small) => raw::small(task).await?,
+        ("raw", Work::Small) => raw::small(task, 16).await?,
+        ("raw-8", Work::Small) => raw::small(task, 8).await?,
         ("rowlock", Work::Small) => rowlock::small(task).await?,
         ("rowlock-worker", Work::Small) => rowlock::small_by_worker(task).await?,
         ("raw", Work::Add) => raw_add::add(task).await?,
-        ("rowlock", Work::Add) => rowlock::add(task).await?,
+        ("raw-conflict", Work::Add) => raw_add::add_some(task).await?,
+        ("rowlock", Work::Add) => rowlock::add(task, new_keys(task.items)).await?,
+        ("rowlock-conflict", Work::Add) => rowlock::add(task, keys_of_which_some_are_there(task.items)).await?,
         ("raw", Work::Wake) => raw_wake::wake(task).await?,
         ("rowlock", Work::Wake) => wake::wake(task).await?,
         ("raw", Work::Retry) => raw_retry::retry(task).await?,
@@ -61,4 +65,33 @@ pub(crate) async fn contend(contender: &str, task: &Task) -> Result<()> {
 fn new_keys(items: u64) -> Vec<String> {
     let run: u64 = rand::random();
     (0..items).map(|n| format!("{run:016x}-{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
+}
+
+/// New keys for each one that is there already: a tenth of what is added is there.
+const NEW_FOR_ONE_THERE: u64 = 9;
+
+/// How many keys are in the table of an add of so many new ones that meets some of them.
+pub(crate) fn keys_there(items: u64) -> u64 {
+    items / NEW_FOR_ONE_THERE
+}
+
+/// The statement that puts them there.
+pub(crate) fn insert_keys_there(items: u64) -> String {
+    format!(
+        "insert into items (id) select 'there-' || reverse(lpad(n::text, 12, '0')) from generate_series(1, {}) n",
+        keys_there(items)
+    )
+}
+
+/// So many new keys, and among them, evenly, those that are there.
+fn keys_of_which_some_are_there(items: u64) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (n, key) in (1..).zip(new_keys(items)) {
+        keys.push(key);
+        if n % NEW_FOR_ONE_THERE == 0 {
+            let digits: String = format!("{:012}", n / NEW_FOR_ONE_THERE).chars().rev().collect();
+            keys.push(format!("there-{digits}"));
+        }
+    }
+    keys
 }

@@ -16,9 +16,6 @@ const BATCH: u32 = 1_000;
 /// Connections of one process, the best of 1 to 4 on two processors.
 const CONNECTIONS: u32 = 2;
 
-/// Items that are handled at once where each is claimed and completed by itself.
-const SMALL_AT_ONCE: u32 = 16;
-
 const HOLDER: &str = "raw";
 
 /// How a batch is completed and the next one taken.
@@ -39,6 +36,18 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
     Ok(client)
 }
 
+/// What Rowlock tells the planner on its connections, and what keeps it from a nested loop through the keys of a batch:
+/// without values it expects ten of them, and the loop is then a hair's breadth from the hash join that it takes.
+const PLANNER_SETTINGS: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; \
+    set enable_bitmapscan = off; set jit = off; set enable_nestloop = off";
+
+/// A connection for this table's statements.
+pub(crate) async fn connect_tuned(url: &str) -> Result<Client> {
+    let client = connect(url).await?;
+    client.batch_execute(PLANNER_SETTINGS).await?;
+    Ok(client)
+}
+
 pub(crate) fn draw_token() -> i64 {
     rand::random_range(1..=i64::MAX)
 }
@@ -54,9 +63,9 @@ pub(crate) async fn drain(task: &Task, trips: Trips) -> Result<Answer> {
     run(task, CONNECTIONS, BATCH, trips, &settings).await
 }
 
-/// Drains it item by item.
-pub(crate) async fn small(task: &Task) -> Result<Answer> {
-    run(task, SMALL_AT_ONCE, 1, Trips::Two, &format!("{SMALL_AT_ONCE} connections, one item a statement")).await
+/// Drains it item by item, so many at once.
+pub(crate) async fn small(task: &Task, at_once: u32) -> Result<Answer> {
+    run(task, at_once, 1, Trips::Two, &format!("{at_once} connections, one item a statement")).await
 }
 
 async fn run(task: &Task, connections: u32, batch: u32, trips: Trips, settings: &str) -> Result<Answer> {
@@ -66,7 +75,7 @@ async fn run(task: &Task, connections: u32, batch: u32, trips: Trips, settings: 
     for _ in 0..connections {
         let (task, pipeline, progress) = (task.clone(), Arc::clone(&pipeline), Arc::clone(&progress));
         loops.push(tokio::spawn(async move {
-            let client = connect(&task.database).await?;
+            let client = connect_tuned(&task.database).await?;
             match trips {
                 Trips::Two => two_trips(&client, &pipeline, batch, &progress).await,
                 Trips::One => one_trip(&client, &pipeline, batch, &progress).await,
@@ -98,25 +107,23 @@ async fn prepare(client: &Client, pipeline: &Pipeline, batch: u32) -> Result<Vec
 
 async fn two_trips(client: &Client, pipeline: &Pipeline, batch: u32, progress: &Progress) -> Result<()> {
     let stages = prepare(client, pipeline, batch).await?;
-    loop {
-        let mut found = false;
-        for stage in stages.iter().rev() {
-            let token = draw_token();
-            let rows = client.query(&stage.claim, &[&token, &HOLDER]).await?;
-            if rows.is_empty() {
-                continue;
-            }
-            found = true;
+    // A batch of one stage, then one of the next, which has just been filled: nobody asks in vain before the end.
+    let (mut at, mut empty) = (0, 0);
+    while empty < stages.len() {
+        let token = draw_token();
+        let rows = client.query(&stages[at].claim, &[&token, &HOLDER]).await?;
+        if rows.is_empty() {
+            empty += 1;
+        } else {
+            empty = 0;
             let keys = keys(&rows)?;
-            progress.add(keys.len() as u64);
-            let done = client.query(&stage.complete, &[&keys, &token]).await?;
+            progress.handled_keys(keys.iter().map(String::as_str), at as u64);
+            let done = client.query(&stages[at].complete, &[&keys, &token]).await?;
             ensure!(done.len() == keys.len(), "{} of {} leases held", done.len(), keys.len());
-            break;
         }
-        if !found {
-            return Ok(());
-        }
+        at = (at + 1) % stages.len();
     }
+    Ok(())
 }
 
 async fn one_trip(client: &Client, pipeline: &Pipeline, batch: u32, progress: &Progress) -> Result<()> {
@@ -132,7 +139,7 @@ async fn one_trip(client: &Client, pipeline: &Pipeline, batch: u32, progress: &P
             return Ok(());
         }
         (last_keys, last_token) = (keys(&rows)?, token);
-        progress.add(last_keys.len() as u64);
+        progress.handled_keys(last_keys.iter().map(String::as_str), 0);
     }
 }
 
@@ -143,7 +150,7 @@ async fn pipelined(client: &Client, pipeline: &Pipeline, batch: u32, progress: &
     let mut rows = client.query(&stage.claim, &[&token, &HOLDER]).await?;
     while !rows.is_empty() {
         let last = keys(&rows)?;
-        progress.add(last.len() as u64);
+        progress.handled_keys(last.iter().map(String::as_str), 0);
         let next_token = draw_token();
         let complete: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&last, &token];
         let claim: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&next_token, &HOLDER];

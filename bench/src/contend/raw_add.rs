@@ -1,9 +1,11 @@
-//! Adding by hand: COPY into the table itself.
+//! Adding by hand: COPY into the table itself; where some keys are there already, COPY into a table of the session's
+//! and an insert that passes over them.
 
 use std::pin::pin;
 
 use anyhow::Result;
 use futures_util::SinkExt;
+use tokio_postgres::Client;
 
 use super::raw::connect;
 use crate::protocol::{Answer, Progress, Task};
@@ -15,10 +17,28 @@ pub(crate) async fn add(task: &Task) -> Result<Answer> {
     let keys = super::new_keys(task.items);
     let progress = Progress::start(task.items);
     let client = connect(&task.database).await?;
-    let sink = client.copy_in::<_, bytes::Bytes>("copy items (id) from stdin").await?;
+    progress.add(copy(&client, "copy items (id) from stdin", &keys).await?);
+    Ok(progress.answer("COPY into the table"))
+}
+
+/// It is known beforehand that some are there: nothing is tried in vain.
+pub(crate) async fn add_some(task: &Task) -> Result<Answer> {
+    let keys = super::keys_of_which_some_are_there(task.items);
+    let progress = Progress::start(task.items);
+    let client = connect(&task.database).await?;
+    client.batch_execute("begin; create temp table staged (id text not null) on commit drop").await?;
+    copy(&client, "copy staged (id) from stdin", &keys).await?;
+    let added = client.execute("insert into items (id) select id from staged on conflict do nothing", &[]).await?;
+    client.batch_execute("commit").await?;
+    progress.add(added);
+    Ok(progress.answer("COPY into a temporary table, insert on conflict do nothing"))
+}
+
+async fn copy(client: &Client, statement: &str, keys: &[String]) -> Result<u64> {
+    let sink = client.copy_in::<_, bytes::Bytes>(statement).await?;
     let mut sink = pin!(sink);
     let mut chunk = String::with_capacity(CHUNK_BYTES + 1024);
-    for key in &keys {
+    for key in keys {
         chunk.push_str(key);
         chunk.push('\n');
         if chunk.len() >= CHUNK_BYTES {
@@ -26,6 +46,5 @@ pub(crate) async fn add(task: &Task) -> Result<Answer> {
         }
     }
     sink.send(chunk.into()).await?;
-    progress.add(sink.finish().await?);
-    Ok(progress.answer("COPY into the table"))
+    Ok(sink.finish().await?)
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::raw::{connect, draw_token};
+use super::passes::Passes;
+use super::raw::{connect_tuned, draw_token};
 use super::sql;
 use crate::protocol::{Answer, Progress, Task};
 use crate::scene::pipeline;
@@ -13,9 +14,8 @@ use crate::scene::pipeline;
 const BATCH: u32 = 1_000;
 const CONNECTIONS: u32 = 2;
 
-/// Failures of each item, as Rowlock's handler has them, and how long it waits after each.
+/// Failures of each item, as Rowlock's handler has them.
 const FAILURES: i32 = 3;
-const DELAY_SECS: f64 = 1.0;
 
 /// Between two looks at a queue in which nothing is due.
 const POLL: Duration = Duration::from_millis(50);
@@ -23,19 +23,23 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) async fn retry(task: &Task) -> Result<Answer> {
     let runs = task.items * 4;
     let progress = Arc::new(Progress::start(runs));
+    let passes = Arc::new(Passes::default());
     let mut loops = Vec::new();
     for _ in 0..CONNECTIONS {
-        let (url, progress) = (task.database.clone(), Arc::clone(&progress));
-        loops.push(tokio::spawn(async move { work(&url, runs, &progress).await }));
+        let (task, progress, passes) = (task.clone(), Arc::clone(&progress), Arc::clone(&passes));
+        loops.push(tokio::spawn(async move { work(&task, runs, &progress, &passes).await }));
     }
     for ended in loops {
         ended.await??;
     }
-    Ok(progress.answer(&format!("{CONNECTIONS} connections, batches of {BATCH}, retries after a second")))
+    let settings = format!("{CONNECTIONS} connections, batches of {BATCH}, retries after {} s", task.secs);
+    let mut answer = progress.answer(&settings);
+    answer.figures.insert("busy_items_per_s".into(), passes.busy_items_per_s(answer.handled));
+    Ok(answer)
 }
 
-async fn work(url: &str, runs: u64, progress: &Progress) -> Result<()> {
-    let client = connect(url).await?;
+async fn work(task: &Task, runs: u64, progress: &Progress, passes: &Passes) -> Result<()> {
+    let client = connect_tuned(&task.database).await?;
     let pipeline = pipeline(1)?;
     let claim = client.prepare(&sql::claim(&pipeline, 0, BATCH)).await?;
     let complete = client.prepare(&sql::complete(&pipeline, 0)).await?;
@@ -50,15 +54,17 @@ async fn work(url: &str, runs: u64, progress: &Progress) -> Result<()> {
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         for row in &rows {
             let key: String = row.try_get("id")?;
-            if row.try_get::<_, i32>("retry_count")? < FAILURES { failed.push(key) } else { done.push(key) }
+            let failures = row.try_get("retry_count")?;
+            progress.handled_key(&key, 0);
+            passes.ran(failures);
+            if failures < FAILURES { failed.push(key) } else { done.push(key) }
         }
-        progress.add(rows.len() as u64);
         let mut written = 0;
         if !done.is_empty() {
             written += client.query(&complete, &[&done, &token]).await?.len();
         }
         if !failed.is_empty() {
-            written += client.query(&retry, &[&failed, &token, &DELAY_SECS]).await?.len();
+            written += client.query(&retry, &[&failed, &token, &task.secs]).await?.len();
         }
         ensure!(written == rows.len(), "{written} of {} leases held", rows.len());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use tokio_postgres::{AsyncMessage, NoTls};
 
-use super::raw::{connect, draw_token};
+use super::raw::{connect_tuned, draw_token};
 use super::sql;
 use super::wake::{Latencies, insert};
 use crate::protocol::{Answer, Progress, Task};
@@ -39,7 +39,7 @@ pub(crate) async fn wake(task: &Task) -> Result<Answer> {
     let worker = {
         let (task, progress, latencies) = (task.clone(), Arc::clone(&progress), Arc::clone(&latencies));
         tokio::spawn(async move {
-            let client = connect(&task.database).await?;
+            let client = connect_tuned(&task.database).await?;
             let pipeline = pipeline(1)?;
             let claim = client.prepare(&sql::claim(&pipeline, 0, 1)).await?;
             let complete = client.prepare(&sql::complete(&pipeline, 0)).await?;

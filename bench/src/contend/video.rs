@@ -25,8 +25,9 @@ pub(crate) enum By {
 }
 
 pub(crate) async fn run(task: &Task, by: By) -> Result<Answer> {
-    let folder = Folder::new()?;
-    let videos = folder.0.join("videos");
+    // Not /tmp, which may be held in memory, where durability costs nothing.
+    let folder = tempfile::Builder::new().prefix("rowlock-bench-").tempdir_in("/var/tmp")?;
+    let videos = folder.path().join("videos");
     make_videos(&videos, task.items).await?;
     mark(Mark::Begin)?;
     let started_at = unix_now();
@@ -36,12 +37,14 @@ pub(crate) async fn run(task: &Task, by: By) -> Result<Answer> {
             said.trim().parse().with_context(|| format!("without_queue said {said:?}"))?
         }
         By::Postgres => by_rowlock(&videos, &task.database).await?,
-        By::Sqlite => by_rowlock(&videos, &format!("sqlite://{}", folder.0.join("videos.sqlite").display())).await?,
+        By::Sqlite => {
+            by_rowlock(&videos, &format!("sqlite://{}", folder.path().join("videos.sqlite").display())).await?
+        }
     };
     let ended_at = unix_now();
     mark(Mark::End)?;
     let figures = [("videos_per_s".to_owned(), float(handled) / (ended_at - started_at))].into();
-    Ok(Answer { handled, started_at, ended_at, figures, settings: "the defaults".to_owned() })
+    Ok(Answer { handled, keys_seen: None, started_at, ended_at, figures, settings: "the defaults".to_owned() })
 }
 
 /// How many succeeded.
@@ -83,23 +86,4 @@ async fn output(command: &mut Command) -> Result<String> {
     let ended = command.stdin(Stdio::null()).output().await.with_context(|| format!("starting {command:?}"))?;
     ensure!(ended.status.success(), "{command:?}: {}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr));
     Ok(String::from_utf8(ended.stdout)?)
-}
-
-/// A folder that is gone with its owner.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Folder> {
-        // Not /tmp, which may be held in memory, where durability costs nothing.
-        let folder = Path::new("/var/tmp").join(format!("rowlock-bench-{:016x}", rand::random::<u64>()));
-        std::fs::create_dir(&folder)?;
-        Ok(Folder(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left is in a folder for what may be left.
-        let _removed = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -7,7 +7,7 @@ use crate::protocol::Work;
 pub(super) fn plan(scale: Scale) -> Plan {
     let items = scale.items(30_000);
     let template = ready("drain_small", items);
-    let contenders = ["raw", "rowlock", "rowlock-worker"];
+    let contenders = ["raw", "rowlock", "rowlock-worker", "raw-8"];
     Plan {
         workload: "drain-small",
         title: format!("drain-small: {items} ready items, each claimed and completed by itself, 16 at a time"),

@@ -5,12 +5,16 @@ use crate::plan::{Entry, Expected, Plan};
 use crate::protocol::Work;
 use crate::scene::Template;
 
+/// How many workers are idle.
+pub(crate) fn workers(scale: Scale) -> u32 {
+    u32::try_from(scale.items(200)).unwrap_or(u32::MAX)
+}
+
 pub(super) fn plan(scale: Scale) -> Plan {
     let template = Template { name: "idle", stages: 1, fill: Vec::new() };
     let mut entry = Entry::own("rowlock", Work::Idle, &template, 0)
         .check("select count(*) from items where status = 'SUCCEEDED'", Expected::Handled);
-    #[expect(clippy::cast_possible_truncation, reason = "at most the 200 of a full measurement and 20 of a small one")]
-    let workers = scale.items(200) as u32;
+    let workers = workers(scale);
     entry.task.workers = workers;
     entry.task.secs = scale.secs(60.0);
     Plan {

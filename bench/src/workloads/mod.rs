@@ -16,6 +16,7 @@ mod sqlite_drain;
 mod wake;
 mod wide;
 
+pub(crate) use self::idle::workers as idle_workers;
 use crate::plan::{Entry, Plan};
 use crate::protocol::Work;
 use crate::scene::{Template, ready_items};

@@ -17,6 +17,9 @@ const AT_ONCE: usize = 4;
 /// Jobs at once where everybody has as many.
 const SMALL_AT_ONCE: usize = 16;
 
+/// Jobs of one call of `enqueue_multi`, as the other peers have it.
+const ADD_MAX: usize = 5_000;
+
 /// How often a worker begins another of its loops, until it has as many as it may; a loop ends when it finds nothing.
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
@@ -57,7 +60,7 @@ impl Peer for Underway {
         let settings = match work {
             Work::Drain => format!("concurrency {AT_ONCE}"),
             Work::Small => format!("concurrency {SMALL_AT_ONCE}"),
-            Work::Add => "enqueue_multi".to_owned(),
+            Work::Add => format!("enqueue_multi of {ADD_MAX}"),
             Work::Wake => "the defaults".to_owned(),
         };
         format!("underway 0.2.0: {settings}")
@@ -77,8 +80,12 @@ impl Peer for Underway {
     }
 
     async fn add(&self, jobs: u64) -> Result<()> {
-        let inputs = vec![(); usize::try_from(jobs)?];
-        self.queue.enqueue_multi(&self.pool, &self.task, &inputs).await?;
+        let mut left = usize::try_from(jobs)?;
+        while left > 0 {
+            let inputs = vec![(); left.min(ADD_MAX)];
+            self.queue.enqueue_multi(&self.pool, &self.task, &inputs).await?;
+            left -= inputs.len();
+        }
         Ok(())
     }
 

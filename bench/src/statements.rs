@@ -1,0 +1,84 @@
+//! What each statement of a run cost, and by how much more with more items.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+
+/// Fewer calls than this are no habit.
+const CALLS_MIN: f64 = 3.0;
+
+/// Blocks a row that are no growth: a tree may have a level more.
+const BLOCKS_MIN: f64 = 4.0;
+
+/// By the statement's text with its constants taken out: numbers of statements differ from one database to another.
+pub(crate) type Statements = BTreeMap<String, Cost>;
+
+/// What a statement cost in all its calls.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    pub(crate) calls: f64,
+    pub(crate) rows: f64,
+    pub(crate) blocks: f64,
+    pub(crate) mean_ms: f64,
+}
+
+impl Cost {
+    /// A call that returns nothing has looked, too.
+    fn blocks_per_row(self) -> f64 {
+        self.blocks / (self.rows + self.calls)
+    }
+}
+
+pub(crate) async fn read(admin: &mut PgConnection, database: &str) -> Result<Statements> {
+    let rows: Vec<(String, f64, f64, f64, f64)> = sqlx::query_as(
+        "select query, sum(calls)::float8, sum(rows)::float8, sum(shared_blks_hit + shared_blks_read)::float8,
+                sum(total_exec_time)::float8 / sum(calls)::float8
+         from pg_stat_statements
+         where dbid = (select oid from pg_database where datname = $1)
+           and query not like '%pg_stat_user_tables%'
+         group by query",
+    )
+    .bind(database)
+    .fetch_all(admin)
+    .await?;
+    let cost = |(query, calls, rows, blocks, mean_ms)| (query, Cost { calls, rows, blocks, mean_ms });
+    Ok(rows.into_iter().map(cost).filter(|(_, cost)| cost.calls >= CALLS_MIN).collect())
+}
+
+/// The statement whose blocks a row grew most from one run to another, and by what factor. One that only one of them
+/// ran cannot be compared.
+pub(crate) fn worst_growth<'a>(few: &Statements, many: &'a Statements) -> Option<(&'a str, f64)> {
+    let growth = |(text, cost): (&'a String, &Cost)| {
+        let before = few.get(text)?.blocks_per_row().max(BLOCKS_MIN);
+        Some((text.as_str(), cost.blocks_per_row().max(BLOCKS_MIN) / before))
+    };
+    many.iter().filter_map(growth).max_by(|one, other| one.1.total_cmp(&other.1))
+}
+
+/// The longest mean time of a call.
+pub(crate) fn slowest_mean_ms(statements: &Statements) -> f64 {
+    statements.values().map(|cost| cost.mean_ms).fold(0.0, f64::max)
+}
+
+/// The most blocks a row.
+pub(crate) fn worst_blocks_per_row(statements: &Statements) -> f64 {
+    statements.values().map(|cost| cost.blocks_per_row()).fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_statement_is_the_one_that_grew_and_not_the_hungriest() {
+        let costs = |list: &[(&str, f64)]| -> Statements {
+            let cost = |blocks| Cost { calls: 10.0, rows: 90.0, blocks: blocks * 100.0, mean_ms: 1.0 };
+            list.iter().map(|(text, blocks)| ((*text).to_owned(), cost(*blocks))).collect()
+        };
+        let few = costs(&[("claim", 10.0), ("count", 1_000.0), ("tiny", 0.1)]);
+        let many = costs(&[("claim", 30.0), ("count", 1_100.0), ("tiny", 0.9), ("new", 9_000.0)]);
+        assert_eq!(worst_growth(&few, &many), Some(("claim", 3.0)));
+    }
+}
