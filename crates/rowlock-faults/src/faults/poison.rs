@@ -39,7 +39,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
 }
 
 /// Those that kill are stopped by exactly as many resets as there may be, the others by retries, or at once by what their
-/// handler says. Where others want the processors too, a heartbeat may be late, and an item be out of time before it says
+/// handler says. One that takes all memory may be out of time before it is out of memory. Where others want the processors too, a heartbeat may be late, and an item be out of time before it says
 /// anything: such a count is nobody's doing, and the auditor looks for resets that are a neighbour's.
 async fn not_stopped_at_their_limit(scene: &Scene, strictly: bool) -> Result<Vec<String>> {
     let Database::Postgres(pool) = &scene.database else { return Ok(Vec::new()) };
@@ -48,7 +48,8 @@ async fn not_stopped_at_their_limit(scene: &Scene, strictly: bool) -> Result<Vec
             id, behaviour, status, retry_count, reset_count, error_message)
         from items
         where behaviour <> 'work' and not coalesce(status = 'FAILED' and case
-           when behaviour in ('abort', 'hog') then reset_count = $1
+           when behaviour = 'abort' then reset_count = $1
+           when behaviour = 'hog' then reset_count = $1 or retry_count = $2
            when behaviour = 'fail for good' then retry_count = 0 or (retry_count < $2 and not $3)
            else retry_count = $2 or (reset_count = $1 and not $3)
          end, false)";
