@@ -7,6 +7,7 @@ mod notifications;
 mod operators;
 mod preparing;
 mod refusals;
+mod transactions;
 mod values;
 
 use std::time::Duration;

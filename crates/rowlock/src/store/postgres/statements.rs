@@ -108,6 +108,7 @@ impl Statements {
         let mut template = template(pipeline);
         template.set("lock", "for update of t skip locked");
         template.set("ready_for_stage", READY_BY_AGE);
+        template.set("items", "");
         template.set("held", "select * from input");
         template.set("held_rows", LOCKED_BY_NOBODY);
         template.set("pick", include_str!("sql/pick.sql"));
@@ -117,6 +118,7 @@ impl Statements {
         template.set("held_rows", LOCKED_HERE);
         statements.finish_locked = template.render(include_str!("sql/finish.sql")).into();
         // The repetition one by one may wait for the row, which may have moved meanwhile; a preview locks nothing.
+        template.set("items", "limit 1");
         template.set("lock_lease", "for no key update");
         template.set("held", include_str!("sql/hold.sql"));
         template.set("held_rows", "t.:\"key\" = any (array(select key from held))");

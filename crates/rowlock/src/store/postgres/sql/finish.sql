@@ -9,7 +9,9 @@
 --            item, waits for its row.
 -- Index:     the key's, one look-up an item; its predicate does not name the running words as a list, or the index on
 --            the token would be taken, under which a whole batch has one entry.
---            generate_series makes a generic plan expect a thousand items, and so hash them rather than loop.
+--            generate_series makes a generic plan expect a thousand items, and so hash them rather than loop. In
+--            `finish_one` `:items` says that there is one: it also stands in the users' transactions, where the server
+--            would else think a plan for this very item the cheaper one, and make one each time, for a millisecond.
 -- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 outcomes   $6 errors
 --            $7 delays of the handlers' own, in seconds   $8 times to snooze until   $9 rows of the delay table
 --            $10 the delay table, in seconds: a row a stage, a column an attempt   $11 its jitters   $12 its floors
@@ -21,6 +23,7 @@ input as (
     unnest($1::text[]:::key_array), unnest($2::bigint[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
     unnest($7::float8[]), unnest($8::timestamptz[]), unnest($9::int[]), generate_series(1, $15::int)
   ) as i (key, token, word, outcome, error, own_delay, due, policy, n)
+  :items
 ),
 held as materialized (
   :held
