@@ -31,6 +31,7 @@ offline-data: ## Renew apps/video/.sqlx after a change of a query_as! or a migra
 
 # Other people's queues take part unless PEER=none; nothing is built for workloads that they cannot do.
 PEER ?= all
+# As in bench/src/plan.rs.
 PEER_WORKLOADS = drain drain-small add wake snapshot memory
 PEERS = $(if $(or $(if $(WORKLOAD),,every),$(filter $(PEER_WORKLOADS),$(WORKLOAD))),$(if $(filter-out none,$(PEER)),$(PEER)))
 
@@ -41,7 +42,7 @@ BUILD_PEERS = cargo build --locked --release --manifest-path bench/peers/Cargo.t
 # The video application takes as long to build as all the rest: only for the workload that runs it.
 BUILD_VIDEO = cargo build --release --package rowlock-video --bins --examples
 
-bench: ## Measure a release build beside raw SQL, and other queues, on a durable throwaway PostgreSQL; WORKLOAD=… PEER=…|none for a part
+bench: ## Measure a release build beside raw SQL and other queues; WORKLOAD=… for a part, PEER=… or none for other queues, BENCH=… for options
 	@scripts/setup bench
 	cargo build --release --package rowlock-bench
 	$(if $(or $(filter overhead,$(WORKLOAD)),$(if $(WORKLOAD),,every)),SQLX_OFFLINE=true $(BUILD_VIDEO))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
+use serde::{Deserialize, Serialize};
 use sqlx::Executor;
 
 use crate::child::{Contender, Ended};
@@ -19,8 +20,8 @@ use crate::statements::{Statements, slowest_mean_ms, worst_blocks_per_row, worst
 /// Longest run of one contender; a longer one hangs.
 const RUN_MAX: Duration = Duration::from_secs(1800);
 
-/// All figures of a contender, round by round.
-#[derive(Debug, Clone)]
+/// All figures of a contender, round by round; a part of the result's file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) label: String,
     pub(crate) settings: String,
@@ -28,8 +29,10 @@ pub(crate) struct Outcome {
     /// From the first round on, without a gap: who failed once takes no further part.
     pub(crate) rounds: Vec<Figures>,
     /// What each statement cost, round by round, where that is the question.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) statements: Vec<Statements>,
     /// Why there is no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
 }
 
@@ -217,7 +220,7 @@ fn verify_handled(entry: &Entry, ended: &[Ended]) -> Result<u64> {
     let handled: u64 = ended.iter().map(|end| end.answer.handled).sum();
     let runs = match entry.task.work {
         Work::Drain => entry.task.to_handle() * entry.task.stages as u64,
-        Work::Retry => entry.task.items * 4,
+        Work::Retry => entry.task.items * contend::RUNS_IN_A_STORM as u64,
         Work::Idle => handled,
         Work::Small | Work::Add | Work::Wake | Work::Alive | Work::Videos => entry.task.to_handle(),
     };
@@ -225,7 +228,7 @@ fn verify_handled(entry: &Entry, ended: &[Ended]) -> Result<u64> {
     ensure!(fits, "{handled} runs for {runs}: this run is no result");
     let seen: Option<Vec<u64>> = ended.iter().map(|end| end.answer.keys_seen).collect();
     if let (Some(seen), None) = (seen, entry.task.take) {
-        let times = if entry.task.work == Work::Retry { 4 } else { 1 };
+        let times = if entry.task.work == Work::Retry { contend::RUNS_IN_A_STORM as u64 } else { 1 };
         let all = keys_seen::of_all(entry.task.items, entry.task.stages as u64).wrapping_mul(times);
         let seen = seen.into_iter().fold(0, u64::wrapping_add);
         ensure!(seen == all, "an item was handled twice and another was left out: this run is no result");

@@ -68,3 +68,9 @@ mod tests {
         assert!(cpu_secs(own).is_some() && family_cpu_secs(own).is_some());
     }
 }
+
+/// What a program says in one line; nothing if it is not there.
+pub(crate) fn said(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}

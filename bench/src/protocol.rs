@@ -22,7 +22,7 @@ pub(crate) type Figures = BTreeMap<String, f64>;
 pub(crate) enum Work {
     /// Handle every ready item, by a handler that does nothing.
     Drain,
-    /// The same, 16 items at a time, each claimed and completed by itself.
+    /// The same, each item claimed and completed by itself, 16 at a time where the contender has so many connections.
     Small,
     /// Add that many items with new keys.
     Add,
@@ -59,7 +59,7 @@ pub(crate) struct Task {
     /// Workers in the process.
     #[arg(long, default_value_t = 1)]
     pub(crate) workers: u32,
-    /// How long to go on, where the work has no end of its own.
+    /// How long to go on, where the work has no end of its own; in a storm of retries, how long an item waits.
     #[arg(long, default_value_t = 0.0)]
     pub(crate) secs: f64,
 }

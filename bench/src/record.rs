@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::contest::Outcome;
 use crate::plan::Plan;
-use crate::protocol::Figures;
+use crate::process::said;
 use crate::server::Server;
-use crate::statements::Statements;
 use crate::verdict::{Measured, Results};
 use crate::workloads::Scale;
 
@@ -32,36 +31,7 @@ pub(crate) struct Record {
     pub(crate) server_settings: BTreeMap<String, String>,
     /// The figures that the workload is about; there may be more.
     pub(crate) figures: Vec<String>,
-    pub(crate) contenders: Vec<Contended>,
-}
-
-/// One contender's.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Contended {
-    pub(crate) label: String,
-    pub(crate) settings: String,
-    pub(crate) command: Vec<String>,
-    pub(crate) rounds: Vec<Figures>,
-    /// What each statement cost, round by round, where that is the question.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) statements: Vec<Statements>,
-    /// Why there is no result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) failure: Option<String>,
-}
-
-impl Contended {
-    /// The outcome, as goals and tables take it.
-    pub(crate) fn outcome(&self) -> Outcome {
-        Outcome {
-            label: self.label.clone(),
-            settings: self.settings.clone(),
-            command: self.command.clone(),
-            rounds: self.rounds.clone(),
-            statements: self.statements.clone(),
-            failure: self.failure.clone(),
-        }
-    }
+    pub(crate) contenders: Vec<Outcome>,
 }
 
 /// Writes a result into the folder, named after the time and the workload.
@@ -73,14 +43,6 @@ pub(crate) fn write(
     server: &Server,
 ) -> Result<PathBuf> {
     let now = chrono::Utc::now();
-    let contender = |outcome: &Outcome| Contended {
-        label: outcome.label.clone(),
-        settings: outcome.settings.clone(),
-        command: outcome.command.clone(),
-        rounds: outcome.rounds.clone(),
-        statements: outcome.statements.clone(),
-        failure: outcome.failure.clone(),
-    };
     let record = Record {
         workload: plan.workload.to_owned(),
         title: plan.title.clone(),
@@ -93,7 +55,7 @@ pub(crate) fn write(
         versions: versions(server),
         server_settings: server.settings.iter().cloned().collect(),
         figures: plan.figures.iter().map(|figure| (*figure).to_owned()).collect(),
-        contenders: outcomes.iter().map(contender).collect(),
+        contenders: outcomes.to_vec(),
     };
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let file = folder.join(format!("{}-{}.json", now.format("%Y%m%dT%H%M%SZ"), plan.workload));
@@ -112,8 +74,7 @@ pub(crate) fn latest(folder: &Path) -> Result<Results> {
     for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "json")) {
         let record: Record =
             serde_json::from_slice(&fs::read(file)?).with_context(|| format!("reading {}", file.display()))?;
-        let outcomes = record.contenders.iter().map(Contended::outcome).collect();
-        results.insert(record.workload, Measured { scale: record.scale, outcomes });
+        results.insert(record.workload, Measured { scale: record.scale, outcomes: record.contenders });
     }
     Ok(results)
 }
@@ -158,10 +119,4 @@ fn commit() -> String {
     let commit = said("git", &["-C", folder, "rev-parse", "HEAD"]);
     let changed = said("git", &["-C", folder, "status", "--porcelain", "--untracked-files=no"]);
     if changed.is_empty() { commit } else { format!("{commit}, with changes") }
-}
-
-/// What a program says in one line; nothing if it is not there.
-pub(crate) fn said(program: &str, arguments: &[&str]) -> String {
-    let output = std::process::Command::new(program).args(arguments).output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use crate::number::float;
 use crate::process;
-use crate::record::said;
+use crate::process::said;
 use crate::scene::Scene;
 use crate::statements::{self, Statements};
 

@@ -24,7 +24,7 @@ impl Outcome {
     }
 }
 
-/// Figures with their ratio to the first contender's behind them, besides the one of which the ratios are.
+/// Figures that are followed by their ratio to the first contender's.
 const COSTS: [&str; 2] = ["wal_bytes_per_item", "server_cpu_us_per_item"];
 
 /// Medians of every figure, and the ratios of the first figure to the first contender, round by round.

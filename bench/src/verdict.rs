@@ -61,7 +61,7 @@ fn measure(goal: &Goal, results: &Results) -> Result<Value, Value> {
     let (own, scale) = outcome(results, goal.workload, goal.contender)?;
     let Some((workload, label)) = goal.over else {
         let rounds = own.figure(goal.figure);
-        return Ok(value(median(&rounds), &rounds, scale));
+        return Ok(value(own.median(goal.figure), &rounds, scale));
     };
     let (over, over_scale) = outcome(results, workload, label)?;
     let of_medians = own.median(goal.figure) / over.median(goal.figure);

@@ -2,6 +2,7 @@
 
 mod bare;
 mod hold;
+mod keys;
 mod naive;
 mod passes;
 mod raw;
@@ -17,7 +18,10 @@ mod wake;
 use anyhow::{Result, bail};
 
 pub(crate) use self::bare::set_up as bare_set_up;
+pub(crate) use self::keys::{insert_keys_there, keys_there};
+use self::keys::{keys_of_which_some_are_there, new_keys};
 pub(crate) use self::naive::set_up as naive_set_up;
+pub(crate) use self::passes::RUNS as RUNS_IN_A_STORM;
 use self::raw::Trips;
 pub(crate) use self::raw_wake::set_up as raw_wake_set_up;
 pub(crate) use self::sqlite::{fill as sqlite_fill, succeeded as sqlite_succeeded};
@@ -59,39 +63,4 @@ pub(crate) async fn contend(contender: &str, task: &Task) -> Result<()> {
     };
     say(&Line::Answer(answer))?;
     wait_for_dismissal()
-}
-
-/// Keys that no table has yet.
-fn new_keys(items: u64) -> Vec<String> {
-    let run: u64 = rand::random();
-    (0..items).map(|n| format!("{run:016x}-{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
-}
-
-/// New keys for each one that is there already: a tenth of what is added is there.
-const NEW_FOR_ONE_THERE: u64 = 9;
-
-/// How many keys are in the table of an add of so many new ones that meets some of them.
-pub(crate) fn keys_there(items: u64) -> u64 {
-    items / NEW_FOR_ONE_THERE
-}
-
-/// The statement that puts them there.
-pub(crate) fn insert_keys_there(items: u64) -> String {
-    format!(
-        "insert into items (id) select 'there-' || reverse(lpad(n::text, 12, '0')) from generate_series(1, {}) n",
-        keys_there(items)
-    )
-}
-
-/// So many new keys, and among them, evenly, those that are there.
-fn keys_of_which_some_are_there(items: u64) -> Vec<String> {
-    let mut keys = Vec::new();
-    for (n, key) in (1..).zip(new_keys(items)) {
-        keys.push(key);
-        if n % NEW_FOR_ONE_THERE == 0 {
-            let digits: String = format!("{:012}", n / NEW_FOR_ONE_THERE).chars().rev().collect();
-            keys.push(format!("there-{digits}"));
-        }
-    }
-    keys
 }

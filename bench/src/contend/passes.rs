@@ -5,8 +5,11 @@ use std::time::Instant;
 
 use crate::number::float;
 
-/// Runs of each item: three that fail, and one that succeeds.
-pub(super) const RUNS: usize = 4;
+/// How often each item fails.
+pub(super) const FAILURES: i32 = 3;
+
+/// Runs of each item: those that fail, and one that succeeds.
+pub(crate) const RUNS: usize = 4;
 
 /// The first and the last run of the handler in each pass.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use rowlock::Pipeline;
+use rowlock::store::postgres::PostgresStore;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
 use super::sql;
@@ -36,15 +37,13 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
     Ok(client)
 }
 
-/// What Rowlock tells the planner on its connections, and what keeps it from a nested loop through the keys of a batch:
-/// without values it expects ten of them, and the loop is then a hair's breadth from the hash join that it takes.
-const PLANNER_SETTINGS: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; \
-    set enable_bitmapscan = off; set jit = off; set enable_nestloop = off";
-
-/// A connection for this table's statements.
+/// A connection for this table's statements. The planner is told what Rowlock tells it, and to keep away from a nested
+/// loop through the keys of a batch: without values it expects ten of them, and the loop is then a hair's breadth from
+/// the hash join that it takes.
 pub(crate) async fn connect_tuned(url: &str) -> Result<Client> {
     let client = connect(url).await?;
-    client.batch_execute(PLANNER_SETTINGS).await?;
+    let settings = format!("{}set enable_nestloop = off", PostgresStore::planner_settings());
+    client.batch_execute(&settings).await?;
     Ok(client)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::passes::Passes;
+use super::passes::{FAILURES, Passes, RUNS};
 use super::raw::{connect_tuned, draw_token};
 use super::sql;
 use crate::protocol::{Answer, Progress, Task};
@@ -14,14 +14,11 @@ use crate::scene::pipeline;
 const BATCH: u32 = 1_000;
 const CONNECTIONS: u32 = 2;
 
-/// Failures of each item, as Rowlock's handler has them.
-const FAILURES: i32 = 3;
-
 /// Between two looks at a queue in which nothing is due.
 const POLL: Duration = Duration::from_millis(50);
 
 pub(crate) async fn retry(task: &Task) -> Result<Answer> {
-    let runs = task.items * 4;
+    let runs = task.items * RUNS as u64;
     let progress = Arc::new(Progress::start(runs));
     let passes = Arc::new(Passes::default());
     let mut loops = Vec::new();

@@ -7,7 +7,7 @@ use rowlock::store::postgres::PostgresStore;
 use rowlock::{Claims, Failure, Handled, Key, Repository, Store, Worker};
 use tokio_util::sync::CancellationToken;
 
-use super::passes::Passes;
+use super::passes::{FAILURES, Passes, RUNS};
 use crate::protocol::{Answer, Progress, Task};
 use crate::scene::{pipeline, retrying_pipeline};
 
@@ -73,16 +73,16 @@ pub(crate) async fn drain_in_batches(task: &Task) -> Result<Answer> {
     finish(worker, &progress, &format!("handle_batch of {BATCH}")).await
 }
 
-/// Every item fails three times.
+/// Every item fails a few times.
 pub(crate) async fn retry(task: &Task) -> Result<Answer> {
-    let progress = Arc::new(Progress::start(task.items * 4));
+    let progress = Arc::new(Progress::start(task.items * RUNS as u64));
     let passes = Arc::new(Passes::default());
     let (handled, ran) = (Arc::clone(&progress), Arc::clone(&passes));
     let store = PostgresStore::with_options(task.database.parse()?, retrying_pipeline(task.secs)?);
     let worker = Worker::new(Items::new(store)).handle("STAGE_1", move |_, claim| {
         handled.handled_key(claim.key().as_str(), 0);
         ran.ran(claim.retry_count());
-        let fails = claim.retry_count() < 3;
+        let fails = claim.retry_count() < FAILURES;
         async move { if fails { Err(Failure::retryable("not yet")) } else { Ok(()) } }
     });
     let mut answer = finish(worker, &progress, &format!("the defaults, retries after {} s", task.secs)).await?;

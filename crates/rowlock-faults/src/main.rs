@@ -68,7 +68,7 @@ async fn run(seed: u64, only: &[String], size: Size, folder: PathBuf) -> Result<
     let folder = std::path::absolute(folder)?.join(seed.to_string());
     println!("seed {seed}; logs in {}", folder.display());
     let arena = Arena::open();
-    let is_whole = only.is_empty() && size.times_count;
+    let is_whole = only.is_empty() && size.is_long;
     let mut report = Report { seed, is_whole, lines: Vec::new() };
     for fault in ALL.iter().filter(|fault| only.is_empty() || only.iter().any(|name| name == fault.name)) {
         let outcome = run_one(fault, &arena, seed, size, folder.join(fault.name)).await?;

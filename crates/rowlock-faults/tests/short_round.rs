@@ -8,7 +8,8 @@ use rowlock_faults::arena::{Round, Size};
 use rowlock_faults::faults::{ALL, Arena};
 use rowlock_faults::report::{Line, Outcome, Report};
 
-/// One server for all that do it no harm. It ends with this process.
+/// One server for all that do it no harm. It ends with this process; a static is not dropped, and so its empty temporary
+/// folder stays.
 static ARENA: OnceLock<Arena> = OnceLock::new();
 
 /// Runs one fault at a small size, with a seed that a failure names.

@@ -71,7 +71,7 @@ impl Fleet {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Some items abort their process.
+    /// SIGABRT is an expected end from now on: some items abort their process.
     pub fn expect_aborts(&mut self) {
         self.aborts = true;
     }

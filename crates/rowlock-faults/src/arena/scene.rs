@@ -27,16 +27,15 @@ pub struct Size {
     pub more_items_max: usize,
     /// Injections of one fault.
     pub injections: usize,
-    /// Whether it is a violation to be late: only where the scene has the machine for itself.
-    pub times_count: bool,
+    /// The long round, of `make faults`: the scene has the machine for itself, so that being late is a violation.
+    pub is_long: bool,
 }
 
 impl Size {
     /// For `make faults`.
-    pub const FULL: Size =
-        Size { items: 20_000, processes: 8, more_items_max: 100_000, injections: 30, times_count: true };
+    pub const FULL: Size = Size { items: 20_000, processes: 8, more_items_max: 100_000, injections: 30, is_long: true };
     /// For `make test`.
-    pub const SHORT: Size = Size { items: 400, processes: 3, more_items_max: 400, injections: 3, times_count: false };
+    pub const SHORT: Size = Size { items: 400, processes: 3, more_items_max: 400, injections: 3, is_long: false };
 }
 
 /// One run of one fault.
@@ -129,7 +128,7 @@ pub struct Scene {
     pub url: String,
     size: Size,
     added: usize,
-    added_for_more: usize,
+    more_items_added: usize,
     injections: Injections,
     started: Instant,
 }
@@ -144,7 +143,7 @@ impl Scene {
     /// # Errors
     /// Those of the database.
     pub async fn on_server(round: &Round, server: &str, cast: Cast, through: impl Fn(&str) -> String) -> Result<Scene> {
-        // Scenes may share a server, and a seed that is given again.
+        // Not by lot: scenes share a server, and a seed that is given again would take a living scene's name.
         static SCENES: AtomicUsize = AtomicUsize::new(0);
         let name = format!("faults_{}_{}", std::process::id(), SCENES.fetch_add(1, Ordering::Relaxed));
         let admin = Database::lazy(server)?;
@@ -206,7 +205,7 @@ impl Scene {
             url: url.to_owned(),
             size: round.size,
             added: 0,
-            added_for_more: 0,
+            more_items_added: 0,
             injections: Injections::default(),
             started: Instant::now(),
         };
@@ -256,7 +255,7 @@ impl Scene {
     /// Nothing keeps the living from their sweeps here: what a dead process held must be taken back as soon as its lease
     /// is stale and one of them sweeps, which each does every tenth of `stale_after`, give or take a quarter of that.
     pub fn expect_prompt_sweeps(&mut self) {
-        if !self.size.times_count {
+        if !self.size.is_long {
             return;
         }
         let longest_pause = self.cast.stale_after.mul_f64(1.25 / 10.0);
@@ -320,13 +319,13 @@ impl Scene {
         self.pause(ms).await?;
         let busy = self.unfinished().await.is_none_or(|left| left > 0);
         let more = (self.size.items / 4).max(1);
-        if busy || self.added_for_more + more > self.size.more_items_max {
+        if busy || self.more_items_added + more > self.size.more_items_max {
             return Ok(busy);
         }
         let first = self.items_added();
         self.add_items(first, vec![Behaviour::Work; more]).await.context("more items")?;
         self.added += more;
-        self.added_for_more += more;
+        self.more_items_added += more;
         Ok(true)
     }
 
@@ -346,7 +345,7 @@ impl Scene {
                 tracing::error!(left = least, "the scene does not move any more");
                 return Ok(());
             }
-            self.pause(100..=100).await?;
+            self.pause(300..=300).await?;
         }
     }
 

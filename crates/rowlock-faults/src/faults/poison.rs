@@ -32,15 +32,16 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let poisoned = scene.database.number("select count(*) from items where behaviour <> 'work'").await?;
     (0..poisoned).for_each(|_| scene.injected());
     scene.drain().await?;
-    let unlimited = not_stopped_at_their_limit(&scene, round.size.times_count).await?;
+    let unlimited = not_stopped_at_their_limit(&scene, round.size.is_long).await?;
     let mut verdict = scene.judge().await?;
     verdict.violations.extend(unlimited);
     Ok(verdict)
 }
 
-/// Those that kill are stopped by exactly as many resets as there may be, the others by retries, or at once by what their
-/// handler says. One that takes all memory may be out of time before it is out of memory. Where others want the processors too, a heartbeat may be late, and an item be out of time before it says
-/// anything: such a count is nobody's doing, and the auditor looks for resets that are a neighbour's.
+/// Those that abort are stopped by exactly as many resets as there may be, the others by retries, or at once by what their
+/// handler says. One that takes all memory may be out of time before it is out of memory. Where others want the processors
+/// too, a heartbeat may be late, and an item be out of time before it says anything: such a count is nobody's doing, and
+/// the auditor looks for resets that are a neighbour's.
 async fn not_stopped_at_their_limit(scene: &Scene, strictly: bool) -> Result<Vec<String>> {
     let Database::Postgres(pool) = &scene.database else { return Ok(Vec::new()) };
     let sql = "

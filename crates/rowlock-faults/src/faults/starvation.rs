@@ -30,7 +30,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, &server.url, cast, str::to_owned).await?;
     let url = scene.url.clone();
     // Some burn on every thread of the handlers for longer than a lease lives.
-    let burning_processes = if round.size.times_count { round.size.processes } else { 1 };
+    let burning_processes = if round.size.is_long { round.size.processes } else { 1 };
     let long = burning_processes * LONG_BURNS_PER_PROCESS;
     scene
         .database
@@ -52,7 +52,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     }
     let mut verdict = scene.drain_and_judge().await?;
     // With other faults beside it a machine may be late for want of any processor.
-    if round.size.times_count && verdict.unexplained_sweeps > 0 {
+    if round.size.is_long && verdict.unexplained_sweeps > 0 {
         let swept = verdict.unexplained_sweeps;
         verdict = verdict.with_violation(format!("{swept} leases of workers whose handlers were busy were taken back"));
     }

@@ -12,6 +12,9 @@ use crate::limits::{BATCH_ITEMS_MAX, LEASE_CHECK_INTERVAL};
 use crate::store::LeaseState;
 use crate::{Lease, Result, Store};
 
+/// So many looks in a row at a dispatcher that does not tick, and it is said.
+const SILENT_LOOKS: u32 = 10;
+
 /// Renews leases for as long as it is polled.
 pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispatch<S>) {
     let interval = engine.pipeline().heartbeat_interval();
@@ -26,7 +29,7 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
         if now.saturating_duration_since(engine.ticked_at()) > engine.pipeline().stale_after() {
             // A process that was stopped and goes on meets this for a moment, before its dispatcher ticks again.
             silent_looks = silent_looks.saturating_add(1);
-            if silent_looks == 10 {
+            if silent_looks == SILENT_LOOKS {
                 tracing::error!("the dispatcher does not tick any more: no lease is renewed");
             }
             continue;
@@ -68,8 +71,9 @@ fn due<S: Store, R: Send + 'static>(
     let mut all = engine.floor.leases.all();
     all.retain(|held| held.is_renewable(now, stale_after));
     let age = |held: &Held| now.saturating_duration_since(held.renewed_at());
-    // A lease that is not due within two pauses is looked at once more in time.
-    if !all.iter().any(|held| age(held) + 2 * pause >= interval) {
+    // Two looks early: the next look may be late, and the statement takes its time.
+    let early = (interval / 25).max(2 * pause);
+    if !all.iter().any(|held| age(held) + early >= interval) {
         return Vec::new();
     }
     all.retain(|held| age(held) >= interval / 2);

@@ -4,6 +4,7 @@ use rowlock::Key;
 use rowlock::conformance::{Harness, run};
 use rowlock::store::Store;
 
+use super::refusals::{as_somebody, drop_role};
 use super::table;
 use crate::postgres::PostgresHarness;
 
@@ -42,6 +43,31 @@ async fn a_refused_key_leaves_nothing_of_its_call() {
         assert!(error.to_string().contains("add_many"), "{error}");
         assert_eq!(count(harness).await, 1);
         assert_eq!(store.add_many(&["b", "c"].map(Key::from)).await.expect("the others"), 2);
+    })
+    .await;
+}
+
+/// COPY knows no policies of rows; an insert does.
+#[tokio::test]
+async fn a_table_with_row_security_takes_keys_too() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        table(harness, &["a"]).await;
+        let (store, role) = as_somebody(harness).await;
+        harness
+            .execute(&format!(
+                "alter table pages enable row level security; create policy most on pages with check (page <> 'bad'); \
+                 create policy all_seen on pages for select using (true); \
+                 grant temporary on database {} to {role}",
+                harness.database
+            ))
+            .await
+            .expect("create policy");
+
+        assert_eq!(store.add_many(&["a", "b", "c"].map(Key::from)).await.expect("added"), 2);
+        assert!(store.add_many(&["d", "bad"].map(Key::from)).await.is_err());
+
+        assert_eq!(count(harness).await, 3);
+        drop_role(harness, store, &role).await;
     })
     .await;
 }

@@ -9,7 +9,7 @@ use sqlx::Executor;
 use super::{add, finish_all, lease_all, table};
 use crate::postgres::PostgresHarness;
 
-/// More than are locked first in any case.
+/// More than LOCKED_FIRST_BELOW in finish.rs.
 const MANY: usize = 40;
 
 fn names() -> Vec<String> {
@@ -86,7 +86,7 @@ async fn a_row_that_somebody_has_locked_is_busy_and_the_others_are_finished() {
 
 /// The parts of a partitioned table have rows at the same places.
 #[tokio::test]
-async fn a_partitioned_table_is_finished_item_by_item() {
+async fn a_batch_in_a_partitioned_table_finishes_only_its_own_items() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
         let store = table(harness, &[]).await;
         harness

@@ -82,7 +82,7 @@ async fn a_busy_item_beside_a_refused_one() {
 }
 
 /// A store whose user owns nothing, and the name of that user, to be dropped.
-async fn as_somebody(harness: &PostgresHarness) -> (PostgresStore, String) {
+pub(super) async fn as_somebody(harness: &PostgresHarness) -> (PostgresStore, String) {
     let role = format!("{}_role", harness.database);
     harness
         .execute(&format!(
@@ -94,7 +94,7 @@ async fn as_somebody(harness: &PostgresHarness) -> (PostgresStore, String) {
     (PostgresStore::with_options(options, pipeline()), role)
 }
 
-async fn drop_role(harness: &PostgresHarness, store: PostgresStore, role: &str) {
+pub(super) async fn drop_role(harness: &PostgresHarness, store: PostgresStore, role: &str) {
     store.close().await;
     harness.execute(&format!("drop owned by {role}; drop role {role}")).await.expect("drop role");
 }

@@ -45,6 +45,14 @@ pub(super) fn is_lock_timeout(error: &Error) -> bool {
     }
 }
 
+/// Whether the server cannot do that to this table at all, e.g. COPY to one with row security. Nothing was done.
+pub(super) fn is_not_supported(error: &Error) -> bool {
+    match error {
+        Error::Database { source: sqlx::Error::Database(error), .. } => error.code().as_deref() == Some("0A000"),
+        _ => false,
+    }
+}
+
 fn fault(source: &sqlx::Error) -> Fault {
     match source {
         sqlx::Error::Database(error) => match error.code() {

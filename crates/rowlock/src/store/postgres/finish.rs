@@ -25,13 +25,11 @@ use crate::{Error, Lease, Result, Status};
 /// then; somebody who looks at a row in a transaction of hours must not keep a worker from its other items.
 const ROW_LOCK_WAIT: Duration = Duration::from_millis(100);
 
-/// A batch of fewer items locks them before it writes: a few locks are cheaper than the statement that one item would
-/// need that was left out.
+/// Below this many items their locks cost less than the second statement that one left-out item would need.
 const LOCKED_FIRST_BELOW: usize = 16;
 
-/// Pauses before what a batch left out is tried again, now with locks. At once: most were left out for a lock that is gone,
-/// e.g. of a row that refers to the item. Then again about as long after as a claim of a full batch takes.
-const LOCKED_IN_PASSING: [Duration; 3] = [Duration::ZERO, Duration::from_millis(2), Duration::from_millis(8)];
+/// Pauses before what a batch found locked is tried again: about as long as a claim of a full batch takes.
+const PAUSES_BEFORE_REPEATS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(8)];
 
 impl PostgresStore {
     /// One statement for all items in the ordinary case. Items that it did not write are tried in one that locks them,
@@ -47,17 +45,19 @@ impl PostgresStore {
         }
         let mut session = self.sessions.open("finish").await?;
         let all: Vec<usize> = (0..items.len()).collect();
-        let statement =
-            if items.len() < LOCKED_FIRST_BELOW { &self.statements.finish_locked } else { &self.statements.finish };
-        match session.fetch(self.finish_query(statement, finishing, &all)).await {
-            Ok(rows) => self.note_written(&rows, &all, &mut answers)?,
+        let mut are_untried = false;
+        match session.fetch(self.batch_query(finishing, &all)).await {
+            Ok(rows) => {
+                self.note_written(&rows, &all, &mut answers)?;
+                are_untried = items.len() >= LOCKED_FIRST_BELOW;
+            }
             Err(error) if error.is_row_refusal() && items.len() > 1 => {
-                self.finish_in_parts(&mut session, finishing, &mut answers).await?;
+                self.finish_in_parts(&mut session, finishing, all, &mut answers).await?;
             }
             Err(error) if error.is_row_refusal() || is_trigger_without_lock(&error) => {}
             Err(error) => return Err(error),
         }
-        let missing = match self.finish_rest(&mut session, finishing, &mut answers).await {
+        let missing = match self.finish_rest(&mut session, finishing, &mut answers, are_untried).await {
             Ok(()) => {
                 session.done();
                 Finished::LeaseLost
@@ -68,16 +68,30 @@ impl PostgresStore {
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| missing.clone())).collect())
     }
 
+    /// The statement for a whole batch, in the form that is cheapest for it. None of them waits for a row.
+    fn batch_query<'q>(&'q self, finishing: &'q Finishing, all: &[usize]) -> Query<'q, Postgres, PgArguments> {
+        match finishing.items.as_slice() {
+            [item] if matches!(item.outcome, Outcome::Complete) => {
+                self.complete_query(&self.statements.complete, item, finishing.now)
+            }
+            items if items.len() < LOCKED_FIRST_BELOW => {
+                self.finish_query(&self.statements.finish_locked, finishing, all)
+            }
+            _ => self.finish_query(&self.statements.finish, finishing, all),
+        }
+    }
+
     /// Writes what the database accepts of a batch that it refused as a whole; the refused items stay open.
     async fn finish_in_parts(
         &self,
         session: &mut Session,
         finishing: &Finishing,
+        refused: Vec<usize>,
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
         session.run("begin; set constraints all immediate").await?;
         let mut applied: Vec<Option<Finished>> = vec![None; answers.len()];
-        let mut parts = Parts::new((0..finishing.items.len()).collect());
+        let mut parts = Parts::new(refused);
         while let Some(part) = parts.next() {
             let statement = self.finish_query(&self.statements.finish_locked, finishing, &part);
             match self.attempt(session, statement).await {
@@ -92,20 +106,28 @@ impl PostgresStore {
         }
         session.run("commit").await?;
         for (answer, applied) in answers.iter_mut().zip(applied) {
-            *answer = applied;
+            if applied.is_some() {
+                *answer = applied;
+            }
         }
         Ok(())
     }
 
     /// The items that a batch did not write: locked ones are waited for a little, refused ones are failed. What has no
-    /// answer afterwards is lost.
+    /// answer afterwards is lost. Those of a batch that took no locks are untried: most were left out for a lock that is
+    /// gone, e.g. of a row that refers to the item.
     async fn finish_rest(
         &self,
         session: &mut Session,
         finishing: &Finishing,
         answers: &mut [Option<Finished>],
+        are_untried: bool,
     ) -> Result<()> {
-        let open: Vec<usize> = (0..answers.len()).filter(|index| answers[*index].is_none()).collect();
+        let mut open: Vec<usize> = (0..answers.len()).filter(|index| answers[*index].is_none()).collect();
+        let mut may_be_free_soon = true;
+        if are_untried && !open.is_empty() {
+            may_be_free_soon = self.finish_again(session, finishing, &mut open, answers).await?;
+        }
         if open.is_empty() {
             return Ok(());
         }
@@ -117,10 +139,10 @@ impl PostgresStore {
             .filter(|(_, state)| *state == LeaseState::Held)
             .map(|(index, _)| index)
             .collect();
-        for pause in LOCKED_IN_PASSING {
-            if held.len() > 1 {
+        for pause in PAUSES_BEFORE_REPEATS {
+            if may_be_free_soon && held.len() > 1 {
                 tokio::time::sleep(pause).await;
-                self.finish_again(session, finishing, &mut held, answers).await?;
+                may_be_free_soon = self.finish_again(session, finishing, &mut held, answers).await?;
             }
         }
         held.sort_by(|a, b| finishing.items[*a].lease.key.cmp(&finishing.items[*b].lease.key));
@@ -128,28 +150,31 @@ impl PostgresStore {
     }
 
     /// Rows that were locked in passing are free in a moment: another worker's claim that meets a row which was claimed
-    /// after it began holds it until it commits. One statement more is cheaper by far than one for each of them.
+    /// after it began holds it until it commits. One statement more is cheaper by far than one for each of them. False if
+    /// what is left was refused, or has a trigger that waits: those are for one by one.
     async fn finish_again(
         &self,
         session: &mut Session,
         finishing: &Finishing,
         held: &mut Vec<usize>,
         answers: &mut [Option<Finished>],
-    ) -> Result<()> {
-        match session.fetch(self.finish_query(&self.statements.finish_locked, finishing, held)).await {
-            Ok(rows) => {
-                self.note_written(&rows, held, answers)?;
-                held.retain(|index| answers[*index].is_none());
-                Ok(())
+    ) -> Result<bool> {
+        let again = match session.fetch(self.finish_query(&self.statements.finish_locked, finishing, held)).await {
+            Ok(rows) => self.note_written(&rows, held, answers).map(|()| true),
+            Err(error) if error.is_row_refusal() && held.len() > 1 => {
+                self.finish_in_parts(session, finishing, held.clone(), answers).await.map(|()| false)
             }
-            Err(error) if error.is_row_refusal() || is_trigger_without_lock(&error) => Ok(()),
-            Err(error) => {
-                if error.may_have_been_applied() && answers.iter().any(Option::is_some) {
-                    held.iter().for_each(|index| answers[*index] = Some(Finished::Unknown));
-                }
-                Err(error)
-            }
+            Err(error) if error.is_row_refusal() || is_trigger_without_lock(&error) => Ok(false),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &again
+            && error.may_have_been_applied()
+            && answers.iter().any(Option::is_some)
+        {
+            held.iter().for_each(|index| answers[*index] = Some(Finished::Unknown));
         }
+        held.retain(|index| answers[*index].is_none());
+        again
     }
 
     async fn finish_one_by_one(
@@ -189,7 +214,7 @@ impl PostgresStore {
 
     async fn finish_single(&self, session: &mut Session, finishing: &Finishing, index: usize) -> Result<Finished> {
         let item = &finishing.items[index];
-        let statement = self.finish_query(&self.statements.finish_one, finishing, &[index]);
+        let statement = self.single_query(finishing, index);
         let reason = match session.fetch(statement).await {
             Ok(rows) => {
                 if let Some(row) = rows.first() {
@@ -248,6 +273,32 @@ impl PostgresStore {
             Some(to) => Finished::Applied { to },
             None => Finished::Refused { reason: format!("a trigger changed the status to {word:?}"), failed: false },
         })
+    }
+
+    /// The statement for one item, which waits for its row.
+    pub(super) fn single_query<'q>(
+        &'q self,
+        finishing: &'q Finishing,
+        index: usize,
+    ) -> Query<'q, Postgres, PgArguments> {
+        let item = &finishing.items[index];
+        match item.outcome {
+            Outcome::Complete => self.complete_query(&self.statements.complete_one, item, finishing.now),
+            _ => self.finish_query(&self.statements.finish_one, finishing, &[index]),
+        }
+    }
+
+    fn complete_query<'q>(
+        &'q self,
+        sql: &std::sync::Arc<str>,
+        item: &'q Finish,
+        now: Option<DateTime<Utc>>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        query(sql)
+            .bind(item.lease.key.as_str())
+            .bind(item.lease.token.as_i64())
+            .bind(now)
+            .bind(self.pipeline.word(Status::InProgress(item.lease.stage)))
     }
 
     /// The statement for some of the items, in the order of `part`.

@@ -21,6 +21,7 @@ mod time;
 mod transaction;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -49,6 +50,8 @@ pub struct PostgresStore {
     delays: Arc<DelayTable>,
     sessions: Sessions,
     exclusions: Exclusions,
+    /// The last call of `add_many` met keys that exist.
+    keys_existed: Arc<AtomicBool>,
 }
 
 impl PostgresStore {
@@ -95,6 +98,7 @@ impl PostgresStore {
             delays: Arc::new(DelayTable::new(&pipeline)),
             sessions,
             exclusions: Exclusions::default(),
+            keys_existed: Arc::default(),
             pipeline: Arc::new(pipeline),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 use sqlx::Postgres;
@@ -10,6 +11,7 @@ use sqlx::query::Query;
 
 use super::PostgresStore;
 use super::claim::{SILENTLY_REFUSED, query};
+use super::errors::is_not_supported;
 use super::rows::{column, key};
 use super::session::Session;
 use crate::limits::BATCH_ITEMS_MAX;
@@ -208,21 +210,28 @@ impl PostgresStore {
         Ok(stages)
     }
 
-    /// A plain COPY, as if every key were new. If one is not, COPY into a staging table and one insert that skips those
-    /// that exist: twice as dear, and what the first COPY wrote until it met that key is left for vacuum.
+    /// A plain COPY, as if every key were new. If one is not, or the table takes no COPY, then COPY into a staging table and
+    /// one insert that skips those that exist: twice as dear, and what the first COPY wrote is left for vacuum. Who adds keys
+    /// that exist will do so again: the next call stages its keys at once.
     pub(super) async fn add_keys(&self, keys: &[Key]) -> Result<u64> {
         for key in keys {
             key.check()?;
         }
         let mut session = self.sessions.open("add_many").await?;
-        let added = match self.copy_new_keys(&mut session, keys).await {
-            Err(error) if error.is_row_refusal() => {
-                session.run("rollback").await?;
-                self.stage_keys(&mut session, keys).await?
+        let added = if self.keys_existed.load(Ordering::Relaxed) {
+            self.stage_keys(&mut session, keys).await?
+        } else {
+            match self.copy_new_keys(&mut session, keys).await {
+                Err(error) if error.is_row_refusal() || is_not_supported(&error) => {
+                    session.run("rollback").await?;
+                    session.extend_deadline(self.sessions.deadline());
+                    self.stage_keys(&mut session, keys).await?
+                }
+                answer => answer?,
             }
-            answer => answer?,
         };
         session.done();
+        self.keys_existed.store(added < keys.len() as u64, Ordering::Relaxed);
         Ok(added)
     }
 

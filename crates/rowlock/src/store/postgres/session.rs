@@ -152,7 +152,12 @@ pub(super) const BEGIN_IN_PARTS: &str =
 
 /// The settings of the verbs' own connections, each with a semicolon and a space behind it.
 pub(super) fn planner_settings() -> String {
-    [SEARCH_BY_INDEX, PLAN_ONCE].map(|settings| each_set("set", settings)).concat()
+    planner_settings_by("set")
+}
+
+/// The same by `set`, or by `set local` for the rest of a transaction.
+pub(super) fn planner_settings_by(set: &str) -> String {
+    [SEARCH_BY_INDEX, PLAN_ONCE].map(|settings| each_set(set, settings)).concat()
 }
 
 fn each_set(set: &str, settings: &[(&str, &str)]) -> String {

@@ -1,4 +1,4 @@
-//! The statements of one pipeline, rendered once. Each is a file of the same name in `sql/`.
+//! The statements of one pipeline, rendered once. Each is a file of the same name in `sql/`, or one of its forms.
 
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ macro_rules! statements {
             pub(super) copy_keys: String,
             /// `claim` for some of the items that were picked.
             pub(super) claim_part: Arc<str>,
+            /// `complete`, which may wait for the row.
+            pub(super) complete_one: Arc<str>,
             /// `finish` that locks before it writes, and skips what is locked.
             pub(super) finish_locked: Arc<str>,
             /// `finish` for one item, which may wait for the row.
@@ -30,6 +32,7 @@ macro_rules! statements {
                     $($name: template.render(include_str!(concat!("sql/", stringify!($name), ".sql"))).into(),)*
                     copy_keys: template.render(include_str!("sql/copy_keys.sql")),
                     claim_part: Arc::from(""),
+                    complete_one: Arc::from(""),
                     finish_locked: Arc::from(""),
                     finish_one: Arc::from(""),
                 }
@@ -40,6 +43,7 @@ macro_rules! statements {
                 vec![
                     $((stringify!($name), &*self.$name),)*
                     ("claim_part", &*self.claim_part),
+                    ("complete_one", &*self.complete_one),
                     ("finish_locked", &*self.finish_locked),
                     ("finish_one", &*self.finish_one),
                 ]
@@ -54,6 +58,7 @@ statements!(
     canonical_keys,
     claim,
     columns,
+    complete,
     counts,
     explain,
     failures,
@@ -90,43 +95,59 @@ const READY_BY_AGE: &str = "t.:\"status\" = stage.ready and t.:\"status\" in (:r
 /// The same of a few keys. Through coalesce, or a planner without statistics could walk through the whole backlog.
 const READY_BY_KEY: &str = "coalesce(t.:\"status\", '') = stage.ready and t.:\"key\" = any ($8::text[]:::key_array)";
 
-/// The rows that nobody else has locked: each is looked at and written in the same moment. A row names in `xmax` who
-/// locked it last. A claim and a renewal lock what they then write, so theirs is the transaction that also wrote the row
-/// (`xmin`), and that is over, or the row could not be seen here. Any other name may be of somebody who still has the row,
-/// or of a lock long gone: only an attempt to lock it can tell. Whoever locks a row between the look and the write, some
-/// microseconds, is waited for as by any update; should two wait for each other then, the server ends one, and a finish
-/// that was ended is tried again.
-const LOCKED_BY_NOBODY: &str = "(t.xmax = t.xmin or t.xmax = '0'::xid)";
+/// The rows that nobody else has locked. Each is looked up by its key, looked at and written before the next: an array is
+/// neither hashed nor merged, and so leaves the planner no join that would look at all of them first.
+///
+/// A row names in `xmax` who locked it last. A claim and a renewal lock what they then write, so theirs is the transaction
+/// that also wrote the row (`xmin`), and that is over, or the row could not be seen here. Any other name may be of somebody
+/// who still has the row, or of a lock long gone: only an attempt to lock it can tell. Whoever locks a row between the look
+/// and the write, some microseconds, is waited for as by any update, up to the verb's deadline.
+const LOCKED_BY_NOBODY: &str = "t.:\"key\" = any (array[i.key]) and (t.xmax = t.xmin or t.xmax = '0'::xid)";
 
 /// The rows that this statement has locked, at their places. One that somebody changed in the moment before is locked at a
 /// place that the statement does not see, and stays as it is. In a partitioned table other rows have the same places,
-/// hence the key once more, in the statement.
-const LOCKED_HERE: &str = "t.ctid = any (array(select place from held))";
+/// hence the key once more.
+const LOCKED_HERE: &str = "t.ctid = any (array(select place from leases)) and t.:\"key\" = i.key";
+
+/// The rows that this statement waited for, which may have moved meanwhile.
+const LOCKED_IN_TURN: &str = "t.:\"key\" = any (array(select key from leases)) and t.:\"key\" = i.key";
+
+/// Leaves the row of one lease alone if somebody has it locked.
+const UNLESS_LOCKED: &str = "and t.ctid = any (array(
+    select held.ctid
+    from :table held
+    where held.:\"key\" = $1::text:::key_type
+      and held.:\"claim_token\" = $2::bigint
+      and coalesce(held.:\"status\", '') = $4::text
+    for no key update skip locked
+  ))";
 
 impl Statements {
     pub(super) fn new(pipeline: &Pipeline) -> Statements {
         let mut template = template(pipeline);
         template.set("lock", "for update of t skip locked");
         template.set("ready_for_stage", READY_BY_AGE);
-        template.set("items", "");
-        template.set("held", "select * from input");
-        template.set("held_rows", LOCKED_BY_NOBODY);
+        template.set("unless_locked", UNLESS_LOCKED);
+        template.set("leases", "select * from input");
+        template.set("rows_to_write", LOCKED_BY_NOBODY);
         template.set("pick", include_str!("sql/pick.sql"));
         let mut statements = Statements::render(&template);
         template.set("lock_lease", "for no key update skip locked");
-        template.set("held", include_str!("sql/hold.sql"));
-        template.set("held_rows", LOCKED_HERE);
+        template.set("leases", include_str!("sql/lock_leases.sql"));
+        template.set("rows_to_write", LOCKED_HERE);
         statements.finish_locked = template.render(include_str!("sql/finish.sql")).into();
-        // The repetition one by one may wait for the row, which may have moved meanwhile; a preview locks nothing.
-        template.set("items", "limit 1");
+        // The repetition one by one may wait for the row.
         template.set("lock_lease", "for no key update");
-        template.set("held", include_str!("sql/hold.sql"));
-        template.set("held_rows", "t.:\"key\" = any (array(select key from held))");
+        template.set("leases", include_str!("sql/lock_leases.sql"));
+        template.set("rows_to_write", LOCKED_IN_TURN);
+        template.set("unless_locked", "");
+        statements.complete_one = template.render(include_str!("sql/complete.sql")).into();
         statements.finish_one = template.render(include_str!("sql/finish.sql")).into();
         template.set("ready_for_stage", READY_BY_KEY);
         template.set("pick", include_str!("sql/pick.sql"));
         statements.claim_part = template.render(include_str!("sql/claim.sql")).into();
         template.set("ready_for_stage", READY_BY_AGE);
+        // A preview locks nothing.
         template.set("lock", "");
         template.set("pick", include_str!("sql/pick.sql"));
         statements.preview = template.render(include_str!("sql/preview.sql")).into();

@@ -7,6 +7,7 @@ use super::PostgresStore;
 use super::claim::SILENTLY_REFUSED;
 use super::errors::{translate, translate_connect};
 use super::refusal::refusal_reason;
+use super::session::planner_settings_by;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Limits};
 use crate::{Error, Result};
 
@@ -79,10 +80,12 @@ impl PostgresStore {
     async fn finish_statement(&self, connection: &mut PgConnection, finishing: &Finishing) -> Result<Option<Finished>> {
         const VERB: &str = "finish_in";
         let deadline = self.sessions.deadline();
-        let set_up = format!("set local statement_timeout = {}", deadline.as_millis().max(1));
+        // What follows is the transaction's last statement. It is planned as the verbs are: once, and by its index.
+        let planner = planner_settings_by("set local");
+        let set_up = format!("{planner}set local statement_timeout = {}", deadline.as_millis().max(1));
         let work = async {
             connection.execute(AssertSqlSafe(set_up)).await?;
-            let statement = self.finish_query(&self.statements.finish_one, finishing, &[0]);
+            let statement = self.single_query(finishing, 0);
             let statement = statement.persistent(!self.sessions.is_through_pooler());
             statement.fetch_optional(&mut *connection).await
         };

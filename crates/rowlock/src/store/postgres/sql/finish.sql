@@ -3,15 +3,13 @@
 -- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not
 --            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
 --            can be settled.
--- Locks:     there are three forms, tried one after the other. `finish` leaves out what somebody has locked, without
---            locking anything before it writes (`:held_rows` looks at xmax, and says why). `finish_locked`, for the few
---            items that `finish` left out, locks with `skip locked` (`:held` is hold.sql). `finish_one`, for a single
---            item, waits for its row.
+-- Locks:     there are three forms. `finish`, for a batch of 16 or more, leaves out what somebody has locked, and locks
+--            nothing before it writes (`:rows_to_write`; LOCKED_BY_NOBODY in statements.rs says how). `finish_locked`, for
+--            smaller batches, for parts, and for what `finish` left out, locks with `skip locked` (`:leases` is
+--            lock_leases.sql). `finish_one`, for a single item and in the user's transaction, waits for its row.
 -- Index:     the key's, one look-up an item; its predicate does not name the running words as a list, or the index on
 --            the token would be taken, under which a whole batch has one entry.
---            generate_series makes a generic plan expect a thousand items, and so hash them rather than loop. In
---            `finish_one` `:items` says that there is one: it also stands in the users' transactions, where the server
---            would else think a plan for this very item the cheaper one, and make one each time, for a millisecond.
+--            generate_series makes a generic plan expect a thousand items, and so hash them rather than loop.
 -- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 outcomes   $6 errors
 --            $7 delays of the handlers' own, in seconds   $8 times to snooze until   $9 rows of the delay table
 --            $10 the delay table, in seconds: a row a stage, a column an attempt   $11 its jitters   $12 its floors
@@ -23,10 +21,9 @@ input as (
     unnest($1::text[]:::key_array), unnest($2::bigint[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
     unnest($7::float8[]), unnest($8::timestamptz[]), unnest($9::int[]), generate_series(1, $15::int)
   ) as i (key, token, word, outcome, error, own_delay, due, policy, n)
-  :items
 ),
-held as materialized (
-  :held
+leases as materialized (
+  :leases
 ),
 moved as (
   update :table t
@@ -67,9 +64,8 @@ moved as (
       else t.:"resume_status"
     end,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
-  from held i
-  where :held_rows
-    and t.:"key" = i.key
+  from leases i
+  where :rows_to_write
     and t.:"claim_token" = i.token
     and t.:"status" = i.word
   returning

@@ -1,4 +1,4 @@
--- hold: the leases of `input` that are still held, locked, with the places of their rows.
+-- lock_leases: the leases of `input` that are still held, locked, with the places of their rows. A part of finish.
   select input.*, locked.place
   from input
   cross join lateral (
