@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Methods of `Store` that are no verb of one statement: connections, the schema (`create_*.sql`), and `finish_in`,
-/// which is `finish.sql` in the user's transaction.
+/// which is `complete.sql` or `finish.sql` in the user's transaction.
 const NO_VERBS: [&str; 10] =
     ["pipeline", "fork", "read_only", "close", "prepare", "inspect", "begin", "finish_in", "rollback", "listen"];
 

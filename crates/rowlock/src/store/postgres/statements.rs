@@ -112,22 +112,12 @@ const LOCKED_HERE: &str = "t.ctid = any (array(select place from leases)) and t.
 /// The rows that this statement waited for, which may have moved meanwhile.
 const LOCKED_IN_TURN: &str = "t.:\"key\" = any (array(select key from leases)) and t.:\"key\" = i.key";
 
-/// Leaves the row of one lease alone if somebody has it locked.
-const UNLESS_LOCKED: &str = "and t.ctid = any (array(
-    select held.ctid
-    from :table held
-    where held.:\"key\" = $1::text:::key_type
-      and held.:\"claim_token\" = $2::bigint
-      and coalesce(held.:\"status\", '') = $4::text
-    for no key update skip locked
-  ))";
-
 impl Statements {
     pub(super) fn new(pipeline: &Pipeline) -> Statements {
         let mut template = template(pipeline);
         template.set("lock", "for update of t skip locked");
         template.set("ready_for_stage", READY_BY_AGE);
-        template.set("unless_locked", UNLESS_LOCKED);
+        template.set("unless_locked", include_str!("sql/unless_locked.sql"));
         template.set("leases", "select * from input");
         template.set("rows_to_write", LOCKED_BY_NOBODY);
         template.set("pick", include_str!("sql/pick.sql"));

@@ -1,7 +1,7 @@
 -- complete: ends one lease with success, as `finish` does, for a fifth of what that costs for a single item.
 --
 -- Guarantee: the row is matched by key, token and the word in progress of its stage; the token stays.
--- Locks:     `complete` leaves a locked row alone (`:unless_locked`). `complete_one`, in the user's transaction and where
+-- Locks:     `complete` leaves a locked row alone (unless_locked.sql). `complete_one`, in the user's transaction and where
 --            items are repeated one by one, waits for its row.
 -- Index:     the key's. The word is compared through coalesce, or a plan for these values would go by the index on the
 --            token, under which a whole batch has one entry.
