@@ -57,6 +57,12 @@ impl Stat {
     }
 }
 
+/// What a program says in one line; nothing if it is not there.
+pub(crate) fn said(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,10 +73,4 @@ mod tests {
         assert!(memory_peak_bytes(own).is_some_and(|bytes| bytes > 100_000.0));
         assert!(cpu_secs(own).is_some() && family_cpu_secs(own).is_some());
     }
-}
-
-/// What a program says in one line; nothing if it is not there.
-pub(crate) fn said(program: &str, arguments: &[&str]) -> String {
-    let output = std::process::Command::new(program).args(arguments).output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 
 use crate::contest::Outcome;
 use crate::goals::{GOALS, Goal, Limit, peer_goals};
-use crate::number::{median, readable};
+use crate::number::readable;
 
 /// A workload's outcomes, and at which size they were measured.
 #[derive(Debug)]
