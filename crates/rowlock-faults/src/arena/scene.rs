@@ -133,6 +133,9 @@ pub struct Scene {
     started: Instant,
 }
 
+/// How many items are not terminal.
+const UNFINISHED: &str = "select count(*) from items where status not in ('SUCCEEDED', 'FAILED', 'CANCELLED')";
+
 /// How long a scene may take without a single completion before it counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 
@@ -306,8 +309,7 @@ impl Scene {
 
     /// How many items are not terminal; none if the database does not answer just now.
     pub async fn unfinished(&self) -> Option<i64> {
-        let count = "select count(*) from items where status not in ('SUCCEEDED', 'FAILED', 'CANCELLED')";
-        self.database.number(count).await.ok()
+        self.database.number(UNFINISHED).await.ok()
     }
 
     /// As [`Scene::pause`]; then, whether something is left to do, so that an injection meets somebody at work. Whoever
@@ -332,18 +334,26 @@ impl Scene {
     /// Works until every item is terminal; the auditor will name those that are not.
     ///
     /// # Errors
-    /// A process that ended for no reason of ours, and a scene that does not move any more.
+    /// A process that ended for no reason of ours.
     pub async fn drain(&mut self) -> Result<()> {
+        self.drain_counted(UNFINISHED).await.map(drop)
+    }
+
+    /// Works until this query counts no item any more, or the scene is stuck. Returns how many are left.
+    ///
+    /// # Errors
+    /// As [`Scene::drain`].
+    pub async fn drain_counted(&mut self, count: &'static str) -> Result<i64> {
         let (mut least, mut moved_at) = (i64::MAX, Instant::now());
         loop {
-            match self.unfinished().await {
-                Some(0) => return Ok(()),
+            match self.database.number(count).await.ok() {
+                Some(0) => return Ok(0),
                 Some(left) if left < least => (least, moved_at) = (left, Instant::now()),
                 _ => {}
             }
             if moved_at.elapsed() > STUCK_AFTER {
                 tracing::error!(left = least, "the scene does not move any more");
-                return Ok(());
+                return Ok(least);
             }
             self.pause(300..=300).await?;
         }

@@ -221,8 +221,8 @@ impl<'a> Judge<'a> {
 
     /// A run as long as a handler may take is ended by its worker, and no handler says so.
     fn count_failure(&mut self, item: &'a str, step: &Step<'a>, held: Option<&Holding>) {
-        let timed_out = held.and_then(|held| (step.row.at - held.at).to_std().ok());
-        if timed_out.is_none_or(|held_for| held_for + ROUNDING.to_std().unwrap_or_default() < self.evidence.timeout)
+        let held_for = held.and_then(|held| (step.row.at - held.at).to_std().ok());
+        if held_for.is_none_or(|held_for| held_for + ROUNDING.to_std().unwrap_or_default() < self.evidence.timeout)
             && let Some(stage) = step.stage
         {
             *self.counted_failures.entry((item, stage)).or_default() += 1;

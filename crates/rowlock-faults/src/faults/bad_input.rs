@@ -1,7 +1,6 @@
 //! Keys that nobody expects, words that no stage knows, rows edited by hand, names that try to inject.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rand::RngExt;
@@ -19,8 +18,9 @@ const WORDS: [&str; 6] = ["PENDING", "CANCELLED", "ONE_COMPLETE", "TWO_IN_PROGRE
 /// Those of them that no stage knows.
 const UNKNOWN_WORDS: [&str; 2] = ["archived", ""];
 
-/// How long the items with known words may take without one that ends.
-const STUCK_AFTER: Duration = Duration::from_secs(90);
+/// Items whose words nobody knows are not waited for.
+const KNOWN_AND_UNFINISHED: &str = "select count(*) from items where status in ('PENDING', 'ONE_IN_PROGRESS', \
+    'ONE_COMPLETE', 'TWO_IN_PROGRESS', 'TWO_COMPLETE', 'THREE_IN_PROGRESS')";
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, arena.server_url().await?, Cast::default(), str::to_owned).await?;
@@ -34,7 +34,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
         edit_by_hand(&mut scene, &mut unknown).await?;
     }
     let mut found = names_that_inject(&scene.url).await?;
-    let stuck = drain_what_is_known(&mut scene).await?;
+    let stuck = scene.drain_counted(KNOWN_AND_UNFINISHED).await?;
     if stuck > 0 {
         found.push(format!("{stuck} items with words that the stages know are stuck"));
     }
@@ -97,23 +97,6 @@ async fn edit_by_hand(scene: &mut Scene, unknown: &mut Unknown) -> Result<()> {
     scene.edited.push(id);
     scene.injected();
     Ok(())
-}
-
-/// Items whose words nobody knows are not waited for. Returns how many of the others are stuck.
-async fn drain_what_is_known(scene: &mut Scene) -> Result<i64> {
-    let known = "select count(*) from items where status in ('PENDING', 'ONE_IN_PROGRESS', 'ONE_COMPLETE', \
-                 'TWO_IN_PROGRESS', 'TWO_COMPLETE', 'THREE_IN_PROGRESS')";
-    let (mut least, mut moved_at) = (i64::MAX, tokio::time::Instant::now());
-    loop {
-        let left = scene.database.number(known).await?;
-        if left < least {
-            (least, moved_at) = (left, tokio::time::Instant::now());
-        }
-        if left == 0 || moved_at.elapsed() > STUCK_AFTER {
-            return Ok(left);
-        }
-        scene.pause(100..=100).await?;
-    }
 }
 
 /// An item whose word no stage knows keeps it, and the store's counts name the word.

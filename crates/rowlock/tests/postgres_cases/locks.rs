@@ -59,6 +59,22 @@ async fn rows_that_somebody_had_locked_are_finished_with_a_lock() {
     .await;
 }
 
+/// The same with one among them that the table refuses: it is failed by itself, and no answer of the others is lost.
+#[tokio::test]
+async fn a_refused_row_among_those_that_were_left_out_harms_only_itself() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let (store, leases) = claimed(harness).await;
+        harness.execute("create table pictures (page text references pages)").await.expect("create");
+        harness.execute("insert into pictures select page from pages where page < 'page-10'").await.expect("insert");
+        let check = "alter table pages add check (page <> 'page-03' or status <> 'SUCCEEDED')";
+        harness.execute(check).await.expect("alter");
+        let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+        assert!(matches!(finished[3], Finished::Refused { failed: true, .. }), "{:?}", finished[3]);
+        assert!(all_done(&finished[..3]) && all_done(&finished[4..]), "{finished:?}");
+    })
+    .await;
+}
+
 /// Whoever has a row locked keeps the batch from that item alone, and only for a moment.
 #[tokio::test]
 async fn a_row_that_somebody_has_locked_is_busy_and_the_others_are_finished() {

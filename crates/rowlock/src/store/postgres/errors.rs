@@ -39,16 +39,17 @@ pub(super) fn leaves_connection_usable(source: &sqlx::Error) -> bool {
 
 /// Whether a row was not to be had within `lock_timeout`. The statement had no effect.
 pub(super) fn is_lock_timeout(error: &Error) -> bool {
-    match error {
-        Error::Database { source: sqlx::Error::Database(error), .. } => error.code().as_deref() == Some("55P03"),
-        _ => false,
-    }
+    has_code(error, "55P03")
 }
 
 /// Whether the server cannot do that to this table at all, e.g. COPY to one with row security. Nothing was done.
 pub(super) fn is_not_supported(error: &Error) -> bool {
+    has_code(error, "0A000")
+}
+
+fn has_code(error: &Error, code: &str) -> bool {
     match error {
-        Error::Database { source: sqlx::Error::Database(error), .. } => error.code().as_deref() == Some("0A000"),
+        Error::Database { source: sqlx::Error::Database(error), .. } => error.code().as_deref() == Some(code),
         _ => false,
     }
 }

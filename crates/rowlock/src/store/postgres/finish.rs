@@ -90,7 +90,8 @@ impl PostgresStore {
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
         session.run("begin; set constraints all immediate").await?;
-        let mut applied: Vec<Option<Finished>> = vec![None; answers.len()];
+        // None of it counts before it is committed.
+        let mut applied = answers.to_vec();
         let mut parts = Parts::new(refused);
         while let Some(part) = parts.next() {
             let statement = self.finish_query(&self.statements.finish_locked, finishing, &part);
@@ -105,11 +106,7 @@ impl PostgresStore {
             }
         }
         session.run("commit").await?;
-        for (answer, applied) in answers.iter_mut().zip(applied) {
-            if applied.is_some() {
-                *answer = applied;
-            }
-        }
+        answers.clone_from_slice(&applied);
         Ok(())
     }
 
@@ -302,7 +299,7 @@ impl PostgresStore {
     }
 
     /// The statement for some of the items, in the order of `part`.
-    pub(super) fn finish_query<'q>(
+    fn finish_query<'q>(
         &'q self,
         sql: &std::sync::Arc<str>,
         finishing: &'q Finishing,

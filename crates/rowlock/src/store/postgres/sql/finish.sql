@@ -9,7 +9,8 @@
 --            lock_leases.sql). `finish_one`, for a single item and in the user's transaction, waits for its row.
 -- Index:     the key's, one look-up an item; its predicate does not name the running words as a list, or the index on
 --            the token would be taken, under which a whole batch has one entry.
---            generate_series makes a generic plan expect a thousand items, and so hash them rather than loop.
+--            generate_series makes a generic plan expect a thousand items, so that the forms that lock hash them rather
+--            than compare each with each; the first form looks them up one after the other.
 -- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 outcomes   $6 errors
 --            $7 delays of the handlers' own, in seconds   $8 times to snooze until   $9 rows of the delay table
 --            $10 the delay table, in seconds: a row a stage, a column an attempt   $11 its jitters   $12 its floors
