@@ -1,18 +1,19 @@
 //! The key of an item.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::{Error, Result};
 
 /// The key of an item, in the text form of its type. The database casts it to the key column's type, so that a
-/// uuid may be written in any form and `007` finds the integer 7.
+/// uuid may be written in any form and `007` finds the integer 7. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(String);
+pub struct Key(Arc<str>);
 
 impl Key {
     /// A key from its text form.
     pub fn new(text: impl Into<String>) -> Key {
-        Key(text.into())
+        Key::from(text.into())
     }
 
     /// The text form.
@@ -52,24 +53,24 @@ impl fmt::Debug for Key {
 
 impl From<&str> for Key {
     fn from(text: &str) -> Key {
-        Key(text.to_owned())
+        Key(Arc::from(text))
     }
 }
 
 impl From<String> for Key {
     fn from(text: String) -> Key {
-        Key(text)
+        Key(Arc::from(text))
     }
 }
 
 impl From<i32> for Key {
     fn from(number: i32) -> Key {
-        Key(number.to_string())
+        Key::from(number.to_string())
     }
 }
 
 impl From<i64> for Key {
     fn from(number: i64) -> Key {
-        Key(number.to_string())
+        Key::from(number.to_string())
     }
 }

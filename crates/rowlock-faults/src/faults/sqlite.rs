@@ -13,6 +13,10 @@ use crate::audit::{Evidence, Violation, audit};
 use crate::report::Verdict;
 use crate::subject::Database;
 
+/// A copy is taken after one in so many kills. A worker of our own finishes one in three of them: it has as much to do as
+/// the scene.
+const COPIES_EVERY: usize = 5;
+
 /// How long a worker of our own may take for the items of a copy.
 const FINISH_WITHIN: Duration = Duration::from_secs(300);
 
@@ -28,8 +32,9 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
         let victim = scene.any_process();
         scene.injected();
         scene.fleet.kill(victim).await?;
-        if number % 5 == 0 {
-            broken.extend(check_copy(&mut scene, round).await?);
+        if number % COPIES_EVERY == 0 {
+            let finish = number % (3 * COPIES_EVERY) == 0;
+            broken.extend(check_copy(&mut scene, round, finish).await?);
         }
     }
     let mut verdict = scene.drain_and_judge().await?;
@@ -38,7 +43,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
 }
 
 /// Stops everybody, as a power cut would, copies the file with its log, and lets them go on.
-async fn check_copy(scene: &mut Scene, round: &Round) -> Result<Vec<String>> {
+async fn check_copy(scene: &mut Scene, round: &Round, finish: bool) -> Result<Vec<String>> {
     let stopped: Vec<_> = (0..scene.fleet.len()).map(|number| (number, scene.fleet.stop(number))).collect();
     for (number, _) in &stopped {
         scene.fleet.until_stopped(*number).await?;
@@ -54,7 +59,7 @@ async fn check_copy(scene: &mut Scene, round: &Round) -> Result<Vec<String>> {
     for (number, at) in stopped {
         scene.fleet.resume(number, at);
     }
-    let violations = audit_copy(&copy, scene.cast.stale_after).await?;
+    let violations = audit_copy(&copy, scene.cast.stale_after, finish).await?;
     for suffix in ["", "-wal", "-shm"] {
         let leftover = with_suffix(&copy, suffix);
         if leftover.exists() {
@@ -70,9 +75,9 @@ fn with_suffix(file: &Path, suffix: &str) -> std::path::PathBuf {
     name.into()
 }
 
-/// The copy is whole, the auditor finds in it no more than that the work is not done, and a worker that finds it takes
-/// every item to its end.
-async fn audit_copy(copy: &Path, stale_after: Duration) -> Result<Vec<String>> {
+/// The copy is whole, the auditor finds in it no more than that the work is not done, and, if it is to be finished, a worker
+/// that finds it takes every item to its end.
+async fn audit_copy(copy: &Path, stale_after: Duration, finish: bool) -> Result<Vec<String>> {
     let url = format!("sqlite://{}", copy.display());
     let database = Database::lazy(&url)?;
     let Database::Sqlite(pool) = &database else { return Ok(Vec::new()) };
@@ -91,6 +96,10 @@ async fn audit_copy(copy: &Path, stale_after: Duration) -> Result<Vec<String>> {
     };
     let found = audit(&evidence).violations.into_iter().filter(seen_without_logs);
     violations.extend(found.map(|violation| format!("the copy: {violation}")));
+    if !finish {
+        database.close().await;
+        return Ok(violations);
+    }
     finish_what_is_left(&url).await?;
     let orphans = "select count(*) from effects e where not exists (select 1 from moves m where m.item = e.item \
                    and m.token = e.token and m.became in ('ONE_COMPLETE', 'SUCCEEDED'))";

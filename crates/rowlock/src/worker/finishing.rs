@@ -72,7 +72,7 @@ async fn gather<S: Store, R>(engine: &Engine<S, R>, last_batch: usize) {
 /// A key may stand in a statement once; an item that was lost and claimed again waits for the next.
 fn split_off_repeated(batch: &mut Vec<Ended>) -> Vec<Ended> {
     let mut keys = HashSet::with_capacity(batch.len());
-    let repeated: Vec<bool> = batch.iter().map(|ended| !keys.insert(ended.held.lease.key.clone())).collect();
+    let repeated: Vec<bool> = batch.iter().map(|ended| !keys.insert(&ended.held.lease.key)).collect();
     if !repeated.contains(&true) {
         return Vec::new();
     }

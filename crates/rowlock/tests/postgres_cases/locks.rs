@@ -9,17 +9,18 @@ use sqlx::Executor;
 use super::{add, finish_all, lease_all, table};
 use crate::postgres::PostgresHarness;
 
-/// More than LOCKED_FIRST_BELOW in finish.rs.
-const MANY: usize = 40;
+/// Sizes of a batch, half of which is more than LOCKED_FIRST_BELOW in finish.rs, and more than ITEMS_A_TOKEN_MIN in
+/// complete_batch.rs: each has a statement of its own.
+const SIZES: [usize; 2] = [40, 160];
 
-fn names() -> Vec<String> {
-    (0..MANY).map(|number| format!("page-{number:02}")).collect()
+fn names(many: usize) -> Vec<String> {
+    (0..many).map(|number| format!("page-{number:03}")).collect()
 }
 
-async fn claimed(harness: &PostgresHarness) -> (rowlock::store::postgres::PostgresStore, Vec<Lease>) {
-    let store = table(harness, &names().iter().map(String::as_str).collect::<Vec<_>>()).await;
+async fn claimed(harness: &PostgresHarness, many: usize) -> (rowlock::store::postgres::PostgresStore, Vec<Lease>) {
+    let store = table(harness, &names(many).iter().map(String::as_str).collect::<Vec<_>>()).await;
     let leases = lease_all(&store).await;
-    assert_eq!(leases.len(), MANY);
+    assert_eq!(leases.len(), many);
     (store, leases)
 }
 
@@ -35,98 +36,114 @@ async fn locked_first(harness: &PostgresHarness) -> i64 {
 
 #[tokio::test]
 async fn a_batch_of_finishes_writes_without_a_lock_before() {
-    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let (store, leases) = claimed(harness).await;
-        store.renew(&leases[..10], None).await.expect("renew");
-        let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
-        assert!(all_done(&finished), "{finished:?}");
-        assert_eq!(locked_first(harness).await, 0, "claimed and renewed rows were locked once more");
-    })
-    .await;
+    for many in SIZES {
+        run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+            let (store, leases) = claimed(harness, many).await;
+            store.renew(&leases[..10], None).await.expect("renew");
+            let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+            assert!(all_done(&finished), "{finished:?}");
+            assert_eq!(locked_first(harness).await, 0, "claimed and renewed rows were locked once more");
+        })
+        .await;
+    }
 }
 
 /// A row that refers to the item locks it, weakly; the trace of that lock stays in the item's row.
 #[tokio::test]
 async fn rows_that_somebody_had_locked_are_finished_with_a_lock() {
-    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let (store, leases) = claimed(harness).await;
-        harness.execute("create table pictures (page text references pages)").await.expect("create");
-        harness.execute("insert into pictures select page from pages where page < 'page-05'").await.expect("insert");
-        let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
-        assert!(all_done(&finished), "{finished:?}");
-        assert_eq!(locked_first(harness).await, 5);
-    })
-    .await;
+    for many in SIZES {
+        run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+            let (store, leases) = claimed(harness, many).await;
+            harness.execute("create table pictures (page text references pages)").await.expect("create");
+            harness
+                .execute("insert into pictures select page from pages where page < 'page-005'")
+                .await
+                .expect("insert");
+            let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+            assert!(all_done(&finished), "{finished:?}");
+            assert_eq!(locked_first(harness).await, 5);
+        })
+        .await;
+    }
 }
 
 /// The same with one among them that the table refuses: it is failed by itself, and no answer of the others is lost.
 #[tokio::test]
 async fn a_refused_row_among_those_that_were_left_out_harms_only_itself() {
-    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let (store, leases) = claimed(harness).await;
-        harness.execute("create table pictures (page text references pages)").await.expect("create");
-        harness.execute("insert into pictures select page from pages where page < 'page-10'").await.expect("insert");
-        let check = "alter table pages add check (page <> 'page-03' or status <> 'SUCCEEDED')";
-        harness.execute(check).await.expect("alter");
-        let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
-        assert!(matches!(finished[3], Finished::Refused { failed: true, .. }), "{:?}", finished[3]);
-        assert!(all_done(&finished[..3]) && all_done(&finished[4..]), "{finished:?}");
-    })
-    .await;
+    for many in SIZES {
+        run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+            let (store, leases) = claimed(harness, many).await;
+            harness.execute("create table pictures (page text references pages)").await.expect("create");
+            harness
+                .execute("insert into pictures select page from pages where page < 'page-010'")
+                .await
+                .expect("insert");
+            let check = "alter table pages add check (page <> 'page-003' or status <> 'SUCCEEDED')";
+            harness.execute(check).await.expect("alter");
+            let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+            assert!(matches!(finished[3], Finished::Refused { failed: true, .. }), "{:?}", finished[3]);
+            assert!(all_done(&finished[..3]) && all_done(&finished[4..]), "{finished:?}");
+        })
+        .await;
+    }
 }
 
 /// Whoever has a row locked keeps the batch from that item alone, and only for a moment.
 #[tokio::test]
 async fn a_row_that_somebody_has_locked_is_busy_and_the_others_are_finished() {
-    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let (store, leases) = claimed(harness).await;
-        for lock in ["for update", "for no key update", "for share"] {
-            let mut other = harness.pool.begin().await.expect("begin");
-            let sql = format!("select from pages where page = 'page-07' and status like 'FETCH%' {lock}");
-            other.execute(sqlx::AssertSqlSafe(sql)).await.expect("locked");
-            let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
-            let busy: Vec<&Key> = finished
-                .iter()
-                .zip(&leases)
-                .filter(|(finished, _)| **finished == Finished::Busy)
-                .map(|(_, lease)| &lease.key)
-                .collect();
-            assert_eq!(busy, [&Key::from("page-07")], "{lock}: {finished:?}");
-            other.rollback().await.expect("rollback");
-        }
-        let finished = finish_all(&store, &leases[7..8], Outcome::Complete).await.expect("finish");
-        assert!(all_done(&finished), "{finished:?}");
-    })
-    .await;
+    for many in SIZES {
+        run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+            let (store, leases) = claimed(harness, many).await;
+            for lock in ["for update", "for no key update", "for share"] {
+                let mut other = harness.pool.begin().await.expect("begin");
+                let sql = format!("select from pages where page = 'page-007' and status like 'FETCH%' {lock}");
+                other.execute(sqlx::AssertSqlSafe(sql)).await.expect("locked");
+                let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+                let busy: Vec<&Key> = finished
+                    .iter()
+                    .zip(&leases)
+                    .filter(|(finished, _)| **finished == Finished::Busy)
+                    .map(|(_, lease)| &lease.key)
+                    .collect();
+                assert_eq!(busy, [&Key::from("page-007")], "{lock}: {finished:?}");
+                other.rollback().await.expect("rollback");
+            }
+            let finished = finish_all(&store, &leases[7..8], Outcome::Complete).await.expect("finish");
+            assert!(all_done(&finished), "{finished:?}");
+        })
+        .await;
+    }
 }
 
 /// The parts of a partitioned table have rows at the same places.
 #[tokio::test]
 async fn a_batch_in_a_partitioned_table_finishes_only_its_own_items() {
-    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let store = table(harness, &[]).await;
-        harness
-            .execute(
-                "alter table pages rename to pages_0; \
+    for many in SIZES {
+        run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+            let store = table(harness, &[]).await;
+            harness
+                .execute(
+                    "alter table pages rename to pages_0; \
                  create table pages (like pages_0 including all) partition by hash (page); \
                  alter table pages attach partition pages_0 for values with (modulus 2, remainder 0); \
                  create table pages_1 partition of pages for values with (modulus 2, remainder 1)",
-            )
-            .await
-            .expect("partitioned");
-        add(&store, &names().iter().map(String::as_str).collect::<Vec<_>>()).await;
-        let leases = lease_all(&store).await;
-        assert_eq!(leases.len(), MANY);
-        for half in [&leases[..MANY / 2], &leases[MANY / 2..]] {
-            let finished = finish_all(&store, half, Outcome::Complete).await.expect("finish");
-            assert!(all_done(&finished), "{finished:?}");
-            let done: i64 = sqlx::query_scalar("select count(*) from pages where status = 'SUCCEEDED'")
-                .fetch_one(&harness.pool)
+                )
                 .await
-                .expect("a count");
-            assert_eq!(done, if half[0] == leases[0] { 20 } else { 40 });
-        }
-        assert_eq!(locked_first(harness).await, 0);
-    })
-    .await;
+                .expect("partitioned");
+            add(&store, &names(many).iter().map(String::as_str).collect::<Vec<_>>()).await;
+            let leases = lease_all(&store).await;
+            assert_eq!(leases.len(), many);
+            for half in [&leases[..many / 2], &leases[many / 2..]] {
+                let finished = finish_all(&store, half, Outcome::Complete).await.expect("finish");
+                assert!(all_done(&finished), "{finished:?}");
+                let done: i64 = sqlx::query_scalar("select count(*) from pages where status = 'SUCCEEDED'")
+                    .fetch_one(&harness.pool)
+                    .await
+                    .expect("a count");
+                assert_eq!(usize::try_from(done).expect("a count"), if half[0] == leases[0] { many / 2 } else { many });
+            }
+            assert_eq!(locked_first(harness).await, 0);
+        })
+        .await;
+    }
 }

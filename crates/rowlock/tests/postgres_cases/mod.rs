@@ -65,7 +65,7 @@ async fn add(store: &PostgresStore, keys: &[&str]) {
 
 /// The leases of a claim of everything, in the order of their keys.
 async fn lease_all(store: &PostgresStore) -> Vec<Lease> {
-    let batch = store.claim(&claiming(100)).await.expect("claim");
+    let batch = store.claim(&claiming(200)).await.expect("claim");
     let mut leases: Vec<Lease> = batch.leases().cloned().collect();
     leases.sort_by(|a, b| a.key.cmp(&b.key));
     leases

@@ -67,6 +67,7 @@ macro_rules! with_all_cases {
             typed::each_claimed_row_is_decoded_by_itself,
             typed::a_row_that_does_not_decode_ends_no_page,
             stopping::a_graceful_shutdown_finishes_what_runs_and_counts_nothing,
+            stopping::a_stop_in_the_middle_of_a_fast_drain_keeps_nothing,
             stopping::after_the_grace_period_the_rest_is_released_uncounted,
             stopping::a_finish_of_the_handlers_own_without_an_answer_is_unknown,
             stopping::a_dropped_run_gives_its_items_back,

@@ -1,6 +1,7 @@
 //! Being stopped, and wrong arguments.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rowlock::{Error, Record, StageId, Status, Worker};
 use tokio::sync::{Notify, mpsc};
@@ -39,6 +40,40 @@ where
     assert_eq!((report.completed, report.retried, report.lost), (1, 0, 0), "{report:?}");
     assert_eq!(status_of::<D>(&repository, &key).await, Status::Succeeded);
     assert_eq!(count::<D>(&repository, Status::Ready(StageId::FIRST)).await, 19);
+}
+
+/// Handlers that take no time want one full batch after the other: two claims are under way when the worker is told to stop.
+pub(crate) async fn a_stop_in_the_middle_of_a_fast_drain_keeps_nothing<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    const ITEMS: u64 = 20_000;
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    add::<D>(&repository, usize::try_from(ITEMS).expect("small")).await;
+    let runs = Arc::new(AtomicU64::new(0));
+    let stop = CancellationToken::new();
+    let (ran, stopped) = (Arc::clone(&runs), stop.clone());
+    let worker = Worker::new(repository.clone())
+        .handle("ONE", move |_, _| {
+            if ran.fetch_add(1, Ordering::Relaxed) == ITEMS / 4 {
+                stopped.cancel();
+            }
+            async { Ok(()) }
+        })
+        .shutdown_on(stop);
+    let report = told(soon(worker.run()).await);
+    let ended = count::<D>(&repository, Status::Succeeded).await;
+    assert_eq!(
+        (report.completed, report.lost + report.unknown + report.retried),
+        (u64::try_from(ended).expect("a count"), 0),
+        "{report:?}"
+    );
+    assert_eq!(runs.load(Ordering::Relaxed), report.completed, "each was run once");
+    assert!(report.completed < ITEMS, "it was stopped too late");
+    assert_eq!(count::<D>(&repository, Status::InProgress(StageId::FIRST)).await, 0);
+    let rest =
+        told(soon(Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) }).run_until_idle()).await);
+    assert_eq!(report.completed + rest.completed, ITEMS);
 }
 
 pub(crate) async fn after_the_grace_period_the_rest_is_released_uncounted<D: Database>(database: &D)

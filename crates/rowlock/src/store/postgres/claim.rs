@@ -1,5 +1,7 @@
 //! Claims: `claim`, `find_claimed`, `preview`.
 
+use std::cmp::Reverse;
+
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
@@ -7,6 +9,7 @@ use sqlx::{AssertSqlSafe, Postgres};
 use super::PostgresStore;
 use super::rows::{claimed_row, column, item_row};
 use super::session::{BEGIN_IN_PARTS, Session};
+use super::time::Time;
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::store::bisection::Parts;
 use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow};
@@ -96,16 +99,21 @@ impl PostgresStore {
         note_tally(pick, column("claim", first, "rowlock_picked")?, chosen, batch);
         batch.suspect_at_head |= column::<bool>("claim", first, "rowlock_suspect_at_head")?;
         let mut moved = 0;
+        let mut claimed = Vec::with_capacity(rows.len());
         for row in rows {
             if column::<Option<&str>>("claim", &row, "rowlock_key")?.is_none() {
                 continue;
             }
             moved += 1;
+            let ready_since = column::<Time>("claim", &row, "rowlock_ready_since")?;
             match claimed_row("claim", &self.pipeline, claiming.token, claiming.limits.max_resets, row)? {
-                Ok(claimed) => batch.claimed.push(claimed),
+                Ok(row) => claimed.push((Reverse(row.lease.stage), ready_since, row)),
                 Err(exhausted) => batch.exhausted.push(exhausted),
             }
         }
+        // The order of the queue, as far as the rows have it: the statement moves them in any.
+        claimed.sort_by_key(|(stage, ready_since, _)| (*stage, *ready_since));
+        batch.claimed.extend(claimed.into_iter().map(|(_, _, row)| row));
         Ok(chosen - moved)
     }
 

@@ -46,9 +46,15 @@ impl PostgresStore {
         let mut session = self.sessions.open("finish").await?;
         let all: Vec<usize> = (0..items.len()).collect();
         let mut are_untried = false;
-        match session.fetch(self.batch_query(finishing, &all)).await {
-            Ok(rows) => {
-                self.note_written(&rows, &all, &mut answers)?;
+        let written = match self.tokens_to_complete_by(items) {
+            Some(tokens) => self.complete_batch(&mut session, finishing, &tokens, &mut answers).await,
+            None => match session.fetch(self.batch_query(finishing, &all)).await {
+                Ok(rows) => self.note_written(&rows, &all, &mut answers),
+                Err(error) => Err(error),
+            },
+        };
+        match written {
+            Ok(()) => {
                 are_untried = items.len() >= LOCKED_FIRST_BELOW;
             }
             Err(error) if error.is_row_refusal() && items.len() > 1 => {
@@ -418,7 +424,7 @@ impl PostgresStore {
         Ok(states)
     }
 
-    fn words_in_progress(&self, leases: &[&Lease]) -> Vec<&str> {
+    pub(super) fn words_in_progress(&self, leases: &[&Lease]) -> Vec<&str> {
         leases.iter().map(|lease| self.pipeline.word(Status::InProgress(lease.stage))).collect()
     }
 }

@@ -3,6 +3,7 @@
 //! Every verb has its statement in `sql/<verb>.sql`.
 
 mod claim;
+mod complete_batch;
 mod connections;
 mod errors;
 mod finish;

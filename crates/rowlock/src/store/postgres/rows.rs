@@ -62,7 +62,7 @@ pub(super) fn time(verb: &'static str, row: &PgRow, name: &str) -> Result<Option
 }
 
 pub(super) fn key(verb: &'static str, row: &PgRow, name: &str) -> Result<Key> {
-    column::<String>(verb, row, name).map(Key::from)
+    column::<&str>(verb, row, name).map(Key::from)
 }
 
 /// A count, from a column of any integer type; NULL, which a column of the user's may hold, is 0. Beyond 32 bits it is

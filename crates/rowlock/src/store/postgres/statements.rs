@@ -59,6 +59,7 @@ statements!(
     claim,
     columns,
     complete,
+    complete_batch,
     counts,
     explain,
     failures,
@@ -95,14 +96,17 @@ const READY_BY_AGE: &str = "t.:\"status\" = stage.ready and t.:\"status\" in (:r
 /// The same of a few keys. Through coalesce, or a planner without statistics could walk through the whole backlog.
 const READY_BY_KEY: &str = "coalesce(t.:\"status\", '') = stage.ready and t.:\"key\" = any ($8::text[]:::key_array)";
 
-/// The rows that nobody else has locked. Each is looked up by its key, looked at and written before the next: an array is
-/// neither hashed nor merged, and so leaves the planner no join that would look at all of them first.
+/// What nobody else has locked.
 ///
 /// A row names in `xmax` who locked it last. A claim and a renewal lock what they then write, so theirs is the transaction
 /// that also wrote the row (`xmin`), and that is over, or the row could not be seen here. Any other name may be of somebody
 /// who still has the row, or of a lock long gone: only an attempt to lock it can tell. Whoever locks a row between the look
 /// and the write, some microseconds, is waited for as by any update, up to the verb's deadline.
-const LOCKED_BY_NOBODY: &str = "t.:\"key\" = any (array[i.key]) and (t.xmax = t.xmin or t.xmax = '0'::xid)";
+const LOCKED_BY_NOBODY: &str = "(t.xmax = t.xmin or t.xmax = '0'::xid)";
+
+/// The rows that nobody else has locked. Each is looked up by its key, looked at and written before the next: an array is
+/// neither hashed nor merged, and so leaves the planner no join that would look at all of them first.
+const NOT_LOCKED: &str = "t.:\"key\" = any (array[i.key]) and :locked_by_nobody";
 
 /// The rows that this statement has locked, at their places. One that somebody changed in the moment before is locked at a
 /// place that the statement does not see, and stays as it is. In a partitioned table other rows have the same places,
@@ -119,7 +123,8 @@ impl Statements {
         template.set("ready_for_stage", READY_BY_AGE);
         template.set("unless_locked", include_str!("sql/unless_locked.sql"));
         template.set("leases", "select * from input");
-        template.set("rows_to_write", LOCKED_BY_NOBODY);
+        template.set("locked_by_nobody", LOCKED_BY_NOBODY);
+        template.set("rows_to_write", NOT_LOCKED);
         template.set("pick", include_str!("sql/pick.sql"));
         let mut statements = Statements::render(&template);
         template.set("lock_lease", "for no key update skip locked");

@@ -15,6 +15,7 @@ pub(super) const TIME_MAX: DateTime<Utc> = DateTime::from_timestamp(253_402_300_
 const EPOCH: DateTime<Utc> = DateTime::from_timestamp(946_684_800, 0).expect("a time of chrono's");
 
 /// A time between [`TIME_MIN`] and [`TIME_MAX`]. The driver panics for what chrono does not reach, `infinity` above all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Time(pub(super) DateTime<Utc>);
 
 impl Type<Postgres> for Time {

@@ -1,4 +1,4 @@
-//! The dispatcher: claims for the crews, one statement at a time, and ticks.
+//! The dispatcher: claims for the crews, and ticks.
 
 mod batch;
 mod calls;
@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
 use super::claiming::{Pace, keep_queued, low_water, plan, wanted};
@@ -24,7 +26,7 @@ use super::wakeup::Hearing;
 use crate::claim::Finisher;
 use crate::decoding::Record;
 use crate::dispatch::{Dispatch, Recovered};
-use crate::limits::{POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX};
+use crate::limits::{BATCH_ITEMS_MAX, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX};
 use crate::pipeline::StageId;
 use crate::store::{ClaimBatch, Counts};
 use crate::{Result, Store};
@@ -47,6 +49,10 @@ pub(crate) struct Dispatcher<S: Store, R> {
     suspect: Option<Arc<Held>>,
     /// Room that is made for a suspect at the head of the queue.
     room: Option<Room>,
+    /// Items that claims under way have asked for; no item where there is none.
+    asked_for: Vec<usize>,
+    /// A claim is under way that may bring a suspect.
+    alone: bool,
     claims: Calls,
     recoveries: Calls,
     counts: Calls,
@@ -57,8 +63,11 @@ pub(crate) struct Dispatcher<S: Store, R> {
 /// A call under way.
 type Call<Row> = Pin<Box<dyn Future<Output = Answer<Row>> + Send>>;
 
+/// All that are: one, or two claims.
+type UnderWay<Row> = FuturesUnordered<Call<Row>>;
+
 enum Answer<Row> {
-    Claimed { asked: Vec<StageId>, sent_at: Instant, batch: Result<ClaimBatch<Row>> },
+    Claimed { asked: Vec<StageId>, limit: usize, sent_at: Instant, batch: Result<ClaimBatch<Row>> },
     Recovered(Recovered<Row>),
     Counted(Result<(Counts, Vec<Stuck>)>),
 }
@@ -77,6 +86,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             counted: false,
             suspect: None,
             room: None,
+            asked_for: Vec::new(),
+            alone: false,
             claims: Calls::new("claim", now),
             recoveries: Calls::new("recover lost claims", now),
             counts: Calls::new("counts", now),
@@ -95,18 +106,19 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         let mut phase = self.engine.watch_phase();
         let mut tick = tokio::time::interval(self.engine.tick_interval());
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut call: Option<Call<S::Row>> = None;
+        let mut calls: UnderWay<S::Row> = FuturesUnordered::new();
         let mut end = Ok(Remaining::default());
         let mut is_idle = false;
         while self.engine.phase() == Phase::Running {
             let now = Instant::now();
-            if call.is_none() {
-                call = self.next_call(now);
+            while let Some(call) =
+                if calls.is_empty() { self.next_call(now) } else { self.claim_beside(now, calls.len()) }
+            {
+                calls.push(call);
             }
             let poll = tokio::time::sleep_until(self.wake_at(now).into());
             tokio::select! {
-                answer = async { call.as_mut().expect("guarded").await }, if call.is_some() => {
-                    call = None;
+                Some(answer) = calls.next(), if !calls.is_empty() => {
                     match self.take(answer) {
                         Ok(None) => {}
                         Ok(Some(remaining)) => {
@@ -122,12 +134,12 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 }
                 _ = tick.tick() => self.tick(),
                 () = self.engine.floor.wake.notified() => {}
-                () = poll, if call.is_none() => {}
+                () = poll, if calls.is_empty() => {}
                 _ = phase.changed() => {}
             }
         }
         self.engine.enter(Phase::Draining);
-        self.wind_down(call, is_idle).await;
+        self.wind_down(calls, is_idle).await;
         match self.engine.take_problem() {
             Some(problem) => Err(problem),
             None => end,
@@ -199,12 +211,24 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         None
     }
 
+    /// A second claim beside one that is under way, so that the server works on it while this worker takes in what the first
+    /// one brings. Only where handlers are so fast that one full batch after the other is wanted.
+    fn claim_beside(&mut self, now: Instant, under_way: usize) -> Option<Call<S::Row>> {
+        let is_held_back = self.alone || self.room.is_some() || self.claims.is_held(now) || self.engine.is_clogged();
+        if under_way != 1 || self.asked_for.len() != 1 || is_held_back {
+            return None;
+        }
+        let (stages, limit) = plan(&self.wants(now))?;
+        (limit == BATCH_ITEMS_MAX).then(|| self.claim(stages, limit))
+    }
+
     fn wants(&mut self, now: Instant) -> Vec<(StageId, usize)> {
         let mut wants = Vec::with_capacity(self.engine.crews.len());
         for (crew, pace) in self.engine.crews.iter().zip(&mut self.paces) {
             let (busy, items) = crew.take_work_done();
             pace.measure(busy, items);
-            let load = crew.load(now);
+            let mut load = crew.load(now);
+            load.queued += self.asked_for.iter().sum::<usize>();
             let ahead = pace.ahead(&load);
             crew.wake_at(low_water(ahead));
             let empty = self.empty.contains_key(&crew.stage) && !self.engine.is_nudged(crew.stage);
@@ -224,14 +248,17 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     fn claim(&mut self, asked: Vec<StageId>, limit: usize) -> Call<S::Row> {
         self.engine.look_at(&asked);
         self.empty.retain(|stage, _| !asked.contains(stage));
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut claiming = self.engine.floor.repository.claiming(&asked, limit);
-        claiming.alone = self.engine.floor.leases.is_empty() && !self.verbs.has_lost_claims();
+        let items = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut claiming = self.engine.floor.repository.claiming(&asked, items);
+        let holds_nothing = self.engine.floor.leases.is_empty() && self.asked_for.is_empty();
+        claiming.alone = holds_nothing && !self.verbs.has_lost_claims();
+        self.asked_for.push(limit);
+        self.alone = claiming.alone;
         let verbs = self.verbs.clone();
         Box::pin(async move {
             let sent_at = Instant::now();
             let batch = verbs.claim_once(&claiming).await;
-            Answer::Claimed { asked, sent_at, batch }
+            Answer::Claimed { asked, limit, sent_at, batch }
         })
     }
 
@@ -242,8 +269,13 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 
     /// Takes an answer in. Something to return if the worker is done.
     fn take(&mut self, answer: Answer<S::Row>) -> Result<Option<Remaining>> {
+        if let Answer::Claimed { limit, .. } = &answer {
+            let at = self.asked_for.iter().position(|asked_for| asked_for == limit);
+            at.map(|at| self.asked_for.swap_remove(at));
+            self.alone = false;
+        }
         match answer {
-            Answer::Claimed { asked, sent_at, batch: Ok(batch) } => {
+            Answer::Claimed { asked, sent_at, batch: Ok(batch), .. } => {
                 self.claims.passed(&self.engine);
                 self.take_batch(&asked, sent_at, batch);
                 Ok(None)

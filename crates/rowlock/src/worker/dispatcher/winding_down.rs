@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Answer, Call, Dispatcher};
+use futures_util::StreamExt;
+
+use super::{Answer, Call, Dispatcher, UnderWay};
 use crate::Store;
 use crate::decoding::Record;
 use crate::limits::{LOST_CLAIM_LOOK_INTERVAL, STOP_WAIT};
@@ -14,9 +16,9 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     ///
     /// A claim whose answer was lost may still take items, which then count as held. Not if `is_idle`: then there was
     /// nothing to take.
-    pub(super) async fn wind_down(&mut self, call: Option<Call<S::Row>>, is_idle: bool) {
+    pub(super) async fn wind_down(&mut self, calls: UnderWay<S::Row>, is_idle: bool) {
         self.engine.release_queued(|_| 0);
-        self.end_call(call).await;
+        self.end_calls(calls).await;
         let running = self.engine.floor.leases.len();
         if running > 0 {
             tracing::info!(items = running, grace_ms = self.engine.settings.grace.as_millis(), "finishing what runs");
@@ -39,20 +41,22 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
     }
 
-    /// Waits for a claim that is under way, and gives back what it brings.
-    async fn end_call(&mut self, call: Option<Call<S::Row>>) {
-        let Some(call) = call else { return };
-        match tokio::time::timeout(STOP_WAIT, call).await {
-            Ok(Answer::Claimed { batch: Ok(batch), .. }) => {
-                self.tell(&batch.exhausted, &batch.refused);
-                for row in batch.claimed {
-                    let held = self.engine.floor.leases.hold(row.lease, Instant::now());
-                    self.engine.release(&held);
+    /// Waits for claims that are under way, and gives back what they bring.
+    async fn end_calls(&mut self, mut calls: UnderWay<S::Row>) {
+        let until = tokio::time::Instant::now() + STOP_WAIT;
+        // A claim that is dropped here, or that failed, is looked for below.
+        while let Ok(Some(answer)) = tokio::time::timeout_at(until, calls.next()).await {
+            match answer {
+                Answer::Claimed { batch: Ok(batch), .. } => {
+                    self.tell(&batch.exhausted, &batch.refused);
+                    for row in batch.claimed {
+                        let held = self.engine.floor.leases.hold(row.lease, Instant::now());
+                        self.engine.release(&held);
+                    }
                 }
+                Answer::Recovered(recovered) => self.give_back(recovered.rows),
+                Answer::Claimed { batch: Err(_), .. } | Answer::Counted(_) => {}
             }
-            Ok(Answer::Recovered(recovered)) => self.give_back(recovered.rows),
-            // A claim that failed or was dropped here is looked for below.
-            Ok(Answer::Claimed { batch: Err(_), .. } | Answer::Counted(_)) | Err(_) => {}
         }
     }
 

@@ -2,6 +2,7 @@
 --
 -- Guarantee: one holder (for update skip locked, then an update by key of just those rows); the heartbeat is stamped
 --            by the claim itself; items at a limit become FAILED here and are told apart.
+-- Order:     none. The caller sorts what it takes, for less than a sort of whole rows costs here.
 -- Index:     pick's, then the key's. `= any (array(…))` and not a join: under a generic plan a join would be
 --            planned for a tenth of the table. The ready words are compared through coalesce, or they could lead the
 --            planner to the ready index, and each claim through the whole backlog.
@@ -28,7 +29,6 @@ moved as (
     and coalesce(t.:"status", '') in (:ready_words)
   returning
     t.*,
-    :position_of_running as rowlock_position,
     coalesce(t.:"retry_after", t.:"created_at", '-infinity') as rowlock_ready_since,
     t.:"key"::text as rowlock_key
 ),
@@ -46,4 +46,3 @@ from (
     not $9 and coalesce((select head.suspect from head), false) as rowlock_suspect_at_head
 ) tally
 left join moved on true
-order by moved.rowlock_position, moved.rowlock_ready_since

@@ -1,0 +1,91 @@
+//! Completing a batch whose leases are of a few claims, as those of a worker that drains a queue are: `complete_batch`.
+
+use std::collections::HashMap;
+
+use super::PostgresStore;
+use super::claim::query;
+use super::rows::column;
+use super::session::Session;
+use crate::pipeline::KeyType;
+use crate::store::{Finish, Finished, Finishing, Outcome};
+use crate::{Lease, Result};
+
+/// From this many items a token on the index on the token is worth it. A claim has a thousand entries there at most, so
+/// that no more than 16 are passed over for each item that is written: about what it saves.
+const ITEMS_A_TOKEN_MIN: usize = 64;
+
+impl PostgresStore {
+    /// The tokens of a batch, each once, if it is one for `complete_batch`: nothing but completions, many for each token.
+    pub(super) fn tokens_to_complete_by(&self, items: &[Finish]) -> Option<Vec<i64>> {
+        // What is written is known by its key, which the server gives in its own form.
+        let is_simple = |item: &Finish| {
+            matches!(item.outcome, Outcome::Complete)
+                && is_as_printed(self.pipeline.key_type(), item.lease.key.as_str())
+        };
+        if items.len() < ITEMS_A_TOKEN_MIN || !items.iter().all(is_simple) {
+            return None;
+        }
+        let mut tokens: Vec<i64> = items.iter().map(|item| item.lease.token.as_i64()).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        (items.len() >= ITEMS_A_TOKEN_MIN * tokens.len()).then_some(tokens)
+    }
+
+    /// Completes what is still held and locked by nobody. What has no answer afterwards is untried.
+    pub(super) async fn complete_batch(
+        &self,
+        session: &mut Session,
+        finishing: &Finishing,
+        tokens: &[i64],
+        answers: &mut [Option<Finished>],
+    ) -> Result<()> {
+        let leases: Vec<&Lease> = finishing.items.iter().map(|item| &item.lease).collect();
+        let statement = query(&self.statements.complete_batch)
+            .bind(leases.iter().map(|lease| lease.key.as_str()).collect::<Vec<_>>())
+            .bind(leases.iter().map(|lease| lease.token.as_i64()).collect::<Vec<_>>())
+            .bind(finishing.now)
+            .bind(self.words_in_progress(&leases))
+            .bind(tokens);
+        let rows = session.fetch(statement).await?;
+        let places: HashMap<&str, usize> = leases.iter().zip(0..).map(|(lease, at)| (lease.key.as_str(), at)).collect();
+        for row in &rows {
+            if let Some(at) = places.get(column::<&str>("finish", row, "item")?) {
+                answers[*at] = Some(self.written(row)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether this is the form in which the server prints the key.
+fn is_as_printed(key_type: KeyType, key: &str) -> bool {
+    match key_type {
+        KeyType::Text => true,
+        KeyType::Int | KeyType::BigInt => key.parse::<i64>().is_ok_and(|number| number.to_string() == key),
+        KeyType::Uuid => {
+            key.len() == 36
+                && key.bytes().enumerate().all(|(at, byte)| match at {
+                    8 | 13 | 18 | 23 => byte == b'-',
+                    _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+                })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_in_the_servers_own_form_are_known_again() {
+        assert!(is_as_printed(KeyType::Text, "  anything "));
+        for (key, is) in [("7", true), ("-7", true), ("007", false), ("+7", false), (" 7", false), ("", false)] {
+            assert_eq!(is_as_printed(KeyType::BigInt, key), is, "{key:?}");
+        }
+        let uuid = "0a1b2c3d-0000-4000-8000-00000000000f";
+        assert!(is_as_printed(KeyType::Uuid, uuid));
+        for other in [uuid.to_uppercase(), uuid.replace('-', ""), format!("{{{uuid}}}")] {
+            assert!(!is_as_printed(KeyType::Uuid, &other), "{other}");
+        }
+    }
+}
