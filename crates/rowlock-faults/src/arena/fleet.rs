@@ -35,6 +35,8 @@ struct Member {
     starts: u32,
     /// What it has in its environment, at every start.
     environment: Vec<(String, String)>,
+    /// The one stage that it works on, if there is one, at every start.
+    only: Option<String>,
     seen_alive_at: DateTime<Utc>,
     /// Its end is no surprise.
     may_end: bool,
@@ -112,6 +114,7 @@ impl Fleet {
                 holder: String::new(),
                 starts: 0,
                 environment: self.environment.clone(),
+                only: self.assignment.only.clone(),
                 seen_alive_at: Utc::now(),
                 may_end: false,
             });
@@ -130,8 +133,13 @@ impl Fleet {
         member.holder = format!("worker-{number}.{}", member.starts);
         let log = self.folder.join(format!("{}.jsonl", member.holder));
         let said = std::fs::File::create(self.folder.join(format!("{}.err", member.holder)))?;
-        let assignment =
-            Assignment { holder: member.holder.clone(), log: log.clone(), kill_at, ..self.assignment.clone() };
+        let assignment = Assignment {
+            holder: member.holder.clone(),
+            log: log.clone(),
+            kill_at,
+            only: member.only.clone(),
+            ..self.assignment.clone()
+        };
         let mut command = match self.launcher.split_first() {
             Some((launcher, words)) => {
                 let mut command = Command::new(launcher);

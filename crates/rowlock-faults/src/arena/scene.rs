@@ -191,6 +191,7 @@ impl Scene {
             slots: cast.slots,
             threads: cast.threads,
             detached: false,
+            only: None,
             through_pooler: false,
             kill_at: None,
         };

@@ -16,6 +16,7 @@ mod server_crash;
 mod slow_database;
 mod sqlite;
 mod starvation;
+mod whole_batches;
 mod zombie;
 
 use std::future::Future;
@@ -86,6 +87,7 @@ pub const ALL: &[Fault] = &[
     fault!("refusing-rows", without_server, refusing_rows::run),
     fault!("server-crash", without_server, server_crash::run),
     fault!("connections", without_server, connections::run),
+    fault!("whole-batches", without_server, whole_batches::run),
     fault!("fail-over", without_server, fail_over::run),
     fault!("pooler", without_pgbouncer, pooler::run),
     fault!("starvation", without_server, starvation::run),

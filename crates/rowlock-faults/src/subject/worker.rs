@@ -39,6 +39,8 @@ pub struct Assignment {
     /// Handlers complete their stage in tasks of their own, which nobody stops: only the fence is left against those
     /// that come too late.
     pub detached: bool,
+    /// Work on no stage but this, if there is one here.
+    pub only: Option<String>,
     /// The database's URL is that of a pooler in transaction mode.
     pub through_pooler: bool,
     /// Where to die, if anywhere.
@@ -113,7 +115,7 @@ where
     let repository: Repository<S, Item> = Repository::new(store).with_holder(Holder::named(assignment.holder.clone()));
     log.write(&Event::Started { holder: assignment.holder.clone(), wall_clock: chrono::Utc::now() });
     let mut worker = Worker::new(repository).grace(Duration::from_millis(assignment.grace_ms));
-    for stage in STAGES {
+    for stage in STAGES.into_iter().filter(|stage| assignment.only.as_deref().is_none_or(|only| only == *stage)) {
         let desk = Arc::new(Desk { log: Arc::clone(log), detached: assignment.detached, kill_at: assignment.kill_at });
         worker = worker.concurrency(stage, assignment.slots);
         worker = if super::has_effect(stage) {
