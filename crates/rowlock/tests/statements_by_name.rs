@@ -8,7 +8,7 @@ const NO_VERBS: [&str; 10] =
     ["pipeline", "fork", "read_only", "close", "prepare", "inspect", "begin", "finish_in", "rollback", "listen"];
 
 /// What a store knows by itself.
-const WITHOUT_DATABASE: [&str; 2] = ["excluded", "expiry"];
+const WITHOUT_DATABASE: [&str; 3] = ["claims_side_by_side", "excluded", "expiry"];
 
 fn verbs() -> Vec<String> {
     let source = include_str!("../src/store/mod.rs");

@@ -178,6 +178,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Starts to hear of new items.
     fn listen(&self) -> impl Future<Output = Result<Self::Listener>> + Send;
 
+    /// Whether one claim may go on while another one does. A worker with handlers that take no time then has two under way.
+    fn claims_side_by_side(&self) -> bool {
+        false
+    }
+
     /// Keys that this process leaves out of its claims and sweeps because the database refuses their rows.
     fn excluded(&self) -> Vec<Exclusion>;
 }

@@ -204,6 +204,10 @@ impl<S: Store> Store for Faulty<S> {
     async fn listen(&self) -> Result<S::Listener> {
         self.inner.listen().await
     }
+    fn claims_side_by_side(&self) -> bool {
+        self.inner.claims_side_by_side()
+    }
+
     fn excluded(&self) -> Vec<Exclusion> {
         self.inner.excluded()
     }

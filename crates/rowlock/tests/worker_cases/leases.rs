@@ -175,3 +175,42 @@ where
     assert_eq!((report.completed, report.lost), (40, 0), "{report:?}");
     assert_eq!(*neighbours.lock().expect("no panic"), [(1, 1), (1, 1)]);
 }
+
+/// A backlog that is drained in full batches, two claims at a time, keeps no suspect waiting until its end: what one claim
+/// finds at the head of the queue the other does not see.
+pub(crate) async fn a_suspect_has_its_turn_in_a_fast_drain<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    const ITEMS: usize = 20_000;
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    add::<D>(&repository, ITEMS).await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let turns = Arc::new(Mutex::new(Vec::new()));
+    let (in_full_swing, mut is_in_full_swing) = mpsc::unbounded_channel();
+    let (ran, watched, seen) = (Arc::clone(&runs), repository.clone(), Arc::clone(&turns));
+    let worker = Worker::new(repository.clone()).handle("ONE", move |_, claim| {
+        let turn = ran.fetch_add(1, Ordering::AcqRel);
+        if turn == ITEMS / 10 {
+            in_full_swing.send(()).expect("the test listens");
+        }
+        let (repository, seen) = (watched.clone(), Arc::clone(&seen));
+        async move {
+            if claim.is_suspect() {
+                let held = count::<D>(&repository, Status::InProgress(StageId::FIRST)).await;
+                seen.lock().expect("no panic").push((turn, held));
+            }
+            Ok(())
+        }
+    });
+    let running = tokio::spawn(worker.run_until_idle());
+    soon(is_in_full_swing.recv()).await.expect("it works");
+    let last = "update items set reset_count = 2, created_at = '2000-01-01 00:00:00+00' where id = 'item-19999'";
+    database.execute(last).await;
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.completed, report.lost), (20_000, 0), "{report:?}");
+    let turns = turns.lock().expect("no panic").clone();
+    let [(turn, held)] = turns[..] else { panic!("one suspect, and {turns:?}") };
+    assert_eq!(held, 1, "it did not run alone");
+    assert!(turn < ITEMS * 3 / 4, "it was kept waiting until {turn} others had run");
+}

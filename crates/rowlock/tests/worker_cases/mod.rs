@@ -33,6 +33,7 @@ macro_rules! with_all_cases {
             leases::a_cancelled_item_stops_just_its_handler,
             leases::a_handler_that_learns_of_its_lost_lease_writes_nothing,
             leases::a_suspect_runs_alone,
+            leases::a_suspect_has_its_turn_in_a_fast_drain,
             outages::a_claim_whose_answer_was_lost_is_adopted,
             outages::a_claim_that_is_found_later_is_given_back,
             outages::a_finish_whose_answer_was_lost_counts_once,

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Postgres};
 use super::PostgresStore;
 use super::rows::{claimed_row, column, item_row};
 use super::session::{BEGIN_IN_PARTS, Session};
-use super::time::Time;
+use super::time::{TIME_MIN, Time};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::store::bisection::Parts;
 use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow};
@@ -105,7 +105,8 @@ impl PostgresStore {
                 continue;
             }
             moved += 1;
-            let ready_since = column::<Time>("claim", &row, "rowlock_ready_since")?;
+            // Of another type only where `prepare` would refuse the table: what was claimed is worth more than its order.
+            let ready_since = column::<Time>("claim", &row, "rowlock_ready_since").unwrap_or(Time(TIME_MIN));
             match claimed_row("claim", &self.pipeline, claiming.token, claiming.limits.max_resets, row)? {
                 Ok(row) => claimed.push((Reverse(row.lease.stage), ready_since, row)),
                 Err(exhausted) => batch.exhausted.push(exhausted),

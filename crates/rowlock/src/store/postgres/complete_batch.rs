@@ -47,11 +47,19 @@ impl PostgresStore {
             .bind(self.words_in_progress(&leases))
             .bind(tokens);
         let rows = session.fetch(statement).await?;
-        let places: HashMap<&str, usize> = leases.iter().zip(0..).map(|(lease, at)| (lease.key.as_str(), at)).collect();
+        let places: HashMap<(i64, &str), usize> =
+            leases.iter().zip(0..).map(|(lease, at)| ((lease.token.as_i64(), lease.key.as_str()), at)).collect();
+        let mut are_all_known = true;
         for row in &rows {
-            if let Some(at) = places.get(column::<&str>("finish", row, "item")?) {
-                answers[*at] = Some(self.written(row)?);
+            match places.get(&(column("finish", row, "token")?, column("finish", row, "item")?)) {
+                Some(at) => answers[*at] = Some(self.written(row)?),
+                None => are_all_known = false,
             }
+        }
+        if !are_all_known {
+            // A trigger gave a row another key, or the column's collation takes different texts for one. Whoever asked can
+            // still prove what was written.
+            answers.iter_mut().filter(|answer| answer.is_none()).for_each(|answer| *answer = Some(Finished::Unknown));
         }
         Ok(())
     }

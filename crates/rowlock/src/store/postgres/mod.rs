@@ -297,6 +297,10 @@ impl Store for PostgresStore {
         PostgresListener::connect(self).await
     }
 
+    fn claims_side_by_side(&self) -> bool {
+        true
+    }
+
     fn excluded(&self) -> Vec<Exclusion> {
         self.exclusions.list()
     }

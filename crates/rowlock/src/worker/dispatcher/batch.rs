@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Dispatcher;
 use crate::decoding::{Record, decode};
-use crate::limits::EXCLUDED_KEYS_MAX;
+use crate::limits::{BATCH_ITEMS_MAX, EXCLUDED_KEYS_MAX};
 use crate::pipeline::StageId;
 use crate::store::{ClaimBatch, ClaimedRow};
 use crate::worker::claiming::found_empty;
@@ -18,6 +18,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(super) fn take_batch(&mut self, asked: &[StageId], sent_at: Instant, batch: ClaimBatch<S::Row>) {
         let ClaimBatch { claimed, exhausted, refused, may_have_more, suspect_at_head } = batch;
         let found = !claimed.is_empty() || !exhausted.is_empty();
+        self.full = claimed.len() >= BATCH_ITEMS_MAX;
         // Refused rows are left out of the next look, which is worth taking soon, but not at once and for ever: there may
         // be more of them than can be left out.
         let passed_over = !refused.is_empty() && self.verbs.store().excluded().len() < EXCLUDED_KEYS_MAX;
@@ -30,6 +31,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
         // A claim that took nothing and says there is more (all that is due is held back) is not repeated at once.
         let look_at = self.next_look();
+        // A claim beside this one may have found less than this one did.
+        self.empty.retain(|stage, _| !taken.contains(stage));
         self.empty.extend(found_empty(asked, &taken, may_have_more && found).into_iter().map(|stage| (stage, look_at)));
         if !found && !passed_over {
             self.poll_delay = (self.poll_delay * 2).min(self.poll_max());
@@ -54,7 +57,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 crew.push(entries);
             }
         }
-        self.make_room(asked, suspect_at_head);
+        self.make_room(asked, sent_at, suspect_at_head);
         if self.is_every_stage_empty() {
             self.hearing.queue_is_empty();
         }

@@ -53,6 +53,8 @@ pub(crate) struct Dispatcher<S: Store, R> {
     asked_for: Vec<usize>,
     /// A claim is under way that may bring a suspect.
     alone: bool,
+    /// The last claim brought a full batch: the next may.
+    full: bool,
     claims: Calls,
     recoveries: Calls,
     counts: Calls,
@@ -88,6 +90,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             room: None,
             asked_for: Vec::new(),
             alone: false,
+            full: false,
             claims: Calls::new("claim", now),
             recoveries: Calls::new("recover lost claims", now),
             counts: Calls::new("counts", now),
@@ -185,11 +188,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             self.recover_at = now + self.engine.pipeline().heartbeat_interval();
             return Some(self.recover());
         }
-        let known = self.empty.len();
-        self.empty.retain(|_, look_at| *look_at > now);
-        if self.empty.len() < known {
-            self.counted = false;
-        }
+        self.forget_empty(now);
         if self.does_a_suspect_run() || self.engine.is_clogged() {
             return None;
         }
@@ -212,14 +211,30 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     }
 
     /// A second claim beside one that is under way, so that the server works on it while this worker takes in what the first
-    /// one brings. Only where handlers are so fast that one full batch after the other is wanted.
+    /// one brings. Only where handlers are so fast that one full batch after the other is wanted, and as long as they come.
     fn claim_beside(&mut self, now: Instant, under_way: usize) -> Option<Call<S::Row>> {
-        let is_held_back = self.alone || self.room.is_some() || self.claims.is_held(now) || self.engine.is_clogged();
-        if under_way != 1 || self.asked_for.len() != 1 || is_held_back {
+        let is_pointless = !self.full || !self.verbs.store().claims_side_by_side();
+        // What comes before the next claim has its turn when this one is answered.
+        let is_held_back = self.alone
+            || self.room.is_some()
+            || self.verbs.has_lost_claims()
+            || self.claims.is_held(now)
+            || self.engine.is_clogged();
+        if under_way != 1 || self.asked_for.len() != 1 || is_pointless || is_held_back {
             return None;
         }
+        self.forget_empty(now);
         let (stages, limit) = plan(&self.wants(now))?;
         (limit == BATCH_ITEMS_MAX).then(|| self.claim(stages, limit))
+    }
+
+    /// Forgets which stages were found empty, where it is time to look again.
+    fn forget_empty(&mut self, now: Instant) {
+        let known = self.empty.len();
+        self.empty.retain(|_, look_at| *look_at > now);
+        if self.empty.len() < known {
+            self.counted = false;
+        }
     }
 
     fn wants(&mut self, now: Instant) -> Vec<(StageId, usize)> {

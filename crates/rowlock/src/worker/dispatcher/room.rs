@@ -13,6 +13,8 @@ use crate::pipeline::StageId;
 pub(super) struct Room {
     /// The stages that were asked for when it was found.
     stages: Vec<StageId>,
+    /// When that was: of a claim that was sent before, nothing follows for the suspect, whose row the other claim had locked.
+    found_at: Instant,
     /// When to see whether it is still there.
     pub(super) look_at: Instant,
 }
@@ -43,15 +45,18 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     }
 
     /// Takes in what a claim says of the head of the queue.
-    pub(super) fn make_room(&mut self, asked: &[StageId], suspect_at_head: bool) {
+    pub(super) fn make_room(&mut self, asked: &[StageId], sent_at: Instant, suspect_at_head: bool) {
         if !suspect_at_head {
-            self.room = None;
+            match &self.room {
+                Some(room) if sent_at < room.found_at => self.engine.release_queued(|_| 0),
+                _ => self.room = None,
+            }
             return;
         }
         if self.room.is_none() {
             tracing::info!("one more reset is the last of the item at the head of the queue: making room for it");
         }
-        self.room = Some(Room { stages: asked.to_vec(), look_at: self.next_look() });
+        self.room = Some(Room { stages: asked.to_vec(), found_at: Instant::now(), look_at: self.next_look() });
         self.engine.release_queued(|_| 0);
     }
 }

@@ -24,4 +24,4 @@ where t.:"claim_token" = any ($5::bigint[])
       select * from unnest($1::text[]:::key_array, $2::bigint[], $4::text[])
     )
   ) is true
-returning t.:"key"::text as item, t.:"status" as word
+returning t.:"key"::text as item, t.:"claim_token" as token, t.:"status" as word
