@@ -1,8 +1,6 @@
 //! Workers that drain a stage whose handler takes no time: they claim full batches, two at a time, and complete hundreds of
 //! items in a statement. They are killed, and their connections broken, in the middle of it.
 
-use std::fmt::Write as _;
-
 use anyhow::Result;
 use rand::RngExt;
 
@@ -42,11 +40,9 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
 
 /// Adds items that are ready for the stage.
 async fn flood(scene: &mut Scene, number: usize) -> Result<()> {
-    let mut insert = "insert into items (id, status) values ".to_owned();
-    for item in 0..FLOOD_ITEMS {
-        let comma = if item == 0 { "" } else { ", " };
-        write!(insert, "{comma}('flood-{number}-{item}', 'ONE_COMPLETE')")?;
-    }
+    let insert = format!(
+        "insert into items (id, status) select 'flood-{number}-' || n, 'ONE_COMPLETE' from generate_series(1, {FLOOD_ITEMS}) n"
+    );
     scene.database.execute(insert).await?;
     scene.added(FLOOD_ITEMS);
     Ok(())

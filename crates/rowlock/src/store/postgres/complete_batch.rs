@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::PostgresStore;
 use super::claim::query;
+use super::finish::{keys, tokens};
 use super::rows::column;
 use super::session::Session;
 use crate::pipeline::KeyType;
@@ -36,16 +37,16 @@ impl PostgresStore {
         &self,
         session: &mut Session,
         finishing: &Finishing,
-        tokens: &[i64],
+        distinct_tokens: &[i64],
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
         let leases: Vec<&Lease> = finishing.items.iter().map(|item| &item.lease).collect();
         let statement = query(&self.statements.complete_batch)
-            .bind(leases.iter().map(|lease| lease.key.as_str()).collect::<Vec<_>>())
-            .bind(leases.iter().map(|lease| lease.token.as_i64()).collect::<Vec<_>>())
+            .bind(keys(&leases))
+            .bind(tokens(&leases))
             .bind(finishing.now)
             .bind(self.words_in_progress(&leases))
-            .bind(tokens);
+            .bind(distinct_tokens);
         let rows = session.fetch(statement).await?;
         let places: HashMap<(i64, &str), usize> =
             leases.iter().zip(0..).map(|(lease, at)| ((lease.token.as_i64(), lease.key.as_str()), at)).collect();

@@ -435,11 +435,11 @@ fn is_trigger_without_lock(error: &Error) -> bool {
     is_lock_timeout(error)
 }
 
-fn keys<'a>(leases: &[&'a Lease]) -> Vec<&'a str> {
+pub(super) fn keys<'a>(leases: &[&'a Lease]) -> Vec<&'a str> {
     leases.iter().map(|lease| lease.key.as_str()).collect()
 }
 
-fn tokens(leases: &[&Lease]) -> Vec<i64> {
+pub(super) fn tokens(leases: &[&Lease]) -> Vec<i64> {
     leases.iter().map(|lease| lease.token.as_i64()).collect()
 }
 

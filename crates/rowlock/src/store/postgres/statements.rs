@@ -123,6 +123,7 @@ impl Statements {
         template.set("ready_for_stage", READY_BY_AGE);
         template.set("unless_locked", include_str!("sql/unless_locked.sql"));
         template.set("leases", "select * from input");
+        template.set("completed", include_str!("sql/completed.sql"));
         template.set("locked_by_nobody", LOCKED_BY_NOBODY);
         template.set("rows_to_write", NOT_LOCKED);
         template.set("pick", include_str!("sql/pick.sql"));

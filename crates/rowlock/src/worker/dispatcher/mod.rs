@@ -114,9 +114,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         let mut is_idle = false;
         while self.engine.phase() == Phase::Running {
             let now = Instant::now();
-            while let Some(call) =
-                if calls.is_empty() { self.next_call(now) } else { self.claim_beside(now, calls.len()) }
-            {
+            while let Some(call) = if calls.is_empty() { self.next_call(now) } else { self.claim_beside(now) } {
                 calls.push(call);
             }
             let poll = tokio::time::sleep_until(self.wake_at(now).into());
@@ -212,7 +210,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 
     /// A second claim beside one that is under way, so that the server works on it while this worker takes in what the first
     /// one brings. Only where handlers are so fast that one full batch after the other is wanted, and as long as they come.
-    fn claim_beside(&mut self, now: Instant, under_way: usize) -> Option<Call<S::Row>> {
+    fn claim_beside(&mut self, now: Instant) -> Option<Call<S::Row>> {
         let is_pointless = !self.full || !self.verbs.store().claims_side_by_side();
         // What comes before the next claim has its turn when this one is answered.
         let is_held_back = self.alone
@@ -220,7 +218,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             || self.verbs.has_lost_claims()
             || self.claims.is_held(now)
             || self.engine.is_clogged();
-        if under_way != 1 || self.asked_for.len() != 1 || is_pointless || is_held_back {
+        if self.asked_for.len() != 1 || is_pointless || is_held_back {
             return None;
         }
         self.forget_empty(now);
@@ -238,12 +236,13 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     }
 
     fn wants(&mut self, now: Instant) -> Vec<(StageId, usize)> {
+        let asked_for: usize = self.asked_for.iter().sum();
         let mut wants = Vec::with_capacity(self.engine.crews.len());
         for (crew, pace) in self.engine.crews.iter().zip(&mut self.paces) {
             let (busy, items) = crew.take_work_done();
             pace.measure(busy, items);
             let mut load = crew.load(now);
-            load.queued += self.asked_for.iter().sum::<usize>();
+            load.queued += asked_for;
             let ahead = pace.ahead(&load);
             crew.wake_at(low_water(ahead));
             let empty = self.empty.contains_key(&crew.stage) && !self.engine.is_nudged(crew.stage);
@@ -285,8 +284,9 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     /// Takes an answer in. Something to return if the worker is done.
     fn take(&mut self, answer: Answer<S::Row>) -> Result<Option<Remaining>> {
         if let Answer::Claimed { limit, .. } = &answer {
-            let at = self.asked_for.iter().position(|asked_for| asked_for == limit);
-            at.map(|at| self.asked_for.swap_remove(at));
+            if let Some(at) = self.asked_for.iter().position(|asked_for| asked_for == limit) {
+                self.asked_for.swap_remove(at);
+            }
             self.alone = false;
         }
         match answer {

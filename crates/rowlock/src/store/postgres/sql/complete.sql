@@ -8,11 +8,7 @@
 -- Binds:     $1 key   $2 token   $3 now, or null   $4 word in progress
 update :table t
 set
-  :"status" = :next_of_running,
-  :"retry_count" = case when :budget_is_per_stage then 0 else t.:"retry_count" end,
-  :"reset_count" = case when :budget_is_per_stage then 0 else t.:"reset_count" end,
-  :"retry_after" = null,
-  :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
+  :completed
 where t.:"key" = $1::text:::key_type
   and t.:"claim_token" = $2::bigint
   and coalesce(t.:"status", '') = $4::text

@@ -11,11 +11,7 @@
 -- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 the tokens, each once
 update :table t
 set
-  :"status" = :next_of_running,
-  :"retry_count" = case when :budget_is_per_stage then 0 else t.:"retry_count" end,
-  :"reset_count" = case when :budget_is_per_stage then 0 else t.:"reset_count" end,
-  :"retry_after" = null,
-  :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
+  :completed
 where t.:"claim_token" = any ($5::bigint[])
   and t.:"status" in (:running_words)
   and :locked_by_nobody
