@@ -43,7 +43,14 @@ impl SqliteStore {
             return Ok(ClaimBatch::default());
         }
         let mut session = self.write(verb).await?;
-        let now = self.time(&mut session, claiming.now).await?;
+        let mut now = self.time(&mut session, claiming.now).await?;
+        if let Some(heads) = self.plain_heads(&mut session, claiming, &now, limit).await? {
+            if let Some(batch) = self.claim_heads(session, claiming, &now, limit, &heads).await? {
+                return Ok(batch);
+            }
+            session = self.write(verb).await?;
+            now = self.time(&mut session, claiming.now).await?;
+        }
         let picked = self.pick(&mut session, claiming, &now, limit).await?;
         let plan = self.plan(picked, limit, claiming);
         let answer = ClaimBatch {
@@ -53,7 +60,6 @@ impl SqliteStore {
         };
         let batch = Batch {
             sql: &self.statements.take,
-            counted: Some(&self.statements.take_counted),
             items: plan.items,
             now,
             binds: vec![claiming.token.as_i64().into(), claiming.holder.as_str().into()],
@@ -111,35 +117,56 @@ impl SqliteStore {
         Ok(in_order.map(|row| rows::item(&self.pipeline, row)).collect())
     }
 
-    /// Stage by stage, the latest first, with what is left of the limit.
+    /// Stage by stage, with what is left of the limit.
     async fn pick(&self, session: &mut Session, claiming: &Claiming, now: &str, limit: usize) -> Result<Vec<Picked>> {
-        let mut except = KeyValue::all(&claiming.except, self.pipeline.key_type())?;
-        except.extend(self.excluded_keys());
-        let except = json(&except);
-        let mut stages: Vec<StageId> =
-            self.pipeline.stage_ids().filter(|stage| claiming.stages.contains(stage)).collect();
-        stages.reverse();
+        let except = self.left_out(claiming)?;
         let mut picked = Vec::new();
-        for stage in stages {
+        for stage in self.stages_to_pick(claiming) {
             let left = limit - picked.len();
             if left == 0 {
                 break;
             }
-            let binds: [Bind; 8] = [
-                self.pipeline.stage(stage).ready_word().into(),
-                self.pipeline.stage(stage).name().into(),
-                now.into(),
-                i64::try_from(left).unwrap_or(i64::MAX).into(),
-                claiming.limits.max_retries.into(),
-                claiming.limits.max_resets.into(),
-                i64::from(claiming.leave_exhausted).into(),
-                except.as_str().into(),
-            ];
+            let binds = self.pick_binds(claiming, stage, now, left, &except);
             for row in session.rows(&self.statements.pick, binds).await? {
                 picked.push(self.picked(stage, claiming.limits, &row));
             }
         }
         Ok(picked)
+    }
+
+    /// Keys that no claim of this process takes, as JSON.
+    pub(super) fn left_out(&self, claiming: &Claiming) -> Result<String> {
+        let mut except = KeyValue::all(&claiming.except, self.pipeline.key_type())?;
+        except.extend(self.excluded_keys());
+        Ok(json(&except))
+    }
+
+    /// The latest stage first.
+    pub(super) fn stages_to_pick(&self, claiming: &Claiming) -> impl Iterator<Item = StageId> {
+        let mut stages: Vec<StageId> =
+            self.pipeline.stage_ids().filter(|stage| claiming.stages.contains(stage)).collect();
+        stages.reverse();
+        stages.into_iter()
+    }
+
+    pub(super) fn pick_binds(
+        &self,
+        claiming: &Claiming,
+        stage: StageId,
+        now: &str,
+        limit: usize,
+        left_out: &str,
+    ) -> [Bind; 8] {
+        [
+            self.pipeline.stage(stage).ready_word().into(),
+            self.pipeline.stage(stage).name().into(),
+            now.into(),
+            i64::try_from(limit).unwrap_or(i64::MAX).into(),
+            claiming.limits.max_retries.into(),
+            claiming.limits.max_resets.into(),
+            i64::from(claiming.leave_exhausted).into(),
+            left_out.into(),
+        ]
     }
 
     fn picked(&self, stage: StageId, limits: Limits, row: &SqliteRow) -> Picked {
@@ -172,8 +199,7 @@ impl SqliteStore {
             if picked.exhausted.is_some() {
                 items.push(Item { step: Some("exhaust"), error: picked.exhausted, ..item });
             } else if chosen {
-                let becomes = Some(self.pipeline.word(Status::InProgress(picked.stage)).to_owned());
-                items.push(Item { step: Some("take"), becomes, ..item });
+                items.push(Item { step: Some("take"), ..item });
             }
         }
         Plan {
@@ -207,7 +233,7 @@ impl SqliteStore {
         batch
     }
 
-    fn claimed(&self, claiming: &Claiming, row: Option<SqliteRow>) -> Option<ClaimedRow<SqliteRow>> {
+    pub(super) fn claimed(&self, claiming: &Claiming, row: Option<SqliteRow>) -> Option<ClaimedRow<SqliteRow>> {
         rows::claimed(&self.pipeline, row?, claiming.token, claiming.limits.max_resets)
     }
 

@@ -7,15 +7,18 @@ use super::items::Item;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::Verb;
 use super::{SqliteStore, clock};
+use crate::Result;
 use crate::limits::RETRY_DELAY_MAX;
 use crate::store::error_text::stored_error;
 use crate::store::{Finish, Finished, Finishing, Limits, Outcome};
-use crate::{Result, Status};
 
 impl SqliteStore {
     pub(super) async fn finish_items(&self, verb: &Verb, finishing: &Finishing) -> Result<Vec<Finished>> {
         if finishing.items.is_empty() {
             return Ok(Vec::new());
+        }
+        if let Some(finished) = self.finish_plain(verb, finishing).await? {
+            return Ok(finished);
         }
         let mut session = self.write(verb).await?;
         let now = self.time(&mut session, finishing.now).await?;
@@ -28,7 +31,6 @@ impl SqliteStore {
         let at = clock::parse(&now).unwrap_or_default();
         Ok(Batch {
             sql: &self.statements.finish,
-            counted: Some(&self.statements.finish_counted),
             items: items.iter().map(|finish| self.finish_item(finish, limits, at)).collect::<Result<_>>()?,
             now,
             binds: vec![limits.max_retries.into(), self.policies.as_ref().into()],
@@ -42,7 +44,6 @@ impl SqliteStore {
         item.step = Some(finish.outcome.name());
         item.stage = Some(finish.lease.stage.index());
         item.error = finish.outcome.error().map(stored_error);
-        item.becomes = self.known_word(finish);
         match &finish.outcome {
             Outcome::Retry { error, delay } => {
                 item.spent_error = Some(spent("retries", limits.max_retries, Some(error)));
@@ -55,17 +56,6 @@ impl SqliteStore {
             Outcome::Complete | Outcome::Fail { .. } | Outcome::Release => {}
         }
         Ok(item)
-    }
-
-    /// The word that the outcome leads to; none where the database decides by its counts.
-    fn known_word(&self, finish: &Finish) -> Option<String> {
-        let stage = finish.lease.stage;
-        let to = match finish.outcome {
-            Outcome::Complete => self.pipeline.completed(stage),
-            Outcome::Release | Outcome::SnoozeFor(_) | Outcome::SnoozeUntil(_) => Status::Ready(stage),
-            Outcome::Retry { .. } | Outcome::Fail { .. } => return None,
-        };
-        Some(self.pipeline.word(to).to_owned())
     }
 
     pub(super) fn finished(&self, outcome: Written) -> Finished {

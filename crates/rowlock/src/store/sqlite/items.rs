@@ -83,9 +83,6 @@ pub(super) struct Item {
     /// The heartbeat that the row must have, in a sweep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) heartbeat: Option<String>,
-    /// The word that the row has if it is written, where that is known beforehand.
-    #[serde(skip)]
-    pub(super) becomes: Option<String>,
 }
 
 impl Item {
@@ -101,7 +98,6 @@ impl Item {
             delay_ms: None,
             due: None,
             heartbeat: None,
-            becomes: None,
         }
     }
 }

@@ -38,13 +38,14 @@ impl SqliteStore {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
-        let mut items = self.leased(leases)?;
-        items.iter_mut().for_each(|item| item.becomes = Some(item.word.clone()));
+        if self.renew_plain(verb, leases, now).await? {
+            return Ok(vec![LeaseState::Held; leases.len()]);
+        }
+        let items = self.leased(leases)?;
         let mut session = self.write(verb).await?;
         let now = self.time(&mut session, now).await?;
         let batch = Batch {
             sql: &self.statements.renew,
-            counted: Some(&self.statements.renew_counted),
             items,
             now,
             binds: Vec::new(),

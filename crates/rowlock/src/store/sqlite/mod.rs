@@ -13,6 +13,7 @@ mod json;
 mod leases;
 mod listener;
 mod operator;
+mod plain;
 mod read;
 mod refusal;
 mod rows;

@@ -91,7 +91,6 @@ impl SqliteStore {
         }
         let batch = Batch {
             sql: operation.sql,
-            counted: None,
             items: legal.into_values().collect(),
             now,
             binds: operation.binds.clone(),

@@ -20,14 +20,9 @@ use crate::{Key, Result};
 /// What is said of a row whose update a trigger left out.
 pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the update without an error";
 
-/// Items from which on the savepoint costs less than the rows of an answer.
-pub(super) const COUNTED_FROM: usize = 16;
-
 /// A batch statement with its items. The items are its `?1`, the time its `?2`.
 pub(super) struct Batch<'a> {
     pub(super) sql: &'a Sql,
-    /// The same without its answer, where there is one for it.
-    pub(super) counted: Option<&'a Sql>,
     pub(super) items: Vec<Item>,
     pub(super) now: String,
     pub(super) binds: Vec<Bind>,
@@ -253,7 +248,6 @@ impl SqliteStore {
             Item { error: Some(stored_error(&format!("the database refuses this row: {reason}"))), ..item.clone() };
         let failing = Batch {
             sql: &self.statements.refuse,
-            counted: None,
             items: vec![failing],
             now: batch.now.clone(),
             binds: Vec::new(),
@@ -293,11 +287,7 @@ impl SqliteStore {
             return Ok(Vec::new());
         }
         let items: Vec<&Item> = indexes.iter().map(|index| &batch.items[*index]).collect();
-        let listed = json(&items);
-        if let Some(written) = self.apply_counted(session, batch, &items, &listed).await? {
-            return Ok(written);
-        }
-        let rows = session.rows(batch.sql, batch.binds(listed)).await?;
+        let rows = session.rows(batch.sql, batch.binds(json(&items))).await?;
         // With its token: of two leases of one item only one was written.
         let mut by_key: HashMap<Key, (Option<i64>, Written)> = HashMap::with_capacity(rows.len());
         for row in &rows {
@@ -314,29 +304,6 @@ impl SqliteStore {
             Some(_) | None => Written::Missing,
         };
         Ok(items.iter().map(outcome).collect())
-    }
-
-    /// Applies the statement without its answer, which is known beforehand if every row is written: the driver hands rows
-    /// over one by one, and that costs as much as writing them. None if not every row was; then none is.
-    async fn apply_counted(
-        &self,
-        session: &mut Session,
-        batch: &Batch<'_>,
-        items: &[&Item],
-        listed: &str,
-    ) -> Result<Option<Vec<Written>>> {
-        let Some(counted) = batch.counted.filter(|_| items.len() >= COUNTED_FROM) else { return Ok(None) };
-        let applied =
-            |item: &&Item| item.becomes.clone().map(|word| Written::Applied { word, holder: None, error: None });
-        let Some(written) = items.iter().map(applied).collect::<Option<Vec<Written>>>() else { return Ok(None) };
-        session.run("SAVEPOINT counted").await?;
-        if session.execute(counted, batch.binds(listed.to_owned())).await? == items.len() as u64 {
-            session.run("RELEASE counted").await?;
-            return Ok(Some(written));
-        }
-        session.run("ROLLBACK TO counted").await?;
-        session.run("RELEASE counted").await?;
-        Ok(None)
     }
 
     /// Tells a row that does not match from one whose update a trigger left out.

@@ -7,36 +7,29 @@ use crate::pipeline::{Budget, KeyType, Pipeline, Role};
 use crate::store::identifier::{Dialect, quote_identifier};
 use crate::store::template::Template;
 
-/// What a batch statement says about each row that it wrote, unless it is only to count them.
+/// What a batch statement says about each row that it wrote.
 const RETURNING: &str = "returning :\"key\", :\"status\", :\"claimed_by\", :\"error_message\", :\"claim_token\"";
 
 macro_rules! statements {
-    (
-        answered { $($name:ident: $file:literal $(, $step:literal)?;)* }
-        counted { $($counted:ident: $of:literal $(, $part:literal)?;)* }
-    ) => {
-        /// Every statement, named after its file and step; those that are only counted return no rows.
+    ($($name:ident: $file:literal $(, $step:literal)?;)*) => {
+        /// Every statement, named after its file and step.
         #[derive(Debug)]
         pub(super) struct Statements {
             $(pub(super) $name: Sql,)*
-            $(pub(super) $counted: Sql,)*
         }
 
         impl Statements {
             pub(super) fn new(pipeline: &Pipeline) -> Statements {
-                let returning = template(pipeline);
-                let mut counting = returning.clone();
-                counting.set("returning", "");
+                let template = template(pipeline);
                 Statements {
-                    $($name: Sql::new(returning.render(step(include_str!(concat!("sql/", $file, ".sql")), statements!(@step $($step)?)))),)*
-                    $($counted: Sql::new(counting.render(step(include_str!(concat!("sql/", $of, ".sql")), statements!(@step $($part)?)))),)*
+                    $($name: Sql::new(template.render(step(include_str!(concat!("sql/", $file, ".sql")), statements!(@step $($step)?)))),)*
                 }
             }
 
             /// Each with its name, for the test that prepares them all.
             #[cfg(test)]
             pub(super) fn all(&self) -> Vec<(&'static str, &Sql)> {
-                vec![$((stringify!($name), &self.$name),)* $((stringify!($counted), &self.$counted)),*]
+                vec![$((stringify!($name), &self.$name)),*]
             }
         }
     };
@@ -45,76 +38,73 @@ macro_rules! statements {
 }
 
 statements! {
-    answered {
-        now: "now";
-        pick: "pick";
-        take: "claim", "take";
-        read: "claim", "read";
-        preview: "preview";
-        renew_claimed: "find_claimed", "renew";
-        find_claimed: "find_claimed", "find";
-        finish: "finish";
-        renew: "renew";
-        read_leases: "read_leases";
-        find_stale: "sweep", "find";
-        take_back: "sweep", "take_back";
-        refuse: "refuse";
-        add_failures: "log_failures", "add";
-        prune_failures: "log_failures", "prune";
-        set: "set";
-        cancel: "cancel";
-        requeue: "requeue";
-        pause: "pause";
-        resume: "resume";
-        paused: "paused";
-        add_many: "add_many";
-        get: "get";
-        explain: "explain";
-        list_any: "list", "any";
-        list_any_after: "list", "any_after";
-        list_running: "list", "running";
-        list_running_after: "list", "running_after";
-        list_stopped: "list", "stopped";
-        list_stopped_after: "list", "stopped_after";
-        count_ready: "counts", "ready";
-        count_running: "counts", "running";
-        count_succeeded: "counts", "succeeded";
-        count_stopped: "counts", "stopped";
-        failures: "failures";
-        held: "held";
-        refuse_writes: "refuse_writes";
-        create_table: "create_table";
-        add_status: "add_columns", "status";
-        add_retry_count: "add_columns", "retry_count";
-        add_reset_count: "add_columns", "reset_count";
-        add_retry_after: "add_columns", "retry_after";
-        add_error_message: "add_columns", "error_message";
-        add_heartbeat: "add_columns", "heartbeat_at";
-        add_claim_token: "add_columns", "claim_token";
-        add_claimed_by: "add_columns", "claimed_by";
-        add_claimed_at: "add_columns", "claimed_at";
-        add_resume_status: "add_columns", "resume_status";
-        add_created_at: "add_columns", "created_at";
-        add_updated_at: "add_columns", "updated_at";
-        create_ready_index: "create_indexes", "ready";
-        create_running_index: "create_indexes", "running";
-        create_stopped_index: "create_indexes", "stopped";
-        create_failures: "create_own_tables", "failures";
-        create_failures_index: "create_own_tables", "failures_index";
-        create_stages: "create_own_tables", "stages";
-        create_meta: "create_own_tables", "meta";
-        write_version: "create_own_tables", "version";
-        read_columns: "read_schema", "columns";
-        read_strange_key: "read_schema", "strange_key";
-        read_unique_columns: "read_schema", "unique_columns";
-        read_objects: "read_schema", "objects";
-        read_version: "read_schema", "version";
-    }
-    counted {
-        take_counted: "claim", "take";
-        finish_counted: "finish";
-        renew_counted: "renew";
-    }
+    now: "now";
+    pick: "pick";
+    take: "claim", "take";
+    read: "claim", "read";
+    pick_plain: "claim_plain", "pick";
+    take_plain: "claim_plain", "take";
+    preview: "preview";
+    renew_claimed: "find_claimed", "renew";
+    find_claimed: "find_claimed", "find";
+    finish: "finish";
+    complete_plain: "complete_plain";
+    renew: "renew";
+    renew_plain: "renew_plain";
+    read_leases: "read_leases";
+    find_stale: "sweep", "find";
+    take_back: "sweep", "take_back";
+    refuse: "refuse";
+    add_failures: "log_failures", "add";
+    prune_failures: "log_failures", "prune";
+    set: "set";
+    cancel: "cancel";
+    requeue: "requeue";
+    pause: "pause";
+    resume: "resume";
+    paused: "paused";
+    add_many: "add_many";
+    get: "get";
+    explain: "explain";
+    list_any: "list", "any";
+    list_any_after: "list", "any_after";
+    list_running: "list", "running";
+    list_running_after: "list", "running_after";
+    list_stopped: "list", "stopped";
+    list_stopped_after: "list", "stopped_after";
+    count_ready: "counts", "ready";
+    count_running: "counts", "running";
+    count_succeeded: "counts", "succeeded";
+    count_stopped: "counts", "stopped";
+    failures: "failures";
+    held: "held";
+    refuse_writes: "refuse_writes";
+    create_table: "create_table";
+    add_status: "add_columns", "status";
+    add_retry_count: "add_columns", "retry_count";
+    add_reset_count: "add_columns", "reset_count";
+    add_retry_after: "add_columns", "retry_after";
+    add_error_message: "add_columns", "error_message";
+    add_heartbeat: "add_columns", "heartbeat_at";
+    add_claim_token: "add_columns", "claim_token";
+    add_claimed_by: "add_columns", "claimed_by";
+    add_claimed_at: "add_columns", "claimed_at";
+    add_resume_status: "add_columns", "resume_status";
+    add_created_at: "add_columns", "created_at";
+    add_updated_at: "add_columns", "updated_at";
+    create_ready_index: "create_indexes", "ready";
+    create_running_index: "create_indexes", "running";
+    create_stopped_index: "create_indexes", "stopped";
+    create_failures: "create_own_tables", "failures";
+    create_failures_index: "create_own_tables", "failures_index";
+    create_stages: "create_own_tables", "stages";
+    create_meta: "create_own_tables", "meta";
+    write_version: "create_own_tables", "version";
+    read_columns: "read_schema", "columns";
+    read_strange_key: "read_schema", "strange_key";
+    read_unique_columns: "read_schema", "unique_columns";
+    read_objects: "read_schema", "objects";
+    read_version: "read_schema", "version";
 }
 
 impl Statements {
@@ -176,6 +166,7 @@ fn template(pipeline: &Pipeline) -> Template {
     // Not `is null or not in`: on a column that is not null SQLite leaves the first half out of the query but not out of
     // the index, which then matches no query.
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
+    template.set("ready_rows", include_str!("sql/ready_rows.sql"));
     template.set("items", include_str!("sql/items.sql"));
     template.set("returning", RETURNING);
     template.set("delayed", include_str!("sql/delayed.sql"));

@@ -32,7 +32,6 @@ impl SqliteStore {
         }
         let batch = Batch {
             sql: &self.statements.take_back,
-            counted: None,
             items: found.iter().map(|row| self.stale_item(row, sweeping.max_resets)).collect(),
             now,
             binds: vec![sweeping.max_resets.into()],

@@ -1,23 +1,9 @@
--- pick: the head of one stage's queue, in order. Shared by claim and preview.
---
--- Guarantee: no more than the limit; nothing that is not due; nothing is sorted.
--- Index:     the partial one over the ready words, on (status, ready since). Its predicate is
---            repeated, or it is not used.
--- Binds:     ?1 ready word  ?2 stage's name  ?3 now  ?4 limit  ?5 max_retries  ?6 max_resets
---            ?7 leave exhausted items out  ?8 keys to leave out, JSON
+-- pick: the head of one stage's queue, in order, item by item. Shared by claim and preview.
+-- Guarantee, index and binds: those of `ready_rows.sql`.
 select
   t.:"key",
   t.:"status",
   t.:"retry_count",
   t.:"reset_count",
   t.:"error_message"
-from :table as t
-where t.:"status" = ?1
-  and t.:"status" in (:ready_words)
-  and :ready_since <= ?3
-  and :is_item
-  and t.:"key" not in (select value from json_each(?8))
-  and (not ?7 or (:retries < ?5 and :resets < ?6))
-  and not exists (select 1 from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = ?2)
-order by :ready_since
-limit ?4
+:ready_rows

@@ -123,3 +123,20 @@ async fn a_lost_lease_is_lost_beside_a_newer_one_of_the_same_item() {
     let finished = scene.store.finish(&finishing(&scene.store, &both, &Outcome::Complete)).await.expect("finish");
     assert!(matches!(finished[..], [Finished::LeaseLost, Finished::Applied { .. }]), "{finished:?}");
 }
+
+/// SQLite does not look at a text's bytes. Such a key would come back as another one, and its item could not be finished.
+#[tokio::test]
+async fn a_key_that_is_no_utf8_is_left_alone_and_reported() {
+    let scene = Scene::new().await;
+    scene.add(&["good"]).await;
+    scene.execute("insert into videos (id, status) values (cast(x'61ff' as text), 'PENDING')").await;
+    let batch = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
+    assert_eq!(batch.leases().map(|lease| lease.key.as_str()).collect::<Vec<_>>(), ["good"]);
+    assert_eq!(batch.refused.len(), 1, "{batch:?}");
+    let count = "select count(*) from videos where status = 'PENDING'";
+    let verb = scene.store.verb("test");
+    let mut session = scene.store.take_writer(&verb).await.expect("a connection");
+    let left: i64 = (*session).fetch_one(count).await.expect("counted").get(0);
+    session.keep();
+    assert_eq!(left, 1, "it is as it was");
+}

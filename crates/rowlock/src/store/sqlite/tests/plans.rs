@@ -88,10 +88,14 @@ async fn the_plans_are_bounded_on_a_large_table_with_and_without_statistics() {
     let by_key = "USING INDEX sqlite_autoindex_videos_1 (id=?)";
     let expected = [
         ("pick", &statements.pick, "rowlock_videos_ready_"),
+        ("pick_plain", &statements.pick_plain, "rowlock_videos_ready_"),
         ("take", &statements.take, by_key),
+        ("take_plain", &statements.take_plain, by_key),
         ("read", &statements.read, by_key),
         ("finish", &statements.finish, by_key),
+        ("complete_plain", &statements.complete_plain, by_key),
         ("renew", &statements.renew, by_key),
+        ("renew_plain", &statements.renew_plain, by_key),
         ("read_leases", &statements.read_leases, by_key),
         ("refuse", &statements.refuse, by_key),
         ("find_stale", &statements.find_stale, "rowlock_videos_running_"),

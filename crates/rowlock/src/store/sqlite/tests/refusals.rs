@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Claims, then completes items of which the database refuses `b`, in ways beyond a plain `RAISE(ABORT)`: a few, and so
-/// many that what is written is only counted.
+/// Claims, then completes items of which the database refuses `b`, in ways beyond a plain `RAISE(ABORT)`: a few, and
+/// many.
 async fn only_b_is_refused(refusing: &str) {
     one_of_some_is_refused(refusing, &["a", "b", "c", "d"]).await;
     let many = many_items();
@@ -12,7 +12,7 @@ async fn only_b_is_refused(refusing: &str) {
 
 /// `a`, `b`, and others.
 fn many_items() -> Vec<String> {
-    let others = (0..2 * refusal::COUNTED_FROM).map(|number| format!("x{number}"));
+    let others = (0..32).map(|number| format!("x{number}"));
     ["a", "b"].map(str::to_owned).into_iter().chain(others).collect()
 }
 
@@ -120,7 +120,6 @@ async fn a_sweep_that_is_repeated_leaves_an_item_alone_whose_holder_was_heard_of
     };
     let batch = refusal::Batch {
         sql: &scene.store.statements.take_back,
-        counted: None,
         items: vec![stale],
         now: clock::format(Utc::now()),
         binds: vec![3.into()],
@@ -153,4 +152,50 @@ async fn one_lease_among_many_is_lost() {
     // What is done already is not done again, however many of them there are.
     let again = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
     assert!(again.iter().all(|one| matches!(one, Finished::LeaseLost)), "{again:?}");
+}
+
+/// Completions are written apart from other outcomes, but in one transaction: what refuses one of these must not undo
+/// those, and what refuses one of those not these.
+#[tokio::test]
+async fn a_refused_outcome_among_others_of_its_batch_harms_none() {
+    let retried = "retry";
+    let retry = Outcome::Retry { error: "not yet".to_owned(), delay: Some(Duration::ZERO) };
+    for refusing in [
+        "create trigger r before update on videos when new.id = 'b' and new.status = 'A_COMPLETE'
+         begin select raise(abort, 'no'); end",
+        "create trigger r before update on videos when new.id = 'retry' and new.status = 'PENDING'
+         begin select raise(abort, 'no'); end",
+        "create trigger r before update on videos when new.id = 'retry' and new.status = 'PENDING'
+         begin select raise(ignore); end",
+    ] {
+        let scene = Scene::new().await;
+        scene.add(&["a", "b", "c", retried, "lost"]).await;
+        let leases = claim(&scene.store, 100).await;
+        scene.execute(refusing).await;
+        scene.execute("update videos set claim_token = claim_token + 1 where id = 'lost'").await;
+        let mut finishing = finishing(&scene.store, &leases, &Outcome::Complete);
+        for finish in &mut finishing.items {
+            if finish.lease.key.as_str() == retried {
+                finish.outcome = retry.clone();
+            }
+        }
+        let refused = if refusing.contains("'b'") { "b" } else { retried };
+        for (finish, finished) in finishing.items.iter().zip(scene.store.finish(&finishing).await.expect("finish")) {
+            let key = finish.lease.key.as_str();
+            let expected = match key {
+                "lost" => "A_IN_PROGRESS",
+                _ if key == refused => "FAILED",
+                _ if key == retried => "PENDING",
+                _ => "A_COMPLETE",
+            };
+            assert_eq!(scene.word(key).await, expected, "{key} with {refusing}");
+            let as_answered = match finished {
+                Finished::LeaseLost => key == "lost",
+                Finished::Refused { failed, .. } => failed && key == refused,
+                Finished::Applied { to } => scene.store.pipeline().word(to) == expected,
+                Finished::Busy | Finished::Unknown => false,
+            };
+            assert!(as_answered, "{key} with {refusing}: {finished:?}");
+        }
+    }
 }
