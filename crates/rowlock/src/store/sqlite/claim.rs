@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteRow;
 
 use super::items::{Item, KeyValue, json};
+use super::plain::Ended;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::{Bind, Session, Sql, Verb};
 use super::{SqliteStore, rows};
@@ -45,10 +46,11 @@ impl SqliteStore {
         let mut session = self.write(verb).await?;
         let mut now = self.time(&mut session, claiming.now).await?;
         if let Some(heads) = self.plain_heads(&mut session, claiming, &now, limit).await? {
-            if let Some(batch) = self.claim_heads(session, claiming, &now, limit, &heads).await? {
-                return Ok(batch);
+            let taken = self.take_heads(&mut session, claiming, &now, limit, &heads).await?;
+            match self.end_plain(verb, session, taken).await? {
+                Ended::Committed(batch) => return Ok(batch),
+                Ended::Undone(again) => session = again,
             }
-            session = self.write(verb).await?;
             now = self.time(&mut session, claiming.now).await?;
         }
         let picked = self.pick(&mut session, claiming, &now, limit).await?;

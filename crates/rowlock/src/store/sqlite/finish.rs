@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::claim::spent;
 use super::items::Item;
+use super::plain::Ended;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::Verb;
 use super::{SqliteStore, clock};
@@ -17,11 +18,17 @@ impl SqliteStore {
         if finishing.items.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(finished) = self.finish_plain(verb, finishing).await? {
-            return Ok(finished);
-        }
+        let completions = self.completions(&finishing.items)?;
         let mut session = self.write(verb).await?;
-        let now = self.time(&mut session, finishing.now).await?;
+        let mut now = self.time(&mut session, finishing.now).await?;
+        if let Some(completions) = completions {
+            let finished = self.finish_plain(&mut session, finishing, &now, &completions).await?;
+            match self.end_plain(verb, session, finished).await? {
+                Ended::Committed(finished) => return Ok(finished),
+                Ended::Undone(again) => session = again,
+            }
+            now = self.time(&mut session, finishing.now).await?;
+        }
         let batch = self.finish_batch(&finishing.items, finishing.limits, now)?;
         let written = self.write_or_repeat(verb, session, &batch).await?;
         Ok(written.into_iter().map(|outcome| self.finished(outcome)).collect())

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 
 use super::items::{Item, KeyValue, json};
+use super::plain::Ended;
 use super::refusal::{Batch, WhenRefused, Written};
 use super::session::{Session, Verb};
 use super::{SqliteStore, rows};
@@ -38,16 +39,22 @@ impl SqliteStore {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
-        if self.renew_plain(verb, leases, now).await? {
-            return Ok(vec![LeaseState::Held; leases.len()]);
-        }
         let items = self.leased(leases)?;
+        let groups = self.groups(leases)?;
         let mut session = self.write(verb).await?;
-        let now = self.time(&mut session, now).await?;
+        let mut at = self.time(&mut session, now).await?;
+        if let Some(groups) = groups {
+            let renewed = self.renew_plain(&mut session, &at, &groups).await?;
+            match self.end_plain(verb, session, renewed.then_some(())).await? {
+                Ended::Committed(()) => return Ok(vec![LeaseState::Held; leases.len()]),
+                Ended::Undone(again) => session = again,
+            }
+            at = self.time(&mut session, now).await?;
+        }
         let batch = Batch {
             sql: &self.statements.renew,
             items,
-            now,
+            now: at,
             binds: Vec::new(),
             when_refused: WhenRefused::Leave,
             cause: |_| None,

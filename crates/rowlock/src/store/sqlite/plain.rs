@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -13,11 +12,11 @@ use super::refusal::Written;
 use super::session::{Bind, Session, Sql, Verb};
 use super::{SqliteStore, rows};
 use crate::pipeline::{StageId, Status};
-use crate::store::{ClaimBatch, Claiming, Finish, Finished, Finishing, Outcome};
-use crate::{FencingToken, Lease, Result};
+use crate::store::{ClaimBatch, Claiming, Finish, Finished, Finishing, Limits, Outcome};
+use crate::{FencingToken, Key, Lease, Result};
 
-/// Tokens in a batch up to which each has a statement of its own.
-const TOKENS_MAX: usize = 8;
+/// Groups of a batch up to which each has a statement of its own.
+const GROUPS_MAX: usize = 8;
 
 /// The head of one stage's queue.
 pub(super) struct Head {
@@ -27,8 +26,21 @@ pub(super) struct Head {
     count: usize,
 }
 
-/// Leases of a batch, by what one statement can say of them.
-type ByToken<'a> = HashMap<(FencingToken, StageId), Vec<&'a Lease>>;
+/// Leases of a batch of which one statement can speak: of one claim, in one stage.
+pub(super) struct Group {
+    token: FencingToken,
+    stage: StageId,
+    /// As JSON.
+    keys: String,
+    count: usize,
+}
+
+/// What became of a transaction that wrote plain items.
+pub(super) enum Ended<T> {
+    Committed(T),
+    /// It was undone, and another one has begun.
+    Undone(Session),
+}
 
 impl SqliteStore {
     /// The heads of the queues that a claim asks for; none if anything in them is not plain to take.
@@ -57,10 +69,10 @@ impl SqliteStore {
         Ok(Some(heads))
     }
 
-    /// Takes what was found at the heads, and commits it; none if that was undone.
-    pub(super) async fn claim_heads(
+    /// Takes what was found at the heads; none if that is to be undone.
+    pub(super) async fn take_heads(
         &self,
-        mut session: Session,
+        session: &mut Session,
         claiming: &Claiming,
         now: &str,
         limit: usize,
@@ -76,79 +88,115 @@ impl SqliteStore {
                 self.pipeline.word(Status::Ready(head.stage)).into(),
                 self.pipeline.word(Status::InProgress(head.stage)).into(),
             ];
-            if !wrote(&mut session, &self.statements.take_plain, binds, head.count).await? {
-                session.roll_back().await?;
+            if !wrote(session, &self.statements.take_plain, binds, head.count).await? {
                 return Ok(None);
             }
             let rows = session.rows(&self.statements.read, [head.keys.as_str().into()]).await?;
             batch.claimed.extend(rows.into_iter().filter_map(|row| self.claimed(claiming, Some(row))));
         }
         batch.may_have_more = heads.iter().map(|head| head.count).sum::<usize>() >= limit;
-        Ok(committed(session).await?.then_some(batch))
+        Ok(Some(batch))
     }
 
-    /// A finish, of which the completions are plain; none if it was undone, or would not be worth it.
-    pub(super) async fn finish_plain(&self, verb: &Verb, finishing: &Finishing) -> Result<Option<Vec<Finished>>> {
-        let items = &finishing.items;
-        let is_completion = |index: &usize| matches!(items[*index].outcome, Outcome::Complete);
-        let (completed, others): (Vec<usize>, Vec<usize>) = (0..items.len()).partition(is_completion);
-        let by_token = by_token(completed.iter().map(|index| &items[*index].lease));
-        if by_token.is_empty() || by_token.len() > TOKENS_MAX {
-            return Ok(None);
-        }
-        let mut session = self.write(verb).await?;
-        let now = self.time(&mut session, finishing.now).await?;
-        for ((token, stage), leases) in &by_token {
-            let word = self.pipeline.word(self.pipeline.completed(*stage));
-            let binds = self.lease_binds(*token, *stage, leases, &now)?.into_iter().chain([word.into()]);
-            if !wrote(&mut session, &self.statements.complete_plain, binds, leases.len()).await? {
-                session.roll_back().await?;
+    /// Writes a finish whose completions are in these groups; none if that is to be undone.
+    pub(super) async fn finish_plain(
+        &self,
+        session: &mut Session,
+        finishing: &Finishing,
+        now: &str,
+        groups: &[Group],
+    ) -> Result<Option<Vec<Finished>>> {
+        for group in groups {
+            let leads_to = self.pipeline.word(self.pipeline.completed(group.stage));
+            let binds = self.group_binds(group, now).into_iter().chain([leads_to.into()]);
+            if !wrote(session, &self.statements.complete_plain, binds, group.count).await? {
                 return Ok(None);
             }
         }
-        let completed = |finish: &Finish| Finished::Applied { to: self.pipeline.completed(finish.lease.stage) };
-        let mut finished: Vec<Finished> = items.iter().map(completed).collect();
-        if !others.is_empty() {
-            let rest: Vec<Finish> = others.iter().map(|index| items[*index].clone()).collect();
-            let batch = self.finish_batch(&rest, finishing.limits, now)?;
-            let written = match self.write_batch(&mut session, &batch).await {
-                Ok(written) if !written.iter().any(|outcome| matches!(outcome, Written::Ignored)) => written,
-                Err(error) if !error.is_row_refusal() => return Err(error),
-                Ok(_) | Err(_) => {
-                    session.roll_back().await?;
-                    return Ok(None);
-                }
-            };
-            for (index, outcome) in others.into_iter().zip(written) {
-                finished[index] = self.finished(outcome);
-            }
-        }
-        Ok(committed(session).await?.then_some(finished))
+        let is_other = |item: &&Finish| !is_completion(item);
+        let others: Vec<Finish> = finishing.items.iter().filter(is_other).cloned().collect();
+        let Some(others) = self.finish_others(session, &others, finishing.limits, now).await? else { return Ok(None) };
+        let mut others = others.into_iter();
+        let finished = |item: &Finish| match is_completion(item) {
+            true => Some(Finished::Applied { to: self.pipeline.completed(item.lease.stage) }),
+            false => others.next(),
+        };
+        Ok(finishing.items.iter().map(finished).collect())
     }
 
-    /// A heartbeat for leases all of which are held. False if it was undone, or would not be worth it.
-    pub(super) async fn renew_plain(&self, verb: &Verb, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<bool> {
-        let by_token = by_token(leases);
-        if by_token.len() > TOKENS_MAX {
-            return Ok(false);
+    /// The outcomes of a finish that are no completions, item by item; none if that is to be undone.
+    async fn finish_others(
+        &self,
+        session: &mut Session,
+        others: &[Finish],
+        limits: Limits,
+        now: &str,
+    ) -> Result<Option<Vec<Finished>>> {
+        if others.is_empty() {
+            return Ok(Some(Vec::new()));
         }
-        let mut session = self.write(verb).await?;
-        let now = self.time(&mut session, now).await?;
-        for ((token, stage), leases) in &by_token {
-            let binds = self.lease_binds(*token, *stage, leases, &now)?;
-            if !wrote(&mut session, &self.statements.renew_plain, binds, leases.len()).await? {
-                session.roll_back().await?;
+        let batch = self.finish_batch(others, limits, now.to_owned())?;
+        match self.write_batch(session, &batch).await {
+            Ok(written) if written.iter().any(|outcome| matches!(outcome, Written::Ignored)) => Ok(None),
+            Ok(written) => Ok(Some(written.into_iter().map(|outcome| self.finished(outcome)).collect())),
+            Err(error) if error.is_row_refusal() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A heartbeat for leases all of which are held. False if that is to be undone.
+    pub(super) async fn renew_plain(&self, session: &mut Session, now: &str, groups: &[Group]) -> Result<bool> {
+        for group in groups {
+            let binds = self.group_binds(group, now);
+            if !wrote(session, &self.statements.renew_plain, binds, group.count).await? {
                 return Ok(false);
             }
         }
-        committed(session).await
+        Ok(true)
     }
 
-    fn lease_binds(&self, token: FencingToken, stage: StageId, leases: &[&Lease], now: &str) -> Result<[Bind; 4]> {
-        let keys = KeyValue::all(leases.iter().map(|lease| &lease.key), self.pipeline.key_type())?;
-        let word = self.pipeline.word(Status::InProgress(stage));
-        Ok([json(&keys).into(), now.into(), token.as_i64().into(), word.into()])
+    /// The completions of a finish in groups; none if there is none, or a statement for each group would not be worth it.
+    pub(super) fn completions(&self, items: &[Finish]) -> Result<Option<Vec<Group>>> {
+        self.groups(items.iter().filter(|item| is_completion(item)).map(|item| &item.lease))
     }
+
+    /// Leases in groups; none if there is none, or a statement for each group would not be worth it.
+    pub(super) fn groups<'a>(&self, leases: impl IntoIterator<Item = &'a Lease>) -> Result<Option<Vec<Group>>> {
+        let mut keys: HashMap<(FencingToken, StageId), Vec<&Key>> = HashMap::new();
+        for lease in leases {
+            keys.entry((lease.token, lease.stage)).or_default().push(&lease.key);
+        }
+        if keys.is_empty() || keys.len() > GROUPS_MAX {
+            return Ok(None);
+        }
+        let group = |((token, stage), keys): ((FencingToken, StageId), Vec<&Key>)| {
+            let count = keys.len();
+            Ok(Group { token, stage, keys: json(&KeyValue::all(keys, self.pipeline.key_type())?), count })
+        };
+        keys.into_iter().map(group).collect::<Result<Vec<Group>>>().map(Some)
+    }
+
+    fn group_binds(&self, group: &Group, now: &str) -> [Bind; 4] {
+        let word = self.pipeline.word(Status::InProgress(group.stage));
+        [group.keys.as_str().into(), now.into(), group.token.as_i64().into(), word.into()]
+    }
+
+    /// Commits what was written; or undoes it, and begins again without giving up the place of the one who writes.
+    pub(super) async fn end_plain<T>(&self, verb: &Verb, mut session: Session, written: Option<T>) -> Result<Ended<T>> {
+        let Some(written) = written else {
+            session.begin_again().await?;
+            return Ok(Ended::Undone(session));
+        };
+        match session.commit().await {
+            Ok(()) => Ok(Ended::Committed(written)),
+            Err(error) if error.is_row_refusal() => Ok(Ended::Undone(self.write(verb).await?)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_completion(finish: &Finish) -> bool {
+    matches!(finish.outcome, Outcome::Complete)
 }
 
 /// None if an item is not plain to take. A key that is no UTF-8 is none either: it would be claimed under another name.
@@ -158,27 +206,10 @@ fn head(stage: StageId, row: &SqliteRow) -> Option<Head> {
     (rows::integer(row, 2) == Some(0)).then_some(Head { stage, keys, count })
 }
 
-fn by_token<'a>(leases: impl IntoIterator<Item = &'a Lease>) -> ByToken<'a> {
-    let mut by_token = ByToken::new();
-    for lease in leases {
-        by_token.entry((lease.token, lease.stage)).or_default().push(lease);
-    }
-    by_token
-}
-
-/// Whether a statement wrote as many rows as it has keys. If not, the transaction is to be undone.
+/// Whether a statement wrote as many rows as it has keys.
 async fn wrote(session: &mut Session, sql: &Sql, binds: impl IntoIterator<Item = Bind>, keys: usize) -> Result<bool> {
     match session.execute(sql, binds).await {
         Ok(rows) => Ok(rows == keys as u64),
-        Err(error) if error.is_row_refusal() => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Ends the transaction. False if the database refused a row at the commit, and undid it.
-async fn committed(session: Session) -> Result<bool> {
-    match session.commit().await {
-        Ok(()) => Ok(true),
         Err(error) if error.is_row_refusal() => Ok(false),
         Err(error) => Err(error),
     }

@@ -256,6 +256,15 @@ impl Session {
         }
     }
 
+    /// Undoes the write transaction, and begins another one at once. A trigger may have undone it before.
+    pub(super) async fn begin_again(&mut self) -> Result<()> {
+        match self.run("ROLLBACK").await {
+            Err(error) if !errors::is_transaction_gone(&error) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        self.run("BEGIN IMMEDIATE").await
+    }
+
     /// Closes the connection, which undoes what is open.
     pub(super) async fn close(mut self) {
         if let Some(open) = self.open.take()

@@ -111,9 +111,22 @@ async fn a_users_transaction_has_savepoints_by_the_drivers_own_begin() {
 async fn a_claim_that_is_dropped_anywhere_leaves_nothing_open() {
     let scene = Scene::new().await;
     scene.add(&["a", "b", "c"]).await;
+    dropped_anywhere(&scene, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_item_by_item_that_is_dropped_anywhere_leaves_nothing_open() {
+    let scene = Scene::new().await;
+    scene.add(&["a", "b", "suspect"]).await;
+    scene.execute("update videos set reset_count = 2 where id = 'suspect'").await;
+    dropped_anywhere(&scene, 3).await;
+}
+
+/// Drops a claim that takes two of three items after one poll, after two, and so on.
+async fn dropped_anywhere(scene: &Scene, limit: i64) {
     let mut polls_needed = None;
     for polls in 1..200 {
-        let claiming = claiming(&scene.store, 2);
+        let claiming = claiming(&scene.store, limit);
         let ended = {
             let mut future = pin!(scene.store.claim(&claiming));
             poll_times(future.as_mut(), polls).await

@@ -1,7 +1,7 @@
 //! The plans of the verbs' statements, as SQLite explains them, on a table of 200,000 rows.
 
 use super::*;
-use crate::store::sqlite::session::Sql;
+use crate::store::sqlite::session::{Bind, Sql};
 
 const ROWS: i64 = 200_000;
 
@@ -26,10 +26,15 @@ async fn large() -> Scene {
 }
 
 async fn plan(scene: &Scene, sql: &Sql) -> Vec<String> {
+    plan_with(scene, sql, []).await
+}
+
+/// The plan for these values: SQLite looks at them where they decide about a partial index.
+async fn plan_with(scene: &Scene, sql: &Sql, binds: impl IntoIterator<Item = Bind>) -> Vec<String> {
     let verb = scene.store.verb("test");
     let mut session = scene.store.take_writer(&verb).await.expect("a connection");
-    let explain = format!("explain query plan {}", sql.as_str());
-    let rows = (*session).fetch_all(AssertSqlSafe(explain)).await.expect("a plan");
+    let explain = Sql::new(format!("explain query plan {}", sql.as_str()));
+    let rows = session.rows(&explain, binds).await.expect("a plan");
     session.keep();
     rows.iter().map(|row| rows::text(row, 3).unwrap_or_default()).collect()
 }
@@ -120,6 +125,40 @@ async fn the_plans_are_bounded_on_a_large_table_with_and_without_statistics() {
             let plan = plan(&scene, sql).await;
             assert_bounded(name, &plan);
             assert!(plan.iter().any(|step| step.contains(index)), "{name} with {statistics}: {plan:#?}");
+        }
+    }
+}
+
+/// Where a pipeline has one stage, its ready word is all of the ready index's predicate, and an index of the user's may be
+/// on the status too: neither must lead a batch of known keys through the whole backlog.
+#[tokio::test]
+async fn a_plain_batch_goes_by_its_keys_whatever_indexes_there_are() {
+    let one_stage = || Pipeline::builder("videos").table("videos").key("id").stage("A");
+    for (builder, ready, running) in [
+        (one_stage(), "PENDING", "A_IN_PROGRESS"),
+        (one_stage().key_type(KeyType::BigInt), "PENDING", "A_IN_PROGRESS"),
+        (builder(), "A_COMPLETE", "B_IN_PROGRESS"),
+    ] {
+        let scene = Scene::with(builder).await;
+        let statements = &scene.store.statements;
+        for more in [
+            "select 1",
+            "create index of_the_user on videos (status)",
+            "create index of_the_user_too on videos (status, created_at)",
+        ] {
+            scene.execute(more).await;
+            let take: [Bind; 6] = ["[1]".into(), "now".into(), 7_i64.into(), "me".into(), ready.into(), running.into()];
+            let complete: [Bind; 5] = ["[1]".into(), "now".into(), 7_i64.into(), running.into(), "SUCCEEDED".into()];
+            let renew: [Bind; 4] = ["[1]".into(), "now".into(), 7_i64.into(), running.into()];
+            for plan in [
+                plan_with(&scene, &statements.take_plain, take).await,
+                plan_with(&scene, &statements.complete_plain, complete).await,
+                plan_with(&scene, &statements.renew_plain, renew).await,
+            ] {
+                let table: Vec<&String> = plan.iter().filter(|step| step.contains(" t ")).collect();
+                let by_key = |step: &str| step.contains("(id=?)") || step.contains("(rowid=?)");
+                assert!(matches!(&table[..], [one] if by_key(one)), "after {more:?}: {plan:#?}");
+            }
         }
     }
 }
