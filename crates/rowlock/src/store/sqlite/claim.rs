@@ -223,7 +223,9 @@ impl SqliteStore {
             let key = item.key.to_key();
             match outcome {
                 Written::Applied { .. } if item.step == Some("exhaust") => batch.exhausted.push(key),
-                Written::Applied { .. } => batch.claimed.extend(self.claimed(claiming, rows.remove(&key))),
+                Written::Applied { .. } => {
+                    batch.claimed.extend(rows.remove(&key).and_then(|row| self.claimed(claiming, row)));
+                }
                 Written::Refused { reason, .. } => batch.refused.push((key, reason)),
                 Written::Ignored => batch.refused.push((key, SILENTLY_REFUSED.to_owned())),
                 // In a repeated batch: somebody else took it between the transactions.
@@ -235,8 +237,8 @@ impl SqliteStore {
         batch
     }
 
-    pub(super) fn claimed(&self, claiming: &Claiming, row: Option<SqliteRow>) -> Option<ClaimedRow<SqliteRow>> {
-        rows::claimed(&self.pipeline, row?, claiming.token, claiming.limits.max_resets)
+    pub(super) fn claimed(&self, claiming: &Claiming, row: SqliteRow) -> Option<ClaimedRow<SqliteRow>> {
+        rows::claimed(&self.pipeline, row, claiming.token, claiming.limits.max_resets)
     }
 
     async fn read_rows(&self, session: &mut Session, sql: &Sql, items: &[Item]) -> Result<HashMap<Key, SqliteRow>> {

@@ -92,7 +92,7 @@ impl SqliteStore {
                 return Ok(None);
             }
             let rows = session.rows(&self.statements.read, [head.keys.as_str().into()]).await?;
-            batch.claimed.extend(rows.into_iter().filter_map(|row| self.claimed(claiming, Some(row))));
+            batch.claimed.extend(rows.into_iter().filter_map(|row| self.claimed(claiming, row)));
         }
         batch.may_have_more = heads.iter().map(|head| head.count).sum::<usize>() >= limit;
         Ok(Some(batch))
@@ -132,9 +132,6 @@ impl SqliteStore {
         limits: Limits,
         now: &str,
     ) -> Result<Option<Vec<Finished>>> {
-        if others.is_empty() {
-            return Ok(Some(Vec::new()));
-        }
         let batch = self.finish_batch(others, limits, now.to_owned())?;
         match self.write_batch(session, &batch).await {
             Ok(written) if written.iter().any(|outcome| matches!(outcome, Written::Ignored)) => Ok(None),
