@@ -32,6 +32,22 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Counts are exact up to here; beyond it a count would read the whole table.
 pub const COUNT_EXACT_MAX: i64 = 10_000;
 
+/// Items of a state that a worker without work counts at each look, to say what it waits for. It looks often, and all of
+/// them may be waiting.
+pub const WAITING_COUNTED_MAX: i64 = 1_000;
+
+/// A claim of at least so many items that gets them all says that the queue is full.
+pub const QUEUE_FULL_ITEMS_MIN: i64 = 64;
+
+/// How often a claim of a full queue begins at its start; between that each begins where the last one ended.
+pub const QUEUE_LOOKED_AT_EVERY: Duration = Duration::from_millis(200);
+
+/// That is rarer where much is to be walked past there: it takes no more than one part in so many of the time.
+pub const QUEUE_LOOKED_AT_SHARE: u32 = 40;
+
+/// But not rarer than this: a look may also have taken long for another reason, and what was given back waits for the next.
+pub const QUEUE_LOOKED_AT_EVERY_MAX: Duration = Duration::from_secs(10);
+
 /// Words that the pipeline does not know, of which each is counted; with more the table is none of this pipeline's.
 pub const UNKNOWN_WORDS_MAX: i64 = 1_000;
 
@@ -86,8 +102,9 @@ pub const ENDED_ITEMS_MAX: usize = 2 * BATCH_ITEMS_MAX;
 /// How long queued items wait at most behind handlers that became slow, before the surplus is given back to others.
 pub const QUEUED_FOR_MAX: Duration = Duration::from_secs(2);
 
-/// Longest wait for more ended items before they are written, and only when they come quickly.
-pub const FINISH_GATHER_MAX: Duration = Duration::from_millis(3);
+/// Longest wait for more ended items before they are written, and only when they come quickly: no longer than the last
+/// finish took, so that no more than half of the time is spent waiting.
+pub const FINISH_GATHER_MAX: Duration = Duration::from_millis(20);
 
 /// Size of a finish from which on the next one waits to gather more.
 pub const FINISH_GATHER_ITEMS_MIN: usize = 32;
@@ -125,7 +142,9 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 /// without them it is [`POLL_MAX_UNHEARD`].
 pub const POLL_MIN: Duration = Duration::from_millis(50);
 /// See [`POLL_MIN`].
-pub const POLL_MAX: Duration = Duration::from_secs(5);
+pub const POLL_MAX: Duration = Duration::from_secs(10);
+/// Most milliseconds by which a worker is slower that was woken again and again for items which others got.
+pub const WAKE_SPREAD_MAX_MS: u64 = 100;
 /// Longest wait between two looks at an empty queue where nobody tells of new items.
 pub const POLL_MAX_UNHEARD: Duration = Duration::from_secs(1);
 

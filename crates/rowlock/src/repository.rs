@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::claim::Finisher;
 use crate::decoding::{Item, Items, Record, decode, decode_item, decode_items};
 use crate::dispatch::Dispatch;
-use crate::limits::BATCH_ITEMS_MAX;
+use crate::limits::{BATCH_ITEMS_MAX, COUNT_EXACT_MAX};
 use crate::pipeline::{Pipeline, StageId, Status};
 use crate::store::{
     ClaimBatch, Claiming, Counting, Counts, Explanation, FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow,
@@ -285,7 +285,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn counts(&self, exact: bool) -> Result<Counts> {
-        self.dispatch.counts(&Counting { exact, now: None }).await
+        self.dispatch.counts(&Counting { up_to: if exact { i64::MAX } else { COUNT_EXACT_MAX }, now: None }).await
     }
 
     /// Why an item is or is not claimable now; `None` if there is no such item.

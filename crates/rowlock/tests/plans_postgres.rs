@@ -162,9 +162,12 @@ async fn every_statement_prepares() {
 #[tokio::test]
 async fn p13_a_claim_sorts_no_backlog() {
     let mut scene = Scene::new("p13").await;
-    for mode in MODES {
-        let arguments = "'{EXTRACTION_COMPLETE,PENDING}', 10, null, 5, 3, false, '{}', null, true, 42, 'me'";
-        let plan = scene.plan("claim", mode, arguments).await;
+    let claim = "'{EXTRACTION_COMPLETE,PENDING}', 10, null, 5, 3, false, '{}', null, true, 42, 'me', true";
+    let plain = "'PENDING', 10, null, 5, 3, false, '{}', 42, 'me', true, now() - interval '1 day'";
+    for (mode, statement, arguments) in
+        MODES.iter().flat_map(|mode| [(mode, "claim", claim), (mode, "claim_plain", plain)])
+    {
+        let plan = scene.plan(statement, mode, arguments).await;
         plan.check_indexes(&["rowlock_ready_index"]);
         for node in plan.nodes() {
             let rows = rows_of(node);
@@ -182,8 +185,33 @@ async fn p13_a_claim_sorts_no_backlog_of_a_table_that_was_never_analyzed() {
     let fill = format!("insert into {TABLE} (id) select 'item-' || n from generate_series(1, {ROWS}) n");
     scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
     for mode in MODES {
-        let arguments = format!("'{{PENDING}}', {BATCH}, null, 5, 3, false, '{{}}', null, true, 42, 'me'");
+        let arguments = format!("'{{PENDING}}', {BATCH}, null, 5, 3, false, '{{}}', null, true, 42, 'me', true");
         scene.plan("claim", mode, &arguments).await.check(&["rowlock_ready_index", "items_pkey"]);
+        let arguments = format!("'PENDING', {BATCH}, null, 5, 3, false, '{{}}', 42, 'me', true, null");
+        scene.plan("claim_plain", mode, &arguments).await.check(&["rowlock_ready_index", "items_pkey"]);
+    }
+    scene.end().await;
+}
+
+/// What was claimed lies dead in the index, before what is ready, until a vacuum may remove it.
+#[tokio::test]
+async fn a_claim_of_a_full_queue_walks_past_nothing_that_was_claimed_before() {
+    let mut scene = Scene::empty("full", &["ONLY"]).await;
+    let fill = format!(
+        "insert into {TABLE} (id, created_at) select 'item-' || n, now() - interval '1 day' + n * interval '1 ms' from generate_series(1, {ROWS}) n"
+    );
+    scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
+    for mode in MODES {
+        let from = "now() - interval '1 day' + 150000 * interval '1 ms'";
+        let arguments = format!("'PENDING', {BATCH}, null, 5, 3, false, '{{}}', 42, 'me', true, {from}");
+        let plan = scene.plan("claim_plain", mode, &arguments).await;
+        plan.check(&["rowlock_ready_index", "items_pkey"]);
+        let bounds = plan
+            .nodes()
+            .into_iter()
+            .filter_map(|node| node["Index Cond"].as_str())
+            .find(|bounds| bounds.contains("<="));
+        assert!(bounds.is_some_and(|bounds| bounds.contains(">=")), "{:#}", plan.root);
     }
     scene.end().await;
 }
@@ -306,8 +334,10 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
         let (keys, tokens, words) = scene.leases().await;
         for mode in MODES {
             let both = "'{EXTRACTION_COMPLETE,PENDING}'";
-            let claim = format!("{both}, {BATCH}, null, 5, 3, false, '{{}}', null, true, 42, 'me'");
+            let claim = format!("{both}, {BATCH}, null, 5, 3, false, '{{}}', null, true, 42, 'me', false");
             scene.plan("claim", mode, &claim).await.check(&["rowlock_ready_index", "items_pkey"]);
+            let plain = format!("'PENDING', {BATCH}, null, 5, 3, false, '{{}}', 42, 'me', false, null");
+            scene.plan("claim_plain", mode, &plain).await.check(&["rowlock_ready_index", "items_pkey"]);
             let preview = format!("{both}, {BATCH}, null, 5, 3, false, '{{}}', null, true");
             scene.plan("preview", mode, &preview).await.check(&["rowlock_ready_index", "items_pkey"]);
 
@@ -368,7 +398,7 @@ async fn pages_and_parts_read_little_more_than_they_return() {
     let mut scene = Scene::new("pages").await;
     let keys = "'{c4ca4238a0b923820dcc509a6f75849b,a87ff679a2f3e71d9181a67b7542122c}'";
     let both = "'{EXTRACTION_COMPLETE,PENDING}'";
-    let claim = format!("{both}, 2, null, 5, 3, false, '{{}}', {keys}, true, 42, 'me'");
+    let claim = format!("{both}, 2, null, 5, 3, false, '{{}}', {keys}, true, 42, 'me', false");
     let sweep = format!("2, 300, null, 3, '{{}}', {keys}");
     for statistics in ["none", "fresh"] {
         if statistics == "fresh" {

@@ -3,9 +3,20 @@
 use std::path::Path;
 
 /// Methods of `Store` that are no verb of one statement: connections, the schema (`create_*.sql`), and `finish_in`,
-/// which is `complete.sql` or `finish.sql` in the user's transaction.
-const NO_VERBS: [&str; 10] =
-    ["pipeline", "fork", "read_only", "close", "prepare", "inspect", "begin", "finish_in", "rollback", "listen"];
+/// which is `complete.sql` or `finish.sql` in the user's transaction. On SQLite each worker sweeps: no `sweep_turn`.
+const NO_VERBS: [&str; 11] = [
+    "pipeline",
+    "fork",
+    "read_only",
+    "close",
+    "prepare",
+    "inspect",
+    "begin",
+    "finish_in",
+    "rollback",
+    "listen",
+    "sweep_turn",
+];
 
 /// What a store knows by itself.
 const WITHOUT_DATABASE: [&str; 3] = ["claims_side_by_side", "excluded", "expiry"];

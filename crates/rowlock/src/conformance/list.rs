@@ -261,6 +261,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(@group sequences, $harness;
             random_verbs_do_what_the_model_does_with_budgets_per_stage,
             random_verbs_do_what_the_model_does_with_budgets_per_item,
+            random_verbs_do_what_the_model_does_with_one_stage,
         );
         $crate::conformance_tests!(@group workers, $harness;
             eight_workers_at_once_hold_each_item_once_and_lose_none,

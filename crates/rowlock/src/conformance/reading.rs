@@ -122,7 +122,7 @@ pub async fn counts_name_every_status_in_order<H: Harness>(harness: &H) {
         }
     }
 
-    let counts = scene.store.counts(&Counting { exact: false, now: Some(at(0)) }).await.expect("counts");
+    let counts = scene.store.counts(&Counting { now: Some(at(0)), ..Counting::default() }).await.expect("counts");
 
     let found: Vec<_> = counts.statuses.iter().map(|entry| (entry.status, entry.count, entry.at_least)).collect();
     let expected: Vec<_> = statuses.iter().zip(0..).map(|(status, count)| (Some(*status), count, false)).collect();
@@ -134,20 +134,20 @@ pub async fn counts_name_every_status_in_order<H: Harness>(harness: &H) {
 pub async fn counts_are_exact_up_to_a_limit_and_at_least_beyond<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let (fetch, _) = fetch_and_parse();
-    let counting = |exact| Counting { exact, now: Some(at(0)) };
+    let counting = |up_to| Counting { up_to, now: Some(at(0)) };
     let many: Vec<Key> = (0..COUNT_EXACT_MAX).map(Key::from).collect();
     for some in many.chunks(1000) {
         scene.store.add_many(some).await.expect("add_many");
     }
-    let counts = scene.store.counts(&counting(false)).await.expect("counts");
+    let counts = scene.store.counts(&counting(COUNT_EXACT_MAX)).await.expect("counts");
     assert_eq!(counts.count(Status::Ready(fetch)), COUNT_EXACT_MAX);
     assert!(!counts.statuses[0].at_least, "it is exact up to the limit itself");
 
     scene.store.add_many(&keys(&["one", "two", "three"])).await.expect("add_many");
-    let counts = scene.store.counts(&counting(false)).await.expect("counts");
+    let counts = scene.store.counts(&counting(COUNT_EXACT_MAX)).await.expect("counts");
     assert_eq!(counts.count(Status::Ready(fetch)), COUNT_EXACT_MAX);
     assert!(counts.statuses[0].at_least);
-    let counts = scene.store.counts(&counting(true)).await.expect("counts");
+    let counts = scene.store.counts(&counting(i64::MAX)).await.expect("counts");
     assert_eq!(counts.count(Status::Ready(fetch)), COUNT_EXACT_MAX + 3);
     assert!(!counts.statuses[0].at_least);
 }
@@ -165,7 +165,7 @@ pub async fn counts_say_what_is_ready_since_when_and_when_the_next_is_due<H: Har
         scene.edit(key, &[(Role::Heartbeat, heartbeat)]).await;
     }
 
-    let counts = scene.store.counts(&Counting { exact: false, now: Some(at(0)) }).await.expect("counts");
+    let counts = scene.store.counts(&Counting { now: Some(at(0)), ..Counting::default() }).await.expect("counts");
 
     assert_eq!(counts.at, at(0));
     let [to_fetch, to_parse] = &counts.stages[..] else { panic!("one entry for each stage") };

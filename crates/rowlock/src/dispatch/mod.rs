@@ -19,7 +19,7 @@ mod verbs;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{Instrument, Span, field};
 
@@ -142,6 +142,11 @@ impl<S: Store> Dispatch<S> {
                 answer => return answer,
             }
         }
+    }
+
+    /// Asks once whose turn it is to sweep.
+    pub(crate) async fn sweep_turn_once(&self, every: Duration) -> Result<Duration> {
+        within(verb_span!(self, "sweep_turn"), self.store.sweep_turn(every)).await
     }
 
     /// Sweeps once: whoever may have been cut off has to ask before each sending whether it may sweep at all.

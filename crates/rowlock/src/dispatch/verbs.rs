@@ -80,7 +80,7 @@ impl<S: Store> Dispatch<S> {
     }
 
     pub(crate) async fn counts(&self, counting: &Counting) -> Result<Counts> {
-        let span = verb_span!(self, "counts", exact = counting.exact);
+        let span = verb_span!(self, "counts", exact = counting.up_to == i64::MAX);
         within(span, retrying(Resend::Always, || self.store.counts(counting))).await
     }
 

@@ -94,6 +94,14 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Takes items back whose heartbeat is stale or missing.
     fn sweep(&self, sweeping: &Sweeping) -> impl Future<Output = Result<Swept>> + Send;
 
+    /// Asks whose turn it is to sweep, so that of a fleet one worker does in this time and not each: a sweep reads all that
+    /// is in progress. Zero if it is the caller's, and nobody else's for this long; else the time until it may be.
+    /// By default it always is the caller's.
+    fn sweep_turn(&self, every: Duration) -> impl Future<Output = Result<Duration>> + Send {
+        let _ = every;
+        std::future::ready(Ok(Duration::ZERO))
+    }
+
     // The operator's verbs
 
     /// Puts items into a ready or terminal state, without a lease.
@@ -195,6 +203,12 @@ pub trait Listener: Send + 'static {
     /// Says that somebody is going to wait for this long, so that new items are told. To lose none, arm before the
     /// look that finds nothing, then wait.
     fn arm(&mut self, at_most: Duration) -> impl Future<Output = Result<()>> + Send;
+
+    /// Whether inserts are told, as far as can be known before one was. Where not, a worker looks more often until it has
+    /// heard of one. By default it is not known.
+    fn is_told(&self) -> bool {
+        false
+    }
 
     /// Returns when there may be something to claim, or after `at_most` with false.
     fn wait(&mut self, at_most: Duration) -> impl Future<Output = Result<bool>> + Send;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::limits::COUNT_EXACT_MAX;
 use crate::pipeline::{StageId, Status};
 use crate::{FencingToken, Holder, Key, Lease};
 
@@ -155,10 +156,16 @@ pub struct Listing {
 }
 
 /// The parameters of a count.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Counting {
-    /// Count to the end, however many there are. Otherwise counting a status stops at 10,000.
-    pub exact: bool,
+    /// Counting a status stops here; `i64::MAX` counts to the end, however many there are.
+    pub up_to: i64,
     /// The time that decides what is due; `None` is the database's clock.
     pub now: Option<DateTime<Utc>>,
+}
+
+impl Default for Counting {
+    fn default() -> Counting {
+        Counting { up_to: COUNT_EXACT_MAX, now: None }
+    }
 }

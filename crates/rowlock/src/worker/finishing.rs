@@ -18,12 +18,13 @@ use crate::store::Finished;
 /// Writes ended items for as long as it is polled.
 pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
     let mut errors = Errors::default();
-    let mut last_batch = 0;
+    let mut last = Last { items: 0, took: Duration::ZERO };
     loop {
         engine.floor.ended.some().await;
-        gather(engine, last_batch).await;
+        gather(engine, last).await;
         let mut batch = engine.floor.ended.take(BATCH_ITEMS_MAX);
-        last_batch = batch.len();
+        last.items = batch.len();
+        let started = Instant::now();
         engine.floor.ended.put_back(split_off_repeated(&mut batch));
         let (to_write, over): (Vec<Ended>, Vec<Ended>) =
             batch.into_iter().partition(|ended| ended.verdict.outcome().is_some());
@@ -33,7 +34,15 @@ pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S,
         if !to_write.is_empty() {
             write(engine, verbs, Part::new(to_write, verbs.limits()), &mut errors).await;
         }
+        last.took = started.elapsed();
     }
+}
+
+/// The batch before.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    items: usize,
+    took: Duration,
 }
 
 /// Sends again what could not be written with the others, for as long as it is polled. One part at a time, and after one
@@ -58,12 +67,13 @@ pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S,
     }
 }
 
-/// When items end quickly, waits a moment for more of them.
-async fn gather<S: Store, R>(engine: &Engine<S, R>, last_batch: usize) {
-    if last_batch < FINISH_GATHER_ITEMS_MIN {
+/// When items end quickly, waits a moment for more of them: the longer, the slower the database is, for many small finishes
+/// make it slower yet.
+async fn gather<S: Store, R>(engine: &Engine<S, R>, last: Last) {
+    if last.items < FINISH_GATHER_ITEMS_MIN {
         return;
     }
-    let until = Instant::now() + FINISH_GATHER_MAX;
+    let until = Instant::now() + last.took.min(FINISH_GATHER_MAX);
     while engine.floor.ended.len() < BATCH_ITEMS_MAX.min(engine.floor.leases.len()) && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -13,11 +13,11 @@ use crate::store::Counts;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiting {
-    /// Items whose due time has not come.
+    /// Items whose due time has not come; of each stage no more than 1,000 are counted.
     pub delayed_items: i64,
     /// When the first of them is due, by the database's clock.
     pub next_due_at: Option<DateTime<Utc>>,
-    /// Items that others hold.
+    /// Items that others hold; counted likewise.
     pub held_items: i64,
     /// When the first of their leases ends if its holder has stopped, by the database's clock.
     pub lease_ends_at: Option<DateTime<Utc>>,

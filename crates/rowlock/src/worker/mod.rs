@@ -192,7 +192,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
         self
     }
 
-    /// Shortest and longest wait between two looks at an empty queue. By default from 50 ms up to 5 s where
+    /// Shortest and longest wait between two looks at an empty queue. By default from 50 ms up to 10 s where
     /// notifications work, up to 1 s where they do not.
     pub fn poll_between(mut self, min: Duration, max: Duration) -> Self {
         self.settings.poll_min = min;

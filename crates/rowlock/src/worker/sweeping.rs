@@ -13,18 +13,67 @@ use crate::repository::batch_limit;
 use crate::store::{Sweeping, Swept};
 use crate::{Result, Store};
 
-/// Sweeps at intervals for as long as it is polled.
+/// Share of the interval for which a turn lasts. In the rest of it, and a quarter more, the next one is taken.
+const TURN: f64 = 0.75;
+
+/// Sweeps at intervals for as long as it is polled; in a fleet, where it is this worker's turn.
 pub(crate) async fn sweep_at_intervals<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
     let interval = engine.pipeline().stale_after() / 10;
-    let mut errors = Errors::default();
+    let turn = interval.mul_f64(TURN);
+    let (mut errors, mut turn_errors) = (Errors::default(), Errors::default());
+    let mut pause = turn;
     loop {
-        let pause = interval.mul_f64(rand::rng().random_range(0.75..=1.25));
-        tokio::time::sleep(pause).await;
-        match sweep(engine, verbs).await {
-            Ok(Duration::ZERO) => errors.passed("sweep"),
-            Ok(wait) => tokio::time::sleep(wait).await,
-            Err(error) => engine.met(&mut errors, "sweep", &error),
+        // All that wait for the same turn come within half an interval: whoever had the last one may be gone.
+        let share: f64 = rand::rng().random_range(0.0..=0.5);
+        tokio::time::sleep(pause + interval.mul_f64(share)).await;
+        pause = match sweep_in_turn(engine, verbs, turn, &mut turn_errors).await {
+            Ok(Done::Swept) => {
+                errors.passed("sweep");
+                turn
+            }
+            Ok(Done::Waits(wait)) => wait,
+            Err(error) => {
+                engine.met(&mut errors, "sweep", &error);
+                turn
+            }
+        };
+    }
+}
+
+/// What came of an attempt to sweep.
+enum Done {
+    Swept,
+    /// It may not yet, or it is somebody else's turn.
+    Waits(Duration),
+}
+
+/// Sweeps if it may, and if it is its turn.
+async fn sweep_in_turn<S: Store, R: Send + 'static>(
+    engine: &Engine<S, R>,
+    verbs: &Dispatch<S>,
+    turn: Duration,
+    turn_errors: &mut Errors,
+) -> Result<Done> {
+    // Whoever may not sweep takes no turn.
+    let wait = may_sweep_in(engine, verbs).await?;
+    if !wait.is_zero() {
+        return Ok(Done::Waits(wait));
+    }
+    match verbs.sweep_turn_once(turn).await {
+        Ok(wait) => {
+            turn_errors.passed("sweep_turn");
+            engine.pulse.answered(Instant::now());
+            if !wait.is_zero() {
+                return Ok(Done::Waits(wait));
+            }
         }
+        // Where turns cannot be taken everybody sweeps: what a dead worker held does not wait until that is mended. In an
+        // outage the sweep fails as well, or may not be sent.
+        Err(error) => engine.met(turn_errors, "sweep_turn", &error),
+    }
+    match sweep(engine, verbs).await? {
+        Duration::ZERO => Ok(Done::Swept),
+        wait => Ok(Done::Waits(wait)),
     }
 }
 
@@ -39,12 +88,8 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
         now: None,
     };
     loop {
-        if engine.pulse.sweep_in(Instant::now()).is_none() {
-            // The first call that gets through ends an outage; the sweep after it waits for the living.
-            verbs.now_once().await?;
-            engine.pulse.answered(Instant::now());
-        }
-        if let Some(wait) = engine.pulse.sweep_in(Instant::now()).filter(|wait| !wait.is_zero()) {
+        let wait = may_sweep_in(engine, verbs).await?;
+        if !wait.is_zero() {
             return Ok(wait);
         }
         let swept = verbs.sweep_once(&sweeping).await?;
@@ -55,6 +100,16 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
             return Ok(Duration::ZERO);
         }
     }
+}
+
+/// How long this worker must wait before it sweeps. The first call that gets through ends an outage; a sweep after it
+/// waits for the living.
+async fn may_sweep_in<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) -> Result<Duration> {
+    if engine.pulse.sweep_in(Instant::now()).is_none() {
+        verbs.now_once().await?;
+        engine.pulse.answered(Instant::now());
+    }
+    Ok(engine.pulse.sweep_in(Instant::now()).unwrap_or_default())
 }
 
 fn tell<S: Store, R: Send + 'static>(engine: &Engine<S, R>, swept: Swept) {

@@ -1,12 +1,14 @@
 //! What only PostgreSQL can do to a queue, each test on a database of its own.
 
 mod adding;
+mod claims;
 mod deadlines;
 mod locks;
 mod notifications;
 mod operators;
 mod preparing;
 mod refusals;
+mod sweep_turns;
 mod transactions;
 mod values;
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rowlock::pipeline::{Pipeline, StageId};
@@ -143,6 +144,9 @@ impl<S: Store> Store for Faulty<S> {
     }
     async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
         self.meet("sweep", self.inner.sweep(sweeping)).await
+    }
+    async fn sweep_turn(&self, every: Duration) -> Result<Duration> {
+        self.meet("sweep_turn", self.inner.sweep_turn(every)).await
     }
     async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
         self.meet("set", self.inner.set(setting)).await

@@ -42,6 +42,7 @@ macro_rules! with_all_cases {
             outages::an_item_completed_in_a_transaction_whose_answer_was_lost_is_told,
             outages::a_worker_without_renewals_stops_its_handlers_by_itself,
             outages::after_an_outage_the_living_renew_before_a_sweep,
+            outages::where_no_turn_can_be_had_everybody_sweeps,
             outages::a_handler_that_finishes_by_itself_is_told_of_its_timeout,
             held_up::an_item_that_cannot_be_written_holds_up_no_other,
             held_up::an_item_whose_row_is_locked_holds_up_no_other,

@@ -207,3 +207,23 @@ where
     assert_eq!((report.completed, report.unknown, report.leaked_slots), (1, 0, 0), "{report:?}");
     assert_eq!((order.recv().await, order.recv().await), (Some("told"), Some("answered")));
 }
+
+/// As where the worker's role has no right to the row by which the turns are taken.
+pub(crate) async fn where_no_turn_can_be_had_everybody_sweeps<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let plan: Plan = Arc::new(|verb| if verb == "sweep_turn" { Fate::Broken } else { Fate::Answered });
+    let repository = faulty(database, pipeline(&["ONE"]).stale_after(Duration::from_secs(6)), plan).await;
+    repository.add_many(&[Key::from("a")]).await.expect("added");
+    let stages: Vec<_> = repository.pipeline().stage_ids().collect();
+    repository
+        .store()
+        .claim(&repository.claiming(&stages, 1))
+        .await
+        .expect("claimed by somebody who then does nothing");
+    let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.swept, report.completed), (1, 1), "{report:?}");
+    assert!(report.errors > 0, "{report:?}");
+}

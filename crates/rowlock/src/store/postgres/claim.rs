@@ -1,16 +1,18 @@
 //! Claims: `claim`, `find_claimed`, `preview`.
 
 use std::cmp::Reverse;
+use std::time::Instant;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 
 use super::PostgresStore;
+use super::queue_head::{Seen, Start};
 use super::rows::{claimed_row, column, item_row};
 use super::session::{BEGIN_IN_PARTS, Session};
 use super::time::{TIME_MIN, Time};
-use crate::limits::BATCH_ITEMS_MAX;
+use crate::limits::{BATCH_ITEMS_MAX, QUEUE_FULL_ITEMS_MIN};
 use crate::store::bisection::Parts;
 use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow};
 use crate::{Error, FencingToken, Key, Result, Status};
@@ -19,13 +21,13 @@ use crate::{Error, FencingToken, Key, Result, Status};
 pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the update without an error";
 
 impl PostgresStore {
-    /// One statement in the ordinary case. Once it is committed no error of the repetition may hide what it took.
+    /// One statement in the ordinary case. Once one is committed no error of the next may hide what it took.
     pub(super) async fn claim_batch(&self, claiming: &Claiming) -> Result<ClaimBatch<PgRow>> {
         let Some(pick) = self.pick(claiming)? else { return Ok(ClaimBatch::default()) };
         let mut session = self.sessions.open("claim").await?;
         let mut batch = ClaimBatch::default();
-        let still_to_claim = match session.fetch(self.claim_query(claiming, &pick, None)).await {
-            Ok(rows) => self.add_claimed(claiming, &pick, rows, &mut batch)?,
+        let still_to_claim = match self.claim_whole(&mut session, claiming, &pick, &mut batch).await {
+            Ok(left_as_they_were) => left_as_they_were,
             Err(error) if error.is_row_refusal() => pick.limit,
             Err(error) => return Err(error),
         };
@@ -42,6 +44,72 @@ impl PostgresStore {
         }
         session.done();
         Ok(batch)
+    }
+
+    /// Claims: of a full queue first without what a claim may pass over there, and if that gives nothing of the whole. The
+    /// answer is how many rows a trigger silently left as they were.
+    async fn claim_whole(
+        &self,
+        session: &mut Session,
+        claiming: &Claiming,
+        pick: &Pick,
+        batch: &mut ClaimBatch<PgRow>,
+    ) -> Result<i64> {
+        if let Some(start) = self.queue_head.start(&pick.ready_words, Instant::now()) {
+            let left_as_they_were = self.claim_once(session, claiming, pick, Some(start), batch).await?;
+            // What was passed over may be all that there is.
+            if left_as_they_were > 0 || !batch.is_empty() || batch.suspect_at_head {
+                batch.may_have_more = true;
+                return Ok(left_as_they_were);
+            }
+        }
+        self.claim_once(session, claiming, pick, None, batch).await
+    }
+
+    /// Claims once: by the plain statement, or by the other one if it meets what is not plain, or others met it of late.
+    async fn claim_once(
+        &self,
+        session: &mut Session,
+        claiming: &Claiming,
+        pick: &Pick,
+        start: Option<Start>,
+        batch: &mut ClaimBatch<PgRow>,
+    ) -> Result<i64> {
+        let sent_at = Instant::now();
+        let mut plain_rows = None;
+        if let [ready_word] = pick.ready_words.as_slice()
+            && !self.queue_head.met_special()
+        {
+            let plain = pick
+                .bind_rows(query(&self.statements.claim_plain).bind(ready_word))
+                .bind(claiming.token.as_i64())
+                .bind(claiming.holder.as_str())
+                .bind(start.is_some())
+                .bind(start.and_then(|start| start.0));
+            let rows = session.fetch(plain).await?;
+            if rows.first().map_or(Ok(true), |row| column("claim", row, "rowlock_is_plain"))? {
+                plain_rows = Some(rows);
+            }
+        }
+        let is_plain = plain_rows.is_some();
+        let rows = match plain_rows {
+            Some(rows) => rows,
+            None => session.fetch(self.claim_query(claiming, pick, None, start.is_some())).await?,
+        };
+        let (picked, chosen): (i64, i64) = match rows.first() {
+            Some(row) => (column("claim", row, "rowlock_picked")?, column("claim", row, "rowlock_chosen")?),
+            None => (0, 0),
+        };
+        let took = sent_at.elapsed();
+        let Added { left_as_they_were, until } = self.add_claimed(claiming, pick, rows, batch)?;
+        if !is_plain {
+            let met_special =
+                picked > chosen || !batch.exhausted.is_empty() || batch.claimed.iter().any(|item| item.suspect);
+            self.queue_head.note_special(met_special);
+        }
+        let is_full = pick.limit >= QUEUE_FULL_ITEMS_MIN && picked >= pick.limit;
+        self.queue_head.note(&pick.ready_words, Seen { start, is_full, until, took }, Instant::now());
+        Ok(left_as_they_were)
     }
 
     /// Claims what the database lets be claimed of a batch that it refused as a whole. One short transaction.
@@ -64,7 +132,7 @@ impl PostgresStore {
         let mut parts = Parts::new(keys);
         while let Some(part) = parts.next() {
             let of_part = pick.limited_to(i64::try_from(part.len()).unwrap_or(pick.limit));
-            let reason = match self.attempt(session, self.claim_query(claiming, &of_part, Some(&part))).await? {
+            let reason = match self.attempt(session, self.claim_query(claiming, &of_part, Some(&part), false)).await? {
                 Ok(rows) if moved_all(&rows)? => {
                     session.run("release savepoint part").await?;
                     self.add_claimed(claiming, pick, rows, &mut batch)?;
@@ -85,16 +153,16 @@ impl PostgresStore {
         Ok(batch)
     }
 
-    /// Adds what a claim statement returned; the answer is how many rows a trigger silently left as they were.
+    /// Adds what a claim statement returned.
     fn add_claimed(
         &self,
         claiming: &Claiming,
         pick: &Pick,
         rows: Vec<PgRow>,
         batch: &mut ClaimBatch<PgRow>,
-    ) -> Result<i64> {
+    ) -> Result<Added> {
         // Every row carries the same tally, also the one that stands for none.
-        let Some(first) = rows.first() else { return Ok(0) };
+        let Some(first) = rows.first() else { return Ok(Added { left_as_they_were: 0, until: None }) };
         let chosen = column("claim", first, "rowlock_chosen")?;
         note_tally(pick, column("claim", first, "rowlock_picked")?, chosen, batch);
         batch.suspect_at_head |= column::<bool>("claim", first, "rowlock_suspect_at_head")?;
@@ -114,8 +182,9 @@ impl PostgresStore {
         }
         // The order of the queue, as far as the rows have it: the statement moves them in any.
         claimed.sort_by_key(|(stage, ready_since, _)| (*stage, *ready_since));
+        let until = claimed.last().map(|(_, ready_since, _)| ready_since.0).filter(|since| *since > TIME_MIN);
         batch.claimed.extend(claimed.into_iter().map(|(_, _, row)| row));
-        Ok(chosen - moved)
+        Ok(Added { left_as_they_were: chosen - moved, until })
     }
 
     pub(super) async fn find_claimed_rows(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
@@ -144,9 +213,10 @@ impl PostgresStore {
         claiming: &'q Claiming,
         pick: &'q Pick,
         only: Option<&'q [Key]>,
+        queue_is_full: bool,
     ) -> Query<'q, Postgres, PgArguments> {
         let sql = if only.is_some() { &self.statements.claim_part } else { &self.statements.claim };
-        pick.bind(query(sql), only).bind(claiming.token.as_i64()).bind(claiming.holder.as_str())
+        pick.bind(query(sql), only).bind(claiming.token.as_i64()).bind(claiming.holder.as_str()).bind(queue_is_full)
     }
 
     /// The binds of `pick`; none if nothing is asked for.
@@ -180,6 +250,14 @@ impl PostgresStore {
     }
 }
 
+/// What a claim statement did.
+struct Added {
+    /// Rows that a trigger silently left as they were.
+    left_as_they_were: i64,
+    /// Since when the last one was ready that it took, in the order of the queue; `None` also where it has no such time.
+    until: Option<chrono::DateTime<chrono::Utc>>,
+}
+
 /// The binds of `pick.sql`.
 #[derive(Clone)]
 struct Pick {
@@ -199,16 +277,20 @@ impl Pick {
         query: Query<'q, Postgres, PgArguments>,
         only: Option<&[Key]>,
     ) -> Query<'q, Postgres, PgArguments> {
+        self.bind_rows(query.bind(&self.ready_words))
+            .bind(only.map(|keys| keys.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>()))
+            .bind(self.alone)
+    }
+
+    /// The binds of `ready_rows.sql`.
+    fn bind_rows<'q>(&'q self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
         query
-            .bind(&self.ready_words)
             .bind(self.limit)
             .bind(self.now)
             .bind(self.max_retries)
             .bind(self.max_resets)
             .bind(self.leave_exhausted)
             .bind(&self.except)
-            .bind(only.map(|keys| keys.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>()))
-            .bind(self.alone)
     }
 
     fn limited_to(&self, limit: i64) -> Pick {

@@ -15,6 +15,8 @@ use crate::store::Listener;
 /// it hears nothing: what is left is polling.
 pub struct PostgresListener {
     listener: Option<PgListener>,
+    /// Whether the table has the trigger that tells.
+    is_told: bool,
     store: PostgresStore,
 }
 
@@ -30,7 +32,7 @@ const WAITING_MIN: Duration = Duration::from_secs(60);
 impl PostgresListener {
     pub(super) async fn connect(store: &PostgresStore) -> Result<PostgresListener> {
         let Some(direct) = store.sessions.direct() else {
-            return Ok(PostgresListener { listener: None, store: store.clone() });
+            return Ok(PostgresListener { listener: None, is_told: false, store: store.clone() });
         };
         let channel = channel(&store.pipeline);
         let connected = async {
@@ -43,11 +45,16 @@ impl PostgresListener {
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
             .map_err(|error| translate_connect("listen", error))?;
-        Ok(PostgresListener { listener: Some(listener), store: store.clone() })
+        let is_told = store.has_trigger().await?;
+        Ok(PostgresListener { listener: Some(listener), is_told, store: store.clone() })
     }
 }
 
 impl Listener for PostgresListener {
+    fn is_told(&self) -> bool {
+        self.is_told
+    }
+
     async fn arm(&mut self, at_most: Duration) -> Result<()> {
         if self.listener.is_none() {
             return Ok(());

@@ -10,6 +10,7 @@ mod finish;
 mod json;
 mod listener;
 mod operator;
+mod queue_head;
 mod read;
 mod refusal;
 mod rows;
@@ -29,6 +30,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgRow};
 use sqlx::{Postgres, Transaction};
 
+use self::queue_head::QueueHead;
 use self::session::Sessions;
 use self::statements::{DelayTable, Statements};
 use super::exclusion::Exclusions;
@@ -53,6 +55,7 @@ pub struct PostgresStore {
     exclusions: Exclusions,
     /// The last call of `add_many` met keys that exist.
     keys_existed: Arc<AtomicBool>,
+    queue_head: QueueHead,
 }
 
 impl PostgresStore {
@@ -100,6 +103,7 @@ impl PostgresStore {
             sessions,
             exclusions: Exclusions::default(),
             keys_existed: Arc::default(),
+            queue_head: QueueHead::default(),
             pipeline: Arc::new(pipeline),
         }
     }
@@ -219,6 +223,10 @@ impl Store for PostgresStore {
 
     async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
         self.sweep_batch(sweeping).await
+    }
+
+    async fn sweep_turn(&self, every: Duration) -> Result<Duration> {
+        self.take_sweep_turn(every).await
     }
 
     async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {

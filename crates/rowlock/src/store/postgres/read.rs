@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use super::PostgresStore;
 use super::claim::query;
 use super::rows::{column, item_row, key, time};
-use crate::limits::{COUNT_EXACT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
+use crate::limits::{PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Status;
 use crate::store::{
     Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
@@ -52,7 +52,8 @@ impl PostgresStore {
     }
 
     pub(super) async fn count_items(&self, counting: &Counting) -> Result<Counts> {
-        let limit = if counting.exact { i64::MAX } else { COUNT_EXACT_MAX + 1 };
+        // One more than is told: whether there are more.
+        let limit = counting.up_to.saturating_add(1);
         let mut session = self.sessions.open("counts").await?;
         let rows = session.fetch(query(&self.statements.counts).bind(limit).bind(UNKNOWN_WORDS_MAX)).await?;
         let words: (Vec<String>, Vec<String>) = self

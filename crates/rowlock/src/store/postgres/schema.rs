@@ -149,11 +149,23 @@ impl PostgresStore {
         let mut template = self.ddl_template();
         let qualify = |name: &str| format!("{}.{}", quote_identifier(schema), quote_identifier(name));
         template.insert("qualified_meta", qualify("rowlock_meta"));
-        template.insert("notify_function", qualify(&format!("rowlock_notify_{:016x}", hash(self.pipeline.name()))));
-        template
-            .insert("notify_trigger", quote_identifier(&format!("rowlock_notify_{:016x}", hash(self.pipeline.name()))));
+        template.insert("notify_function", qualify(&self.notify_trigger()));
+        template.insert("notify_trigger", quote_identifier(&self.notify_trigger()));
         template.insert("channel", quote_literal(&channel(&self.pipeline), Dialect::Postgres));
         template.render(include_str!("sql/create_trigger.sql"))
+    }
+
+    fn notify_trigger(&self) -> String {
+        format!("rowlock_notify_{:016x}", hash(self.pipeline.name()))
+    }
+
+    /// Whether inserts are told: what `install_trigger` installs is there.
+    pub(super) async fn has_trigger(&self) -> Result<bool> {
+        let mut session = self.sessions.open("listen").await?;
+        let table = self.ddl_template().render(":table");
+        let rows = session.fetch(query(&self.statements.is_told).bind(table).bind(self.notify_trigger())).await?;
+        session.done();
+        rows.first().map_or(Ok(false), |row| column("listen", row, "is_told"))
     }
 
     async fn check_schema_version(&self, session: &mut Session) -> Result<()> {
@@ -330,7 +342,7 @@ pub(super) fn channel(pipeline: &Pipeline) -> String {
 
 /// FNV-1a, 64 bits: names must be the same in every version of the library, which std's hasher does not promise.
 /// Source: Fowler, Noll, Vo; draft-eastlake-fnv.
-fn hash(text: &str) -> u64 {
+pub(super) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

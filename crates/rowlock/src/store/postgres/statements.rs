@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::schema::hash;
 use crate::limits::{FAILURES_KEPT_MAX, RETRY_TABLE_ATTEMPTS_MAX};
 use crate::pipeline::{Budget, KeyType, Pipeline, Role, Status};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
@@ -18,6 +19,8 @@ macro_rules! statements {
             pub(super) copy_keys: String,
             /// `claim` for some of the items that were picked.
             pub(super) claim_part: Arc<str>,
+            /// `claim` of one stage's items, all of which are to be taken.
+            pub(super) claim_plain: Arc<str>,
             /// `complete`, which may wait for the row.
             pub(super) complete_one: Arc<str>,
             /// `finish` that locks before it writes, and skips what is locked.
@@ -32,6 +35,7 @@ macro_rules! statements {
                     $($name: template.render(include_str!(concat!("sql/", stringify!($name), ".sql"))).into(),)*
                     copy_keys: template.render(include_str!("sql/copy_keys.sql")),
                     claim_part: Arc::from(""),
+                    claim_plain: Arc::from(""),
                     complete_one: Arc::from(""),
                     finish_locked: Arc::from(""),
                     finish_one: Arc::from(""),
@@ -43,6 +47,7 @@ macro_rules! statements {
                 vec![
                     $((stringify!($name), &*self.$name),)*
                     ("claim_part", &*self.claim_part),
+                    ("claim_plain", &*self.claim_plain),
                     ("complete_one", &*self.complete_one),
                     ("finish_locked", &*self.finish_locked),
                     ("finish_one", &*self.finish_one),
@@ -67,6 +72,7 @@ statements!(
     finish,
     get,
     held,
+    is_told,
     list,
     list_running,
     list_stopped,
@@ -87,14 +93,26 @@ statements!(
     stage_keys,
     status_checks,
     sweep,
+    sweep_turn,
     wait,
 );
+
+/// A claim locks what it is about to take, and passes over what others have locked.
+const PICK_LOCK: &str = "for update of t skip locked";
+
+/// What is ready for the one stage of a plain claim, by the queue's own index, unless the stage is paused.
+const READY_FOR_ONE: &str = "t.:\"status\" = $1::text and t.:\"status\" in (:ready_words) and not exists (
+  select from :rowlock_stages s where s.pipeline = :'pipeline' and :ready_of_stage = $1::text)";
 
 /// What is ready for a stage, by the queue's own index.
 const READY_BY_AGE: &str = "t.:\"status\" = stage.ready and t.:\"status\" in (:ready_words) and $8::text[] is null";
 
 /// The same of a few keys. Through coalesce, or a planner without statistics could walk through the whole backlog.
 const READY_BY_KEY: &str = "coalesce(t.:\"status\", '') = stage.ready and t.:\"key\" = any ($8::text[]:::key_array)";
+
+/// Seconds since the last turn to sweep; null where the row says nothing that can be read.
+const SWEPT_AGE: &str = "(extract(epoch from statement_timestamp())::float8 \
+  - substring(m.value from '^[0-9]{1,12}(?:[.][0-9]{1,9})?$')::float8)";
 
 /// What nobody else has locked.
 ///
@@ -119,14 +137,12 @@ const LOCKED_IN_TURN: &str = "t.:\"key\" = any (array(select key from leases)) a
 impl Statements {
     pub(super) fn new(pipeline: &Pipeline) -> Statements {
         let mut template = template(pipeline);
-        template.set("lock", "for update of t skip locked");
-        template.set("ready_for_stage", READY_BY_AGE);
+        set_pick(&mut template, READY_BY_AGE, Some(("$12::bool", "null::timestamptz")), PICK_LOCK);
         template.set("unless_locked", include_str!("sql/unless_locked.sql"));
         template.set("leases", "select * from input");
         template.set("completed", include_str!("sql/completed.sql"));
         template.set("locked_by_nobody", LOCKED_BY_NOBODY);
         template.set("rows_to_write", NOT_LOCKED);
-        template.set("pick", include_str!("sql/pick.sql"));
         let mut statements = Statements::render(&template);
         template.set("lock_lease", "for no key update skip locked");
         template.set("leases", include_str!("sql/lock_leases.sql"));
@@ -139,16 +155,35 @@ impl Statements {
         template.set("unless_locked", "");
         statements.complete_one = template.render(include_str!("sql/complete.sql")).into();
         statements.finish_one = template.render(include_str!("sql/finish.sql")).into();
-        template.set("ready_for_stage", READY_BY_KEY);
-        template.set("pick", include_str!("sql/pick.sql"));
+        set_pick(&mut template, READY_BY_AGE, None, PICK_LOCK);
+        statements.pick_locked = template.render(include_str!("sql/pick_locked.sql")).into();
+        set_pick(&mut template, READY_BY_KEY, Some(("$12::bool", "null::timestamptz")), PICK_LOCK);
         statements.claim_part = template.render(include_str!("sql/claim.sql")).into();
-        template.set("ready_for_stage", READY_BY_AGE);
+        set_ready_rows(&mut template, READY_FOR_ONE, Some(("$10::bool", "$11::timestamptz")), PICK_LOCK);
+        statements.claim_plain = template.render(include_str!("sql/claim_plain.sql")).into();
         // A preview locks nothing.
-        template.set("lock", "");
-        template.set("pick", include_str!("sql/pick.sql"));
+        set_pick(&mut template, READY_BY_AGE, None, "");
         statements.preview = template.render(include_str!("sql/preview.sql")).into();
         statements
     }
+}
+
+/// Sets what is picked, and how it is locked.
+fn set_pick(template: &mut Template, ready_for_stage: &str, full_queue: Option<(&str, &str)>, lock: &str) {
+    set_ready_rows(template, ready_for_stage, full_queue, lock);
+    template.set("pick", include_str!("sql/pick.sql"));
+}
+
+/// Sets what is ready for a stage, and how it is locked; by which binds it is told that the queue is full, and
+/// from where on to look, if it is.
+fn set_ready_rows(template: &mut Template, ready_for_stage: &str, full_queue: Option<(&str, &str)>, lock: &str) {
+    template.set("ready_for_stage", ready_for_stage);
+    template.set("lock", lock);
+    let (queue_is_full, from) = full_queue.unwrap_or_default();
+    template.set("queue_is_full", queue_is_full);
+    template.set("from", from);
+    template.set("of_full_queue", if full_queue.is_some() { include_str!("sql/of_full_queue.sql") } else { "" });
+    template.set("ready_rows", include_str!("sql/ready_rows.sql"));
 }
 
 /// The variables of the pipeline, and those of this dialect.
@@ -163,9 +198,12 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     template.set("failures_kept", &FAILURES_KEPT_MAX.to_string());
     template.set("failures_kept_less_one", &(FAILURES_KEPT_MAX - 1).to_string());
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
+    template.set("snapshot", include_str!("sql/snapshot.sql"));
     template.set("stale", include_str!("sql/stale.sql"));
     template.set("log_failures", include_str!("sql/log_failures.sql"));
     template.insert("waiting_key", quote_literal(&waiting_key(pipeline), Dialect::Postgres));
+    template.set("swept_age", SWEPT_AGE);
+    template.insert("swept_key", quote_literal(&swept_key(pipeline), Dialect::Postgres));
     template.insert("running_of_stopped", running_of_stopped(pipeline));
     template
 }
@@ -173,6 +211,14 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
 /// The key in `rowlock_meta` under which workers of the pipeline say that they wait.
 pub(super) fn waiting_key(pipeline: &Pipeline) -> String {
     format!("waiting {}", pipeline.name())
+}
+
+/// The key in `rowlock_meta` under which it stands when a worker swept last. One for all that sweep alike: whoever sweeps
+/// another table, knows other words or waits for longer sweeps for nobody else.
+pub(super) fn swept_key(pipeline: &Pipeline) -> String {
+    let running: Vec<&str> = pipeline.stages().iter().map(crate::Stage::running_word).collect();
+    let what = format!("{} {} {running:?} {:?}", pipeline.table(), pipeline.name(), pipeline.stale_after());
+    format!("swept {:016x}", hash(&what))
 }
 
 /// The word in progress of an item that was just taken back, whether it is ready again or `FAILED`.

@@ -1,5 +1,7 @@
 //! The sweep.
 
+use std::time::Duration;
+
 use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -14,6 +16,14 @@ use crate::store::{Sweeping, Swept, SweptItem};
 use crate::{Error, Key, Result};
 
 impl PostgresStore {
+    pub(super) async fn take_sweep_turn(&self, every: Duration) -> Result<Duration> {
+        let mut session = self.sessions.open("sweep_turn").await?;
+        let rows = session.fetch(query(&self.statements.sweep_turn).bind(every.as_secs_f64())).await?;
+        let seconds = rows.first().map_or(Ok(0.0), |row| column::<f64>("sweep_turn", row, "seconds"))?;
+        session.done();
+        Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default().min(every))
+    }
+
     pub(super) async fn sweep_batch(&self, sweeping: &Sweeping) -> Result<Swept> {
         if sweeping.limit < 0 {
             return Err(Error::InvalidArgument {

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use super::items::KeyValue;
 use super::session::{Bind, Session, Verb};
 use super::{SqliteStore, clock, rows};
-use crate::limits::{COUNT_EXACT_MAX, FAILURES_KEPT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
+use crate::limits::{FAILURES_KEPT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::{Role, StageId, Status};
 use crate::store::{
     Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
@@ -54,12 +54,13 @@ impl SqliteStore {
         session.run("BEGIN").await?;
         let now = self.time(&mut session, counting.now).await?;
         let paused = self.read_paused(&mut session).await?;
-        let limit = if counting.exact { -1 } else { COUNT_EXACT_MAX + 1 };
+        // One more than is told: whether there are more.
+        let limit = counting.up_to.saturating_add(1);
         let count = |status: Option<Status>, word: &str, count: i64| StatusCount {
             status,
             word: word.to_owned(),
-            count: if counting.exact { count } else { count.min(COUNT_EXACT_MAX) },
-            at_least: !counting.exact && count > COUNT_EXACT_MAX,
+            count: count.min(counting.up_to),
+            at_least: count > counting.up_to,
         };
         let mut statuses = Vec::new();
         let mut stages = Vec::new();

@@ -18,6 +18,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(super) fn take_batch(&mut self, asked: &[StageId], sent_at: Instant, batch: ClaimBatch<S::Row>) {
         let ClaimBatch { claimed, exhausted, refused, may_have_more, suspect_at_head } = batch;
         let found = !claimed.is_empty() || !exhausted.is_empty();
+        self.hearing.claimed(found);
         self.full = claimed.len() >= BATCH_ITEMS_MAX;
         // Refused rows are left out of the next look, which is worth taking soon, but not at once and for ever: there may
         // be more of them than can be left out.

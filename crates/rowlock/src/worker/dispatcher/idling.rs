@@ -3,27 +3,34 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use super::{Answer, Dispatcher};
-use crate::Store;
+use super::{Answer, Call, Dispatcher};
 use crate::decoding::Record;
 use crate::dispatch::Dispatch;
+use crate::limits::{COUNT_EXACT_MAX, WAITING_COUNTED_MAX};
 use crate::pipeline::StageId;
-use crate::store::{Counting, Counts};
+use crate::store::Counting;
 use crate::worker::handler::panic_message;
-use crate::worker::idle::{self, Stuck, Waiting};
+use crate::worker::idle::{self, Stuck, Verdict, Waiting};
 use crate::worker::report::Remaining;
+use crate::{Result, Store};
 
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
-    /// What the counts mean for a worker that is to stop when idle.
-    pub(super) fn judge(&mut self, counts: &Counts, stuck: &[Stuck]) -> Option<Remaining> {
+    /// Reads what a worker that is to stop when idle has to wait for.
+    pub(super) fn look_around(&self) -> Call<S::Row> {
+        let verbs = self.verbs.clone();
+        let handled: Vec<StageId> = self.engine.crews.iter().map(|crew| crew.stage).collect();
+        Box::pin(async move { Answer::LookedAround(verdict(&verbs, &handled).await) })
+    }
+
+    /// What that means, unless something came meanwhile.
+    pub(super) fn judge(&mut self, verdict: Verdict) -> Option<Remaining> {
         if !self.is_everything_empty() {
             return None;
         }
-        let handled: Vec<StageId> = self.engine.crews.iter().map(|crew| crew.stage).collect();
-        match idle::verdict(self.engine.pipeline(), counts, &handled, stuck) {
-            idle::Verdict::Work => None,
-            idle::Verdict::Idle(remaining) => Some(remaining),
-            idle::Verdict::Wait(waiting) => {
+        match verdict {
+            Verdict::Work => None,
+            Verdict::Idle(remaining) => Some(remaining),
+            Verdict::Wait(waiting) => {
                 if let Some(due_in) = waiting.next_due_at.and_then(|due| (due - waiting.at).to_std().ok()) {
                     let due_at = Instant::now() + due_in;
                     self.empty.values_mut().for_each(|look_at| *look_at = due_at.min(*look_at));
@@ -48,18 +55,23 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     }
 }
 
+/// A short look as long as there is something to wait for; what remains at the end is counted as a report should have it.
+async fn verdict<S: Store>(verbs: &Dispatch<S>, handled: &[StageId]) -> Result<Verdict> {
+    let stuck_items = i64::try_from(verbs.store().excluded().len()).unwrap_or(i64::MAX);
+    match count(verbs, handled, WAITING_COUNTED_MAX.saturating_add(stuck_items)).await? {
+        Verdict::Idle(_) => count(verbs, handled, COUNT_EXACT_MAX.saturating_add(stuck_items)).await,
+        verdict => Ok(verdict),
+    }
+}
+
 /// Reads the counts, and where the items stand that the database refuses to change.
-pub(super) async fn count<S: Store>(verbs: Dispatch<S>) -> Answer<S::Row> {
-    let read = async {
-        let counting = Counting::default();
-        let counts = verbs.counts(&counting).await?;
-        let mut stuck = Vec::new();
-        for exclusion in verbs.store().excluded() {
-            // A key that cannot even be asked for stands in a state that nobody knows.
-            let status = verbs.get(&exclusion.key).await.ok().flatten().and_then(|row| row.status);
-            stuck.push(Stuck { key: exclusion.key, reason: exclusion.reason, status });
-        }
-        Ok((counts, stuck))
-    };
-    Answer::Counted(read.await)
+async fn count<S: Store>(verbs: &Dispatch<S>, handled: &[StageId], up_to: i64) -> Result<Verdict> {
+    let counts = verbs.counts(&Counting { up_to, now: None }).await?;
+    let mut stuck = Vec::new();
+    for exclusion in verbs.store().excluded() {
+        // A key that cannot even be asked for stands in a state that nobody knows.
+        let status = verbs.get(&exclusion.key).await.ok().flatten().and_then(|row| row.status);
+        stuck.push(Stuck { key: exclusion.key, reason: exclusion.reason, status });
+    }
+    Ok(idle::verdict(verbs.store().pipeline(), &counts, handled, &stuck))
 }

@@ -19,7 +19,7 @@ use rand::RngExt;
 use super::claiming::{Pace, keep_queued, low_water, plan, wanted};
 use super::context::WorkerFinisher;
 use super::engine::{Engine, Phase};
-use super::idle::{Stuck, Waiting};
+use super::idle::{Verdict, Waiting};
 use super::leases::Held;
 use super::report::Remaining;
 use super::wakeup::Hearing;
@@ -28,7 +28,7 @@ use crate::decoding::Record;
 use crate::dispatch::{Dispatch, Recovered};
 use crate::limits::{BATCH_ITEMS_MAX, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX};
 use crate::pipeline::StageId;
-use crate::store::{ClaimBatch, Counts};
+use crate::store::ClaimBatch;
 use crate::{Result, Store};
 use calls::Calls;
 use room::Room;
@@ -71,7 +71,7 @@ type UnderWay<Row> = FuturesUnordered<Call<Row>>;
 enum Answer<Row> {
     Claimed { asked: Vec<StageId>, limit: usize, sent_at: Instant, batch: Result<ClaimBatch<Row>> },
     Recovered(Recovered<Row>),
-    Counted(Result<(Counts, Vec<Stuck>)>),
+    LookedAround(Result<Verdict>),
 }
 
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
@@ -203,7 +203,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         let counts = self.engine.settings.until_idle && !self.counted && self.is_everything_empty();
         if counts && !self.counts.is_held(now) {
             self.counted = true;
-            return Some(Box::pin(idling::count(self.verbs.clone())));
+            return Some(self.look_around());
         }
         None
     }
@@ -306,9 +306,9 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 }
                 Ok(None)
             }
-            Answer::Counted(Ok((counts, stuck))) => {
+            Answer::LookedAround(Ok(verdict)) => {
                 self.counts.passed(&self.engine);
-                Ok(self.judge(&counts, &stuck))
+                Ok(self.judge(verdict))
             }
             Answer::Claimed { batch: Err(error), .. } => {
                 self.recover_at = Instant::now();
@@ -316,7 +316,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 self.engine.nudge(self.engine.crews.iter().map(|crew| crew.stage));
                 self.claims.met(&self.engine, error).map(|()| None)
             }
-            Answer::Counted(Err(error)) => {
+            Answer::LookedAround(Err(error)) => {
                 self.counted = false;
                 self.counts.met(&self.engine, error).map(|()| None)
             }

@@ -55,7 +55,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                     }
                 }
                 Answer::Recovered(recovered) => self.give_back(recovered.rows),
-                Answer::Claimed { batch: Err(_), .. } | Answer::Counted(_) => {}
+                Answer::Claimed { batch: Err(_), .. } | Answer::LookedAround(_) => {}
             }
         }
     }

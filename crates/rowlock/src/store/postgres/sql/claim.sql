@@ -6,8 +6,9 @@
 -- Index:     pick's, then the key's. `= any (array(…))` and not a join: under a generic plan a join would be
 --            planned for a tenth of the table. The ready words are compared through coalesce, or they could lead the
 --            planner to the ready index, and each claim through the whole backlog.
--- Binds:     $1 to $9 as in pick   $10 token   $11 holder
+-- Binds:     $1 to $9 as in pick   $10 token   $11 holder   $12 the queue is full
 with
+:snapshot,
 :pick,
 moved as (
   update :table t

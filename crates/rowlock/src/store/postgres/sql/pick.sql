@@ -1,10 +1,8 @@
 -- pick: the items that a claim would take, in the order of the queue. Shared by claim and preview.
 --
 -- Guarantee: no more than the limit; nothing that is not due; later stages first, each by age; nothing is sorted.
--- Index:     the partial one over the ready words, on (status, ready since). Its predicate is repeated in
---            `:ready_for_stage`, or it would not be used. Each stage is one ordered scan of it, and the nested loop is
---            lazy: a later stage that fills the batch leaves the earlier one untouched, and only rows that are returned
---            are locked. For the parts of a batch that was refused, the key's.
+-- Index:     that of `ready_rows`. Each stage is one ordered scan of it, and the nested loop is lazy: a later stage that fills
+--            the batch leaves the earlier one untouched, and only rows that are returned are locked.
 -- Binds:     $1 ready words, later stage first   $2 limit   $3 now, or null   $4 max_retries   $5 max_resets
 --            $6 leave exhausted items out   $7 keys to leave out   $8 in `claim_part` only these keys, else null
 --            $9 the claimer holds nothing else
@@ -25,15 +23,7 @@ picked as materialized (
     from stage
     cross join lateral (
       select t.:"key" as key, coalesce(t.:"retry_count", 0) as retry_count, coalesce(t.:"reset_count", 0) as reset_count
-      from :table t
-      where :ready_for_stage
-        and t.:"key" is not null
-        and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= coalesce($3::timestamptz, statement_timestamp())
-        and t.:"key" <> all ($7::text[]:::key_array)
-        and (not $6::bool or (coalesce(t.:"retry_count", 0) < $4::int and coalesce(t.:"reset_count", 0) < $5::int))
-      order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
-      limit $2::bigint
-      :lock
+      :ready_rows
     ) item
     limit $2::bigint
   ) queue

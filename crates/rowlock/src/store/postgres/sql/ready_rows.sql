@@ -1,0 +1,16 @@
+-- ready_rows: the head of a stage's queue, in order; a claim locks it. A part of pick and of claim_plain.
+--
+-- Guarantee: no more than the limit; nothing that is not due; nothing is sorted.
+-- Index:     the partial one over the ready words, on (status, ready since). Its predicate is repeated in
+--            `:ready_for_stage`, or it would not be used. For the parts of a batch that was refused, the key's.
+-- Binds:     $2 limit   $3 now, or null   $4 max_retries   $5 max_resets   $6 leave exhausted items out   $7 keys to leave out
+      from :table t
+      where :ready_for_stage
+        and t.:"key" is not null
+        and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= coalesce($3::timestamptz, statement_timestamp())
+        and t.:"key" <> all ($7::text[]:::key_array)
+        and (not $6::bool or (coalesce(t.:"retry_count", 0) < $4::int and coalesce(t.:"reset_count", 0) < $5::int))
+        :of_full_queue
+      order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
+      limit $2::bigint
+      :lock

@@ -1,0 +1,7 @@
+-- snapshot: the transactions that were not over when this statement began, by their age, as age(xid) tells it: those that were
+-- running, and from which one on they began later. Read where `of_full_queue` asks for it, and else not.
+snapshot as materialized (
+  select
+    age(pg_snapshot_xmax(pg_current_snapshot())::xid) as began_later,
+    array(select age(other::xid) from pg_snapshot_xip(pg_current_snapshot()) as running (other)) as running
+)

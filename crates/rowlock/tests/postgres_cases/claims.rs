@@ -1,0 +1,236 @@
+//! Claims of one stage, which have a statement of their own as long as they meet nothing but plain items; and claims of a
+//! full queue, which leave out what others are at.
+
+use std::collections::HashSet;
+
+use rowlock::conformance::{Harness, run};
+use rowlock::store::postgres::PostgresStore;
+use rowlock::store::{Claiming, Outcome, Store};
+
+use super::{claiming, finish_all, keys, pipeline, table, value};
+use crate::postgres::PostgresHarness;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn claims_of_one_stage_at_once_take_each_item_once() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let names: Vec<String> = (0..2_000).map(|number| format!("page-{number:04}")).collect();
+        let store = table(harness, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let claimers: Vec<_> = (0..8)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let mut taken = Vec::new();
+                    loop {
+                        let batch = store.claim(&claiming(7)).await.expect("claim");
+                        if batch.claimed.is_empty() {
+                            return taken;
+                        }
+                        taken.extend(batch.claimed.into_iter().map(|item| (item.lease.key, item.lease.token)));
+                    }
+                })
+            })
+            .collect();
+        let mut taken = Vec::new();
+        for claimer in claimers {
+            taken.extend(claimer.await.expect("no panic"));
+        }
+        let once: HashSet<_> = taken.iter().map(|(key, _)| key.clone()).collect();
+        assert_eq!((taken.len(), once.len()), (names.len(), names.len()));
+        for (key, token) in taken {
+            let holder = format!("select claim_token::text from pages where page = '{}'", key.as_str());
+            assert_eq!(value(harness, &holder).await, token.as_i64().to_string(), "who was told of {key} holds it");
+        }
+    })
+    .await;
+}
+
+/// A claim that comes upon a row which another one took meanwhile would lock it where that one has put it, and its holder
+/// could not finish it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn claims_of_a_full_queue_lock_nothing_that_others_hold() {
+    const ITEMS: usize = 20_000;
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let names: Vec<String> = (0..ITEMS).map(|number| format!("page-{number:05}")).collect();
+        for pipeline in [pipeline(), super::stages().stage("PARSE").build().expect("valid")] {
+            harness.execute("drop table if exists pages").await.expect("drop");
+            let store = harness.open(pipeline.clone()).await;
+            store.prepare().await.expect("prepare");
+            super::add(&store, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            // By the first claim it is known that the queue is full.
+            let stages: Vec<_> = pipeline.stage_ids().collect();
+            store.claim(&Claiming { stages, ..claiming(200) }).await.expect("claim");
+            let claimers: Vec<_> = (0..8)
+                .map(|_| {
+                    let store = store.clone();
+                    let stages: Vec<_> = pipeline.stage_ids().collect();
+                    tokio::spawn(async move {
+                        let claiming = || Claiming { stages: stages.clone(), ..claiming(200) };
+                        while !store.claim(&claiming()).await.expect("claim").claimed.is_empty() {}
+                    })
+                })
+                .collect();
+            for claimer in claimers {
+                claimer.await.expect("no panic");
+            }
+            // A claim locks what it then writes: another transaction's lock is another claimer's. A fifth of all would be, and
+            // some always are: those that are taken between the look and the lock.
+            let locked = "select count(*)::text from pages where xmax <> xmin and xmax <> '0'::xid";
+            let locked: usize = value(harness, locked).await.parse().expect("a number");
+            assert!(locked < ITEMS / 20, "{locked} rows were locked by somebody who did not get them");
+            assert_eq!(value(harness, "select count(*)::text from pages where claim_token is null").await, "0");
+            store.close().await;
+        }
+    })
+    .await;
+}
+
+/// What refers to an item locks it for a moment, and leaves its mark in the row for ever.
+#[tokio::test]
+async fn a_row_that_was_locked_once_keeps_its_place_in_a_full_queue() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let names: Vec<String> = (0..300).map(|number| format!("page-{number:03}")).collect();
+        let store = table(harness, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        // By one, by two at once, and by one that still has it.
+        let mut one = harness.pool.begin().await.expect("begin");
+        let mut two = harness.pool.begin().await.expect("begin");
+        let mut open = harness.pool.begin().await.expect("begin");
+        for (transaction, last) in [(&mut one, 120), (&mut two, 90)] {
+            let lock = format!("select from pages where page < 'page-{last:03}' for key share");
+            sqlx::query(sqlx::AssertSqlSafe(lock)).execute(&mut **transaction).await.expect("locked");
+        }
+        one.commit().await.expect("commit");
+        two.commit().await.expect("commit");
+        sqlx::query("select from pages where page = 'page-080' for update").execute(&mut *open).await.expect("locked");
+
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            let batch = store.claim(&claiming(70)).await.expect("claim");
+            assert_eq!(batch.claimed.len(), 70);
+            taken.extend(keys(&batch).into_iter().map(str::to_owned));
+        }
+        let mut expected = names[..211].to_vec();
+        expected.remove(80);
+        assert_eq!(taken, expected, "the oldest first");
+        open.rollback().await.expect("rollback");
+        assert_eq!(keys(&store.claim(&claiming(70)).await.expect("claim"))[0], "page-080");
+    })
+    .await;
+}
+
+/// Each claim of a full queue begins where the last one ended, and somebody gives an item back that lies before that.
+#[tokio::test]
+async fn what_is_given_back_to_a_full_queue_is_found_again() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let names: Vec<String> = (0..300).map(|number| format!("page-{number:03}")).collect();
+        let store = table(harness, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let ages = "update pages set created_at = now() - (1000 - right(page, 3)::int) * interval '1 s'";
+        harness.execute(ages).await.expect("update");
+        let batch = store.claim(&claiming(70)).await.expect("claim");
+        assert_eq!(batch.claimed[0].lease.key.as_str(), "page-000");
+        finish_all(&store, &[batch.claimed[0].lease.clone()], Outcome::Release).await.expect("given back");
+        let mut taken: Vec<String> = keys(&batch)[1..].iter().map(|key| (*key).to_owned()).collect();
+        loop {
+            let batch = store.claim(&claiming(70)).await.expect("claim");
+            if batch.claimed.is_empty() {
+                break;
+            }
+            taken.extend(keys(&batch).into_iter().map(str::to_owned));
+        }
+        taken.sort_unstable();
+        assert_eq!(taken, names);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_plain_is_left_to_the_other_statement() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &["a", "exhausted", "suspect", "b"]).await;
+        harness
+            .execute(
+                "update pages set retry_count = 5 where page = 'exhausted'; update pages set reset_count = 2 where page = 'suspect'",
+            )
+            .await
+            .expect("update");
+
+        let batch = store.claim(&claiming(9)).await.expect("claim");
+        assert_eq!(keys(&batch), ["a", "b"]);
+        assert_eq!(batch.exhausted.iter().map(rowlock::Key::as_str).collect::<Vec<_>>(), ["exhausted"]);
+        assert!(batch.may_have_more, "a suspect waits");
+        let batch = store.claim(&claiming(9)).await.expect("claim");
+        assert_eq!(keys(&batch), ["suspect"]);
+        assert!(batch.claimed[0].suspect);
+
+        // And afterwards plain ones again.
+        super::add(&store, &["c", "d"]).await;
+        for _ in 0..2 {
+            assert_eq!(store.claim(&claiming(1)).await.expect("claim").claimed.len(), 1);
+        }
+        assert!(store.claim(&claiming(9)).await.expect("claim").claimed.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_were_there_before_count_as_never_tried() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        harness.execute("create table pages (page text primary key)").await.expect("create table");
+        let store = harness.open(pipeline()).await;
+        store.prepare().await.expect("prepare");
+        let nulls = "alter table pages alter retry_count drop not null, alter reset_count drop not null, alter created_at drop not null;
+                     insert into pages (page, status, retry_count, reset_count, created_at) values ('a', 'PENDING', null, null, null)";
+        harness.execute(nulls).await.expect("nulls");
+
+        let batch = store.claim(&claiming(9)).await.expect("claim");
+
+        assert_eq!(keys(&batch), ["a"]);
+        assert_eq!((batch.claimed[0].retry_count, batch.claimed[0].reset_count), (0, 0));
+        assert!(!batch.claimed[0].suspect);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_a_trigger_keeps_as_it_is_is_left_out_and_the_others_are_claimed() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &["a", "kept", "c"]).await;
+        let trigger = "create function keep() returns trigger language plpgsql as $$begin return null; end$$;
+                       create trigger keeping before update on pages for each row when (new.page = 'kept')
+                       execute function keep()";
+        harness.execute(trigger).await.expect("create trigger");
+
+        let batch = store.claim(&claiming(9)).await.expect("claim");
+
+        assert_eq!(keys(&batch), ["a", "c"]);
+        assert_eq!(value(harness, "select status from pages where page = 'kept'").await, "PENDING");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_paused_stage_gives_nothing() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &["a"]).await;
+        let stage = pipeline().stage_ids().next().expect("a stage");
+        store.pause(stage).await.expect("pause");
+        assert!(store.claim(&claiming(9)).await.expect("claim").claimed.is_empty());
+        store.resume(stage).await.expect("resume");
+        assert_eq!(keys(&store.claim(&claiming(9)).await.expect("claim")), ["a"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn through_a_pooler_the_same_is_claimed() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        table(harness, &["suspect", "a", "b"]).await;
+        harness.execute("update pages set reset_count = 2 where page = 'suspect'").await.expect("update");
+        let options = harness.server.clone().database(&harness.database);
+        let store = PostgresStore::through_pooler(options, pipeline());
+
+        assert_eq!(keys(&store.claim(&claiming(9)).await.expect("claim")), ["suspect"]);
+        assert_eq!(keys(&store.claim(&claiming(9)).await.expect("claim")), ["a", "b"]);
+        store.close().await;
+    })
+    .await;
+}
