@@ -15,7 +15,8 @@ pub struct ClaimBatch<Row> {
     /// Items that the database would not let be moved, with its reason. Those that could not even be made `FAILED`
     /// are excluded from this process's claims for a while.
     pub refused: Vec<(Key, String)>,
-    /// Whether the queue may hold more that is due: the claim reached its limit, or left suspects out.
+    /// Whether the queue may hold more that is due: the claim reached its limit, left suspects out, or did not look at
+    /// all of a queue that had been full.
     pub may_have_more: bool,
     /// A suspect is at the head of the queue and was left out because the claimer holds other items. It should finish
     /// them and claim again alone, or the suspect would wait for ever.

@@ -7,14 +7,13 @@ use rowlock::conformance::{Harness, run};
 use rowlock::store::postgres::PostgresStore;
 use rowlock::store::{Claiming, Outcome, Store};
 
-use super::{claiming, finish_all, keys, pipeline, table, value};
+use super::{claiming, finish_all, keys, names, pipeline, table, table_of, value};
 use crate::postgres::PostgresHarness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn claims_of_one_stage_at_once_take_each_item_once() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let names: Vec<String> = (0..2_000).map(|number| format!("page-{number:04}")).collect();
-        let store = table(harness, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let (store, names) = table_of(harness, 2_000).await;
         let claimers: Vec<_> = (0..8)
             .map(|_| {
                 let store = store.clone();
@@ -50,7 +49,7 @@ async fn claims_of_one_stage_at_once_take_each_item_once() {
 async fn claims_of_a_full_queue_lock_nothing_that_others_hold() {
     const ITEMS: usize = 20_000;
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let names: Vec<String> = (0..ITEMS).map(|number| format!("page-{number:05}")).collect();
+        let names = names(ITEMS);
         for pipeline in [pipeline(), super::stages().stage("PARSE").build().expect("valid")] {
             harness.execute("drop table if exists pages").await.expect("drop");
             let store = harness.open(pipeline.clone()).await;
@@ -88,8 +87,7 @@ async fn claims_of_a_full_queue_lock_nothing_that_others_hold() {
 #[tokio::test]
 async fn a_row_that_was_locked_once_keeps_its_place_in_a_full_queue() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let names: Vec<String> = (0..300).map(|number| format!("page-{number:03}")).collect();
-        let store = table(harness, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let (store, names) = table_of(harness, 300).await;
         // By one, by two at once, and by one that still has it.
         let mut one = harness.pool.begin().await.expect("begin");
         let mut two = harness.pool.begin().await.expect("begin");
@@ -121,8 +119,7 @@ async fn a_row_that_was_locked_once_keeps_its_place_in_a_full_queue() {
 #[tokio::test]
 async fn what_is_given_back_to_a_full_queue_is_found_again() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let names: Vec<String> = (0..300).map(|number| format!("page-{number:03}")).collect();
-        let store = table(harness, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let (store, names) = table_of(harness, 300).await;
         let ages = "update pages set created_at = now() - (1000 - right(page, 3)::int) * interval '1 s'";
         harness.execute(ages).await.expect("update");
         let batch = store.claim(&claiming(70)).await.expect("claim");
@@ -152,6 +149,12 @@ async fn what_is_not_plain_is_left_to_the_other_statement() {
             )
             .await
             .expect("update");
+        let note = "create function note() returns trigger language plpgsql as $$begin
+                      new.error_message := case when current_query() like '%rowlock_is_plain%' then 'plain' else 'other' end;
+                      return new;
+                    end$$;
+                    create trigger noting before update on pages for each row execute function note()";
+        harness.execute(note).await.expect("create trigger");
 
         let batch = store.claim(&claiming(9)).await.expect("claim");
         assert_eq!(keys(&batch), ["a", "b"]);
@@ -167,6 +170,8 @@ async fn what_is_not_plain_is_left_to_the_other_statement() {
             assert_eq!(store.claim(&claiming(1)).await.expect("claim").claimed.len(), 1);
         }
         assert!(store.claim(&claiming(9)).await.expect("claim").claimed.is_empty());
+        let by = "select string_agg(error_message, ',' order by error_message) from pages where page in ('c', 'd')";
+        assert_eq!(value(harness, by).await, "other,plain", "once more by the other one, until it has met plain ones alone");
     })
     .await;
 }

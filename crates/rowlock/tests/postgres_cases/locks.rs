@@ -6,19 +6,15 @@ use rowlock::store::{Finished, Outcome, Store};
 use rowlock::{Lease, Status};
 use sqlx::Executor;
 
-use super::{add, finish_all, lease_all, table};
+use super::{add, finish_all, lease_all, names, table, table_of};
 use crate::postgres::PostgresHarness;
 
 /// Sizes of a batch, half of which is more than LOCKED_FIRST_BELOW in finish.rs, and more than ITEMS_A_TOKEN_MIN in
 /// complete_batch.rs: each has a statement of its own.
 const SIZES: [usize; 2] = [40, 160];
 
-fn names(many: usize) -> Vec<String> {
-    (0..many).map(|number| format!("page-{number:03}")).collect()
-}
-
 async fn claimed(harness: &PostgresHarness, many: usize) -> (rowlock::store::postgres::PostgresStore, Vec<Lease>) {
-    let store = table(harness, &names(many).iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let (store, _) = table_of(harness, many).await;
     let leases = lease_all(&store).await;
     assert_eq!(leases.len(), many);
     (store, leases)

@@ -60,6 +60,17 @@ async fn table(harness: &PostgresHarness, keys: &[&str]) -> PostgresStore {
     store
 }
 
+fn names(many: usize) -> Vec<String> {
+    (0..many).map(|number| format!("page-{number:03}")).collect()
+}
+
+/// A prepared table with so many items, and their names in order.
+async fn table_of(harness: &PostgresHarness, many: usize) -> (PostgresStore, Vec<String>) {
+    let names = names(many);
+    let store = table(harness, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    (store, names)
+}
+
 async fn add(store: &PostgresStore, keys: &[&str]) {
     let keys: Vec<Key> = keys.iter().map(|key| Key::from(*key)).collect();
     store.add_many(&keys).await.expect("add_many");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rowlock::conformance::{Harness, run};
 use rowlock::store::Store;
+use sqlx::{Postgres, Transaction};
 
 use super::{pipeline, table};
 use crate::postgres::PostgresHarness;
@@ -16,6 +17,12 @@ async fn last_turn(harness: &PostgresHarness, seconds_ago: i64) {
         "update rowlock_meta set value = (extract(epoch from now()) - {seconds_ago})::text where key like 'swept %'"
     );
     harness.execute(&sql).await.expect("update");
+}
+
+async fn lock_turn(harness: &PostgresHarness) -> Transaction<'static, Postgres> {
+    let mut open = harness.pool.begin().await.expect("begin");
+    sqlx::query("select from rowlock_meta for update").execute(&mut *open).await.expect("locked");
+    open
 }
 
 #[tokio::test]
@@ -87,16 +94,14 @@ async fn nobody_waits_for_a_turn_and_nobody_keeps_it() {
         let store = table(harness, &[]).await;
         store.sweep_turn(EVERY).await.expect("asked");
         last_turn(harness, 70).await;
-        let mut open = harness.pool.begin().await.expect("begin");
-        sqlx::query("select from rowlock_meta for update").execute(&mut *open).await.expect("locked");
+        let open = lock_turn(harness).await;
 
         let wait = store.sweep_turn(EVERY).await.expect("asked");
         assert!(!wait.is_zero() && wait <= EVERY, "it may be somebody else's: {wait:?}");
         open.rollback().await.expect("rollback");
 
         last_turn(harness, 121).await;
-        let mut open = harness.pool.begin().await.expect("begin");
-        sqlx::query("select from rowlock_meta for update").execute(&mut *open).await.expect("locked");
+        let open = lock_turn(harness).await;
         for _ in 0..2 {
             assert_eq!(store.sweep_turn(EVERY).await.expect("asked"), Duration::ZERO, "overdue: each caller's");
         }

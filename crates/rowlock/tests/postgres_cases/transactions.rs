@@ -3,7 +3,7 @@
 use rowlock::conformance::{Harness, run};
 use rowlock::store::{Finish, Outcome, Store};
 
-use super::{LIMITS, lease_all, table};
+use super::{LIMITS, lease_all, table_of};
 use crate::postgres::PostgresHarness;
 
 /// The server plans a statement anew each time, for a millisecond, while it takes that for cheaper than the plan that fits
@@ -11,8 +11,7 @@ use crate::postgres::PostgresHarness;
 #[tokio::test]
 async fn a_finish_in_a_transaction_is_not_planned_each_time() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        let keys: Vec<String> = (0..100).map(|number| format!("page-{number:02}")).collect();
-        let store = table(harness, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let (store, _) = table_of(harness, 100).await;
         for analyzed in [false, true] {
             if analyzed {
                 harness.execute("analyze pages").await.expect("analyze");

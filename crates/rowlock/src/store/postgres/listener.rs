@@ -45,7 +45,7 @@ impl PostgresListener {
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
             .map_err(|error| translate_connect("listen", error))?;
-        let is_told = store.has_trigger().await?;
+        let is_told = store.is_told().await?;
         Ok(PostgresListener { listener: Some(listener), is_told, store: store.clone() })
     }
 }

@@ -160,7 +160,7 @@ impl PostgresStore {
     }
 
     /// Whether inserts are told: what `install_trigger` installs is there.
-    pub(super) async fn has_trigger(&self) -> Result<bool> {
+    pub(super) async fn is_told(&self) -> Result<bool> {
         let mut session = self.sessions.open("listen").await?;
         let table = self.ddl_template().render(":table");
         let rows = session.fetch(query(&self.statements.is_told).bind(table).bind(self.notify_trigger())).await?;

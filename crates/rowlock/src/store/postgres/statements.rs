@@ -215,7 +215,7 @@ pub(super) fn waiting_key(pipeline: &Pipeline) -> String {
 
 /// The key in `rowlock_meta` under which it stands when a worker swept last. One for all that sweep alike: whoever sweeps
 /// another table, knows other words or waits for longer sweeps for nobody else.
-pub(super) fn swept_key(pipeline: &Pipeline) -> String {
+fn swept_key(pipeline: &Pipeline) -> String {
     let running: Vec<&str> = pipeline.stages().iter().map(crate::Stage::running_word).collect();
     let what = format!("{} {} {running:?} {:?}", pipeline.table(), pipeline.name(), pipeline.stale_after());
     format!("swept {:016x}", hash(&what))

@@ -8,7 +8,7 @@ use crate::decoding::Record;
 use crate::dispatch::Dispatch;
 use crate::limits::{COUNT_EXACT_MAX, WAITING_COUNTED_MAX};
 use crate::pipeline::StageId;
-use crate::store::Counting;
+use crate::store::{Counting, Exclusion};
 use crate::worker::handler::panic_message;
 use crate::worker::idle::{self, Stuck, Verdict, Waiting};
 use crate::worker::report::Remaining;
@@ -57,21 +57,29 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 
 /// A short look as long as there is something to wait for; what remains at the end is counted as a report should have it.
 async fn verdict<S: Store>(verbs: &Dispatch<S>, handled: &[StageId]) -> Result<Verdict> {
-    let stuck_items = i64::try_from(verbs.store().excluded().len()).unwrap_or(i64::MAX);
-    match count(verbs, handled, WAITING_COUNTED_MAX.saturating_add(stuck_items)).await? {
-        Verdict::Idle(_) => count(verbs, handled, COUNT_EXACT_MAX.saturating_add(stuck_items)).await,
+    let excluded = verbs.store().excluded();
+    // They are counted with the others, and must not fill the count.
+    let excluded_items = i64::try_from(excluded.len()).unwrap_or(i64::MAX);
+    let count = |up_to: i64| Counting { up_to: up_to.saturating_add(excluded_items), now: None };
+    let pipeline = verbs.store().pipeline();
+    let counts = verbs.counts(&count(WAITING_COUNTED_MAX)).await?;
+    let stuck = find_stuck(verbs, excluded).await;
+    match idle::verdict(pipeline, &counts, handled, &stuck) {
+        Verdict::Idle(_) => {
+            let counts = verbs.counts(&count(COUNT_EXACT_MAX)).await?;
+            Ok(idle::verdict(pipeline, &counts, handled, &stuck))
+        }
         verdict => Ok(verdict),
     }
 }
 
-/// Reads the counts, and where the items stand that the database refuses to change.
-async fn count<S: Store>(verbs: &Dispatch<S>, handled: &[StageId], up_to: i64) -> Result<Verdict> {
-    let counts = verbs.counts(&Counting { up_to, now: None }).await?;
-    let mut stuck = Vec::new();
-    for exclusion in verbs.store().excluded() {
+/// Where the items stand that the database refuses to change.
+async fn find_stuck<S: Store>(verbs: &Dispatch<S>, excluded: Vec<Exclusion>) -> Vec<Stuck> {
+    let mut stuck = Vec::with_capacity(excluded.len());
+    for exclusion in excluded {
         // A key that cannot even be asked for stands in a state that nobody knows.
         let status = verbs.get(&exclusion.key).await.ok().flatten().and_then(|row| row.status);
         stuck.push(Stuck { key: exclusion.key, reason: exclusion.reason, status });
     }
-    Ok(idle::verdict(verbs.store().pipeline(), &counts, handled, &stuck))
+    stuck
 }

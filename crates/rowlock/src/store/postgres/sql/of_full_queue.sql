@@ -8,9 +8,10 @@
 -- where that claim has put it, found to be ready no more, and stays locked to the end of this one: until then its
 -- holder cannot finish it. With eight claimers at one queue that was half of all rows. So they are left out before they
 -- are locked. xmax names who locked or replaced a row last. That one is over, unless it began after this statement or was
--- running when this one began; a lock that ended meanwhile is taken for one that lasts. Two kinds are left to `skip
--- locked`: savepoints, which the snapshot does not list, and locks of several at once, whose number is no transaction's.
--- One more than 10,000 ahead is such a number: so many transactions do not begin during a claim.
+-- running when this one began; a lock that ended meanwhile is taken for one that lasts. Savepoints are left to `skip locked`:
+-- the snapshot does not list them. So are locks of several at once, whose number is no transaction's: one more than
+-- 10,000 ahead surely is such a number, for so many do not begin during a claim; one that is nearer hides its row until the
+-- transactions have passed it, or the queue is full no more.
 -- Binds: :queue_is_full   :from, ready since then, or null
         and coalesce(t.:"retry_after", t.:"created_at", '-infinity') >= coalesce(:from, '-infinity')
         and (

@@ -1,10 +1,10 @@
 -- sweep_turn: whose turn it is to sweep. Of all workers of a pipeline one sweeps in each interval: a sweep reads all that is in
 -- progress, and fifty workers that each did would read fifty times as much.
 --
--- Guarantee: one caller in an interval is told that it is its turn. Waits for nobody but one who takes the very first turn: where
---            another transaction has the row, it is somebody else's turn. But nobody can keep it: twice the interval after the last turn it is each caller's, and
---            so it is where the row says nothing that can be read, or a time that is far ahead. One that is just ahead
---            is that of a statement which began after this one and was faster.
+-- Guarantee: one caller in an interval is told that it is its turn. Waits for nobody but one who takes the very first turn:
+--            where another transaction has the row, it is somebody else's turn. But nobody can keep it: twice the interval
+--            after the last turn it is each caller's, and so it is where the row says nothing that can be read, or a time
+--            that is far ahead. One that is just ahead is that of a statement which began after this one and was faster.
 -- Binds:     $1 seconds between turns
 with
 last as (
