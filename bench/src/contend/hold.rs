@@ -18,7 +18,7 @@ use crate::scene::held_pipeline;
 const SETTLE_SECS_MAX: f64 = 15.0;
 
 /// Items that are inserted after the idle time, to see whether so many sleepers still wake.
-const WAKE_ITEMS: u64 = 30;
+pub(super) const WAKE_ITEMS: u64 = 30;
 
 /// Many idle workers for a time; then the time to wake one of them.
 pub(crate) async fn idle(task: &Task) -> Result<Answer> {
@@ -37,10 +37,7 @@ pub(crate) async fn idle(task: &Task) -> Result<Answer> {
             .shutdown_on(stop.clone());
         workers.push(tokio::spawn(worker.run()));
     }
-    tokio::time::sleep(Duration::from_secs_f64(task.secs.clamp(0.5, SETTLE_SECS_MAX))).await;
-    blocking_mark(Mark::Begin).await?;
-    tokio::time::sleep(Duration::from_secs_f64(task.secs)).await;
-    blocking_mark(Mark::End).await?;
+    idle_time(task).await?;
     insert(&task.database, WAKE_ITEMS, &latencies).await?;
     stop.cancel();
     for worker in workers {
@@ -49,6 +46,14 @@ pub(crate) async fn idle(task: &Task) -> Result<Answer> {
     let mut answer = progress.answer(&format!("{} workers in one process, the defaults", task.workers));
     answer.figures = latencies.figures();
     Ok(answer)
+}
+
+/// The time that is measured, when all have fallen asleep.
+pub(super) async fn idle_time(task: &Task) -> Result<()> {
+    tokio::time::sleep(Duration::from_secs_f64(task.secs.clamp(0.5, SETTLE_SECS_MAX))).await;
+    blocking_mark(Mark::Begin).await?;
+    tokio::time::sleep(Duration::from_secs_f64(task.secs)).await;
+    blocking_mark(Mark::End).await
 }
 
 /// Waits for the harness without keeping a thread of the workers'.

@@ -51,6 +51,7 @@ pub(crate) async fn contend(contender: &str, task: &Task) -> Result<()> {
         ("rowlock", Work::Wake) => wake::wake(task).await?,
         ("raw", Work::Retry) => raw_retry::retry(task).await?,
         ("rowlock", Work::Retry) => rowlock::retry(task).await?,
+        ("raw", Work::Idle) => raw_wake::idle(task).await?,
         ("rowlock", Work::Idle) => hold::idle(task).await?,
         ("rowlock", Work::Alive) => hold::alive(task).await?,
         ("sqlite-raw", Work::Drain) => sqlite::drain_by_hand(task)?,

@@ -117,8 +117,8 @@ async fn two_trips(client: &Client, pipeline: &Pipeline, batch: u32, progress: &
             empty = 0;
             let keys = keys(&rows)?;
             progress.handled_keys(keys.iter().map(String::as_str), at as u64);
-            let done = client.query(&stages[at].complete, &[&keys, &token]).await?;
-            ensure!(done.len() == keys.len(), "{} of {} leases held", done.len(), keys.len());
+            let done = client.execute(&stages[at].complete, &[&keys, &token]).await?;
+            ensure!(done == keys.len() as u64, "{done} of {} leases held", keys.len());
         }
         at = (at + 1) % stages.len();
     }
@@ -154,8 +154,8 @@ async fn pipelined(client: &Client, pipeline: &Pipeline, batch: u32, progress: &
         let complete: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&last, &token];
         let claim: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&next_token, &HOLDER];
         let (done, next) =
-            tokio::try_join!(client.query(&stage.complete, &complete), client.query(&stage.claim, &claim))?;
-        ensure!(done.len() == last.len(), "{} of {} leases held", done.len(), last.len());
+            tokio::try_join!(client.execute(&stage.complete, &complete), client.query(&stage.claim, &claim))?;
+        ensure!(done == last.len() as u64, "{done} of {} leases held", last.len());
         (rows, token) = (next, next_token);
     }
     Ok(())

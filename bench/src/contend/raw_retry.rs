@@ -58,12 +58,12 @@ async fn work(task: &Task, runs: u64, progress: &Progress, passes: &Passes) -> R
         }
         let mut written = 0;
         if !done.is_empty() {
-            written += client.query(&complete, &[&done, &token]).await?.len();
+            written += client.execute(&complete, &[&done, &token]).await?;
         }
         if !failed.is_empty() {
-            written += client.query(&retry, &[&failed, &token, &task.secs]).await?.len();
+            written += client.execute(&retry, &[&failed, &token, &task.secs]).await?;
         }
-        ensure!(written == rows.len(), "{written} of {} leases held", rows.len());
+        ensure!(written == rows.len() as u64, "{written} of {} leases held", rows.len());
     }
     Ok(())
 }

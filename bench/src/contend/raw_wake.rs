@@ -1,10 +1,14 @@
 //! LISTEN and claim by hand: a trigger that always notifies, and a connection that does nothing but listen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 
+use super::hold::{WAKE_ITEMS, idle_time};
 use super::raw::{connect_tuned, draw_token};
 use super::sql;
 use super::wake::{Latencies, insert};
@@ -23,11 +27,65 @@ pub(crate) fn set_up() -> Vec<String> {
     .into()
 }
 
+/// One worker, and items one by one.
 pub(crate) async fn wake(task: &Task) -> Result<Answer> {
-    let progress = Arc::new(Progress::start(task.items));
-    let latencies = Arc::new(Latencies::default());
-    let (listener, mut connection) = tokio_postgres::connect(&task.database, NoTls).await?;
-    let (told, mut tellings) = tokio::sync::mpsc::unbounded_channel();
+    Told::start(task, task.items).workers(1).await?.insert("one connection listens, one claims").await
+}
+
+/// Many idle workers for a time; then the time to wake one of them. Each listens, as there is no other way to hear.
+pub(crate) async fn idle(task: &Task) -> Result<Answer> {
+    let told = Told::start(task, WAKE_ITEMS).workers(task.workers).await?;
+    idle_time(task).await?;
+    told.insert(&format!("{} pairs of connections in one process: one listens, one claims", task.workers)).await
+}
+
+/// Workers that wait to be told, and what became of the items that they were told of.
+struct Told {
+    task: Task,
+    items: u64,
+    progress: Arc<Progress>,
+    latencies: Arc<Latencies>,
+    workers: JoinSet<Result<()>>,
+}
+
+impl Told {
+    fn start(task: &Task, items: u64) -> Told {
+        let progress = Arc::new(Progress::start(items));
+        Told { task: task.clone(), items, progress, latencies: Arc::default(), workers: JoinSet::new() }
+    }
+
+    async fn workers(mut self, workers: u32) -> Result<Told> {
+        for _ in 0..workers {
+            let (listener, tellings) = listen(&self.task.database).await?;
+            let client = connect_tuned(&self.task.database).await?;
+            let (progress, latencies) = (Arc::clone(&self.progress), Arc::clone(&self.latencies));
+            self.workers.spawn(async move {
+                let _listens_as_long = listener;
+                work(client, tellings, &progress, &latencies).await
+            });
+        }
+        Ok(self)
+    }
+
+    /// Items one by one, and how long each took to a worker.
+    async fn insert(mut self, settings: &str) -> Result<Answer> {
+        insert(&self.task.database, self.items, &self.latencies).await?;
+        while self.progress.handled() < self.items {
+            if let Some(ended) = self.workers.try_join_next() {
+                ended??;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut answer = self.progress.answer(settings);
+        answer.figures = self.latencies.figures();
+        Ok(answer)
+    }
+}
+
+/// What a connection hears that does nothing else.
+async fn listen(url: &str) -> Result<(Client, UnboundedReceiver<()>)> {
+    let (listener, mut connection) = tokio_postgres::connect(url, NoTls).await?;
+    let (told, tellings) = unbounded_channel();
     tokio::spawn(async move {
         while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
             if matches!(message, AsyncMessage::Notification(_)) && told.send(()).is_err() {
@@ -36,30 +94,27 @@ pub(crate) async fn wake(task: &Task) -> Result<Answer> {
         }
     });
     listener.batch_execute("listen items").await?;
-    let worker = {
-        let (task, progress, latencies) = (task.clone(), Arc::clone(&progress), Arc::clone(&latencies));
-        tokio::spawn(async move {
-            let client = connect_tuned(&task.database).await?;
-            let pipeline = pipeline(1)?;
-            let claim = client.prepare(&sql::claim(&pipeline, 0, 1)).await?;
-            let complete = client.prepare(&sql::complete(&pipeline, 0)).await?;
-            while progress.handled() < task.items {
-                tellings.recv().await.context("the listener is gone")?;
-                let token = draw_token();
-                for row in client.query(&claim, &[&token, &"raw"]).await? {
-                    let key: String = row.try_get("id")?;
-                    latencies.started(&key);
-                    progress.add(1);
-                    let done = client.query(&complete, &[&vec![key], &token]).await?;
-                    ensure!(done.len() == 1, "the lease was lost");
-                }
-            }
-            Ok::<_, anyhow::Error>(())
-        })
-    };
-    insert(&task.database, task.items, &latencies).await?;
-    worker.await??;
-    let mut answer = progress.answer("one connection listens, one claims");
-    answer.figures = latencies.figures();
-    Ok(answer)
+    Ok((listener, tellings))
+}
+
+async fn work(
+    client: Client,
+    mut tellings: UnboundedReceiver<()>,
+    progress: &Progress,
+    latencies: &Latencies,
+) -> Result<()> {
+    let pipeline = pipeline(1)?;
+    let claim = client.prepare(&sql::claim(&pipeline, 0, 1)).await?;
+    let complete = client.prepare(&sql::complete(&pipeline, 0)).await?;
+    loop {
+        tellings.recv().await.context("the listener is gone")?;
+        let token = draw_token();
+        for row in client.query(&claim, &[&token, &"raw"]).await? {
+            let key: String = row.try_get("id")?;
+            latencies.started(&key);
+            let done = client.execute(&complete, &[&vec![key], &token]).await?;
+            ensure!(done == 1, "the lease was lost");
+            progress.add(1);
+        }
+    }
 }

@@ -64,7 +64,7 @@ fn ended(keys: u32) -> String {
     format!("ended as materialized (select unnest(${keys}::text[]) as id)")
 }
 
-/// Completes items of one claim, fenced by key, token and word. Binds: keys, token.
+/// Completes items of one claim, fenced by key, token and word: how many were, the server counts. Binds: keys, token.
 pub(super) fn complete(pipeline: &Pipeline, stage: usize) -> String {
     let running = pipeline.stages()[stage].running_word();
     let next = next_word(pipeline, stage);
@@ -74,8 +74,7 @@ pub(super) fn complete(pipeline: &Pipeline, stage: usize) -> String {
          update {TABLE} t
          set status = '{next}', retry_after = null, retry_count = 0, reset_count = 0, updated_at = statement_timestamp()
          from ended
-         where t.id = ended.id and claim_token = $2 and status = '{running}'
-         returning t.id"
+         where t.id = ended.id and claim_token = $2 and status = '{running}'"
     )
 }
 
@@ -90,8 +89,7 @@ pub(super) fn retry(pipeline: &Pipeline, stage: usize) -> String {
          set status = '{ready}', retry_count = retry_count + 1, error_message = 'not yet',
              retry_after = statement_timestamp() + make_interval(secs => $3), updated_at = statement_timestamp()
          from ended
-         where t.id = ended.id and claim_token = $2 and status = '{running}'
-         returning t.id"
+         where t.id = ended.id and claim_token = $2 and status = '{running}'"
     )
 }
 

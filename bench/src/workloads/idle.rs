@@ -1,6 +1,7 @@
 //! 200 workers with nothing to do.
 
 use super::Scale;
+use crate::contend::raw_wake_set_up;
 use crate::plan::{Entry, Expected, Plan};
 use crate::protocol::Work;
 use crate::scene::Template;
@@ -12,16 +13,19 @@ pub(crate) fn workers(scale: Scale) -> u32 {
 
 pub(super) fn plan(scale: Scale) -> Plan {
     let template = Template { name: "idle", stages: 1, fill: Vec::new() };
-    let mut entry = Entry::own("rowlock", Work::Idle, &template, 0)
-        .check("select count(*) from items where status = 'SUCCEEDED'", Expected::Handled);
-    let workers = workers(scale);
-    entry.task.workers = workers;
-    entry.task.secs = scale.secs(60.0);
+    let (workers, secs) = (workers(scale), scale.secs(60.0));
+    let entry = |contender| {
+        let mut entry = Entry::own(contender, Work::Idle, &template, 0)
+            .check("select count(*) from items where status = 'SUCCEEDED'", Expected::Handled);
+        entry.task.workers = workers;
+        entry.task.secs = secs;
+        entry
+    };
     Plan {
         workload: "idle",
-        title: format!("idle: {workers} idle workers for {} s, then 30 inserts", entry.task.secs),
+        title: format!("idle: {workers} idle workers for {secs} s, then 30 inserts"),
         rounds: scale.rounds(1),
-        entries: vec![entry],
+        entries: vec![entry("raw").set_up(raw_wake_set_up()), entry("rowlock")],
         figures: vec![
             "statements_per_worker_s",
             "statements_per_s",
