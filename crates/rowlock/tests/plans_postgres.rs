@@ -163,9 +163,10 @@ async fn every_statement_prepares() {
 async fn p13_a_claim_sorts_no_backlog() {
     let mut scene = Scene::new("p13").await;
     let claim = "'{EXTRACTION_COMPLETE,PENDING}', 10, null, 5, 3, false, '{}', null, true, 42, 'me', true";
-    let plain = "'PENDING', 10, null, 5, 3, false, '{}', 42, 'me', true, now() - interval '1 day'";
+    let plain = "'PENDING', 10, null, 5, 3, false, '{}', 42, 'me'";
+    let full = &format!("{plain}, now() - interval '1 day'");
     for (mode, statement, arguments) in
-        MODES.iter().flat_map(|mode| [(mode, "claim", claim), (mode, "claim_plain", plain)])
+        MODES.iter().flat_map(|mode| [(mode, "claim", claim), (mode, "claim_plain", plain), (mode, "claim_full", full)])
     {
         let plan = scene.plan(statement, mode, arguments).await;
         plan.check_indexes(&["rowlock_ready_index"]);
@@ -187,8 +188,10 @@ async fn p13_a_claim_sorts_no_backlog_of_a_table_that_was_never_analyzed() {
     for mode in MODES {
         let arguments = format!("'{{PENDING}}', {BATCH}, null, 5, 3, false, '{{}}', null, true, 42, 'me', true");
         scene.plan("claim", mode, &arguments).await.check(&["rowlock_ready_index", "items_pkey"]);
-        let arguments = format!("'PENDING', {BATCH}, null, 5, 3, false, '{{}}', 42, 'me', true, null");
-        scene.plan("claim_plain", mode, &arguments).await.check(&["rowlock_ready_index", "items_pkey"]);
+        let plain = format!("'PENDING', {BATCH}, null, 5, 3, false, '{{}}', 42, 'me'");
+        for (statement, arguments) in [("claim_plain", &plain), ("claim_full", &format!("{plain}, null"))] {
+            scene.plan(statement, mode, arguments).await.check(&["rowlock_ready_index", "items_pkey"]);
+        }
     }
     scene.end().await;
 }
@@ -203,8 +206,8 @@ async fn a_claim_of_a_full_queue_walks_past_nothing_that_was_claimed_before() {
     scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
     for mode in MODES {
         let from = "now() - interval '1 day' + 150000 * interval '1 ms'";
-        let arguments = format!("'PENDING', {BATCH}, null, 5, 3, false, '{{}}', 42, 'me', true, {from}");
-        let plan = scene.plan("claim_plain", mode, &arguments).await;
+        let arguments = format!("'PENDING', {BATCH}, null, 5, 3, false, '{{}}', 42, 'me', {from}");
+        let plan = scene.plan("claim_full", mode, &arguments).await;
         plan.check(&["rowlock_ready_index", "items_pkey"]);
         let bounds = plan
             .nodes()
@@ -252,7 +255,7 @@ async fn a_finish_looks_at_each_row_just_before_it_writes_it() {
          '{{0.25}}', '{{60}}', 1, 5, {BATCH}",
         keys.join(","),
         of_each("7"),
-        of_each("ONLY_IN_PROGRESS"),
+        of_each("1"),
         of_each("complete"),
         of_each("1"),
         nulls = of_each("null"),
@@ -307,16 +310,23 @@ async fn a_batch_is_completed_by_its_tokens() {
                 "'{{{}}}', '{{{}}}', null, '{{{}}}', '{{{token}}}'",
                 keys.join(","),
                 of_each(&token.to_string()),
-                of_each("ONLY_IN_PROGRESS")
+                of_each("1")
             );
             let plan = scene.plan("complete_batch", mode, &arguments).await;
             plan.check(&["rowlock_running_index"]);
             let nodes = plan.nodes();
-            let kinds: Vec<&str> = nodes.iter().filter_map(|node| node["Node Type"].as_str()).collect();
-            assert_eq!(kinds, ["ModifyTable", "Index Scan", "Function Scan"], "{:#}", plan.root);
-            assert_eq!(rows_of(nodes[1]), BATCH as f64, "{:#}", plan.root);
+            let kind = |node: &serde_json::Value| node["Node Type"].as_str().unwrap_or_default().to_owned();
+            let [tally @ .., written, kept, found, leases] = nodes.as_slice() else { panic!("{:#}", plan.root) };
+            assert!(tally.iter().all(|node| ["Aggregate", "Sort"].contains(&&*kind(node))), "{:#}", plan.root);
+            assert_eq!(
+                [written, kept, found, leases].map(|node| kind(node)),
+                ["ModifyTable", "CTE Scan", "Index Scan", "Function Scan"],
+                "{:#}",
+                plan.root
+            );
+            assert_eq!(rows_of(found), BATCH as f64, "{:#}", plan.root);
             // Once, for the hash, and not once a row.
-            assert_eq!(nodes[2]["Actual Loops"].as_f64(), Some(1.0), "{:#}", plan.root);
+            assert_eq!(leases["Actual Loops"].as_f64(), Some(1.0), "{:#}", plan.root);
         }
     }
     scene.end().await;
@@ -336,8 +346,10 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
             let both = "'{EXTRACTION_COMPLETE,PENDING}'";
             let claim = format!("{both}, {BATCH}, null, 5, 3, false, '{{}}', null, true, 42, 'me', false");
             scene.plan("claim", mode, &claim).await.check(&["rowlock_ready_index", "items_pkey"]);
-            let plain = format!("'PENDING', {BATCH}, null, 5, 3, false, '{{}}', 42, 'me', false, null");
+            let plain = format!("'PENDING', {BATCH}, null, 5, 3, false, '{{}}', 42, 'me'");
             scene.plan("claim_plain", mode, &plain).await.check(&["rowlock_ready_index", "items_pkey"]);
+            let full = format!("{plain}, null");
+            scene.plan("claim_full", mode, &full).await.check(&["rowlock_ready_index", "items_pkey"]);
             let preview = format!("{both}, {BATCH}, null, 5, 3, false, '{{}}', null, true");
             scene.plan("preview", mode, &preview).await.check(&["rowlock_ready_index", "items_pkey"]);
 

@@ -49,7 +49,7 @@ pub(crate) fn account<S: Store, R: Send + 'static>(
     }
     engine.tally.count(|report| add(report, &counts));
     engine.nudge(moved_on);
-    engine.floor.leases.forget(over.iter().map(|ended| &ended.held.lease));
+    engine.floor.leases.forget(over.iter().map(|ended| &*ended.held));
     engine.floor.wake.notify_one();
 }
 

@@ -18,29 +18,36 @@ use crate::{Claim, FinishError, Holder, Lease, Repository, Result, Settled, Stor
 /// its own. Cheap to clone.
 pub struct Context<S: Store, R> {
     repository: Arc<Repository<S, R>>,
-    leases: Option<Arc<Leases>>,
-    run: Option<Arc<Run>>,
-    stop: CancellationToken,
+    of: Of,
+}
+
+/// What the handler works under.
+#[derive(Clone)]
+enum Of {
+    Run { leases: Arc<Leases>, run: Arc<Run> },
+    DryRun { stop: CancellationToken },
 }
 
 impl<S: Store, R> Clone for Context<S, R> {
     fn clone(&self) -> Self {
-        Context {
-            repository: Arc::clone(&self.repository),
-            leases: self.leases.clone(),
-            run: self.run.clone(),
-            stop: self.stop.clone(),
-        }
+        Context { repository: Arc::clone(&self.repository), of: self.of.clone() }
     }
 }
 
 impl<S: Store, R> Context<S, R> {
     pub(crate) fn live(repository: Arc<Repository<S, R>>, leases: Arc<Leases>, run: &Arc<Run>) -> Context<S, R> {
-        Context { repository, leases: Some(leases), run: Some(Arc::clone(run)), stop: run.stop.clone() }
+        Context { repository, of: Of::Run { leases, run: Arc::clone(run) } }
     }
 
     pub(crate) fn dry(repository: Arc<Repository<S, R>>, stop: CancellationToken) -> Context<S, R> {
-        Context { repository, leases: None, run: None, stop }
+        Context { repository, of: Of::DryRun { stop } }
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        match &self.of {
+            Of::Run { run, .. } => run.stop_token(),
+            Of::DryRun { stop } => stop,
+        }
     }
 
     /// Returns when the handler is to stop: its lease was lost or cancelled (in a batch: those of all its items),
@@ -49,17 +56,17 @@ impl<S: Store, R> Context<S, R> {
     /// The handler is polled once after this, and then its future is dropped: whatever must be undone belongs into
     /// the `Drop` of what the handler holds (a child process that is killed on drop, for instance).
     pub async fn cancelled(&self) {
-        self.stop.cancelled().await;
+        self.stop().cancelled().await;
     }
 
     /// The same as a token, for what runs elsewhere on the handler's behalf.
     pub fn token(&self) -> CancellationToken {
-        self.stop.clone()
+        self.stop().clone()
     }
 
     /// Whether this is a dry run: the database refuses every write that goes through this context.
     pub fn is_dry_run(&self) -> bool {
-        self.leases.is_none()
+        matches!(self.of, Of::DryRun { .. })
     }
 
     /// The repository that the worker works for; in a dry run one over connections that may only read.
@@ -80,7 +87,8 @@ impl<S: Store, R> Context<S, R> {
     /// Those of the database.
     pub async fn begin(&self) -> Result<S::Transaction> {
         let mut transaction = self.repository.begin().await?;
-        if let (Some(run), Some(expiry)) = (self.run.clone(), S::expiry(&mut transaction)) {
+        if let (Of::Run { run, .. }, Some(expiry)) = (&self.of, S::expiry(&mut transaction)) {
+            let run = Arc::clone(run);
             tokio::spawn(async move {
                 if expiry.await.is_ok() {
                     let items: Vec<_> = run.items.iter().map(|held| &held.lease.key).collect();
@@ -147,7 +155,7 @@ impl<S: Store, R> Context<S, R> {
     where
         R: Send + 'static,
     {
-        let Some(leases) = &self.leases else {
+        let Of::Run { leases, .. } = &self.of else {
             return match self.repository.dispatch().rollback(transaction).await {
                 Ok(()) => claim.finish(outcome).await,
                 Err(error) => Err(FinishError::new(error, claim)),
@@ -168,7 +176,7 @@ impl<S: Store, R> fmt::Debug for Context<S, R> {
         f.debug_struct("Context")
             .field("holder", self.holder())
             .field("dry_run", &self.is_dry_run())
-            .field("cancelled", &self.stop.is_cancelled())
+            .field("cancelled", &self.stop().is_cancelled())
             .finish()
     }
 }

@@ -11,7 +11,7 @@ use super::Context;
 use super::ended::{EndedItems, verdict_of};
 use super::handler::{Handler, RunEnd};
 use super::leases::{Held, Leases};
-use super::run::Run;
+use super::run::{OfRun, Run};
 use super::slot::Slot;
 use crate::limits::{QUEUED_FOR_MAX, WORKER_ITEMS_BETWEEN_YIELDS};
 use crate::pipeline::StageId;
@@ -194,16 +194,16 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         let mut since_yield = 0;
         loop {
             let ready = self.ready.notified();
-            let entries = self.pop(floor);
-            if entries.is_empty() {
+            let (claims, items) = self.pop(floor);
+            if items.is_empty() {
                 if self.closed.load(Ordering::Acquire) {
                     return;
                 }
                 ready.await;
                 continue;
             }
-            since_yield += entries.len();
-            self.run(floor, slot, entries).await;
+            since_yield += items.len();
+            self.run(floor, slot, claims, items).await;
             if since_yield >= WORKER_ITEMS_BETWEEN_YIELDS {
                 since_yield = 0;
                 tokio::task::yield_now().await;
@@ -211,51 +211,53 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         }
     }
 
-    fn pop(&self, floor: &Floor<S, R>) -> Vec<Entry<R>> {
+    /// Takes what one run is to work on.
+    fn pop(&self, floor: &Floor<S, R>) -> (OfRun<Claim<R>>, OfRun<Arc<Held>>) {
         if self.stalled_locked().take().is_some() {
             floor.wake.notify_one();
         }
         let mut queue = self.queue_locked();
         let before = queue.len();
-        let taken: Vec<_> = match self.handler.size().min(before) {
-            0 => return Vec::new(),
-            1 => queue.pop_front().into_iter().collect(),
-            size => queue.drain(..size).collect(),
-        };
-        let after = queue.len();
-        drop(queue);
-        let low_water = self.low_water.load(Ordering::Relaxed);
-        if after == 0 || (before > low_water && after <= low_water) {
-            floor.wake.notify_one();
-        }
-        taken
-    }
-
-    async fn run(&self, floor: &Arc<Floor<S, R>>, slot: usize, entries: Vec<Entry<R>>) {
-        let started_at = Instant::now();
-        let (mut claims, mut items) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
-        for entry in entries {
-            if !entry.held.is_ended() {
-                claims.push(entry.claim);
-                items.push(entry.held);
+        let size = self.handler.size().min(before);
+        let (mut claims, mut items) = (OfRun::with_capacity(size), OfRun::with_capacity(size));
+        let mut ended = Vec::new();
+        while items.len() < size
+            && let Some(Entry { claim, held, .. }) = queue.pop_front()
+        {
+            if held.is_ended() {
+                // Lost, or given back, while it was queued. Dropped below: that is the user's code.
+                ended.push(claim);
+            } else {
+                claims.push(claim);
+                items.push(held);
             }
         }
+        let after = queue.len();
+        drop(queue);
+        drop(ended);
+        let low_water = self.low_water.load(Ordering::Relaxed);
+        if before > 0 && (after == 0 || (before > low_water && after <= low_water)) {
+            floor.wake.notify_one();
+        }
+        (claims, items)
+    }
+
+    async fn run(&self, floor: &Arc<Floor<S, R>>, slot: usize, claims: OfRun<Claim<R>>, items: OfRun<Arc<Held>>) {
+        let started_at = Instant::now();
         let run = Arc::new(Run::new(items, started_at));
         self.slots[slot].occupy(&run);
         for held in &run.items {
             if !held.start(&run) {
-                run.lose_item(); // lost between the check above and here
+                run.lose_item(); // lost since it was taken from the queue
             }
         }
         let guard = RunGuard { floor, crew: self, slot, run: &run };
-        if !run.items.is_empty() {
-            let context = Context::live(Arc::clone(&floor.repository), Arc::clone(&floor.leases), &run);
-            let end = run.drive(self.handler.run(context, claims)).await;
-            self.report(floor, &run, end);
-            let busy = u64::try_from(started_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.busy_nanos.fetch_add(busy, Ordering::Relaxed);
-            self.handled_items.fetch_add(run.items.len() as u64, Ordering::Relaxed);
-        }
+        let context = Context::live(Arc::clone(&floor.repository), Arc::clone(&floor.leases), &run);
+        let end = run.drive(self.handler.run(context, claims)).await;
+        self.report(floor, &run, end);
+        let busy = u64::try_from(started_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.busy_nanos.fetch_add(busy, Ordering::Relaxed);
+        self.handled_items.fetch_add(run.items.len() as u64, Ordering::Relaxed);
         drop(guard);
     }
 

@@ -4,12 +4,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use smallvec::smallvec;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::context::DryFinisher;
 use super::ended::timeout_error;
 use super::handler::{Handler, panic_message};
+use super::run::OfRun;
 use crate::claim::ClaimDetails;
 use crate::decoding::Record;
 use crate::pipeline::{StageId, Status};
@@ -74,7 +76,7 @@ async fn run_batch<S: Store, R: Record<S>>(
     handler: &Handler<S, R>,
     batch: Vec<Item<R>>,
 ) -> Result<Vec<DryRun>> {
-    let (mut keys, mut claims) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+    let (mut keys, mut claims) = (Vec::with_capacity(batch.len()), OfRun::with_capacity(batch.len()));
     for item in batch {
         keys.push(item.key.clone());
         claims.push(dry_claim(reader, stage, item).await?);
@@ -90,8 +92,8 @@ async fn run_batch<S: Store, R: Record<S>>(
     stop.cancel();
     let results = match answer {
         Ok(Ok(results)) => results,
-        Ok(Err(panic)) => vec![Err(Failure::retryable(panic_message(&*panic))); keys.len()],
-        Err(timed_out) => vec![Err(Failure::retryable(timed_out)); keys.len()],
+        Ok(Err(panic)) => smallvec![Err(Failure::retryable(panic_message(&*panic))); keys.len()],
+        Err(timed_out) => smallvec![Err(Failure::retryable(timed_out)); keys.len()],
     };
     Ok(keys.into_iter().zip(results).map(|(key, result)| DryRun { key, stage, result }).collect())
 }

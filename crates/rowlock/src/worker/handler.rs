@@ -4,7 +4,10 @@ use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 
+use smallvec::smallvec;
+
 use super::Context;
+use super::run::OfRun;
 use crate::decoding::panic_words;
 use crate::{Claim, Failure, Handled, Store};
 
@@ -14,7 +17,7 @@ type Batch<S, R> = dyn Fn(Context<S, R>, Vec<Claim<R>>) -> BoxFuture<Vec<Result<
 
 /// The handler of a stage.
 pub(crate) enum Handler<S: Store, R> {
-    /// One item at a time.
+    /// One item at a time: a run has one.
     One(Box<One<S, R>>),
     /// Up to `size` items at a time, with one result for each, in order.
     Batch { size: usize, handle: Box<Batch<S, R>> },
@@ -50,23 +53,27 @@ impl<S: Store, R: Send + 'static> Handler<S, R> {
     }
 
     /// Runs the handler; one result for each item, in order, whatever the handler returns.
-    pub(crate) async fn run(&self, context: Context<S, R>, mut claims: Vec<Claim<R>>) -> Vec<Result<Handled, Failure>> {
+    pub(crate) async fn run(
+        &self,
+        context: Context<S, R>,
+        mut claims: OfRun<Claim<R>>,
+    ) -> OfRun<Result<Handled, Failure>> {
         match self {
-            Handler::One(handle) => {
-                let mut results = Vec::with_capacity(claims.len());
-                for claim in claims.drain(..) {
-                    results.push(handle(context.clone(), claim).await);
+            Handler::One(handle) => match claims.pop() {
+                Some(claim) => {
+                    let result = handle(context, claim).await;
+                    smallvec![result]
                 }
-                results
-            }
+                None => OfRun::new(),
+            },
             Handler::Batch { handle, .. } => {
                 let items = claims.len();
-                let results = handle(context, claims).await;
+                let results = handle(context, claims.into_vec()).await;
                 if results.len() == items {
-                    return results;
+                    return results.into();
                 }
                 let error = format!("the batch handler returned {} results for {items} items", results.len());
-                vec![Err(Failure::retryable(error)); items]
+                smallvec![Err(Failure::retryable(error)); items]
             }
         }
     }
@@ -76,7 +83,7 @@ impl<S: Store, R: Send + 'static> Handler<S, R> {
 #[derive(Debug)]
 pub(crate) enum RunEnd {
     /// It returned, with one result for each item.
-    Returned(Vec<Result<Handled, Failure>>),
+    Returned(OfRun<Result<Handled, Failure>>),
     /// It panicked with this message.
     Panicked(String),
     /// It was told to stop, and its future was dropped.

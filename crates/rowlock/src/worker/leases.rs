@@ -12,19 +12,38 @@ use tokio::sync::Notify;
 use super::run::Run;
 use crate::limits::FINISH_KEPT_FOR;
 use crate::pipeline::Status;
-use crate::{Error, FinishError, Lease, Settled};
+use crate::{Error, FencingToken, FinishError, Key, Lease, Settled};
 
 /// Every lease that this worker holds.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
-    held: Mutex<HashMap<Lease, Arc<Held>>>,
+    held: Mutex<ByClaim>,
     emptied: Notify,
+}
+
+/// By the claim that they are of: a claim brings up to a thousand, and an entry in a map for each of them would cost more
+/// than the rest of its way through the worker.
+#[derive(Debug, Default)]
+struct ByClaim {
+    claims: HashMap<FencingToken, OfClaim>,
+    len: usize,
+}
+
+#[derive(Debug, Default)]
+struct OfClaim {
+    /// Each at its place; none where it is over.
+    held: Vec<Option<Arc<Held>>>,
+    len: usize,
+    /// The place of each key. Made when somebody asks for one by its lease, which handlers do that finish by themselves.
+    places: Option<HashMap<Key, usize>>,
 }
 
 /// One lease and what goes on under it.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) lease: Lease,
+    /// Among those of its claim.
+    place: usize,
     state: Mutex<State>,
 }
 
@@ -74,32 +93,39 @@ impl Leases {
             ended_at: None,
             by_handler: ByHandler::Nothing,
         };
-        let held = Arc::new(Held { lease: lease.clone(), state: Mutex::new(state) });
-        self.locked().insert(lease, Arc::clone(&held));
+        let mut all = self.locked();
+        all.len += 1;
+        let of_claim = all.claims.entry(lease.token).or_default();
+        of_claim.len += 1;
+        let held = Arc::new(Held { lease, place: of_claim.held.len(), state: Mutex::new(state) });
+        of_claim.held.push(Some(Arc::clone(&held)));
+        of_claim.places = None;
         held
     }
 
     /// Forgets leases that are over.
-    pub(crate) fn forget<'a>(&self, over: impl Iterator<Item = &'a Lease>) {
-        let mut held = self.locked();
-        for lease in over {
-            held.remove(lease);
+    pub(crate) fn forget<'a>(&self, over: impl Iterator<Item = &'a Held>) {
+        let mut all = self.locked();
+        for held in over {
+            all.remove(held);
         }
-        if held.is_empty() {
+        if all.len == 0 {
             self.emptied.notify_waiters();
         }
     }
 
     pub(crate) fn get(&self, lease: &Lease) -> Option<Arc<Held>> {
-        self.locked().get(lease).cloned()
+        let mut all = self.locked();
+        let held = all.claims.get_mut(&lease.token)?.get(&lease.key)?;
+        (held.lease == *lease).then_some(held)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.locked().len()
+        self.locked().len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.locked().is_empty()
+        self.len() == 0
     }
 
     /// Returns when no lease is held.
@@ -114,11 +140,37 @@ impl Leases {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Held>> {
-        self.locked().values().cloned().collect()
+        self.locked().claims.values().flat_map(|of_claim| of_claim.held.iter().flatten()).cloned().collect()
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<Lease, Arc<Held>>> {
+    fn locked(&self) -> MutexGuard<'_, ByClaim> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ByClaim {
+    fn remove(&mut self, held: &Held) {
+        let token = held.lease.token;
+        let Some(of_claim) = self.claims.get_mut(&token) else { return };
+        let place = of_claim.held.get_mut(held.place);
+        if place.and_then(|place| place.take_if(|other| std::ptr::eq(&**other, held))).is_none() {
+            return;
+        }
+        of_claim.len -= 1;
+        self.len -= 1;
+        if of_claim.len == 0 {
+            self.claims.remove(&token);
+        }
+    }
+}
+
+impl OfClaim {
+    fn get(&mut self, key: &Key) -> Option<Arc<Held>> {
+        let places = self.places.get_or_insert_with(|| {
+            let held = self.held.iter().flatten();
+            held.map(|held| (held.lease.key.clone(), held.place)).collect()
+        });
+        self.held.get(*places.get(key)?)?.clone()
     }
 }
 
@@ -287,7 +339,6 @@ fn by_error(error: &Error) -> ByHandler {
 mod tests {
     use super::*;
     use crate::pipeline::StageId;
-    use crate::{FencingToken, Key};
 
     const STALE: Duration = Duration::from_secs(30);
 

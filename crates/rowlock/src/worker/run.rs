@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use super::handler::{RunEnd, panic_message};
@@ -14,13 +16,16 @@ use super::leases::Held;
 use crate::limits::FINISH_KEPT_FOR;
 use crate::{Failure, Handled};
 
+/// As many as a run works on: one, unless its handler takes batches.
+pub(crate) type OfRun<T> = SmallVec<[T; 1]>;
+
 /// One run of a handler.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Signalled before the handler's future is dropped.
-    pub(crate) stop: CancellationToken,
+    /// Made for whoever waits for it: most handlers end before anybody does.
+    stop: OnceLock<CancellationToken>,
     pub(crate) since: Instant,
-    pub(crate) items: Vec<Arc<Held>>,
+    pub(crate) items: OfRun<Arc<Held>>,
     left: AtomicUsize,
     reason: Mutex<Option<Stop>>,
 }
@@ -37,15 +42,20 @@ pub(crate) enum Stop {
 }
 
 impl Run {
-    pub(crate) fn new(items: Vec<Arc<Held>>, now: Instant) -> Run {
+    pub(crate) fn new(items: OfRun<Arc<Held>>, now: Instant) -> Run {
         let left = AtomicUsize::new(items.len());
-        Run { stop: CancellationToken::new(), since: now, items, left, reason: Mutex::new(None) }
+        Run { stop: OnceLock::new(), since: now, items, left, reason: Mutex::new(None) }
+    }
+
+    /// Signalled before the handler's future is dropped.
+    pub(crate) fn stop_token(&self) -> &CancellationToken {
+        self.stop.get_or_init(CancellationToken::new)
     }
 
     /// Tells the handler to stop. The first reason stays.
     pub(crate) fn stop(&self, reason: Stop) {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
-        self.stop.cancel();
+        self.stop_token().cancel();
     }
 
     /// Why the handler was told to stop; `None` if it was not, or if its last lease was lost.
@@ -56,7 +66,7 @@ impl Run {
     /// One of the items is lost; with the last one the handler is told to stop.
     pub(crate) fn lose_item(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.stop.cancel();
+            self.stop_token().cancel();
         }
     }
 
@@ -92,14 +102,20 @@ impl Run {
 
     /// Runs a handler until it returns, panics or is told to stop. It is polled once after it was told, and is not
     /// dropped while it finishes an item by itself, unless it keeps a transaction open meanwhile.
-    pub(crate) async fn drive(&self, work: impl Future<Output = Vec<Result<Handled, Failure>>>) -> RunEnd {
-        let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
-        let mut stopped = Box::pin(self.stop.cancelled());
+    pub(crate) async fn drive(&self, work: impl Future<Output = OfRun<Result<Handled, Failure>>>) -> RunEnd {
+        let mut work = pin!(Some(AssertUnwindSafe(work).catch_unwind()));
+        let mut stopped = None;
         let end = std::future::poll_fn(|cx| {
-            if let std::task::Poll::Ready(answer) = work.as_mut().poll(cx) {
+            let was_told = self.stop.get().is_some_and(CancellationToken::is_cancelled);
+            let answer = work.as_mut().as_pin_mut().map(|work| work.poll(cx));
+            if let Some(std::task::Poll::Ready(answer)) = answer {
                 return std::task::Poll::Ready(Some(answer));
             }
-            if !self.stop.is_cancelled() && stopped.as_mut().poll(cx).is_pending() {
+            let stopped = stopped.get_or_insert_with(|| Box::pin(self.stop_token().cancelled()));
+            if !was_told {
+                if stopped.as_mut().poll(cx).is_ready() {
+                    cx.waker().wake_by_ref(); // told since it was polled
+                }
                 return std::task::Poll::Pending;
             }
             if self.is_settling(Instant::now()) && !self.holds_transaction() {
@@ -113,7 +129,7 @@ impl Run {
             Some(Err(panic)) => RunEnd::Panicked(panic_message(&*panic)),
             None => {
                 // What the handler holds may panic when it is dropped; that must not take the slot with it.
-                match std::panic::catch_unwind(AssertUnwindSafe(|| drop(work))) {
+                match std::panic::catch_unwind(AssertUnwindSafe(|| work.set(None))) {
                     Ok(()) => RunEnd::Stopped,
                     Err(panic) => RunEnd::Panicked(panic_message(&*panic)),
                 }
@@ -134,7 +150,7 @@ mod tests {
         let now = Instant::now();
         let lease = Lease { key: Key::from("a"), token: FencingToken::draw(), stage: StageId::FIRST };
         let held = Leases::default().hold(lease, now);
-        let run = Run::new(vec![Arc::clone(&held)], now);
+        let run = Run::new(OfRun::from_iter([Arc::clone(&held)]), now);
         assert!(!run.is_settling(now) && !run.is_unanswered(now));
         let guard = held.settling();
         let soon = now + FINISH_KEPT_FOR / 2;

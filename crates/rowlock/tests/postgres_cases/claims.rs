@@ -150,7 +150,7 @@ async fn what_is_not_plain_is_left_to_the_other_statement() {
             .await
             .expect("update");
         let note = "create function note() returns trigger language plpgsql as $$begin
-                      new.error_message := case when current_query() like '%rowlock_is_plain%' then 'plain' else 'other' end;
+                      new.error_message := case when current_query() like '%rowlock_chosen%' then 'other' else 'plain' end;
                       return new;
                     end$$;
                     create trigger noting before update on pages for each row execute function note()";
@@ -172,6 +172,31 @@ async fn what_is_not_plain_is_left_to_the_other_statement() {
         assert!(store.claim(&claiming(9)).await.expect("claim").claimed.is_empty());
         let by = "select string_agg(error_message, ',' order by error_message) from pages where page in ('c', 'd')";
         assert_eq!(value(harness, by).await, "other,plain", "once more by the other one, until it has met plain ones alone");
+    })
+    .await;
+}
+
+/// The statement for a full queue answers nothing then, and the two others follow.
+#[tokio::test]
+async fn of_a_full_queue_too_what_is_not_plain_is_left_to_the_other_statement() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let (store, names) = table_of(harness, 300).await;
+        assert_eq!(keys(&store.claim(&claiming(70)).await.expect("claim")), names[..70]);
+        harness
+            .execute(
+                "update pages set retry_count = 5 where page = 'page-080';
+                 update pages set reset_count = 2 where page = 'page-090'",
+            )
+            .await
+            .expect("update");
+
+        let batch = store.claim(&claiming(70)).await.expect("claim");
+
+        assert_eq!(batch.exhausted.iter().map(rowlock::Key::as_str).collect::<Vec<_>>(), ["page-080"]);
+        let plain: Vec<&String> =
+            names[70..140].iter().filter(|name| !["page-080", "page-090"].contains(&&***name)).collect();
+        assert_eq!(keys(&batch), plain);
+        assert!(batch.may_have_more);
     })
     .await;
 }

@@ -63,6 +63,33 @@ async fn rows_that_somebody_had_locked_are_finished_with_a_lock() {
     }
 }
 
+/// A batch is answered with a count where all of it was written as it should be; else each item has an answer of its own.
+#[tokio::test]
+async fn each_item_of_a_batch_is_told_what_became_of_it() {
+    for many in SIZES {
+        run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+            let (store, leases) = claimed(harness, many).await;
+            let odd = "create function odd() returns trigger language plpgsql as
+                         $$begin if new.status = 'SUCCEEDED' then new.status := 'ODD'; end if; return new; end$$;
+                       create trigger odd before update on pages for each row when (new.page = 'page-003')
+                         execute function odd()";
+            harness.execute(odd).await.expect("create trigger");
+            store.cancel(&[Key::from("page-005")], None).await.expect("cancel");
+            let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
+            assert!(matches!(finished[3], Finished::Refused { failed: false, .. }), "{:?}", finished[3]);
+            assert_eq!(finished[5], Finished::LeaseLost);
+            let others: Vec<Finished> = finished
+                .into_iter()
+                .enumerate()
+                .filter(|(at, _)| ![3, 5].contains(at))
+                .map(|(_, answer)| answer)
+                .collect();
+            assert!(all_done(&others), "{others:?}");
+        })
+        .await;
+    }
+}
+
 /// The same with one among them that the table refuses: it is failed by itself, and no answer of the others is lost.
 #[tokio::test]
 async fn a_refused_row_among_those_that_were_left_out_harms_only_itself() {

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Postgres};
 
 use super::PostgresStore;
 use super::queue_head::{Seen, Start};
-use super::rows::{claimed_row, column, item_row};
+use super::rows::{ClaimedColumns, column, item_row, place};
 use super::session::{BEGIN_IN_PARTS, Session};
 use super::time::{TIME_MIN, Time};
 use crate::limits::{BATCH_ITEMS_MAX, QUEUE_FULL_ITEMS_MIN};
@@ -76,40 +76,55 @@ impl PostgresStore {
         batch: &mut ClaimBatch<PgRow>,
     ) -> Result<i64> {
         let sent_at = Instant::now();
-        let mut plain_rows = None;
-        if let [ready_word] = pick.ready_words.as_slice()
-            && !self.queue_head.met_special()
-        {
-            let plain = pick
-                .bind_rows(query(&self.statements.claim_plain).bind(ready_word))
-                .bind(claiming.token.as_i64())
-                .bind(claiming.holder.as_str())
-                .bind(start.is_some())
-                .bind(start.and_then(|start| start.0));
-            let rows = session.fetch(plain).await?;
-            if rows.first().map_or(Ok(true), |row| column("claim", row, "rowlock_is_plain"))? {
-                plain_rows = Some(rows);
+        let plain = match pick.ready_words.as_slice() {
+            [ready_word] if !self.queue_head.met_special() => {
+                self.claim_plain(session, claiming, pick, ready_word, start).await?
             }
-        }
-        let is_plain = plain_rows.is_some();
-        let rows = match plain_rows {
-            Some(rows) => rows,
-            None => session.fetch(self.claim_query(claiming, pick, None, start.is_some())).await?,
+            _ => None,
         };
-        let (picked, chosen): (i64, i64) = match rows.first() {
-            Some(row) => (column("claim", row, "rowlock_picked")?, column("claim", row, "rowlock_chosen")?),
-            None => (0, 0),
+        let is_plain = plain.is_some();
+        let (rows, tally) = match plain {
+            Some(plain) => plain,
+            None => {
+                let rows = session.fetch(self.claim_query(claiming, pick, None, start.is_some())).await?;
+                let tally = rows.first().map(Tally::read).transpose()?.unwrap_or_default();
+                (rows, tally)
+            }
         };
         let took = sent_at.elapsed();
-        let Added { left_as_they_were, until } = self.add_claimed(claiming, pick, rows, batch)?;
+        let Added { left_as_they_were, until } = self.add_claimed(claiming, pick, tally, rows, batch)?;
         if !is_plain {
-            let met_special =
-                picked > chosen || !batch.exhausted.is_empty() || batch.claimed.iter().any(|item| item.suspect);
+            let met_special = tally.picked > tally.chosen
+                || !batch.exhausted.is_empty()
+                || batch.claimed.iter().any(|item| item.suspect);
             self.queue_head.note_special(met_special);
         }
-        let is_full = pick.limit >= QUEUE_FULL_ITEMS_MIN && picked >= pick.limit;
+        let is_full = pick.limit >= QUEUE_FULL_ITEMS_MIN && tally.picked >= pick.limit;
         self.queue_head.note(&pick.ready_words, Seen { start, is_full, until, took }, Instant::now());
         Ok(left_as_they_were)
+    }
+
+    /// Claims items of one stage if all that it comes upon are plain ones; `None` if not, and of a full queue also if it took
+    /// nothing.
+    async fn claim_plain(
+        &self,
+        session: &mut Session,
+        claiming: &Claiming,
+        pick: &Pick,
+        ready_word: &str,
+        start: Option<Start>,
+    ) -> Result<Option<(Vec<PgRow>, Tally)>> {
+        let statements = &self.statements;
+        let sql = if start.is_some() { &statements.claim_full } else { &statements.claim_plain };
+        let statement =
+            pick.bind_rows(query(sql).bind(ready_word)).bind(claiming.token.as_i64()).bind(claiming.holder.as_str());
+        let statement = match start {
+            Some(Start(from)) => statement.bind(from),
+            None => statement,
+        };
+        let rows = session.fetch(statement).await?;
+        let picked = rows.first().map(|row| column::<Option<i64>>("claim", row, "rowlock_picked")).transpose()?;
+        Ok(picked.flatten().map(|picked| (rows, Tally { picked, chosen: picked, suspect_at_head: false })))
     }
 
     /// Claims what the database lets be claimed of a batch that it refused as a whole. One short transaction.
@@ -124,9 +139,7 @@ impl PostgresStore {
         let rows = session.fetch(pick.bind(query(&self.statements.pick_locked), None)).await?;
         let mut keys = Vec::new();
         for row in &rows {
-            let (picked, chosen) = (column("claim", row, "rowlock_picked")?, column("claim", row, "rowlock_chosen")?);
-            note_tally(pick, picked, chosen, &mut batch);
-            batch.suspect_at_head |= column::<bool>("claim", row, "rowlock_suspect_at_head")?;
+            Tally::read(row)?.note(pick, &mut batch);
             keys.extend(column::<Option<String>>("claim", row, "key")?.map(Key::from));
         }
         let mut parts = Parts::new(keys);
@@ -135,7 +148,8 @@ impl PostgresStore {
             let reason = match self.attempt(session, self.claim_query(claiming, &of_part, Some(&part), false)).await? {
                 Ok(rows) if moved_all(&rows)? => {
                     session.run("release savepoint part").await?;
-                    self.add_claimed(claiming, pick, rows, &mut batch)?;
+                    let tally = rows.first().map(Tally::read).transpose()?.unwrap_or_default();
+                    self.add_claimed(claiming, pick, tally, rows, &mut batch)?;
                     continue;
                 }
                 Ok(_) => {
@@ -158,33 +172,36 @@ impl PostgresStore {
         &self,
         claiming: &Claiming,
         pick: &Pick,
+        tally: Tally,
         rows: Vec<PgRow>,
         batch: &mut ClaimBatch<PgRow>,
     ) -> Result<Added> {
-        // Every row carries the same tally, also the one that stands for none.
         let Some(first) = rows.first() else { return Ok(Added { left_as_they_were: 0, until: None }) };
-        let chosen = column("claim", first, "rowlock_chosen")?;
-        note_tally(pick, column("claim", first, "rowlock_picked")?, chosen, batch);
-        batch.suspect_at_head |= column::<bool>("claim", first, "rowlock_suspect_at_head")?;
+        tally.note(pick, batch);
+        let columns = ClaimedColumns::of("claim", &self.pipeline, first)?;
+        let ready_since = place("claim", first, "rowlock_ready_since")?;
         let mut moved = 0;
-        let mut claimed = Vec::with_capacity(rows.len());
+        let (mut claimed, mut order) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for row in rows {
-            if column::<Option<&str>>("claim", &row, "rowlock_key")?.is_none() {
+            if columns.is_none(&row)? {
                 continue;
             }
             moved += 1;
             // Of another type only where `prepare` would refuse the table: what was claimed is worth more than its order.
-            let ready_since = column::<Time>("claim", &row, "rowlock_ready_since").unwrap_or(Time(TIME_MIN));
-            match claimed_row("claim", &self.pipeline, claiming.token, claiming.limits.max_resets, row)? {
-                Ok(row) => claimed.push((Reverse(row.lease.stage), ready_since, row)),
+            let ready_since = column::<Time>("claim", &row, ready_since).unwrap_or(Time(TIME_MIN));
+            match columns.claimed_row(&self.pipeline, claiming.token, claiming.limits.max_resets, row)? {
+                Ok(row) => {
+                    order.push((Reverse(row.lease.stage), ready_since, claimed.len()));
+                    claimed.push(Some(row));
+                }
                 Err(exhausted) => batch.exhausted.push(exhausted),
             }
         }
         // The order of the queue, as far as the rows have it: the statement moves them in any.
-        claimed.sort_by_key(|(stage, ready_since, _)| (*stage, *ready_since));
-        let until = claimed.last().map(|(_, ready_since, _)| ready_since.0).filter(|since| *since > TIME_MIN);
-        batch.claimed.extend(claimed.into_iter().map(|(_, _, row)| row));
-        Ok(Added { left_as_they_were: chosen - moved, until })
+        order.sort_unstable();
+        let until = order.last().map(|(_, ready_since, _)| ready_since.0).filter(|since| *since > TIME_MIN);
+        batch.claimed.extend(order.into_iter().filter_map(|(_, _, at)| claimed[at].take()));
+        Ok(Added { left_as_they_were: tally.chosen - moved, until })
     }
 
     pub(super) async fn find_claimed_rows(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
@@ -195,8 +212,10 @@ impl PostgresStore {
             )
             .await?;
         session.done();
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        let columns = ClaimedColumns::of("find_claimed", &self.pipeline, first)?;
         let max_resets = self.pipeline.max_resets();
-        let found = rows.into_iter().map(|row| claimed_row("find_claimed", &self.pipeline, token, max_resets, row));
+        let found = rows.into_iter().map(|row| columns.claimed_row(&self.pipeline, token, max_resets, row));
         found.filter_map(|row| row.map(Result::ok).transpose()).collect()
     }
 
@@ -298,9 +317,30 @@ impl Pick {
     }
 }
 
-/// Whether there may be more: the limit was reached, or suspects were left out.
-fn note_tally(pick: &Pick, picked: i64, chosen: i64, batch: &mut ClaimBatch<PgRow>) {
-    batch.may_have_more |= picked >= pick.limit || picked > chosen;
+/// What a claim came upon. Every row of an answer carries the same, also the one that stands for none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    /// Rows that were locked.
+    picked: i64,
+    /// Those of them that were to be taken.
+    chosen: i64,
+    suspect_at_head: bool,
+}
+
+impl Tally {
+    fn read(row: &PgRow) -> Result<Tally> {
+        Ok(Tally {
+            picked: column("claim", row, "rowlock_picked")?,
+            chosen: column("claim", row, "rowlock_chosen")?,
+            suspect_at_head: column("claim", row, "rowlock_suspect_at_head")?,
+        })
+    }
+
+    /// There may be more if the limit was reached, or suspects were left out.
+    fn note(self, pick: &Pick, batch: &mut ClaimBatch<PgRow>) {
+        batch.may_have_more |= self.picked >= pick.limit || self.picked > self.chosen;
+        batch.suspect_at_head |= self.suspect_at_head;
+    }
 }
 
 /// Whether the update moved every row that was chosen.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use sqlx::postgres::PgRow;
+
 use super::PostgresStore;
 use super::claim::query;
 use super::finish::{keys, tokens};
@@ -45,16 +47,53 @@ impl PostgresStore {
             .bind(keys(&leases))
             .bind(tokens(&leases))
             .bind(finishing.now)
-            .bind(self.words_in_progress(&leases))
+            .bind(self.places_in_queue(&leases))
             .bind(distinct_tokens);
         let rows = session.fetch(statement).await?;
+        let written: Vec<Written> = rows.iter().map(Written::read).collect::<Result<_>>()?;
+        if self.is_all(&leases, &written) {
+            for (lease, answer) in leases.iter().zip(answers) {
+                *answer = Some(Finished::Applied { to: self.pipeline.completed(lease.stage) });
+            }
+            return Ok(());
+        }
+        self.note_each(&leases, &rows, &written, answers)
+    }
+
+    /// The stages of the leases as `:position_of_running` has them.
+    fn places_in_queue(&self, leases: &[&Lease]) -> Vec<i32> {
+        let stages = self.pipeline.stages().len();
+        leases.iter().map(|lease| i32::try_from(stages - lease.stage.index()).unwrap_or(i32::MAX)).collect()
+    }
+
+    /// Whether all of the batch was written, and with the one word that all of it should have.
+    fn is_all(&self, leases: &[&Lease], written: &[Written]) -> bool {
+        let (Some(first), [written]) = (leases.first(), written) else { return false };
+        written.items == leases.len()
+            && written.word == self.pipeline.word(self.pipeline.completed(first.stage))
+            && leases.iter().all(|lease| lease.stage == first.stage)
+    }
+
+    /// Which items were written; the others stay without an answer.
+    fn note_each(
+        &self,
+        leases: &[&Lease],
+        rows: &[PgRow],
+        written: &[Written],
+        answers: &mut [Option<Finished>],
+    ) -> Result<()> {
         let places: HashMap<(i64, &str), usize> =
             leases.iter().zip(0..).map(|(lease, at)| ((lease.token.as_i64(), lease.key.as_str()), at)).collect();
         let mut are_all_known = true;
-        for row in &rows {
-            match places.get(&(column("finish", row, "token")?, column("finish", row, "item")?)) {
-                Some(at) => answers[*at] = Some(self.written(row)?),
-                None => are_all_known = false,
+        for (row, written) in rows.iter().zip(written) {
+            let items: Vec<Option<String>> = column("finish", row, "items")?;
+            let tokens: Vec<Option<i64>> = column("finish", row, "tokens")?;
+            let finished = self.written_as(&written.word);
+            for (item, token) in items.into_iter().zip(tokens) {
+                match token.zip(item.as_deref()).and_then(|lease| places.get(&lease)) {
+                    Some(at) => answers[*at] = Some(finished.clone()),
+                    None => are_all_known = false,
+                }
             }
         }
         if !are_all_known {
@@ -63,6 +102,20 @@ impl PostgresStore {
             answers.iter_mut().filter(|answer| answer.is_none()).for_each(|answer| *answer = Some(Finished::Unknown));
         }
         Ok(())
+    }
+}
+
+/// How many items a batch gave this word.
+struct Written {
+    word: String,
+    items: usize,
+}
+
+impl Written {
+    fn read(row: &PgRow) -> Result<Written> {
+        let word = column::<Option<String>>("finish", row, "word")?.unwrap_or_default();
+        let items = column::<i64>("finish", row, "n")?;
+        Ok(Written { word, items: usize::try_from(items).unwrap_or_default() })
     }
 }
 

@@ -271,11 +271,14 @@ impl PostgresStore {
     }
 
     pub(super) fn written(&self, row: &PgRow) -> Result<Finished> {
-        let word = column::<Option<String>>("finish", row, "word")?.unwrap_or_default();
-        Ok(match self.pipeline.status(&word) {
+        Ok(self.written_as(column::<Option<&str>>("finish", row, "word")?.unwrap_or_default()))
+    }
+
+    pub(super) fn written_as(&self, word: &str) -> Finished {
+        match self.pipeline.status(word) {
             Some(to) => Finished::Applied { to },
             None => Finished::Refused { reason: format!("a trigger changed the status to {word:?}"), failed: false },
-        })
+        }
     }
 
     /// The statement for one item, which waits for its row.

@@ -273,15 +273,18 @@ async fn copy_keys(session: &mut Session, copy: &str, keys: &[Key]) -> Result<u6
 
 /// A line of COPY's text format.
 fn push_copied(chunk: &mut String, text: &str) {
-    for character in text.chars() {
-        match character {
-            '\\' => chunk.push_str("\\\\"),
-            '\n' => chunk.push_str("\\n"),
-            '\r' => chunk.push_str("\\r"),
-            '\t' => chunk.push_str("\\t"),
-            other => chunk.push(other),
-        }
+    let mut rest = text;
+    while let Some(at) = rest.find(['\\', '\n', '\r', '\t']) {
+        chunk.push_str(&rest[..at]);
+        chunk.push_str(match rest.as_bytes()[at] {
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            _ => "\\\\",
+        });
+        rest = &rest[at + 1..];
     }
+    chunk.push_str(rest);
     chunk.push('\n');
 }
 

@@ -1,9 +1,8 @@
 //! Reading rows. The columns that Rowlock adds to a user's row begin with `rowlock_`.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{Decode, Postgres, Type};
+use sqlx::{Column, ColumnIndex, Decode, Postgres, Row, Type};
 
 use super::errors::translate;
 use super::time::Time;
@@ -11,36 +10,63 @@ use crate::pipeline::Role;
 use crate::store::{ClaimedRow, ItemRow};
 use crate::{FencingToken, Key, Lease, Pipeline, Result, Status};
 
-/// A column of a row; an error that names the column if it is not what the verb expects.
+/// A column of a row, by its name or its place; an error that says which if it is not what the verb expects.
 pub(super) fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
     verb: &'static str,
     row: &'r PgRow,
-    name: &str,
+    column: impl ColumnIndex<PgRow>,
 ) -> Result<T> {
-    row.try_get(name).map_err(|error| translate(verb, error))
+    row.try_get(column).map_err(|error| translate(verb, error))
 }
 
-/// A claimed row, read by the columns that the pipeline names; the error is the key of one that is not in progress.
-pub(super) fn claimed_row(
+/// Where a column stands in this row, and in all of the same answer.
+pub(super) fn place(verb: &'static str, row: &PgRow, name: &str) -> Result<usize> {
+    row.try_column(name).map(Column::ordinal).map_err(|error| translate(verb, error))
+}
+
+/// Where the columns of claimed rows stand. Looked up once an answer: names cost more than what they lead to.
+pub(super) struct ClaimedColumns {
     verb: &'static str,
-    pipeline: &Pipeline,
-    token: FencingToken,
-    max_resets: i32,
-    row: PgRow,
-) -> Result<Result<ClaimedRow<PgRow>, Key>> {
-    let columns = pipeline.columns();
-    let key = key(verb, &row, "rowlock_key")?;
-    let word = column::<Option<&str>>(verb, &row, columns.name(Role::Status))?.unwrap_or_default();
-    let Some(Status::InProgress(stage)) = pipeline.status(word) else { return Ok(Err(key)) };
-    let retry_count = count(verb, &row, columns.name(Role::RetryCount))?;
-    let reset_count = count(verb, &row, columns.name(Role::ResetCount))?;
-    Ok(Ok(ClaimedRow {
-        lease: Lease { key, token, stage },
-        retry_count,
-        reset_count,
-        suspect: reset_count >= 1 && reset_count == max_resets - 1,
-        row,
-    }))
+    key: usize,
+    status: usize,
+    retry_count: usize,
+    reset_count: usize,
+}
+
+impl ClaimedColumns {
+    /// The columns that the pipeline names, in answers like that of this row.
+    pub(super) fn of(verb: &'static str, pipeline: &Pipeline, row: &PgRow) -> Result<ClaimedColumns> {
+        let of_role = |role| place(verb, row, pipeline.columns().name(role));
+        Ok(ClaimedColumns {
+            verb,
+            key: place(verb, row, "rowlock_key")?,
+            status: of_role(Role::Status)?,
+            retry_count: of_role(Role::RetryCount)?,
+            reset_count: of_role(Role::ResetCount)?,
+        })
+    }
+
+    /// Whether the row stands for none.
+    pub(super) fn is_none(&self, row: &PgRow) -> Result<bool> {
+        Ok(column::<Option<&str>>(self.verb, row, self.key)?.is_none())
+    }
+
+    /// A claimed row; the error is the key of one that is not in progress.
+    pub(super) fn claimed_row(
+        &self,
+        pipeline: &Pipeline,
+        token: FencingToken,
+        max_resets: i32,
+        row: PgRow,
+    ) -> Result<Result<ClaimedRow<PgRow>, Key>> {
+        let key = Key::from(column::<&str>(self.verb, &row, self.key)?);
+        let word = column::<Option<&str>>(self.verb, &row, self.status)?.unwrap_or_default();
+        let Some(Status::InProgress(stage)) = pipeline.status(word) else { return Ok(Err(key)) };
+        let retry_count = count(self.verb, &row, self.retry_count)?;
+        let reset_count = count(self.verb, &row, self.reset_count)?;
+        let suspect = reset_count >= 1 && reset_count == max_resets - 1;
+        Ok(Ok(ClaimedRow { lease: Lease { key, token, stage }, retry_count, reset_count, suspect, row }))
+    }
 }
 
 /// A row as it is.
@@ -67,13 +93,12 @@ pub(super) fn key(verb: &'static str, row: &PgRow, name: &str) -> Result<Key> {
 
 /// A count, from a column of any integer type; NULL, which a column of the user's may hold, is 0. Beyond 32 bits it is
 /// over every limit anyway.
-fn count(verb: &'static str, row: &PgRow, name: &str) -> Result<i32> {
-    if let Ok(count) = row.try_get::<Option<i32>, _>(name) {
+fn count(verb: &'static str, row: &PgRow, at: usize) -> Result<i32> {
+    if let Ok(count) = row.try_get::<Option<i32>, _>(at) {
         return Ok(count.unwrap_or_default());
     }
-    if let Ok(count) = row.try_get::<Option<i16>, _>(name) {
+    if let Ok(count) = row.try_get::<Option<i16>, _>(at) {
         return Ok(i32::from(count.unwrap_or_default()));
     }
-    column::<Option<i64>>(verb, row, name)
-        .map(|count| count.map_or(0, |count| i32::try_from(count).unwrap_or(i32::MAX)))
+    column::<Option<i64>>(verb, row, at).map(|count| count.map_or(0, |count| i32::try_from(count).unwrap_or(i32::MAX)))
 }

@@ -21,6 +21,8 @@ macro_rules! statements {
             pub(super) claim_part: Arc<str>,
             /// `claim` of one stage's items, all of which are to be taken.
             pub(super) claim_plain: Arc<str>,
+            /// The same of a full queue.
+            pub(super) claim_full: Arc<str>,
             /// `complete`, which may wait for the row.
             pub(super) complete_one: Arc<str>,
             /// `finish` that locks before it writes, and skips what is locked.
@@ -36,6 +38,7 @@ macro_rules! statements {
                     copy_keys: template.render(include_str!("sql/copy_keys.sql")),
                     claim_part: Arc::from(""),
                     claim_plain: Arc::from(""),
+                    claim_full: Arc::from(""),
                     complete_one: Arc::from(""),
                     finish_locked: Arc::from(""),
                     finish_one: Arc::from(""),
@@ -48,6 +51,7 @@ macro_rules! statements {
                     $((stringify!($name), &*self.$name),)*
                     ("claim_part", &*self.claim_part),
                     ("claim_plain", &*self.claim_plain),
+                    ("claim_full", &*self.claim_full),
                     ("complete_one", &*self.complete_one),
                     ("finish_locked", &*self.finish_locked),
                     ("finish_one", &*self.finish_one),
@@ -159,8 +163,10 @@ impl Statements {
         statements.pick_locked = template.render(include_str!("sql/pick_locked.sql")).into();
         set_pick(&mut template, READY_BY_KEY, Some(("$12::bool", "null::timestamptz")), PICK_LOCK);
         statements.claim_part = template.render(include_str!("sql/claim.sql")).into();
-        set_ready_rows(&mut template, READY_FOR_ONE, Some(("$10::bool", "$11::timestamptz")), PICK_LOCK);
+        set_pick_plain(&mut template, None);
         statements.claim_plain = template.render(include_str!("sql/claim_plain.sql")).into();
+        set_pick_plain(&mut template, Some(("true", "$10::timestamptz")));
+        statements.claim_full = template.render(include_str!("sql/claim_full.sql")).into();
         // A preview locks nothing.
         set_pick(&mut template, READY_BY_AGE, None, "");
         statements.preview = template.render(include_str!("sql/preview.sql")).into();
@@ -172,6 +178,13 @@ impl Statements {
 fn set_pick(template: &mut Template, ready_for_stage: &str, full_queue: Option<(&str, &str)>, lock: &str) {
     set_ready_rows(template, ready_for_stage, full_queue, lock);
     template.set("pick", include_str!("sql/pick.sql"));
+}
+
+/// Sets what a claim of plain items picks, and how it takes them.
+fn set_pick_plain(template: &mut Template, full_queue: Option<(&str, &str)>) {
+    set_ready_rows(template, READY_FOR_ONE, full_queue, PICK_LOCK);
+    template.set("pick_plain", include_str!("sql/pick_plain.sql"));
+    template.set("take_plain", include_str!("sql/take_plain.sql"));
 }
 
 /// Sets what is ready for a stage, and how it is locked; by which binds it is told that the queue is full, and

@@ -1,4 +1,4 @@
--- ready_rows: the head of a stage's queue, in order; a claim locks it. A part of pick and of claim_plain.
+-- ready_rows: the head of a stage's queue, in order; a claim locks it. A part of pick and of pick_plain.
 --
 -- Guarantee: no more than the limit; nothing that is not due; nothing is sorted.
 -- Index:     the partial one over the ready words, on (status, ready since). Its predicate is repeated in
