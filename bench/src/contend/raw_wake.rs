@@ -29,19 +29,19 @@ pub(crate) fn set_up() -> Vec<String> {
 
 /// One worker, and items one by one.
 pub(crate) async fn wake(task: &Task) -> Result<Answer> {
-    Told::start(task, task.items).workers(1).await?.insert("one connection listens, one claims").await
+    Told::start(task, task.items, 1).await?.insert("one connection listens, one claims").await
 }
 
 /// Many idle workers for a time; then the time to wake one of them. Each listens, as there is no other way to hear.
 pub(crate) async fn idle(task: &Task) -> Result<Answer> {
-    let told = Told::start(task, WAKE_ITEMS).workers(task.workers).await?;
+    let told = Told::start(task, WAKE_ITEMS, task.workers).await?;
     idle_time(task).await?;
     told.insert(&format!("{} pairs of connections in one process: one listens, one claims", task.workers)).await
 }
 
 /// Workers that wait to be told, and what became of the items that they were told of.
 struct Told {
-    task: Task,
+    database: String,
     items: u64,
     progress: Arc<Progress>,
     latencies: Arc<Latencies>,
@@ -49,27 +49,24 @@ struct Told {
 }
 
 impl Told {
-    fn start(task: &Task, items: u64) -> Told {
-        let progress = Arc::new(Progress::start(items));
-        Told { task: task.clone(), items, progress, latencies: Arc::default(), workers: JoinSet::new() }
-    }
-
-    async fn workers(mut self, workers: u32) -> Result<Told> {
+    async fn start(task: &Task, items: u64, workers: u32) -> Result<Told> {
+        let (progress, latencies) = (Arc::new(Progress::start(items)), Arc::new(Latencies::default()));
+        let mut told = Told { database: task.database.clone(), items, progress, latencies, workers: JoinSet::new() };
         for _ in 0..workers {
-            let (listener, tellings) = listen(&self.task.database).await?;
-            let client = connect_tuned(&self.task.database).await?;
-            let (progress, latencies) = (Arc::clone(&self.progress), Arc::clone(&self.latencies));
-            self.workers.spawn(async move {
+            let (listener, tellings) = listen(&told.database).await?;
+            let client = connect_tuned(&told.database).await?;
+            let (progress, latencies) = (Arc::clone(&told.progress), Arc::clone(&told.latencies));
+            told.workers.spawn(async move {
                 let _listens_as_long = listener;
                 work(client, tellings, &progress, &latencies).await
             });
         }
-        Ok(self)
+        Ok(told)
     }
 
     /// Items one by one, and how long each took to a worker.
     async fn insert(mut self, settings: &str) -> Result<Answer> {
-        insert(&self.task.database, self.items, &self.latencies).await?;
+        insert(&self.database, self.items, &self.latencies).await?;
         while self.progress.handled() < self.items {
             if let Some(ended) = self.workers.try_join_next() {
                 ended??;

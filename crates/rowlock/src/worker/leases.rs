@@ -343,8 +343,33 @@ mod tests {
     const STALE: Duration = Duration::from_secs(30);
 
     fn hold(leases: &Leases) -> Arc<Held> {
-        let lease = Lease { key: Key::from("a"), token: FencingToken::draw(), stage: StageId::FIRST };
-        leases.hold(lease, Instant::now())
+        hold_of(leases, "a", FencingToken::draw())
+    }
+
+    fn hold_of(leases: &Leases, key: &str, token: FencingToken) -> Arc<Held> {
+        leases.hold(Lease { key: Key::from(key), token, stage: StageId::FIRST }, Instant::now())
+    }
+
+    #[test]
+    fn each_lease_of_a_claim_is_found_by_its_key_until_it_is_forgotten() {
+        let leases = Leases::default();
+        let (one, other) = (FencingToken::draw(), FencingToken::draw());
+        let mut all = vec![hold_of(&leases, "a", one), hold_of(&leases, "b", one), hold_of(&leases, "a", other)];
+        let is_found = |held: &Arc<Held>| leases.get(&held.lease).is_some_and(|found| Arc::ptr_eq(&found, held));
+        assert!(all.iter().all(is_found));
+        all.push(hold_of(&leases, "c", one));
+        assert!(all.iter().all(is_found), "also one that came after the first was asked for");
+
+        let twice = [&*all[1], &*all[1]];
+        leases.forget(twice.into_iter());
+        assert!(!is_found(&all.remove(1)));
+        assert!(all.iter().all(is_found) && leases.len() == 3 && leases.all().len() == 3);
+        leases.forget(all.iter().map(|held| &**held));
+        assert!(leases.is_empty() && !all.iter().any(is_found));
+
+        let again = hold_of(&leases, "a", one);
+        leases.forget(std::iter::once(&*all[0]));
+        assert!(is_found(&again), "one that was forgotten before had its place");
     }
 
     #[test]

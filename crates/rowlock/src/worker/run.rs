@@ -52,6 +52,10 @@ impl Run {
         self.stop.get_or_init(CancellationToken::new)
     }
 
+    fn was_told(&self) -> bool {
+        self.stop.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
     /// Tells the handler to stop. The first reason stays.
     pub(crate) fn stop(&self, reason: Stop) {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
@@ -106,13 +110,13 @@ impl Run {
         let mut work = pin!(Some(AssertUnwindSafe(work).catch_unwind()));
         let mut stopped = None;
         let end = std::future::poll_fn(|cx| {
-            let was_told = self.stop.get().is_some_and(CancellationToken::is_cancelled);
+            let was_told = self.was_told();
             let answer = work.as_mut().as_pin_mut().map(|work| work.poll(cx));
             if let Some(std::task::Poll::Ready(answer)) = answer {
                 return std::task::Poll::Ready(Some(answer));
             }
-            let stopped = stopped.get_or_insert_with(|| Box::pin(self.stop_token().cancelled()));
             if !was_told {
+                let stopped = stopped.get_or_insert_with(|| Box::pin(self.stop_token().cancelled()));
                 if stopped.as_mut().poll(cx).is_ready() {
                     cx.waker().wake_by_ref(); // told since it was polled
                 }
@@ -144,6 +148,19 @@ mod tests {
     use crate::pipeline::StageId;
     use crate::worker::leases::Leases;
     use crate::{FencingToken, Key, Lease};
+
+    #[tokio::test]
+    async fn a_handler_that_is_told_to_stop_while_it_is_polled_is_polled_once_more() {
+        let run = Run::new(OfRun::new(), Instant::now());
+        let mut polls = 0;
+        let work = std::future::poll_fn(|_| {
+            polls += 1;
+            run.stop(Stop::Shutdown);
+            std::task::Poll::Pending
+        });
+        assert!(matches!(run.drive(work).await, RunEnd::Stopped));
+        assert_eq!(polls, 2);
+    }
 
     #[test]
     fn a_finish_of_the_handlers_own_keeps_its_slot_until_no_answer_can_come() {

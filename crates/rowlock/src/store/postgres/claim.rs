@@ -87,7 +87,7 @@ impl PostgresStore {
             Some(plain) => plain,
             None => {
                 let rows = session.fetch(self.claim_query(claiming, pick, None, start.is_some())).await?;
-                let tally = rows.first().map(Tally::read).transpose()?.unwrap_or_default();
+                let tally = Tally::of(&rows)?;
                 (rows, tally)
             }
         };
@@ -148,7 +148,7 @@ impl PostgresStore {
             let reason = match self.attempt(session, self.claim_query(claiming, &of_part, Some(&part), false)).await? {
                 Ok(rows) if moved_all(&rows)? => {
                     session.run("release savepoint part").await?;
-                    let tally = rows.first().map(Tally::read).transpose()?.unwrap_or_default();
+                    let tally = Tally::of(&rows)?;
                     self.add_claimed(claiming, pick, tally, rows, &mut batch)?;
                     continue;
                 }
@@ -328,6 +328,10 @@ struct Tally {
 }
 
 impl Tally {
+    fn of(rows: &[PgRow]) -> Result<Tally> {
+        rows.first().map_or(Ok(Tally::default()), Tally::read)
+    }
+
     fn read(row: &PgRow) -> Result<Tally> {
         Ok(Tally {
             picked: column("claim", row, "rowlock_picked")?,
@@ -346,12 +350,10 @@ impl Tally {
 /// Whether the update moved every row that was chosen.
 fn moved_all(rows: &[PgRow]) -> Result<bool> {
     let mut moved = 0;
-    let mut chosen = 0;
     for row in rows {
-        chosen = column("claim", row, "rowlock_chosen")?;
         moved += i64::from(column::<Option<&str>>("claim", row, "rowlock_key")?.is_some());
     }
-    Ok(moved == chosen)
+    Ok(moved == Tally::of(rows)?.chosen)
 }
 
 /// A statement of this crate, prepared once a connection.

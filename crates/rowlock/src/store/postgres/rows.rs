@@ -59,7 +59,7 @@ impl ClaimedColumns {
         max_resets: i32,
         row: PgRow,
     ) -> Result<Result<ClaimedRow<PgRow>, Key>> {
-        let key = Key::from(column::<&str>(self.verb, &row, self.key)?);
+        let key = key(self.verb, &row, self.key)?;
         let word = column::<Option<&str>>(self.verb, &row, self.status)?.unwrap_or_default();
         let Some(Status::InProgress(stage)) = pipeline.status(word) else { return Ok(Err(key)) };
         let retry_count = count(self.verb, &row, self.retry_count)?;
@@ -87,8 +87,8 @@ pub(super) fn time(verb: &'static str, row: &PgRow, name: &str) -> Result<Option
     Ok(column::<Option<Time>>(verb, row, name)?.map(|time| time.0))
 }
 
-pub(super) fn key(verb: &'static str, row: &PgRow, name: &str) -> Result<Key> {
-    column::<&str>(verb, row, name).map(Key::from)
+pub(super) fn key(verb: &'static str, row: &PgRow, at: impl ColumnIndex<PgRow>) -> Result<Key> {
+    column::<&str>(verb, row, at).map(Key::from)
 }
 
 /// A count, from a column of any integer type; NULL, which a column of the user's may hold, is 0. Beyond 32 bits it is
