@@ -53,36 +53,42 @@ pub(crate) fn succeeded(file: &Path) -> Result<u64> {
 pub(crate) fn drain_by_hand(task: &Task) -> Result<Answer> {
     let progress = Progress::start(task.items);
     let connection = open(&task.database)?;
-    let mut claim = connection.prepare(&format!(
-        "update items
-         set status = 'STAGE_1_IN_PROGRESS', claim_token = ?1, claimed_by = 'raw', claimed_at = {NOW},
-             heartbeat_at = {NOW}, updated_at = {NOW}
-         where id in (
-           select id from items
+    // Three steps: with `returning *` the rows are kept until the update has ended, which costs more than to read them.
+    let mut pick = connection.prepare(&format!(
+        "select json_group_array(id) from (
+           select rowid as id from items
            where status = 'PENDING' and status in ('PENDING') and coalesce(retry_after, created_at, '') <= {NOW}
            order by coalesce(retry_after, created_at, '')
            limit {BATCH}
-         )
-         returning *"
+         )"
     ))?;
+    let mut take = connection.prepare(&format!(
+        "update items
+         set status = 'STAGE_1_IN_PROGRESS', claim_token = ?1, claimed_by = 'raw', claimed_at = {NOW},
+             heartbeat_at = {NOW}, updated_at = {NOW}
+         where rowid in (select value from json_each(?2)) and +status = 'PENDING'"
+    ))?;
+    let mut read = connection
+        .prepare("select items.* from json_each(?1) as picked cross join items on items.rowid = picked.value")?;
     let mut complete = connection.prepare(&format!(
         "update items
          set status = 'SUCCEEDED', retry_after = null, retry_count = 0, reset_count = 0, updated_at = {NOW}
-         where id = ?1 and claim_token = ?2 and status = 'STAGE_1_IN_PROGRESS'"
+         where claim_token = ?2 and status = 'STAGE_1_IN_PROGRESS' and +id in (select value from json_each(?1))"
     ))?;
     loop {
         let token: i64 = rand::random_range(1..=i64::MAX);
         connection.execute_batch("begin immediate")?;
-        let keys: Vec<String> = claim.query_map(params![token], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let rows: String = pick.query_row([], |row| row.get(0))?;
+        take.execute(params![token, rows])?;
+        let keys: Vec<String> = read.query_map([rows], |row| row.get(0))?.collect::<Result<_, _>>()?;
         connection.execute_batch("commit")?;
         if keys.is_empty() {
             break;
         }
         progress.handled_keys(keys.iter().map(String::as_str), 0);
         connection.execute_batch("begin immediate")?;
-        for key in &keys {
-            ensure!(complete.execute(params![key, token])? == 1, "{key} was lost");
-        }
+        let done = complete.execute(params![serde_json::to_string(&keys)?, token])?;
+        ensure!(done == keys.len(), "{done} of {} leases held", keys.len());
         connection.execute_batch("commit")?;
     }
     Ok(progress.answer(&format!("one connection, batches of {BATCH}")))

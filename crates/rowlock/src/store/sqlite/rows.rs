@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::clock;
-use crate::pipeline::{Pipeline, Role, Status};
+use crate::pipeline::{KeyType, Pipeline, Role, Status};
 use crate::store::{ClaimedRow, ItemRow};
 use crate::{FencingToken, Key, Lease};
 
@@ -65,6 +65,16 @@ impl<'a> RoleReader<'a> {
 
     pub(super) fn key(&self) -> Key {
         Key::new(self.column(self.pipeline.key()).and_then(|column| text(self.row, column)).unwrap_or_default())
+    }
+
+    /// Whether the key can be read as it is. SQLite does not look at a text's bytes.
+    pub(super) fn has_utf8_key(&self) -> bool {
+        match self.pipeline.key_type() {
+            KeyType::Int | KeyType::BigInt => true,
+            KeyType::Text | KeyType::Uuid => self
+                .column(self.pipeline.key())
+                .is_some_and(|column| self.row.try_get_unchecked::<String, _>(column).is_ok()),
+        }
     }
 
     pub(super) fn text(&self, role: Role) -> Option<String> {

@@ -16,6 +16,8 @@ macro_rules! statements {
         #[derive(Debug)]
         pub(super) struct Statements {
             $(pub(super) $name: Sql,)*
+            pub(super) claim_by_rowid: PlainClaim,
+            pub(super) claim_by_key: PlainClaim,
         }
 
         impl Statements {
@@ -23,13 +25,17 @@ macro_rules! statements {
                 let template = template(pipeline);
                 Statements {
                     $($name: Sql::new(template.render(step(include_str!(concat!("sql/", $file, ".sql")), statements!(@step $($step)?)))),)*
+                    claim_by_rowid: PlainClaim::new(&template, "t._rowid_"),
+                    claim_by_key: PlainClaim::new(&template, "t.:\"key\""),
                 }
             }
 
             /// Each with its name, for the test that prepares them all.
             #[cfg(test)]
             pub(super) fn all(&self) -> Vec<(&'static str, &Sql)> {
-                vec![$((stringify!($name), &self.$name)),*]
+                let plain = [("by rowid", &self.claim_by_rowid), ("by key", &self.claim_by_key)];
+                let plain = plain.into_iter().flat_map(|(name, claim)| [&claim.pick, &claim.take, &claim.read].map(|sql| (name, sql)));
+                [$((stringify!($name), &self.$name)),*].into_iter().chain(plain).collect()
             }
         }
     };
@@ -42,13 +48,13 @@ statements! {
     pick: "pick";
     take: "claim", "take";
     read: "claim", "read";
-    pick_plain: "claim_plain", "pick";
-    take_plain: "claim_plain", "take";
+    has_rowids: "claim_plain", "has_rowids";
     preview: "preview";
     renew_claimed: "find_claimed", "renew";
     find_claimed: "find_claimed", "find";
     finish: "finish";
-    complete_plain: "complete_plain";
+    complete_few: "complete_plain", "few";
+    complete_many: "complete_plain", "many";
     renew: "renew";
     renew_plain: "renew_plain";
     read_leases: "read_leases";
@@ -127,6 +133,23 @@ impl Statements {
     }
 }
 
+/// The statements of a plain claim, by how they tell rows apart.
+#[derive(Debug)]
+pub(super) struct PlainClaim {
+    pub(super) pick: Sql,
+    pub(super) take: Sql,
+    pub(super) read: Sql,
+}
+
+impl PlainClaim {
+    fn new(template: &Template, address: &str) -> PlainClaim {
+        let mut template = template.clone();
+        template.set("address", address);
+        let rendered = |name| Sql::new(template.render(step(include_str!("sql/claim_plain.sql"), Some(name))));
+        PlainClaim { pick: rendered("pick"), take: rendered("take"), read: rendered("read") }
+    }
+}
+
 /// One step of a file. A file is split before it is rendered, since rendering leaves its comments out.
 fn step<'a>(file: &'a str, name: Option<&str>) -> &'a str {
     let Some(name) = name else { return file };
@@ -176,6 +199,7 @@ fn template(pipeline: &Pipeline) -> Template {
     };
     template.set("retry_count_of_completed", retries);
     template.set("reset_count_of_completed", resets);
+    template.set("completed", include_str!("sql/completed.sql"));
 
     for kind in indexes::KINDS {
         template.insert(&format!("{kind}_index"), quote_identifier(&indexes::name(pipeline, kind)));

@@ -3,6 +3,7 @@
 
 mod busy;
 mod keys;
+mod plain;
 mod plans;
 mod refusals;
 

@@ -2,16 +2,26 @@
 --
 -- Guarantee: every row is matched by key, token and word in progress. If it does not write as many rows as it has keys,
 --            it is undone, and `finish.sql` finds out why. The token stays, so that a lost answer can be settled.
--- Index:     the key's, one look-up an item. The `+` keeps every other index away: one on the status would hold the whole
---            backlog, and without statistics SQLite takes it for ten rows.
 -- Binds:     ?1 keys, JSON  ?2 now  ?3 token  ?4 word in progress  ?5 the word that it leads to
+
+-- step: few
+-- Index: the key's, one look-up an item. The `+` keeps every other index away: one on the status would hold the whole
+--        backlog, and without statistics SQLite takes it for ten rows.
 update :table as t
 set
-  :"status" = ?5,
-  :"retry_count" = :retry_count_of_completed,
-  :"reset_count" = :reset_count_of_completed,
-  :"retry_after" = null,
-  :"updated_at" = ?2
+  :completed
 where t.:"key" in (select value from json_each(?1))
   and t.:"claim_token" = ?3
+  and +t.:"status" = ?4
+
+-- step: many
+-- Most of what a claim took.
+-- Index: the one on the token, in which the rows of a claim lie side by side, as they do in the table. It passes over what
+--        of the claim is not completed.
+update :table as t
+set
+  :completed
+where t.:"claim_token" = ?3
+  and t.:"status" in (:running_words)
+  and +t.:"key" in (select value from json_each(?1))
   and +t.:"status" = ?4

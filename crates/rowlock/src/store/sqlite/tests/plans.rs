@@ -91,14 +91,20 @@ async fn the_plans_are_bounded_on_a_large_table_with_and_without_statistics() {
     let scene = large().await;
     let statements = &scene.store.statements;
     let by_key = "USING INDEX sqlite_autoindex_videos_1 (id=?)";
+    let by_rowid = "USING INTEGER PRIMARY KEY (rowid=?)";
     let expected = [
         ("pick", &statements.pick, "rowlock_videos_ready_"),
-        ("pick_plain", &statements.pick_plain, "rowlock_videos_ready_"),
+        ("pick by rowid", &statements.claim_by_rowid.pick, "rowlock_videos_ready_"),
+        ("pick by key", &statements.claim_by_key.pick, "rowlock_videos_ready_"),
         ("take", &statements.take, by_key),
-        ("take_plain", &statements.take_plain, by_key),
+        ("take by rowid", &statements.claim_by_rowid.take, by_rowid),
+        ("take by key", &statements.claim_by_key.take, by_key),
         ("read", &statements.read, by_key),
+        ("read by rowid", &statements.claim_by_rowid.read, by_rowid),
+        ("read by key", &statements.claim_by_key.read, by_key),
         ("finish", &statements.finish, by_key),
-        ("complete_plain", &statements.complete_plain, by_key),
+        ("complete_few", &statements.complete_few, by_key),
+        ("complete_many", &statements.complete_many, "rowlock_videos_running_"),
         ("renew", &statements.renew, by_key),
         ("renew_plain", &statements.renew_plain, by_key),
         ("read_leases", &statements.read_leases, by_key),
@@ -147,18 +153,25 @@ async fn a_plain_batch_goes_by_its_keys_whatever_indexes_there_are() {
             "create index of_the_user_too on videos (status, created_at)",
         ] {
             scene.execute(more).await;
-            let take: [Bind; 6] = ["[1]".into(), "now".into(), 7_i64.into(), "me".into(), ready.into(), running.into()];
-            let complete: [Bind; 5] = ["[1]".into(), "now".into(), 7_i64.into(), running.into(), "SUCCEEDED".into()];
+            let take = || -> [Bind; 6] {
+                ["[1]".into(), "now".into(), 7_i64.into(), "me".into(), ready.into(), running.into()]
+            };
+            let complete =
+                || -> [Bind; 5] { ["[1]".into(), "now".into(), 7_i64.into(), running.into(), "SUCCEEDED".into()] };
             let renew: [Bind; 4] = ["[1]".into(), "now".into(), 7_i64.into(), running.into()];
             for plan in [
-                plan_with(&scene, &statements.take_plain, take).await,
-                plan_with(&scene, &statements.complete_plain, complete).await,
+                plan_with(&scene, &statements.claim_by_rowid.take, take()).await,
+                plan_with(&scene, &statements.claim_by_key.take, take()).await,
+                plan_with(&scene, &statements.complete_few, complete()).await,
                 plan_with(&scene, &statements.renew_plain, renew).await,
             ] {
                 let table: Vec<&String> = plan.iter().filter(|step| step.contains(" t ")).collect();
                 let by_key = |step: &str| step.contains("(id=?)") || step.contains("(rowid=?)");
                 assert!(matches!(&table[..], [one] if by_key(one)), "after {more:?}: {plan:#?}");
             }
+            let plan = plan_with(&scene, &statements.complete_many, complete()).await;
+            let table: Vec<&String> = plan.iter().filter(|step| step.contains(" t ")).collect();
+            assert!(matches!(&table[..], [one] if one.contains("(claim_token=?)")), "after {more:?}: {plan:#?}");
         }
     }
 }
