@@ -11,7 +11,7 @@ use super::items::{KeyValue, json};
 use super::refusal::Written;
 use super::session::{Bind, Session, Sql, Verb};
 use super::statements::PlainClaim;
-use super::{SqliteStore, rows};
+use super::{SqliteStore, indexes, rows};
 use crate::pipeline::{StageId, Status};
 use crate::store::{ClaimBatch, Claiming, Finish, Finished, Finishing, Limits, Outcome};
 use crate::{FencingToken, Key, Lease, Result};
@@ -112,9 +112,11 @@ impl SqliteStore {
                 return Ok(None);
             }
             let rows = session.rows(&sql.read, [head.addresses.as_str().into()]).await?;
-            // Also where a trigger put another row in the place of one.
-            let is_readable = |row: &SqliteRow| rows::RoleReader::new(&self.pipeline, row).has_utf8_key();
-            if rows.len() != head.count || !rows.iter().all(is_readable) {
+            let is_taken = |row: &SqliteRow| {
+                let reader = rows::RoleReader::new(&self.pipeline, row);
+                reader.token() == Some(claiming.token.as_i64()) && reader.has_utf8_key()
+            };
+            if rows.len() != head.count || !rows.iter().all(is_taken) {
                 return Ok(None);
             }
             batch.claimed.extend(rows.into_iter().filter_map(|row| self.claimed(claiming, row)));
@@ -134,8 +136,8 @@ impl SqliteStore {
         for group in groups {
             let leads_to = self.pipeline.word(self.pipeline.completed(group.stage));
             let binds = self.group_binds(group, now).into_iter().chain([leads_to.into()]);
-            let sql = &self.statements;
-            let sql = if group.count < MANY { &sql.complete_few } else { &sql.complete_many };
+            let is_by_token = group.count >= MANY && self.has_index_on_token(session).await?;
+            let sql = if is_by_token { &self.statements.complete_many } else { &self.statements.complete_few };
             if !wrote(session, sql, binds, group.count).await? {
                 return Ok(None);
             }
@@ -149,6 +151,12 @@ impl SqliteStore {
             false => others.next(),
         };
         Ok(finishing.items.iter().map(finished).collect())
+    }
+
+    async fn has_index_on_token(&self, session: &mut Session) -> Result<bool> {
+        let name = indexes::name(&self.pipeline, "running");
+        let rows = session.rows(&self.statements.has_index, [name.into()]).await?;
+        Ok(rows.first().and_then(|row| rows::integer(row, 0)) == Some(1))
     }
 
     /// The outcomes of a finish that are no completions, item by item; none if that is to be undone.
@@ -223,7 +231,7 @@ fn is_completion(finish: &Finish) -> bool {
     matches!(finish.outcome, Outcome::Complete)
 }
 
-/// None if an item is not plain to take. Keys that are no UTF-8 cannot even be read as JSON.
+/// None if an item is not plain to take. By key, one that is no UTF-8 shows here; by rowid only when its row is read.
 fn head(stage: StageId, row: &SqliteRow) -> Option<Head> {
     let addresses = row.try_get_unchecked::<Vec<u8>, _>(0).ok().and_then(|bytes| String::from_utf8(bytes).ok())?;
     let count = rows::integer(row, 1).and_then(|count| usize::try_from(count).ok())?;

@@ -54,6 +54,7 @@ statements! {
     find_claimed: "find_claimed", "find";
     finish: "finish";
     complete_few: "complete_plain", "few";
+    has_index: "complete_plain", "has_index";
     complete_many: "complete_plain", "many";
     renew: "renew";
     renew_plain: "renew_plain";

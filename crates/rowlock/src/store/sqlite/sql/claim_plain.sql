@@ -6,14 +6,16 @@
 -- each of them `take` and `read`. If it does not write as many rows as it has picked, it is undone, and `claim.sql`
 -- finds out why.
 --
--- Rows are told apart by `:address`: the rowid, which nothing changes within the transaction, where the table has one.
--- It leads to the row; the key would lead to an entry of its index first, anywhere among all others, three times an item.
+-- Rows are told apart by `:address`: the rowid where the table has one, which leads to the row; the key would lead to an
+-- entry of its index first, anywhere among all others. Only a trigger can give a row another rowid before it is read: what is
+-- read must have the token.
 
 -- step: has_rowids
 -- Whether the table has rowids, and no column that hides them. Asked for by each claim: a table can be made anew.
+-- A table's name is that of an index where the table is its own: where it has no rowid.
 -- Binds: ?1 table
 select
-  not exists (select 1 from pragma_table_list(?1) where schema = 'main' and wr)
+  not exists (select 1 from pragma_index_info(?1))
   and not exists (select 1 from pragma_table_xinfo(?1) where name = '_rowid_' collate nocase)
 
 -- step: pick

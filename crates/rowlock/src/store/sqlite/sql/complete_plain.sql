@@ -14,11 +14,16 @@ where t.:"key" in (select value from json_each(?1))
   and t.:"claim_token" = ?3
   and +t.:"status" = ?4
 
+-- step: has_index
+-- Binds: ?1 the index on the token
+select exists (select 1 from sqlite_schema where type = 'index' and name = ?1)
+
 -- step: many
--- Most of what a claim took.
--- Index: the one on the token, in which the rows of a claim lie side by side, as they do in the table. It passes over what
---        of the claim is not completed.
-update :table as t
+-- Much of what a claim took, where the index is there: a newer version of the pipeline replaces it by its own.
+-- Index: the one on the token, in which the rows of a claim lie side by side, as they mostly do in the table. It passes over
+--        what of the claim is not completed. It is named, for with statistics in which all is of one claim SQLite would
+--        read the table.
+update :table as t indexed by :running_index
 set
   :completed
 where t.:"claim_token" = ?3

@@ -30,24 +30,49 @@ async fn goes_by_rowid(scene: &Scene) -> bool {
     std::ptr::eq(sql, &raw const scene.store.statements.claim_by_rowid)
 }
 
-async fn items_with(scene: &Scene, word: &str) -> i64 {
+async fn items_with(scene: &Scene, word: &str) -> usize {
     let counts = scene.store.counts(&Counting::default()).await.expect("counts");
-    counts.statuses.iter().find(|status| status.word == word).map_or(0, |status| status.count)
+    counts
+        .statuses
+        .iter()
+        .find(|status| status.word == word)
+        .map_or(0, |status| usize::try_from(status.count).expect("a count"))
+}
+
+/// Claims from the first stage by the statements for what is plain alone.
+async fn claim_plain(scene: &Scene, limit: usize) -> Vec<Lease> {
+    let (store, verb) = (&scene.store, scene.store.verb("test"));
+    let claiming = Claiming { stages: store.pipeline().stage_ids().take(1).collect(), ..claiming(store, 1_000) };
+    let mut session = store.write(&verb).await.expect("a transaction");
+    let now = store.time(&mut session, None).await.expect("a time");
+    let heads = store.plain_heads(&mut session, &claiming, &now, limit).await.expect("heads").expect("all is plain");
+    let batch = store.take_heads(&mut session, &claiming, &now, limit, &heads).await.expect("a batch");
+    session.commit().await.expect("committed");
+    batch.expect("nothing is undone").leases().cloned().collect()
+}
+
+/// Completes by the statements for what is plain alone.
+async fn complete_plain(scene: &Scene, leases: &[Lease]) {
+    let (store, verb) = (&scene.store, scene.store.verb("test"));
+    let finishing = finishing(store, leases, &Outcome::Complete);
+    let groups = store.completions(&finishing.items).expect("groups").expect("few groups");
+    let mut session = store.write(&verb).await.expect("a transaction");
+    let now = store.time(&mut session, None).await.expect("a time");
+    let finished = store.finish_plain(&mut session, &finishing, &now, &groups).await.expect("a finish");
+    session.commit().await.expect("committed");
+    let finished = finished.expect("nothing is undone");
+    assert!(finished.iter().all(|outcome| matches!(outcome, Finished::Applied { .. })), "{finished:?}");
 }
 
 /// The whole queue of the first stage, in two claims; what was claimed by each is completed.
 async fn assert_drained(scene: &Scene, items: usize) {
-    let limit = i64::try_from(items / 2).expect("a small number");
     for _ in 0..2 {
-        let stages = scene.store.pipeline().stage_ids().take(1).collect();
-        let batch = scene.store.claim(&Claiming { stages, ..claiming(&scene.store, limit) }).await.expect("claim");
-        let leases: Vec<Lease> = batch.leases().cloned().collect();
+        let leases = claim_plain(scene, items / 2).await;
         let distinct: std::collections::HashSet<&str> = leases.iter().map(|lease| lease.key.as_str()).collect();
         assert_eq!(distinct.len(), items / 2);
-        let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
-        assert!(finished.iter().all(|outcome| matches!(outcome, Finished::Applied { .. })), "{finished:?}");
+        complete_plain(scene, &leases).await;
     }
-    assert_eq!(items_with(scene, "A_COMPLETE").await, 2 * limit);
+    assert_eq!(items_with(scene, "A_COMPLETE").await, items);
 }
 
 #[tokio::test]
@@ -118,28 +143,44 @@ async fn of_a_large_batch_only_what_is_held_is_completed() {
 async fn a_group_of_a_claim_is_completed_without_the_rest_of_it() {
     for some in [MANY - 1, MANY] {
         let scene = table_of("", "", 600).await;
-        let leases = claim(&scene.store, 600).await;
-        let finishing = finishing(&scene.store, &leases[..some], &Outcome::Complete);
-        let finished = scene.store.finish(&finishing).await.expect("finish");
-        assert!(finished.iter().all(|outcome| matches!(outcome, Finished::Applied { .. })), "{finished:?}");
-        assert_eq!(items_with(&scene, "A_IN_PROGRESS").await, 600 - i64::try_from(some).expect("small"));
-        assert_eq!(items_with(&scene, "A_COMPLETE").await, i64::try_from(some).expect("small"));
+        let leases = claim_plain(&scene, 600).await;
+        complete_plain(&scene, &leases[..some]).await;
+        assert_eq!(items_with(&scene, "A_IN_PROGRESS").await, 600 - some);
+        assert_eq!(items_with(&scene, "A_COMPLETE").await, some);
     }
 }
 
-/// Then a row has another rowid when it is read than when it was taken.
+/// As where a newer version of the pipeline has replaced the indexes.
 #[tokio::test]
-async fn a_row_that_a_trigger_puts_another_in_the_place_of_is_claimed() {
-    let scene = table_of("", "", 10).await;
-    scene
-        .execute(
-            "create trigger r after update on videos when new.id = 'v0003' and new.status = 'A_IN_PROGRESS' begin
-               delete from videos where id = new.id;
-               insert into videos (id, status, claim_token, heartbeat_at) values (new.id, new.status, new.claim_token, new.heartbeat_at);
-             end",
-        )
-        .await;
-    let leases = claim(&scene.store, 10).await;
-    assert_eq!(leases.len(), 10);
-    assert!(leases.iter().any(|lease| lease.key.as_str() == "v0003"));
+async fn many_are_completed_by_their_keys_where_the_index_on_the_token_is_missing() {
+    let scene = table_of("", "", 600).await;
+    let leases = claim_plain(&scene, 600).await;
+    let index = indexes::name(scene.store.pipeline(), "running");
+    scene.execute(&format!("drop index {index}")).await;
+    complete_plain(&scene, &leases).await;
+    assert_eq!(items_with(&scene, "A_COMPLETE").await, 600);
+}
+
+/// Then a row has another rowid when it is read than when it was taken, or another row has its rowid.
+#[tokio::test]
+async fn what_a_trigger_has_moved_is_claimed_all_the_same() {
+    for moves in [
+        "delete from videos where id = new.id;
+         insert into videos (id, status, claim_token, heartbeat_at)
+         values (new.id, new.status, new.claim_token, new.heartbeat_at)",
+        "update videos set _rowid_ = -1 where id = new.id;
+         update videos set _rowid_ = new._rowid_ where id = 'v0009'",
+    ] {
+        let scene = table_of("", "", 10).await;
+        scene
+            .execute(&format!(
+                "create trigger r after update on videos when new.id = 'v0003' and new.status = 'A_IN_PROGRESS'
+                 begin {moves}; end"
+            ))
+            .await;
+        scene.execute("update videos set created_at = '2025-01-01T00:00:00.000Z' where id = 'v0003'").await;
+        let leases = claim(&scene.store, 1).await;
+        assert_eq!(leases.iter().map(|lease| lease.key.as_str()).collect::<Vec<_>>(), ["v0003"], "{moves}");
+        assert_eq!(items_with(&scene, "A_IN_PROGRESS").await, 1);
+    }
 }
