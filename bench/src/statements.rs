@@ -19,21 +19,24 @@ pub(crate) type Statements = BTreeMap<String, Cost>;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) calls: f64,
+    /// Rows that it returned.
     pub(crate) rows: f64,
+    /// Records that it wrote to the log: a statement that answers with a number may have written many rows.
+    pub(crate) log_records: f64,
     pub(crate) blocks: f64,
     pub(crate) mean_ms: f64,
 }
 
 impl Cost {
-    /// A call that returns nothing has looked, too.
+    /// A row that was returned or written. A call that returns nothing has looked, too.
     fn blocks_per_row(self) -> f64 {
-        self.blocks / (self.rows + self.calls)
+        self.blocks / (self.rows + self.log_records + self.calls)
     }
 }
 
 pub(crate) async fn read(admin: &mut PgConnection, database: &str) -> Result<Statements> {
-    let rows: Vec<(String, f64, f64, f64, f64)> = sqlx::query_as(
-        "select query, sum(calls)::float8, sum(rows)::float8, sum(shared_blks_hit + shared_blks_read)::float8,
+    let rows: Vec<(String, f64, f64, f64, f64, f64)> = sqlx::query_as(
+        "select query, sum(calls)::float8, sum(rows)::float8, sum(wal_records)::float8, sum(shared_blks_hit + shared_blks_read)::float8,
                 sum(total_exec_time)::float8 / sum(calls)::float8
          from pg_stat_statements
          where dbid = (select oid from pg_database where datname = $1)
@@ -43,7 +46,9 @@ pub(crate) async fn read(admin: &mut PgConnection, database: &str) -> Result<Sta
     .bind(database)
     .fetch_all(admin)
     .await?;
-    let cost = |(query, calls, rows, blocks, mean_ms)| (query, Cost { calls, rows, blocks, mean_ms });
+    let cost = |(query, calls, rows, log_records, blocks, mean_ms)| {
+        (query, Cost { calls, rows, log_records, blocks, mean_ms })
+    };
     Ok(rows.into_iter().map(cost).filter(|(_, cost)| cost.calls >= CALLS_MIN).collect())
 }
 
@@ -74,7 +79,8 @@ mod tests {
     #[test]
     fn the_worst_statement_is_the_one_that_grew_and_not_the_hungriest() {
         let costs = |list: &[(&str, f64)]| -> Statements {
-            let cost = |blocks| Cost { calls: 10.0, rows: 90.0, blocks: blocks * 100.0, mean_ms: 1.0 };
+            let cost =
+                |blocks| Cost { calls: 10.0, rows: 60.0, log_records: 30.0, blocks: blocks * 100.0, mean_ms: 1.0 };
             list.iter().map(|(text, blocks)| ((*text).to_owned(), cost(*blocks))).collect()
         };
         let few = costs(&[("claim", 10.0), ("count", 1_000.0), ("tiny", 0.1)]);

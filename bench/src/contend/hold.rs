@@ -9,6 +9,7 @@ use rowlock::store::postgres::PostgresStore;
 use rowlock::{Repository, Worker};
 use tokio_util::sync::CancellationToken;
 
+use super::raw::connect;
 use super::rowlock::{Items, repository};
 use super::wake::{Latencies, insert};
 use crate::protocol::{Answer, Mark, Progress, Task, mark};
@@ -16,6 +17,9 @@ use crate::scene::held_pipeline;
 
 /// Until the workers have connected, looked, and fallen asleep: more than their longest wait between two looks.
 const SETTLE_SECS_MAX: f64 = 15.0;
+
+/// How long items are held before it is measured what that costs, of the time for which it is.
+const SETTLE_SHARE: f64 = 0.3;
 
 /// Items that are inserted after the idle time, to see whether so many sleepers still wake.
 pub(super) const WAKE_ITEMS: u64 = 30;
@@ -90,6 +94,7 @@ pub(crate) async fn alive(task: &Task) -> Result<Answer> {
     while held.load(Ordering::Relaxed) < task.items {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let growth = settle(task).await?;
     blocking_mark(Mark::Begin).await?;
     tokio::time::sleep(Duration::from_secs_f64(task.secs)).await;
     blocking_mark(Mark::End).await?;
@@ -97,5 +102,20 @@ pub(crate) async fn alive(task: &Task) -> Result<Answer> {
     for worker in workers {
         worker.await.context("a worker's task")??;
     }
-    Ok(progress.answer(&format!("{} workers, {slots} slots each, a heartbeat every 10 s", task.workers)))
+    let mut answer = progress.answer(&format!("{} workers, {slots} slots each, a heartbeat every 10 s", task.workers));
+    answer.figures.insert("settling_growth_share".to_owned(), growth);
+    Ok(answer)
+}
+
+/// Until the table has the size that it works in: a page needs room for two versions of each of its rows, which a heartbeat
+/// writes together. By what share it has grown since all items were claimed.
+async fn settle(task: &Task) -> Result<f64> {
+    let client = connect(&task.database).await?;
+    let size = "select pg_relation_size('items')";
+    let before: i64 = client.query_one(size, &[]).await?.try_get(0)?;
+    tokio::time::sleep(Duration::from_secs_f64(task.secs * SETTLE_SHARE)).await;
+    let after: i64 = client.query_one(size, &[]).await?.try_get(0)?;
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let growth = after as f64 / before as f64 - 1.0;
+    Ok(growth)
 }

@@ -31,6 +31,7 @@ pub(super) fn plan(scale: Scale) -> Plan {
             "server_cpu_ms_per_s",
             "wal_bytes_per_s",
             "table_growth_share",
+            "settling_growth_share",
             "client_peak_mb",
         ],
     }
