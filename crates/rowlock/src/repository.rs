@@ -285,7 +285,8 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn counts(&self, exact: bool) -> Result<Counts> {
-        self.dispatch.counts(&Counting { up_to: if exact { i64::MAX } else { COUNT_EXACT_MAX }, now: None }).await
+        let up_to = if exact { i64::MAX } else { COUNT_EXACT_MAX };
+        self.dispatch.counts(&Counting { up_to, ..Counting::default() }).await
     }
 
     /// Why an item is or is not claimable now; `None` if there is no such item.

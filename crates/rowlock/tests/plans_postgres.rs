@@ -219,6 +219,29 @@ async fn a_claim_of_a_full_queue_walks_past_nothing_that_was_claimed_before() {
     scene.end().await;
 }
 
+/// As long as there is something to wait for a worker asks again and again: of what was claimed meanwhile it reads nothing.
+#[tokio::test]
+async fn a_look_at_what_is_unfinished_walks_past_nothing_that_was_claimed_before() {
+    let mut scene = Scene::empty("unfinished", &["ONLY"]).await;
+    let fill = format!(
+        "insert into {TABLE} (id, created_at) select 'item-' || n, now() + (n - {ROWS} / 2) * interval '1 s' from generate_series(1, {ROWS}) n"
+    );
+    scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
+    for mode in MODES {
+        let plan =
+            scene.plan("unfinished", mode, &format!("{BATCH}, '{{PENDING}}', '{{ONLY_IN_PROGRESS}}', null")).await;
+        let from_the_youngest = plan.nodes().into_iter().find(|node| node["Scan Direction"] == "Backward");
+        assert!(from_the_youngest.is_some_and(|node| rows_of(node) <= BATCH as f64), "{:#}", plan.root);
+        // What is due, which begins with what was claimed, is not asked for where something is delayed.
+        let bounds = |bound: &str| {
+            let is_bound = |node: &&&Value| node["Index Cond"].as_str().is_some_and(|bounds| bounds.contains(bound));
+            plan.nodes().iter().find(is_bound).map(|node| node["Actual Loops"].as_f64())
+        };
+        assert_eq!((bounds("<= "), bounds("> ")), (Some(Some(0.0)), Some(Some(1.0))), "{:#}", plan.root);
+    }
+    scene.end().await;
+}
+
 /// A sweep that joins the table to itself costs what is stale times what there is.
 #[tokio::test]
 async fn p14_a_sweep_costs_what_is_in_progress() {
@@ -392,6 +415,10 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
 
             let counts = scene.plan("counts", mode, &format!("{BATCH}, 1000")).await;
             counts.check_indexes(&["rowlock_ready_index", "rowlock_running_index", "rowlock_stopped_index"]);
+            let unfinished = scene
+                .plan("unfinished", mode, &format!("{BATCH}, '{{PENDING}}', '{{EXTRACTION_IN_PROGRESS}}', null"))
+                .await;
+            unfinished.check_indexes(&["rowlock_ready_index", "rowlock_running_index"]);
             let page = scene.plan("list_stopped", mode, "'FAILED', null, 10").await;
             page.check(&["rowlock_stopped_index"]);
             if statistics == "fresh" {

@@ -155,6 +155,8 @@ macro_rules! conformance_tests {
             counts_name_every_status_in_order,
             counts_are_exact_up_to_a_limit_and_at_least_beyond,
             counts_say_what_is_ready_since_when_and_when_the_next_is_due,
+            counts_of_what_is_unfinished_leave_out_what_has_ended,
+            counts_of_what_is_unfinished_say_what_there_is_to_wait_for,
             explain_gives_every_fact_that_decides,
             held_says_who_holds_what_since_when,
             what_is_held_is_limited_as_a_page_is,

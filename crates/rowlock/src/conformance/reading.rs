@@ -134,7 +134,7 @@ pub async fn counts_name_every_status_in_order<H: Harness>(harness: &H) {
 pub async fn counts_are_exact_up_to_a_limit_and_at_least_beyond<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let (fetch, _) = fetch_and_parse();
-    let counting = |up_to| Counting { up_to, now: Some(at(0)) };
+    let counting = |up_to| Counting { up_to, now: Some(at(0)), ..Counting::default() };
     let many: Vec<Key> = (0..COUNT_EXACT_MAX).map(Key::from).collect();
     for some in many.chunks(1000) {
         scene.store.add_many(some).await.expect("add_many");
@@ -175,6 +175,51 @@ pub async fn counts_say_what_is_ready_since_when_and_when_the_next_is_due<H: Har
     assert_eq!(to_parse.oldest_ready_since, None);
     assert_eq!(to_parse.next_due_at, None);
     assert_eq!(to_parse.oldest_heartbeat_at, Some(at(-7)));
+}
+
+pub async fn counts_of_what_is_unfinished_leave_out_what_has_ended<H: Harness>(harness: &H) {
+    let scene = Scene::new(harness).await;
+    let statuses: Vec<Status> = scene.pipeline().statuses().collect();
+    for (number, status) in statuses.iter().enumerate() {
+        for copy in 0..=number {
+            scene.put(&format!("{number}-{copy}"), *status).await;
+        }
+    }
+    let counting = |up_to| Counting { up_to, unfinished_only: true, now: Some(at(0)) };
+
+    let counts = scene.store.counts(&counting(COUNT_EXACT_MAX)).await.expect("counts");
+    let capped = scene.store.counts(&counting(2)).await.expect("counts");
+
+    for (status, number) in statuses.into_iter().zip(1..) {
+        let is_unfinished = status.is_ready() || status.is_in_progress();
+        assert_eq!(counts.count(status), if is_unfinished { number } else { 0 }, "{status:?}");
+        let entry =
+            capped.statuses.iter().find(|entry| entry.status == Some(status)).expect("each status has an entry");
+        assert_eq!((entry.count, entry.at_least), if is_unfinished { (number.min(2), number > 2) } else { (0, false) });
+    }
+}
+
+/// A worker that waits must hear of what is due where nothing else would wake it.
+pub async fn counts_of_what_is_unfinished_say_what_there_is_to_wait_for<H: Harness>(harness: &H) {
+    let scene = Scene::new(harness).await;
+    let (_, parse) = fetch_and_parse();
+    let counting = Counting { unfinished_only: true, now: Some(at(0)), ..Counting::default() };
+    let counts = async || scene.store.counts(&counting).await.expect("counts").stages;
+
+    scene.insert_created("due", at(-10)).await;
+    let stages = counts().await;
+    assert_eq!((stages[0].oldest_ready_since, stages[0].next_due_at), (Some(at(-10)), None));
+
+    scene.insert_created("due next", at(30)).await;
+    let stages = counts().await;
+    assert!([None, Some(at(-10))].contains(&stages[0].oldest_ready_since), "it need not be said");
+    assert_eq!((stages[0].next_due_at, stages[0].oldest_heartbeat_at), (Some(at(30)), None));
+
+    scene.put("held", Status::InProgress(parse)).await;
+    scene.edit("held", &[(Role::Heartbeat, Value::Time(at(-7)))]).await;
+    scene.store.pause(parse).await.expect("pause");
+    let stages = counts().await;
+    assert_eq!((stages[1].oldest_heartbeat_at, stages[1].paused, stages[0].paused), (Some(at(-7)), true, false));
 }
 
 pub async fn explain_gives_every_fact_that_decides<H: Harness>(harness: &H) {

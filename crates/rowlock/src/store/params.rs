@@ -160,12 +160,15 @@ pub struct Listing {
 pub struct Counting {
     /// Counting a status stops here; `i64::MAX` counts to the end, however many there are.
     pub up_to: i64,
+    /// Counts only what is ready or in progress, and says that there is nothing else. Since when the oldest item is ready need
+    /// only be said where none is delayed: who asks has just claimed in vain.
+    pub unfinished_only: bool,
     /// The time that decides what is due; `None` is the database's clock.
     pub now: Option<DateTime<Utc>>,
 }
 
 impl Default for Counting {
     fn default() -> Counting {
-        Counting { up_to: COUNT_EXACT_MAX, now: None }
+        Counting { up_to: COUNT_EXACT_MAX, unfinished_only: false, now: None }
     }
 }

@@ -54,18 +54,22 @@ impl PostgresStore {
     pub(super) async fn count_items(&self, counting: &Counting) -> Result<Counts> {
         // One more than is told: whether there are more.
         let limit = counting.up_to.saturating_add(1);
+        let stages = self.pipeline.stages().iter();
+        let (ready, running): (Vec<String>, Vec<String>) =
+            stages.map(|stage| (stage.ready_word().to_owned(), stage.running_word().to_owned())).unzip();
         let mut session = self.sessions.open("counts").await?;
-        let rows = session.fetch(query(&self.statements.counts).bind(limit).bind(UNKNOWN_WORDS_MAX)).await?;
-        let words: (Vec<String>, Vec<String>) = self
-            .pipeline
-            .stages()
-            .iter()
-            .map(|stage| (stage.ready_word().to_owned(), stage.running_word().to_owned()))
-            .unzip();
-        let stage_rows =
-            session.fetch(query(&self.statements.stage_counts).bind(words.0).bind(words.1).bind(counting.now)).await?;
+        let (found, stage_rows) = if counting.unfinished_only {
+            let unfinished =
+                query(&self.statements.unfinished).bind(limit).bind(ready).bind(running).bind(counting.now);
+            let rows = session.fetch(unfinished).await?;
+            (self.unfinished_counts(&rows, limit)?, rows)
+        } else {
+            let rows = session.fetch(query(&self.statements.counts).bind(limit).bind(UNKNOWN_WORDS_MAX)).await?;
+            let found = rows.iter().map(|row| self.counted_word(row, limit)).collect::<Result<_>>()?;
+            let stage_counts = query(&self.statements.stage_counts).bind(ready).bind(running).bind(counting.now);
+            (found, session.fetch(stage_counts).await?)
+        };
         session.done();
-        let statuses = self.status_counts(&rows, limit)?;
         let mut stages = Vec::new();
         for (stage, row) in self.pipeline.stage_ids().zip(&stage_rows) {
             stages.push(StageCounts {
@@ -77,12 +81,22 @@ impl PostgresStore {
             });
         }
         let at = column("counts", first("counts", &stage_rows)?, "at")?;
-        Ok(Counts { at, statuses, stages })
+        Ok(Counts { at, statuses: self.status_counts(found), stages })
+    }
+
+    /// What `unfinished.sql` has counted, a row for each stage.
+    fn unfinished_counts(&self, rows: &[PgRow], limit: i64) -> Result<Vec<StatusCount>> {
+        let mut found = Vec::with_capacity(rows.len() * 2);
+        for (stage, row) in self.pipeline.stages().iter().zip(rows) {
+            let (ready, running) = (stage.ready_word().to_owned(), stage.running_word().to_owned());
+            found.push(self.status_count(ready, column("counts", row, "ready_count")?, limit));
+            found.push(self.status_count(running, column("counts", row, "running_count")?, limit));
+        }
+        Ok(found)
     }
 
     /// Each status of the pipeline, also without items; then what it does not know.
-    fn status_counts(&self, rows: &[PgRow], limit: i64) -> Result<Vec<StatusCount>> {
-        let found = rows.iter().map(|row| self.status_count(row, limit)).collect::<Result<Vec<StatusCount>>>()?;
+    fn status_counts(&self, found: Vec<StatusCount>) -> Vec<StatusCount> {
         let (mut known, mut unknown): (Vec<_>, Vec<_>) = found.into_iter().partition(|count| count.status.is_some());
         for status in self.pipeline.statuses() {
             if !known.iter().any(|count| count.status == Some(status)) {
@@ -94,19 +108,23 @@ impl PostgresStore {
         known.sort_by_key(|count| words.iter().position(|word| *word == count.word));
         unknown.retain(|count| count.count > 0);
         known.extend(unknown);
-        Ok(known)
+        known
     }
 
-    fn status_count(&self, row: &PgRow, limit: i64) -> Result<StatusCount> {
+    /// A row of `counts.sql`.
+    fn counted_word(&self, row: &PgRow, limit: i64) -> Result<StatusCount> {
         let word = column::<Option<String>>("counts", row, "word")?.unwrap_or_default();
-        let count: i64 = column("counts", row, "count")?;
+        Ok(self.status_count(word, column("counts", row, "count")?, limit))
+    }
+
+    fn status_count(&self, word: String, count: i64, limit: i64) -> StatusCount {
         let at_least = count >= limit;
-        Ok(StatusCount {
+        StatusCount {
             status: self.pipeline.status(&word),
             word,
             count: if at_least { limit - 1 } else { count },
             at_least,
-        })
+        }
     }
 
     pub(super) async fn explain_item(&self, item: &Key, now: Option<DateTime<Utc>>) -> Result<Option<Explanation>> {

@@ -98,6 +98,7 @@ statements!(
     status_checks,
     sweep,
     sweep_turn,
+    unfinished,
     wait,
 );
 

@@ -81,11 +81,15 @@ impl SqliteStore {
                 oldest_heartbeat_at: rows::time(&running, 1),
             });
         }
-        let succeeded = one(session.rows(&self.statements.count_succeeded, [limit.into()]).await?)?;
-        let stopped = self.count_stopped(&mut session, limit).await?;
+        let (succeeded, stopped) = match counting.unfinished_only {
+            true => (0, Vec::new()),
+            false => {
+                let succeeded = one(session.rows(&self.statements.count_succeeded, [limit.into()]).await?)?;
+                (rows::integer(&succeeded, 0).unwrap_or(0), self.count_stopped(&mut session, limit).await?)
+            }
+        };
         session.roll_back().await?;
-        let word = self.pipeline.word(Status::Succeeded);
-        statuses.push(count(Some(Status::Succeeded), word, rows::integer(&succeeded, 0).unwrap_or(0)));
+        statuses.push(count(Some(Status::Succeeded), self.pipeline.word(Status::Succeeded), succeeded));
         for status in [Status::Failed, Status::Cancelled] {
             let word = self.pipeline.word(status);
             let number = stopped.iter().filter(|(found, _)| found == word).map(|(_, number)| number).sum();

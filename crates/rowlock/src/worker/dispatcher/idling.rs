@@ -60,9 +60,10 @@ async fn verdict<S: Store>(verbs: &Dispatch<S>, handled: &[StageId]) -> Result<V
     let excluded = verbs.store().excluded();
     // They are counted with the others, and must not fill the count.
     let excluded_items = i64::try_from(excluded.len()).unwrap_or(i64::MAX);
-    let count = |up_to: i64| Counting { up_to: up_to.saturating_add(excluded_items), now: None };
+    let count = |up_to: i64| Counting { up_to: up_to.saturating_add(excluded_items), ..Counting::default() };
     let pipeline = verbs.store().pipeline();
-    let counts = verbs.counts(&count(WAITING_COUNTED_MAX)).await?;
+    let short = Counting { unfinished_only: true, ..count(WAITING_COUNTED_MAX) };
+    let counts = verbs.counts(&short).await?;
     let stuck = find_stuck(verbs, excluded).await;
     match idle::verdict(pipeline, &counts, handled, &stuck) {
         Verdict::Idle(_) => {
