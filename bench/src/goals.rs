@@ -45,7 +45,7 @@ const WAL: &str = "wal_bytes_per_item";
 const CPU: &str = "server_cpu_us_per_item";
 
 /// In the order of the workloads. Defaults against hand-written SQL, unless a line says otherwise.
-pub(crate) const GOALS: [Goal; 37] = [
+pub(crate) const GOALS: [Goal; 38] = [
     ratio("drain, of raw", "drain", RATE, ["rowlock", "raw"], AtLeast(0.9)),
     ratio("drain, of raw in one round trip", "drain", RATE, ["rowlock", "raw-one-trip"], AtLeast(0.9)),
     ratio("drain, times naive with its best index", "drain", RATE, ["rowlock", "naive"], AtLeast(20.0)),
@@ -55,6 +55,13 @@ pub(crate) const GOALS: [Goal; 37] = [
     ratio("drain of two stages, of raw", "drain-two", RATE, ["rowlock", "raw"], AtLeast(0.9)),
     ratio("drain of two stages, of raw that goes on", "drain-two", RATE, ["rowlock", "raw-continued"], ForTheRecord),
     ratio("drain-small through the repository, of raw", "drain-small", RATE, ["rowlock", "raw"], AtLeast(0.9)),
+    ratio(
+        "drain-small through the repository, of raw with as few connections",
+        "drain-small",
+        RATE,
+        ["rowlock", "raw-8"],
+        ForTheRecord,
+    ),
     ratio("drain-small through the worker, of raw", "drain-small", RATE, ["rowlock-worker", "raw"], AtLeast(0.9)),
     ratio(
         "drain-small through the worker, of raw with as few connections",
@@ -100,8 +107,13 @@ pub(crate) const GOALS: [Goal; 37] = [
     own("alive, heartbeats a worker and interval", "alive", "renewals_per_worker_interval", AtMost(1.05)),
     own("alive, statements of any kind a worker and interval", "alive", "statements_per_worker_interval", ForTheRecord),
     own("alive, share of HOT updates", "alive", "hot_update_share", AtLeast(0.95)),
-    own("alive, growth of the table", "alive", "table_growth_share", AtMost(0.02)),
-    own("alive, growth before, until it has room for the heartbeats", "alive", "settling_growth_share", ForTheRecord),
+    own("alive, growth of the table once it has settled", "alive", "table_growth_share", AtMost(0.02)),
+    own(
+        "alive, growth until then: a page needs room for the heartbeats",
+        "alive",
+        "settling_growth_share",
+        ForTheRecord,
+    ),
     own("client memory, a million items, MB", "memory", "client_peak_mb", AtMost(64.0)),
     ratio("SQLite drain, of raw", "sqlite-drain", RATE, ["sqlite-rowlock", "sqlite-raw"], AtLeast(0.9)),
     ratio("videos, time of bare work", "overhead", "elapsed_s", ["rowlock-video", "video-bare"], AtMost(1.05)),

@@ -19,7 +19,7 @@ pub(crate) type Statements = BTreeMap<String, Cost>;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) calls: f64,
-    /// Rows that it returned.
+    /// Rows that it returned, or wrote if it is a plain write.
     pub(crate) rows: f64,
     /// Records that it wrote to the log: a statement that answers with a number may have written many rows.
     pub(crate) log_records: f64,
@@ -28,9 +28,9 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// A row that was returned or written. A call that returns nothing has looked, too.
+    /// Of a statement that answers with a number the log says how much it wrote. A call that returns nothing has looked, too.
     fn blocks_per_row(self) -> f64 {
-        self.blocks / (self.rows + self.log_records + self.calls)
+        self.blocks / (self.rows.max(self.log_records) + self.calls)
     }
 }
 
@@ -80,11 +80,21 @@ mod tests {
     fn the_worst_statement_is_the_one_that_grew_and_not_the_hungriest() {
         let costs = |list: &[(&str, f64)]| -> Statements {
             let cost =
-                |blocks| Cost { calls: 10.0, rows: 60.0, log_records: 30.0, blocks: blocks * 100.0, mean_ms: 1.0 };
+                |blocks| Cost { calls: 10.0, rows: 90.0, log_records: 0.0, blocks: blocks * 100.0, mean_ms: 1.0 };
             list.iter().map(|(text, blocks)| ((*text).to_owned(), cost(*blocks))).collect()
         };
         let few = costs(&[("claim", 10.0), ("count", 1_000.0), ("tiny", 0.1)]);
         let many = costs(&[("claim", 30.0), ("count", 1_100.0), ("tiny", 0.9), ("new", 9_000.0)]);
         assert_eq!(worst_growth(&few, &many), Some(("claim", 3.0)));
+    }
+
+    #[test]
+    fn a_statement_that_answers_with_a_number_is_as_dear_as_what_it_writes() {
+        let of = |log_records, blocks| {
+            let cost = Cost { calls: 10.0, rows: 10.0, log_records, blocks, mean_ms: 1.0 };
+            Statements::from([("complete".to_owned(), cost)])
+        };
+        let growth = |blocks| worst_growth(&of(990.0, 10_000.0), &of(3_990.0, blocks)).map(|(_, growth)| growth);
+        assert_eq!((growth(40_000.0), growth(80_000.0)), (Some(1.0), Some(2.0)));
     }
 }

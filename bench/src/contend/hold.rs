@@ -13,7 +13,7 @@ use super::raw::connect;
 use super::rowlock::{Items, repository};
 use super::wake::{Latencies, insert};
 use crate::protocol::{Answer, Mark, Progress, Task, mark};
-use crate::scene::held_pipeline;
+use crate::scene::{TABLE, held_pipeline};
 
 /// Until the workers have connected, looked, and fallen asleep: more than their longest wait between two looks.
 const SETTLE_SECS_MAX: f64 = 15.0;
@@ -111,10 +111,10 @@ pub(crate) async fn alive(task: &Task) -> Result<Answer> {
 /// writes together. By what share it has grown since all items were claimed.
 async fn settle(task: &Task) -> Result<f64> {
     let client = connect(&task.database).await?;
-    let size = "select pg_relation_size('items')";
-    let before: i64 = client.query_one(size, &[]).await?.try_get(0)?;
+    let size = format!("select pg_table_size('{TABLE}')");
+    let before: i64 = client.query_one(&size, &[]).await?.try_get(0)?;
     tokio::time::sleep(Duration::from_secs_f64(task.secs * SETTLE_SHARE)).await;
-    let after: i64 = client.query_one(size, &[]).await?.try_get(0)?;
+    let after: i64 = client.query_one(&size, &[]).await?.try_get(0)?;
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let growth = after as f64 / before as f64 - 1.0;
     Ok(growth)

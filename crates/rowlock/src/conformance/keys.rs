@@ -3,7 +3,7 @@
 use super::Harness;
 use super::scene::{Scene, Value, at, claimed_keys, keys, two_stages};
 use crate::pipeline::{KeyType, Role, Status};
-use crate::store::{Claiming, LeaseState, Listing, Moved, Outcome, Requeueing, Store};
+use crate::store::{Claiming, Counting, LeaseState, Listing, Moved, Outcome, Requeueing, Store};
 use crate::{Error, Key};
 
 /// Keys that a text column may hold.
@@ -135,6 +135,11 @@ pub async fn a_row_without_a_key_is_no_item<H: Harness>(harness: &H) {
     let batch = scene.claim(9).await;
     assert_eq!(claimed_keys(&batch), ["a", "b"]);
     assert!(batch.refused.is_empty() && !batch.may_have_more, "{:?}", batch.refused);
+    // A worker that is to stop when idle would wait for it for ever.
+    for unfinished_only in [false, true] {
+        let counts = scene.store.counts(&Counting { unfinished_only, ..Counting::default() }).await.expect("counts");
+        assert_eq!((counts.unfinished(), counts.stages[0].oldest_ready_since), (2, None));
+    }
     for status in [None, scene.pipeline().status("PENDING"), scene.pipeline().status("FETCH_IN_PROGRESS")] {
         let page = scene.store.list(&Listing { status, after: None, limit: 9 }).await.expect("list");
         assert!(page.items.len() <= 2, "{status:?}");

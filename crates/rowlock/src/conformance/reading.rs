@@ -212,7 +212,7 @@ pub async fn counts_of_what_is_unfinished_say_what_there_is_to_wait_for<H: Harne
 
     scene.insert_created("due next", at(30)).await;
     let stages = counts().await;
-    assert!([None, Some(at(-10))].contains(&stages[0].oldest_ready_since), "it need not be said");
+    assert!([None, Some(at(-10))].contains(&stages[0].oldest_ready_since), "it need not be told");
     assert_eq!((stages[0].next_due_at, stages[0].oldest_heartbeat_at), (Some(at(30)), None));
 
     scene.put("held", Status::InProgress(parse)).await;

@@ -160,8 +160,9 @@ pub struct Listing {
 pub struct Counting {
     /// Counting a status stops here; `i64::MAX` counts to the end, however many there are.
     pub up_to: i64,
-    /// Counts only what is ready or in progress, and says that there is nothing else. Since when the oldest item is ready need
-    /// only be said where none is delayed: who asks has just claimed in vain.
+    /// Counts only what is ready or in progress, and says that there is nothing else. Where items of a stage are delayed, those
+    /// that are due need be neither counted nor told of: it is for one who has just claimed in vain, and asks what there is to
+    /// wait for. An item that is due at `infinity` is delayed, though it is never the next one due.
     pub unfinished_only: bool,
     /// The time that decides what is due; `None` is the database's clock.
     pub now: Option<DateTime<Utc>>,

@@ -155,7 +155,7 @@ impl SqliteStore {
 
     async fn has_index_on_token(&self, session: &mut Session) -> Result<bool> {
         let name = indexes::name(&self.pipeline, "running");
-        let rows = session.rows(&self.statements.has_index, [name.into()]).await?;
+        let rows = session.rows(&self.statements.has_index, [name.into(), self.pipeline.table().name().into()]).await?;
         Ok(rows.first().and_then(|row| rows::integer(row, 0)) == Some(1))
     }
 
@@ -238,10 +238,10 @@ fn head(stage: StageId, row: &SqliteRow) -> Option<Head> {
     (rows::integer(row, 2) == Some(0)).then_some(Head { stage, addresses, count })
 }
 
-/// Whether a statement wrote as many rows as it has keys.
-async fn wrote(session: &mut Session, sql: &Sql, binds: impl IntoIterator<Item = Bind>, keys: usize) -> Result<bool> {
+/// Whether a statement wrote as many rows as it was to write.
+async fn wrote(session: &mut Session, sql: &Sql, binds: impl IntoIterator<Item = Bind>, rows: usize) -> Result<bool> {
     match session.execute(sql, binds).await {
-        Ok(rows) => Ok(rows == keys as u64),
+        Ok(written) => Ok(written == rows as u64),
         Err(error) if error.is_row_refusal() => Ok(false),
         Err(error) => Err(error),
     }

@@ -81,12 +81,11 @@ impl SqliteStore {
                 oldest_heartbeat_at: rows::time(&running, 1),
             });
         }
-        let (succeeded, stopped) = match counting.unfinished_only {
-            true => (0, Vec::new()),
-            false => {
-                let succeeded = one(session.rows(&self.statements.count_succeeded, [limit.into()]).await?)?;
-                (rows::integer(&succeeded, 0).unwrap_or(0), self.count_stopped(&mut session, limit).await?)
-            }
+        let (succeeded, stopped) = if counting.unfinished_only {
+            (0, Vec::new())
+        } else {
+            let succeeded = one(session.rows(&self.statements.count_succeeded, [limit.into()]).await?)?;
+            (rows::integer(&succeeded, 0).unwrap_or(0), self.count_stopped(&mut session, limit).await?)
         };
         session.roll_back().await?;
         statuses.push(count(Some(Status::Succeeded), self.pipeline.word(Status::Succeeded), succeeded));

@@ -17,14 +17,24 @@ select ready.word, tally.count
 from unnest(array[:ready_words]::text[]) as ready (word)
 cross join lateral (
   select count(*)
-  from (select from :table t where t.:"status" in (:ready_words) and t.:"status" = ready.word limit $1::bigint) counted
+  from (
+    select
+    from :table t
+    where t.:"status" in (:ready_words) and t.:"status" = ready.word and t.:"key" is not null
+    limit $1::bigint
+  ) counted
 ) tally
 union all
 select running.word, tally.count
 from unnest(array[:running_words]::text[]) as running (word)
 cross join lateral (
   select count(*)
-  from (select from :table t where t.:"status" in (:running_words) and t.:"status" = running.word limit $1::bigint) counted
+  from (
+    select
+    from :table t
+    where t.:"status" in (:running_words) and t.:"status" = running.word and t.:"key" is not null
+    limit $1::bigint
+  ) counted
 ) tally
 union all
 select :'succeeded', count(*)

@@ -12,6 +12,7 @@ select
     from :table t
     where t.:"status" = asked.ready
       and t.:"status" in (:ready_words)
+      and t.:"key" is not null
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= coalesce($3::timestamptz, statement_timestamp())
     order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
     limit 1
@@ -21,6 +22,7 @@ select
     from :table t
     where t.:"status" = asked.ready
       and t.:"status" in (:ready_words)
+      and t.:"key" is not null
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') > coalesce($3::timestamptz, statement_timestamp())
     order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
     limit 1
@@ -30,6 +32,7 @@ select
     from :table t
     where t.:"status" = asked.running
       and t.:"status" in (:running_words)
+      and t.:"key" is not null
   ) as oldest_heartbeat_at
 from unnest($1::text[], $2::text[]) with ordinality as asked (ready, running, position)
 order by asked.position

@@ -15,8 +15,9 @@ where t.:"key" in (select value from json_each(?1))
   and +t.:"status" = ?4
 
 -- step: has_index
--- Binds: ?1 the index on the token
-select exists (select 1 from sqlite_schema where type = 'index' and name = ?1)
+-- An index goes with its table when that is given another name, and keeps its own.
+-- Binds: ?1 the index on the token  ?2 table
+select exists (select 1 from sqlite_schema where type = 'index' and name = ?1 and tbl_name = ?2 collate nocase)
 
 -- step: many
 -- Much of what a claim took, where the index is there: a newer version of the pipeline replaces it by its own.

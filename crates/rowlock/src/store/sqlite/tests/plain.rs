@@ -161,6 +161,23 @@ async fn many_are_completed_by_their_keys_where_the_index_on_the_token_is_missin
     assert_eq!(items_with(&scene, "A_COMPLETE").await, 600);
 }
 
+/// When a table is given another name its indexes go with it, and keep theirs.
+#[tokio::test]
+async fn many_are_completed_by_their_keys_where_the_index_is_another_tables() {
+    let scene = table_of("", "", 600).await;
+    let leases = claim_plain(&scene, 600).await;
+    scene
+        .execute(
+            "alter table videos rename to former;
+             create table videos (id text primary key not null, status text not null default 'PENDING')",
+        )
+        .await;
+    scene.store.prepare().await.expect("prepares");
+    scene.execute("insert into videos (id, status, claim_token) select id, status, claim_token from former").await;
+    complete_plain(&scene, &leases).await;
+    assert_eq!(items_with(&scene, "A_COMPLETE").await, 600);
+}
+
 /// Then a row has another rowid when it is read than when it was taken, or another row has its rowid.
 #[tokio::test]
 async fn what_a_trigger_has_moved_is_claimed_all_the_same() {
