@@ -4,14 +4,18 @@
 mod worker_cases;
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rowlock::pipeline::Pipeline;
 use rowlock::store::Store;
 use rowlock::store::postgres::PostgresStore;
+use rowlock::{Failure, Key, Worker};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use worker_cases::Database;
+use worker_cases::faulty::{answered, counted};
+use worker_cases::outages::faulty;
+use worker_cases::{Database, pipeline, soon, told};
 
 /// A database of its own on the server of `DATABASE_URL`.
 struct Postgres {
@@ -94,6 +98,11 @@ macro_rules! on_postgres {
                 super::an_insert_notifies_only_while_a_worker_waits().await;
             }
 
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn items_that_come_due_one_by_one_are_not_looked_for_one_by_one() {
+                super::items_come_due_one_by_one().await;
+            }
+
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $case() {
@@ -107,6 +116,34 @@ macro_rules! on_postgres {
 }
 
 with_all_cases!(on_postgres);
+
+/// As in a storm of retries with jitter, where each look would find one. (On SQLite a worker hears of its own commits, and looks.)
+async fn items_come_due_one_by_one() {
+    const ITEMS: u32 = 300;
+    let (plan, looks) = counted("claim", answered());
+    let database = Postgres::new("items_come_due_one_by_one").await;
+    let repository = faulty(&database, pipeline(&["ONE"]), plan).await;
+    let keys: Vec<Key> = (0..ITEMS).map(|n| Key::from(format!("item-{n:05}"))).collect();
+    repository.add_many(&keys).await.expect("added");
+    let number = AtomicU32::new(0);
+    let worker = Worker::new(repository).handle("ONE", move |_, claim| {
+        let delay = Duration::from_millis(500) + Duration::from_millis(5) * number.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match claim.retry_count() {
+                0 => Err(Failure::retry_after("later", delay)),
+                _ => Ok(()),
+            }
+        }
+    });
+    let start = Instant::now();
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.retried), (u64::from(ITEMS), u64::from(ITEMS)));
+    // One that finds something is followed by one that does not; then there is a wait of at least 50 ms.
+    let most = 20 + 2 * start.elapsed().as_millis() / 50;
+    let looks = *looks.borrow();
+    assert!(looks as u128 <= most, "{looks} claims, where {most} would do");
+    database.end().await;
+}
 
 /// A server of a test's own, to be killed. It is removed when this process ends, however it ends.
 struct OwnServer {

@@ -188,14 +188,19 @@ where
     let runs = Arc::new(AtomicUsize::new(0));
     let turns = Arc::new(Mutex::new(Vec::new()));
     let (in_full_swing, mut is_in_full_swing) = mpsc::unbounded_channel();
+    // However fast the drain is, its last item is still to come then.
+    let (go_on, may_go_on) = tokio::sync::watch::channel(false);
     let (ran, watched, seen) = (Arc::clone(&runs), repository.clone(), Arc::clone(&turns));
     let worker = Worker::new(repository.clone()).handle("ONE", move |_, claim| {
         let turn = ran.fetch_add(1, Ordering::AcqRel);
         if turn == ITEMS / 10 {
             in_full_swing.send(()).expect("the test listens");
         }
-        let (repository, seen) = (watched.clone(), Arc::clone(&seen));
+        let (repository, seen, mut may_go_on) = (watched.clone(), Arc::clone(&seen), may_go_on.clone());
         async move {
+            if turn >= ITEMS / 10 {
+                may_go_on.wait_for(|may| *may).await.expect("the test says so");
+            }
             if claim.is_suspect() {
                 let held = count::<D>(&repository, Status::InProgress(StageId::FIRST)).await;
                 seen.lock().expect("no panic").push((turn, held));
@@ -207,6 +212,7 @@ where
     soon(is_in_full_swing.recv()).await.expect("it works");
     let last = "update items set reset_count = 2, created_at = '2000-01-01 00:00:00+00' where id = 'item-19999'";
     database.execute(last).await;
+    go_on.send_replace(true);
     let report = told(soon(running).await.expect("no panic"));
     assert_eq!((report.completed, report.lost), (20_000, 0), "{report:?}");
     let turns = turns.lock().expect("no panic").clone();

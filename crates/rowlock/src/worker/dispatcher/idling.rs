@@ -32,7 +32,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             Verdict::Idle(remaining) => Some(remaining),
             Verdict::Wait(waiting) => {
                 if let Some(due_in) = waiting.next_due_at.and_then(|due| (due - waiting.at).to_std().ok()) {
-                    let due_at = Instant::now() + due_in;
+                    // Items that come due one by one are not looked for one by one.
+                    let due_at = Instant::now() + due_in.max(self.engine.settings.poll_min);
                     self.empty.values_mut().for_each(|look_at| *look_at = due_at.min(*look_at));
                 }
                 self.tell_waiting(waiting);
