@@ -70,7 +70,7 @@ impl SqliteStore {
         };
         match self.write_batch(&mut session, &batch).await {
             Ok(written) => {
-                let rows = self.read_rows(&mut session, &self.statements.read, &batch.items).await?;
+                let rows = self.read_rows(&mut session, &self.statements.claim_by_key.read, &batch.items).await?;
                 match session.commit().await {
                     Ok(()) => {
                         let written = self.repeat_ignored(verb, &batch, refusing_strange_keys(written)).await?;
@@ -97,7 +97,7 @@ impl SqliteStore {
     ) -> Result<ClaimBatch<SqliteRow>> {
         let written = self.repeat_batch(verb, batch).await?;
         let mut session = self.read_session(verb).await?;
-        let rows = self.read_rows(&mut session, &self.statements.read, &batch.items).await?;
+        let rows = self.read_rows(&mut session, &self.statements.claim_by_key.read, &batch.items).await?;
         session.keep();
         Ok(self.fill(answer, claiming, &batch.items, written, rows))
     }

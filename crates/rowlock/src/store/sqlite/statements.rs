@@ -47,7 +47,6 @@ statements! {
     now: "now";
     pick: "pick";
     take: "claim", "take";
-    read: "claim", "read";
     has_rowids: "claim_plain", "has_rowids";
     preview: "preview";
     renew_claimed: "find_claimed", "renew";

@@ -1,8 +1,8 @@
 -- claim: takes a batch of ready items for one worker, atomically.
 --
 -- One write transaction: `pick.sql` for each stage asked for, later stage first, with what is left of the limit; then
--- `take` for what was picked; then `read` for the rows as they are now. SQLite has one writer, so nothing changes
--- between the steps. `read` and not `returning`: a trigger may change the row after the update.
+-- `take` for what was picked; then `read` of `claim_plain.sql`, by key, for the rows as they are now. SQLite has one writer, so
+-- nothing changes between the steps.
 
 -- step: take
 -- Moves what was picked: to in progress under the token, or to FAILED if it is at a limit.
@@ -25,10 +25,3 @@ from i
 where t.:"key" = i.item
   and t.:"status" = i.word
 :returning
-
--- step: read
--- Rows by key, whole.
--- Binds: ?1 keys, JSON
-select t.*
-from json_each(?1) as i
-cross join :table as t on t.:"key" = i.value

@@ -99,7 +99,6 @@ async fn the_plans_are_bounded_on_a_large_table_with_and_without_statistics() {
         ("take", &statements.take, by_key),
         ("take by rowid", &statements.claim_by_rowid.take, by_rowid),
         ("take by key", &statements.claim_by_key.take, by_key),
-        ("read", &statements.read, by_key),
         ("read by rowid", &statements.claim_by_rowid.read, by_rowid),
         ("read by key", &statements.claim_by_key.read, by_key),
         ("finish", &statements.finish, by_key),
