@@ -7,7 +7,7 @@ use rand::RngExt;
 use crate::Key;
 use crate::pipeline::StageId;
 
-/// 63 random bits that the claimer draws for each claim statement; compared for equality, never reused.
+/// 63 random bits that the claimer draws for each statement that claims or continues; compared for equality, never reused.
 ///
 /// Not a counter: a row deleted and inserted again, a restored backup or a fail-over that lost the last commits
 /// would bring an old number back, and with it an old holder's right to write.

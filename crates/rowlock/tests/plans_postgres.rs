@@ -307,7 +307,7 @@ async fn a_finish_looks_at_each_row_just_before_it_writes_it() {
 
 /// The same for a batch of a few claims: it reads the rows of those claims, and compares none of them with each lease.
 #[tokio::test]
-async fn a_batch_is_completed_by_its_tokens() {
+async fn a_batch_is_completed_or_continues_by_its_tokens() {
     const ROWS: usize = 100_000;
     const BATCH: usize = 500;
     let mut scene = Scene::empty("batch", &["ONLY"]).await;
@@ -349,6 +349,22 @@ async fn a_batch_is_completed_by_its_tokens() {
             );
             assert_eq!(rows_of(found), BATCH as f64, "{:#}", plan.root);
             // Once, for the hash, and not once a row.
+            assert_eq!(leases["Actual Loops"].as_f64(), Some(1.0), "{:#}", plan.root);
+
+            let token = token + 10;
+            let keys: Vec<String> = (0..BATCH).map(|n| format!("item-{}", token * 1_000 + 2 * n)).collect();
+            let arguments = format!(
+                "'{{{}}}', '{{{}}}', null, 'ONLY_IN_PROGRESS', 'NEXT_IN_PROGRESS', 99, 'me', 5, 3, 'NEXT', '{{{token}}}'",
+                keys.join(","),
+                of_each(&token.to_string()),
+            );
+            let plan = scene.plan("continue_batch", mode, &arguments).await;
+            plan.check(&["rowlock_running_index"]);
+            let found = plan.nodes().into_iter().find(|node| kind(node) == "Index Scan");
+            let found = found.unwrap_or_else(|| panic!("{:#}", plan.root));
+            assert_eq!(rows_of(found), BATCH as f64, "{:#}", plan.root);
+            let leases = plan.nodes().into_iter().find(|node| kind(node) == "Function Scan");
+            let leases = leases.unwrap_or_else(|| panic!("{:#}", plan.root));
             assert_eq!(leases["Actual Loops"].as_f64(), Some(1.0), "{:#}", plan.root);
         }
     }
@@ -403,6 +419,12 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
                 .execute(AssertSqlSafe(PostgresStore::planner_settings()))
                 .await
                 .expect("as the store's own");
+
+            let continuing = format!(
+                "'{keys}', '{tokens}', null, 'EXTRACTION_IN_PROGRESS', 'EMBEDDING_IN_PROGRESS', 43, 'me', 5, 3, \
+                 'EMBEDDING', {BATCH}"
+            );
+            scene.plan("continue_items", mode, &continuing).await.check(&["items_pkey"]);
 
             let renew = format!("'{keys}', '{tokens}', null, '{words}', {BATCH}");
             scene.plan("renew", mode, &renew).await.check(&["items_pkey"]);

@@ -20,6 +20,7 @@ mod model;
 mod scene;
 
 pub mod claims;
+pub mod continuing;
 pub mod dry;
 pub mod errors;
 pub mod exhausted;

@@ -9,6 +9,8 @@ pub enum Move {
     Claim,
     /// The holder finished the stage.
     Complete,
+    /// The holder finished the stage, and goes on with the next one under a new lease.
+    Continue,
     /// The holder failed; `spent` says whether this failure used the budget up.
     Retry {
         /// The retry count has reached `max_retries`.
@@ -57,6 +59,11 @@ impl Pipeline {
 
             (Move::Complete, Status::InProgress(stage)) => Ok(self.completed(stage)),
             (Move::Complete, _) => illegal(None),
+
+            (Move::Continue, Status::InProgress(stage)) => {
+                self.stage_after(stage).map(Status::InProgress).ok_or(IllegalMove { from, to: None })
+            }
+            (Move::Continue, _) => illegal(None),
 
             (Move::Retry { spent }, Status::InProgress(stage)) | (Move::Sweep { spent }, Status::InProgress(stage)) => {
                 Ok(if spent { Status::Failed } else { Status::Ready(stage) })

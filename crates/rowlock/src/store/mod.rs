@@ -26,7 +26,9 @@ use crate::pipeline::{Pipeline, StageId};
 use crate::{FencingToken, Key, Lease, Result};
 
 pub use explanation::{BudgetsLeft, Explanation, Limit, Verdict};
-pub use params::{Claiming, Counting, Finish, Finishing, Limits, Listing, Outcome, Requeueing, Setting, Sweeping};
+pub use params::{
+    Claiming, Continuing, Counting, Finish, Finishing, Limits, Listing, Outcome, Requeueing, Setting, Sweeping,
+};
 pub use results::{
     ClaimBatch, ClaimedRow, Counts, Exclusion, FailureRecord, Finished, HeldItem, ItemRow, LeaseState, Moved, Page,
     StageCounts, StatusCount, Swept, SweptItem,
@@ -80,6 +82,15 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Ends leases, each with its outcome, in one statement. The answer has one entry for each item, in order.
     fn finish(&self, finishing: &Finishing) -> impl Future<Output = Result<Vec<Finished>>> + Send;
+
+    /// Completes a stage and claims the next one of the same items, in one statement, for a holder that goes on with them.
+    /// The answer is the items that go on, in any order. What is not held any more, what somebody has locked, what would be a
+    /// suspect or at a limit in the next stage and what the database refuses is not among them; nothing is where that stage is
+    /// paused or there is none. A store may leave out others. All of those stay as they are, and can be finished.
+    fn continue_items(
+        &self,
+        continuing: &Continuing,
+    ) -> impl Future<Output = Result<Vec<ClaimedRow<Self::Row>>>> + Send;
 
     /// Renews leases, in one statement. The answer has one entry for each lease, in order.
     fn renew(

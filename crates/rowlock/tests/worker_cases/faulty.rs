@@ -1,15 +1,16 @@
 //! A store whose answers can be lost: after its statement took effect, or before.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rowlock::pipeline::{Pipeline, StageId};
 use rowlock::store::{
-    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Exclusion, Expiry, Explanation, FailureRecord, Finish,
-    Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store,
-    Sweeping, Swept,
+    ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation, FailureRecord,
+    Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting,
+    Store, Sweeping, Swept,
 };
 use rowlock::{Error, Fault, FencingToken, Key, Lease, Result};
 
@@ -51,6 +52,10 @@ pub(crate) struct Special {
     pub(crate) locked: Mutex<HashSet<Key>>,
     /// A finish of these is answered "refused, and failed".
     pub(crate) refused: Mutex<HashSet<Key>>,
+    /// An answer to continuing waits for this, if it is there.
+    pub(crate) held_answer: Mutex<Option<tokio::sync::watch::Receiver<bool>>>,
+    /// How many items continued with the next stage.
+    pub(crate) continued_items: AtomicUsize,
     /// The tokens of all claims, as they were sent.
     pub(crate) tokens: Mutex<Vec<FencingToken>>,
 }
@@ -135,6 +140,23 @@ impl<S: Store> Store for Faulty<S> {
         let sent = Finishing { items: open.map(|(item, _)| item.clone()).collect(), ..*finishing };
         let mut written = self.meet("finish", self.inner.finish(&sent)).await?.into_iter();
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| written.next().expect("one each"))).collect())
+    }
+    async fn continue_items(&self, continuing: &Continuing) -> Result<Vec<ClaimedRow<S::Row>>> {
+        self.special.tokens.lock().expect("no panic").push(continuing.token);
+        let special = [&self.special.unwritable, &self.special.locked, &self.special.refused];
+        let is_special = |lease: &Lease| special.iter().any(|keys| keys.lock().expect("no panic").contains(&lease.key));
+        let leases = continuing.leases.iter().filter(|lease| !is_special(lease)).cloned().collect();
+        let continuing = Continuing { leases, ..continuing.clone() };
+        let call = async {
+            let rows = self.inner.continue_items(&continuing).await?;
+            self.special.continued_items.fetch_add(rows.len(), Ordering::Relaxed);
+            let held = self.special.held_answer.lock().expect("no panic").clone();
+            if let Some(mut held) = held {
+                held.wait_for(|may_go| *may_go).await.expect("the test says so");
+            }
+            Ok(rows)
+        };
+        self.meet("continue_items", call).await
     }
     async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
         self.meet("renew", self.inner.renew(leases, now)).await

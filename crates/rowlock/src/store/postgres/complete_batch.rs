@@ -28,10 +28,7 @@ impl PostgresStore {
         if items.len() < ITEMS_A_TOKEN_MIN || !items.iter().all(is_simple) {
             return None;
         }
-        let mut tokens: Vec<i64> = items.iter().map(|item| item.lease.token.as_i64()).collect();
-        tokens.sort_unstable();
-        tokens.dedup();
-        (items.len() >= ITEMS_A_TOKEN_MIN * tokens.len()).then_some(tokens)
+        few_tokens(items.iter().map(|item| &item.lease))
     }
 
     /// Completes what is still held and locked by nobody. What has no answer afterwards is untried.
@@ -103,6 +100,15 @@ impl PostgresStore {
         }
         Ok(())
     }
+}
+
+/// The tokens of leases, each once, if there are so many leases for each that the index on the token is worth it.
+pub(super) fn few_tokens<'a>(leases: impl ExactSizeIterator<Item = &'a Lease>) -> Option<Vec<i64>> {
+    let items = leases.len();
+    let mut tokens: Vec<i64> = leases.map(|lease| lease.token.as_i64()).collect();
+    tokens.sort_unstable();
+    tokens.dedup();
+    (items >= ITEMS_A_TOKEN_MIN * tokens.len().max(1)).then_some(tokens)
 }
 
 /// How many items a batch gave this word.

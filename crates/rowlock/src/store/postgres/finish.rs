@@ -434,7 +434,7 @@ impl PostgresStore {
 
 /// A statement for a whole batch waits for no row. If it got no lock, then a trigger of the user's waited for a row of
 /// its own: which item's it was will be seen one by one, and bisecting would wait for it again and again.
-fn is_trigger_without_lock(error: &Error) -> bool {
+pub(super) fn is_trigger_without_lock(error: &Error) -> bool {
     is_lock_timeout(error)
 }
 
@@ -446,6 +446,6 @@ pub(super) fn tokens(leases: &[&Lease]) -> Vec<i64> {
     leases.iter().map(|lease| lease.token.as_i64()).collect()
 }
 
-fn length(leases: &[&Lease]) -> i32 {
+pub(super) fn length(leases: &[&Lease]) -> i32 {
     i32::try_from(leases.len()).unwrap_or(i32::MAX)
 }

@@ -5,6 +5,7 @@
 mod claim;
 mod complete_batch;
 mod connections;
+mod continuing;
 mod errors;
 mod finish;
 mod json;
@@ -35,9 +36,9 @@ use self::session::Sessions;
 use self::statements::{DelayTable, Statements};
 use super::exclusion::Exclusions;
 use super::{
-    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Exclusion, Explanation, FailureRecord, Finish, Finished,
-    Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store, Sweeping,
-    Swept,
+    ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Explanation, FailureRecord, Finish,
+    Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store,
+    Sweeping, Swept,
 };
 use crate::limits::VERB_DEADLINE;
 use crate::pipeline::{Pipeline, StageId};
@@ -205,6 +206,10 @@ impl Store for PostgresStore {
 
     async fn finish(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
         self.finish_batch(finishing).await
+    }
+
+    async fn continue_items(&self, continuing: &Continuing) -> Result<Vec<ClaimedRow<PgRow>>> {
+        self.continue_leases(continuing).await
     }
 
     async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {

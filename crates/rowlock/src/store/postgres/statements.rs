@@ -69,6 +69,8 @@ statements!(
     columns,
     complete,
     complete_batch,
+    continue_batch,
+    continue_items,
     counts,
     explain,
     failures,
@@ -139,6 +141,14 @@ const LOCKED_HERE: &str = "t.ctid = any (array(select place from leases)) and t.
 /// The rows that this statement waited for, which may have moved meanwhile.
 const LOCKED_IN_TURN: &str = "t.:\"key\" = any (array(select key from leases)) and t.:\"key\" = i.key";
 
+/// What may go on to the next stage: where nobody paused it, and where a claim would take the item as an ordinary one.
+/// Counts that start anew are below any limit.
+const MAY_CONTINUE: &str = "(:budget_is_per_stage or (
+    coalesce(t.:\"retry_count\", 0) < $8::int
+    and coalesce(t.:\"reset_count\", 0) < greatest($9::int - 1, 1)
+  ))
+  and not exists (select from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = $10::text)";
+
 impl Statements {
     pub(super) fn new(pipeline: &Pipeline) -> Statements {
         let mut template = template(pipeline);
@@ -146,6 +156,8 @@ impl Statements {
         template.set("unless_locked", include_str!("sql/unless_locked.sql"));
         template.set("leases", "select * from input");
         template.set("completed", include_str!("sql/completed.sql"));
+        template.set("continued", include_str!("sql/continued.sql"));
+        template.set("may_continue", MAY_CONTINUE);
         template.set("locked_by_nobody", LOCKED_BY_NOBODY);
         template.set("rows_to_write", NOT_LOCKED);
         let mut statements = Statements::render(&template);
@@ -153,6 +165,7 @@ impl Statements {
         template.set("leases", include_str!("sql/lock_leases.sql"));
         template.set("rows_to_write", LOCKED_HERE);
         statements.finish_locked = template.render(include_str!("sql/finish.sql")).into();
+        statements.continue_items = template.render(include_str!("sql/continue_items.sql")).into();
         // The repetition one by one may wait for the row.
         template.set("lock_lease", "for no key update");
         template.set("leases", include_str!("sql/lock_leases.sql"));

@@ -5,6 +5,7 @@
 
 mod claim;
 mod clock;
+mod continuing;
 mod errors;
 mod finish;
 mod indexes;
@@ -38,9 +39,9 @@ use self::session::{Connections, Session, Verb};
 use self::statements::Statements;
 use super::exclusion::Exclusions;
 use super::{
-    ClaimBatch, ClaimedRow, Claiming, Counting, Counts, Exclusion, Expiry, Explanation, FailureRecord, Finish,
-    Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store,
-    Sweeping, Swept,
+    ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation, FailureRecord,
+    Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting,
+    Store, Sweeping, Swept,
 };
 use crate::limits::{BATCH_ITEMS_MAX, PREPARE_DEADLINE, SQLITE_READERS, VERB_DEADLINE};
 use crate::pipeline::{Pipeline, StageId};
@@ -276,6 +277,11 @@ impl Store for SqliteStore {
     async fn finish(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
         let verb = self.verb("finish");
         verb.within(self.finish_items(&verb, finishing)).await
+    }
+
+    async fn continue_items(&self, continuing: &Continuing) -> Result<Vec<ClaimedRow<SqliteRow>>> {
+        let verb = self.verb("continue_items");
+        verb.within(self.continue_leases(&verb, continuing)).await
     }
 
     async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {

@@ -136,8 +136,11 @@ impl SqliteStore {
         for group in groups {
             let leads_to = self.pipeline.word(self.pipeline.completed(group.stage));
             let binds = self.group_binds(group, now).into_iter().chain([leads_to.into()]);
-            let is_by_token = group.count >= MANY && self.has_index_on_token(session).await?;
-            let sql = if is_by_token { &self.statements.complete_many } else { &self.statements.complete_few };
+            let sql = if self.is_by_token(session, group).await? {
+                &self.statements.complete_many
+            } else {
+                &self.statements.complete_few
+            };
             if !wrote(session, sql, binds, group.count).await? {
                 return Ok(None);
             }
@@ -153,7 +156,11 @@ impl SqliteStore {
         Ok(finishing.items.iter().map(finished).collect())
     }
 
-    async fn has_index_on_token(&self, session: &mut Session) -> Result<bool> {
+    /// Whether the items of a group are found by the index on their token.
+    pub(super) async fn is_by_token(&self, session: &mut Session, group: &Group) -> Result<bool> {
+        if group.count < MANY {
+            return Ok(false);
+        }
         let name = indexes::name(&self.pipeline, "running");
         let rows = session.rows(&self.statements.has_index, [name.into(), self.pipeline.table().name().into()]).await?;
         Ok(rows.first().and_then(|row| rows::integer(row, 0)) == Some(1))
@@ -208,7 +215,7 @@ impl SqliteStore {
         keys.into_iter().map(group).collect::<Result<Vec<Group>>>().map(Some)
     }
 
-    fn group_binds(&self, group: &Group, now: &str) -> [Bind; 4] {
+    pub(super) fn group_binds(&self, group: &Group, now: &str) -> [Bind; 4] {
         let word = self.pipeline.word(Status::InProgress(group.stage));
         [group.keys.as_str().into(), now.into(), group.token.as_i64().into(), word.into()]
     }

@@ -10,6 +10,11 @@ use crate::store::template::Template;
 /// What a batch statement says about each row that it wrote.
 const RETURNING: &str = "returning :\"key\", :\"status\", :\"claimed_by\", :\"error_message\", :\"claim_token\"";
 
+/// What may go on to the next stage: where nobody paused it, and where a claim would take the item as an ordinary one.
+/// Counts that start anew are below any limit.
+const MAY_CONTINUE: &str = "(:budget_is_per_stage or (:retries < ?8 and :resets < max(?9 - 1, 1)))
+  and not exists (select 1 from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = ?10)";
+
 macro_rules! statements {
     ($($name:ident: $file:literal $(, $step:literal)?;)*) => {
         /// Every statement, named after its file and step.
@@ -53,6 +58,8 @@ statements! {
     find_claimed: "find_claimed", "find";
     finish: "finish";
     complete_few: "complete_plain", "few";
+    continue_few: "continue_items", "few";
+    continue_many: "continue_items", "many";
     has_index: "complete_plain", "has_index";
     complete_many: "complete_plain", "many";
     renew: "renew";
@@ -193,13 +200,10 @@ fn template(pipeline: &Pipeline) -> Template {
     template.set("items", include_str!("sql/items.sql"));
     template.set("returning", RETURNING);
     template.set("delayed", include_str!("sql/delayed.sql"));
-    let (retries, resets) = match pipeline.budget() {
-        Budget::PerStage => ("0", "0"),
-        Budget::PerItem => ("t.:\"retry_count\"", "t.:\"reset_count\""),
-    };
-    template.set("retry_count_of_completed", retries);
-    template.set("reset_count_of_completed", resets);
+    template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
     template.set("completed", include_str!("sql/completed.sql"));
+    template.set("continued", include_str!("sql/continued.sql"));
+    template.set("may_continue", MAY_CONTINUE);
 
     for kind in indexes::KINDS {
         template.insert(&format!("{kind}_index"), quote_identifier(&indexes::name(pipeline, kind)));

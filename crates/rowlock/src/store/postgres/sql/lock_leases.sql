@@ -1,4 +1,5 @@
--- lock_leases: the leases of `input` that are still held, locked, with the places of their rows. A part of finish.
+-- lock_leases: the leases of `input` that are still held, locked, with the places of their rows. A part of finish and
+-- continue_items.
   select input.*, locked.place
   from input
   cross join lateral (

@@ -1,7 +1,7 @@
 -- completed: what a completion writes. A part of complete_plain.
 -- Binds: ?2 now  ?5 the word that it leads to
   :"status" = ?5,
-  :"retry_count" = :retry_count_of_completed,
-  :"reset_count" = :reset_count_of_completed,
+  :"retry_count" = iif(:budget_is_per_stage, 0, t.:"retry_count"),
+  :"reset_count" = iif(:budget_is_per_stage, 0, t.:"reset_count"),
   :"retry_after" = null,
   :"updated_at" = ?2

@@ -16,10 +16,10 @@ set
   end,
   :"retry_count" = case i.move
     when 'retry' then :retries + 1
-    when 'complete' then :retry_count_of_completed
+    when 'complete' then iif(:budget_is_per_stage, 0, t.:"retry_count")
     else t.:"retry_count"
   end,
-  :"reset_count" = iif(i.move = 'complete', :reset_count_of_completed, t.:"reset_count"),
+  :"reset_count" = iif(i.move = 'complete' and :budget_is_per_stage, 0, t.:"reset_count"),
   :"retry_after" = case
     when i.move = 'retry' and :retries + 1 < ?3 then :delayed
     when i.move = 'snooze' then i.more ->> 'due'

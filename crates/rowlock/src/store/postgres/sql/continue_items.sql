@@ -1,0 +1,30 @@
+-- continue_items: takes items whose stage is done on to the next stage, under a new lease: what `complete` and `claim` do in
+-- two statements, and with half of their row versions.
+--
+-- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not written,
+--            nor what a claim of the next stage would not take as an ordinary item (`:may_continue`).
+-- Locks:     the rows, with `skip locked` (`:leases` is lock_leases.sql).
+-- Index:     the key's, one look-up an item; generate_series makes a generic plan expect a thousand items, as in finish. The
+--            word stands in a list, or a plan for these values would go by the index on the token.
+-- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 word in progress   $5 the next word in progress   $6 new token
+--            $7 holder   $8 max_retries   $9 max_resets   $10 the next stage's name   $11 items
+with
+input as (
+  select i.*
+  from rows from (
+    unnest($1::text[]:::key_array), unnest($2::bigint[]), unnest(array_fill($4::text, array[$11::int])),
+    generate_series(1, $11::int)
+  ) as i (key, token, word, n)
+),
+leases as materialized (
+  :leases
+)
+update :table t
+set
+  :continued
+from leases i
+where :rows_to_write
+  and t.:"claim_token" = i.token
+  and t.:"status" = i.word
+  and :may_continue
+returning t.*, t.:"key"::text as rowlock_key
