@@ -1,10 +1,12 @@
 //! What a worker process does: sending, hearing, giving up, dying.
 
 use crate::row::{Move, Status, Token};
-use crate::rules::{Doubt, LeaseClock, Look, LostClaim as LostClaimRule, Proof, Rules, Suspects, Tokens};
+use crate::rules::{
+    ContinueToken, Doubt, LeaseClock, Look, LostClaim as LostClaimRule, LostContinue, Proof, Rules, Suspects, Tokens,
+};
 use crate::setup::Setup;
 use crate::state::State;
-use crate::statement::{ClaimStatement, FinishStatement, LeaseId, Statement};
+use crate::statement::{ClaimStatement, FinishStatement, LeaseId, Next, Statement};
 use crate::worker::{AwaitedClaim, Lease, LostClaim, Outcome, Phase, Report, Worker};
 
 /// Tokens by worker name start here, so that they never meet a claim id.
@@ -62,6 +64,7 @@ impl State {
                 stage: row.stage,
                 suspect: row.suspect,
                 phase: first_phase(setup),
+                next: None,
                 excused: row.revoked,
             });
         }
@@ -96,7 +99,7 @@ impl State {
     fn may_commit(&self, lost: &LostClaim) -> bool {
         self.statements.iter().any(|statement| match statement {
             Statement::Claim(claim) => claim.claim == lost.claim,
-            Statement::Finish(_) => false,
+            Statement::Finish(finish) => finish.next.is_some_and(|next| next.claim == lost.claim),
         })
     }
 
@@ -128,6 +131,7 @@ impl State {
                 stage,
                 suspect,
                 phase: first_phase(setup),
+                next: None,
                 excused: false,
             });
         }
@@ -137,10 +141,16 @@ impl State {
     }
 
     /// A worker sends a finish, for the first time or again.
-    pub fn send_finish(&mut self, worker: usize, id: LeaseId, action: Move) {
+    pub fn send_finish(&mut self, setup: &Setup, worker: usize, id: LeaseId, action: Move) {
+        let claim = self.unused_claim();
         let Some(lease) = self.workers[worker].lease_mut(id) else {
             return;
         };
+        let next = (action == Move::Continue).then_some(match setup.rules.continue_token {
+            ContinueToken::New => Next { claim, token: claim },
+            ContinueToken::Kept => Next { claim, token: lease.token },
+        });
+        lease.next = next.or(lease.next);
         let in_doubt = match lease.phase {
             Phase::Running { in_doubt } => in_doubt,
             Phase::InDoubt { .. } => true,
@@ -152,12 +162,19 @@ impl State {
             token: lease.token,
             stage: lease.stage,
             action,
+            next,
             heard: true,
         }));
+        if let Some(Next { claim, token }) = next {
+            self.workers[worker].awaited = Some(AwaitedClaim { claim, token, suspects: false, answer: None });
+        }
     }
 
     /// The answer to a finish arrives.
     pub fn hear_finish(&mut self, setup: &Setup, worker: usize, id: LeaseId) {
+        if self.is_continuing(worker, id) {
+            self.hear_claim(setup, worker);
+        }
         let Some(lease) = self.workers[worker].lease_mut(id) else {
             return;
         };
@@ -166,6 +183,10 @@ impl State {
         };
         match (outcome, in_doubt) {
             (Outcome::Applied, _) => self.report(worker, id, Report::Done(action)),
+            // It completes the stage instead, and learns then what is wrong.
+            (Outcome::NoMatch, false) if action == Move::Continue => {
+                (lease.phase, lease.next) = (Phase::Running { in_doubt: false }, None);
+            }
             (Outcome::NoMatch, false) => self.report(worker, id, Report::LeaseLost),
             (Outcome::NoMatch, true) => match setup.rules.proof {
                 Proof::TokenAndState | Proof::State | Proof::Token => {
@@ -173,7 +194,9 @@ impl State {
                 }
                 Proof::NoneMeansLost => self.report(worker, id, Report::LeaseLost),
             },
-            (Outcome::Refused, false) => lease.phase = Phase::Running { in_doubt: false },
+            (Outcome::Refused, false) => {
+                (lease.phase, lease.next) = (Phase::Running { in_doubt: false }, None);
+            }
             (Outcome::Refused, true) => {
                 lease.phase = match setup.rules.doubt {
                     Doubt::SameMoveOnly => Phase::InDoubt { action },
@@ -185,13 +208,30 @@ impl State {
     }
 
     /// The answer to a finish is lost.
-    pub fn lose_finish_answer(&mut self, worker: usize, id: LeaseId) {
-        self.stop_hearing_finish(id);
-        if let Some(lease) = self.workers[worker].lease_mut(id)
-            && let Phase::Finishing { action, .. } = lease.phase
-        {
-            lease.phase = Phase::InDoubt { action };
+    pub fn lose_finish_answer(&mut self, setup: &Setup, worker: usize, id: LeaseId) {
+        let is_continuing = self.is_continuing(worker, id);
+        if is_continuing {
+            self.lose_claim_answer(setup, worker);
         }
+        self.stop_hearing_finish(id);
+        let Some(lease) = self.workers[worker].lease_mut(id) else {
+            return;
+        };
+        let Phase::Finishing { action, .. } = lease.phase else {
+            return;
+        };
+        match (is_continuing, setup.rules.lost_continue) {
+            (false, _) => lease.phase = Phase::InDoubt { action },
+            (true, LostContinue::InDoubt) => lease.phase = Phase::InDoubt { action: Move::Complete },
+            (true, LostContinue::Forgotten) => {
+                (lease.phase, lease.next) = (Phase::Running { in_doubt: false }, None);
+            }
+        }
+    }
+
+    fn is_continuing(&self, worker: usize, id: LeaseId) -> bool {
+        let is_continuing = |lease: &Lease| matches!(lease.phase, Phase::Finishing { action: Move::Continue, .. });
+        self.workers[worker].lease(id).is_some_and(is_continuing)
     }
 
     /// A worker reads the row of a finish in doubt, and reports.
@@ -199,10 +239,21 @@ impl State {
         if let Some(lease) = self.workers[worker].lease(id)
             && let Phase::Settling { action } = lease.phase
         {
-            let report =
-                if self.is_proved(setup, lease, action) { Report::Done(action) } else { Report::OutcomeUnknown };
+            let report = if self.has_continued(lease) {
+                Report::Done(Move::Continue)
+            } else if self.is_proved(setup, lease, action) {
+                Report::Done(action)
+            } else {
+                Report::OutcomeUnknown
+            };
             self.report(worker, id, report);
         }
+    }
+
+    /// Whether the row proves that the item continued: nobody else knows that token, whatever became of it since.
+    #[must_use]
+    pub fn has_continued(&self, lease: &Lease) -> bool {
+        lease.next.is_some_and(|next| self.rows[lease.id.item].token == Some(next.token))
     }
 
     /// Whether the row proves that this finish was applied.

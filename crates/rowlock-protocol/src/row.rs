@@ -57,6 +57,8 @@ pub enum Heartbeat {
 pub enum Move {
     /// On to the next stage, or `SUCCEEDED`.
     Complete,
+    /// On to the next stage, and in progress there at once, under a lease of its own.
+    Continue,
     /// Back to ready with one more retry counted, or `FAILED` at the limit.
     Retry,
     /// `FAILED`, for an error that no retry can mend.
@@ -129,11 +131,20 @@ impl Row {
         self.end(Status::Failed, TokenAfter::Cleared);
     }
 
-    /// A holder's own finish, of work done at `stage`.
+    /// S in progress → the next stage in progress.
+    pub fn continue_to(&mut self, token: Token, stage: u8) {
+        self.status = Status::InProgress(stage + 1);
+        self.token = Some(token);
+        self.heartbeat = Heartbeat::Fresh;
+        (self.retries, self.resets) = (0, 0);
+    }
+
+    /// A holder's own finish, of work done at `stage`. One that continues is [`Row::continue_to`].
     pub fn finish(&mut self, action: Move, stage: u8, limits: Limits, rules: &Rules) {
         let to = match action {
             Move::Complete if stage + 1 < limits.stages => Status::Ready(stage + 1),
             Move::Complete => Status::Succeeded,
+            Move::Continue => unreachable!("it continues by Row::continue_to"),
             Move::Retry if self.retries + 1 < limits.max_retries => Status::Ready(stage),
             Move::Retry | Move::Fail => Status::Failed,
             Move::Release => Status::Ready(stage),
@@ -141,7 +152,7 @@ impl Row {
         match action {
             Move::Complete => (self.retries, self.resets) = (0, 0),
             Move::Retry => self.retries += 1,
-            Move::Fail | Move::Release => {}
+            Move::Continue | Move::Fail | Move::Release => {}
         }
         self.end(to, rules.own_finish_token);
     }

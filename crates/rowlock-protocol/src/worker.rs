@@ -1,7 +1,7 @@
 //! What a worker process remembers. It loses all of it when it dies.
 
 use crate::row::{Move, Token};
-use crate::statement::{ClaimId, LeaseId};
+use crate::statement::{ClaimId, LeaseId, Next};
 
 /// What the database answered to a finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,6 +69,8 @@ pub struct Lease {
     pub suspect: bool,
     /// How far the work is.
     pub phase: Phase,
+    /// The lease under which the item may have continued.
+    pub next: Option<Next>,
     /// The auditor's note that the holder cannot be blamed for still believing in this lease: the
     /// process was frozen past its end, or the operator ended it. No rule of the worker reads it.
     pub excused: bool,
@@ -147,6 +149,17 @@ impl Worker {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.leases.is_empty() && self.awaited.is_none() && self.lost_claims.is_empty()
+    }
+
+    /// Whether the answer that it waits for is one to continuing, which is heard or lost with that to the finish.
+    #[must_use]
+    pub fn awaits_continue(&self) -> bool {
+        self.awaited.as_ref().is_some_and(|awaited| {
+            self.leases.iter().any(|lease| {
+                matches!(lease.phase, Phase::Finishing { action: Move::Continue, .. })
+                    && lease.next.is_some_and(|next| next.claim == awaited.claim)
+            })
+        })
     }
 
     /// Whether it has a suspect in its hands, or a claim out that may bring one.
