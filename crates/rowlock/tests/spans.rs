@@ -50,7 +50,7 @@ impl Subscriber for Spans {
 
 /// Every verb once, as a user calls it, and then a worker.
 async fn every_verb(file: std::path::PathBuf) -> rowlock::Result<()> {
-    let pipeline = Pipeline::builder("spans").table("items").key("id").stage("ONE").build()?;
+    let pipeline = Pipeline::builder("spans").table("items").key("id").stage("ONE").stage("TWO").build()?;
     let repository: Repository<_, (String,)> = Repository::new(SqliteStore::open(file, pipeline).await?);
     let finished = "each is finished once";
     repository.prepare().await?;
@@ -77,7 +77,12 @@ async fn every_verb(file: std::path::PathBuf) -> rowlock::Result<()> {
     repository.explain("c").await?;
     repository.failures("c").await?;
     repository.held(9).await?;
-    Worker::new(repository).handle("ONE", |_, _| async { Ok(()) }).run_until_idle().await?;
+    // Whether an item continues is a matter of a fifth of a second: one of them will.
+    for key in ["d", "e", "f"] {
+        repository.add_many(&[Key::from(key)]).await?;
+        let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
+        worker.handle("TWO", |_, _| async { Ok(()) }).run_until_idle().await?;
+    }
     Ok(())
 }
 
@@ -102,6 +107,7 @@ fn every_verb_opens_a_span_of_its_name() {
         "claim",
         "renew",
         "finish",
+        "continue_items",
         "begin",
         "finish_in",
         "sweep",

@@ -86,6 +86,20 @@ impl<S: Store> Dispatch<S> {
         Ok(rows)
     }
 
+    /// The rows of a claim whose answer was lost by this error just now, for its caller to adopt; the error if there is none. The
+    /// token is looked for later as well: a row that was locked just now was not found.
+    pub(super) async fn adopt(
+        &self,
+        mut guard: LostClaimGuard<'_>,
+        token: FencingToken,
+        error: Error,
+    ) -> Result<Vec<ClaimedRow<S::Row>>> {
+        // An error of this look says no more than the first one.
+        let found = self.find_claimed_once(token).await.unwrap_or_default();
+        guard.found(&found);
+        if found.is_empty() { Err(error) } else { Ok(found) }
+    }
+
     /// The rows of claims whose answers were lost, if their statements took effect after all. Nothing is lost if the
     /// future is dropped.
     pub(crate) async fn recover_lost_claims(&self) -> Recovered<S::Row> {

@@ -13,6 +13,7 @@ macro_rules! verb_span {
     };
 }
 
+mod continuing;
 mod lost_claims;
 mod settling;
 mod verbs;
@@ -81,24 +82,15 @@ impl<S: Store> Dispatch<S> {
             exhausted_items = field::Empty
         );
         let work = async {
-            let mut guard = LostClaimGuard::new(&self.lost_claims, claiming.token, self.pipeline());
+            let guard = LostClaimGuard::new(&self.lost_claims, claiming.token, self.pipeline());
             match self.store.claim(claiming).await {
-                Ok(batch) => {
-                    guard.disarm();
-                    Ok(batch)
-                }
                 Err(error) if error.may_have_been_applied() => {
-                    let claimed = self.find_claimed_once(claiming.token).await.unwrap_or_default();
-                    if claimed.is_empty() {
-                        return Err(error);
-                    }
-                    // The guard goes on to look for the token: a row that was locked just now was not found.
-                    guard.found(&claimed);
+                    let claimed = self.adopt(guard, claiming.token, error).await?;
                     Ok(ClaimBatch { claimed, may_have_more: true, ..ClaimBatch::default() })
                 }
-                Err(error) => {
+                answer => {
                     guard.disarm();
-                    Err(error)
+                    answer
                 }
             }
         };

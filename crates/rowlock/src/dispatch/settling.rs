@@ -7,19 +7,21 @@ use tracing::field;
 use super::{Attempts, Dispatch, Resend, retrying, within};
 use crate::pipeline::Status;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome, Store};
-use crate::{Error, Fault, Result};
+use crate::{Error, Fault, FencingToken, Lease, Result};
 
 /// A finish under way: what is to be written, and of which items an earlier sending may have been applied.
 #[derive(Debug)]
 pub(crate) struct Settling {
     finishing: Finishing,
     uncertain: Vec<bool>,
+    /// The token under which an item may be in progress in the next stage, where an answer to that was lost.
+    next_tokens: Vec<Option<FencingToken>>,
 }
 
 impl Settling {
     pub(crate) fn new(finishing: Finishing) -> Settling {
-        let uncertain = vec![false; finishing.items.len()];
-        Settling { finishing, uncertain }
+        let (uncertain, next_tokens) = (vec![false; finishing.items.len()], vec![None; finishing.items.len()]);
+        Settling { finishing, uncertain, next_tokens }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -38,13 +40,28 @@ impl Settling {
             limits: self.finishing.limits,
             now: self.finishing.now,
         };
-        Settling { finishing, uncertain: self.uncertain.split_off(at) }
+        let (uncertain, next_tokens) = (self.uncertain.split_off(at), self.next_tokens.split_off(at));
+        Settling { finishing, uncertain, next_tokens }
     }
 
     /// Keeps the items that are marked, in order.
     pub(crate) fn retain(&mut self, keep: &[bool]) {
         retain(&mut self.finishing.items, keep);
         retain(&mut self.uncertain, keep);
+        retain(&mut self.next_tokens, keep);
+    }
+
+    /// The leases at these places.
+    pub(super) fn leases(&self, places: &[usize]) -> Vec<Lease> {
+        places.iter().map(|place| self.finishing.items[*place].lease.clone()).collect()
+    }
+
+    /// The items at these places may have continued under this token.
+    pub(super) fn may_have_continued(&mut self, places: &[usize], token: FencingToken) {
+        for place in places {
+            self.uncertain[*place] = true;
+            self.next_tokens[*place] = Some(token);
+        }
     }
 }
 
@@ -73,11 +90,11 @@ impl<S: Store> Dispatch<S> {
                 }
             };
             let mut after = before;
-            for ((item, answer), uncertain) in settling.finishing.items.iter().zip(&mut answers).zip(&mut after) {
+            let items = settling.finishing.items.iter().zip(&settling.next_tokens);
+            for (((item, next_token), answer), uncertain) in items.zip(&mut answers).zip(&mut after) {
                 match answer {
-                    Finished::LeaseLost if *uncertain => {
-                        *answer = self.settle(item).await?; // what this sending wrote stays uncertain with an error
-                    }
+                    // With an error what this sending wrote stays uncertain.
+                    Finished::LeaseLost if *uncertain => *answer = self.settle(item, *next_token).await?,
                     // The store has lost the answer for this item alone. Sent again it is either written or proved.
                     Finished::Unknown => {
                         *uncertain = true;
@@ -147,7 +164,7 @@ impl<S: Store> Dispatch<S> {
                 match state.as_deref() {
                     // Renewed: no other transaction has the row, and it is still ours: ours was rolled back.
                     Ok([LeaseState::Held]) => return Err(not_applied(error)),
-                    Ok([LeaseState::Cancelled | LeaseState::Lost]) => return self.settle(finish).await,
+                    Ok([LeaseState::Cancelled | LeaseState::Lost]) => return self.settle(finish, None).await,
                     _ => {}
                 }
                 if !attempts.wait_for_another().await {
@@ -159,10 +176,16 @@ impl<S: Store> Dispatch<S> {
     }
 
     /// Reads whether a finish whose answer was lost was applied: the row has our token and a state that the outcome
-    /// leads to. Everybody else who ends a lease clears the token, so nobody else can have written that.
-    async fn settle(&self, finish: &Finish) -> Result<Finished> {
+    /// leads to. Everybody else who ends a lease clears the token, so nobody else can have written that. The same holds of
+    /// the token under which the item may have continued, whatever has become of it since.
+    async fn settle(&self, finish: &Finish, next_token: Option<FencingToken>) -> Result<Finished> {
         let row = retrying(Resend::Always, || self.store.get(&finish.lease.key)).await?;
         let Some(row) = row else { return Ok(Finished::Unknown) };
+        if let (Some(token), Some(next)) = (next_token, self.pipeline().stage_after(finish.lease.stage))
+            && row.token == Some(token.as_i64())
+        {
+            return Ok(Finished::Applied { to: Status::InProgress(next) });
+        }
         let ours = row.token == Some(finish.lease.token.as_i64());
         Ok(match row.status {
             Some(to) if ours && self.leads_to(finish, to) => Finished::Applied { to },

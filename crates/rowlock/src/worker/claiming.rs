@@ -47,14 +47,14 @@ impl Pace {
 /// How many items a stage wants now: enough for its idle slots, and as many ahead as its pace is worth. Nothing while
 /// more than half of what it should have ahead is still queued, so that claims are few and large.
 pub(crate) fn wanted(load: &Load, ahead: usize) -> usize {
-    let idle_items = load.idle * load.size;
-    if load.slots == 0 || (load.queued >= idle_items && load.queued > ahead / 2) {
-        return 0;
-    }
-    if load.queued >= idle_items && ahead == 0 {
-        return 0;
-    }
-    (idle_items + ahead).saturating_sub(load.queued).min(BATCH_ITEMS_MAX)
+    let feeds_idle_slots = load.queued >= load.idle * load.size;
+    if feeds_idle_slots && load.queued > low_water(ahead) { 0 } else { space(load, ahead) }
+}
+
+/// How many items a stage has space for, also of those that come to it without a claim.
+pub(crate) fn space(load: &Load, ahead: usize) -> usize {
+    let worth = if load.slots == 0 { 0 } else { load.idle * load.size + ahead };
+    worth.saturating_sub(load.queued).min(BATCH_ITEMS_MAX)
 }
 
 /// The queue length at which the dispatcher is to look again.
@@ -142,6 +142,14 @@ mod tests {
     fn nothing_is_asked_for_while_half_of_the_ahead_is_queued() {
         assert_eq!(wanted(&load(4, 0, 1, 600), 1_000), 0);
         assert_eq!(wanted(&load(4, 0, 1, 400), 1_000), 600);
+    }
+
+    #[test]
+    fn a_stage_has_space_for_its_idle_slots_and_what_it_should_have_ahead() {
+        assert_eq!(space(&load(4, 4, 1, 0), 0), 4);
+        assert_eq!(space(&load(4, 0, 1, 600), 1_000), 400, "also where it would not ask for them");
+        assert_eq!(space(&load(2, 1, 32, 40), 0), 0);
+        assert_eq!(space(&load(0, 0, 1, 0), 1_000), 0);
     }
 
     #[test]

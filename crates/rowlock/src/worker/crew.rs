@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::Context;
+use super::claiming::{low_water, space};
 use super::ended::{EndedItems, verdict_of};
 use super::handler::{Handler, RunEnd};
 use super::leases::{Held, Leases};
+use super::passage::Passage;
 use super::run::{OfRun, Run};
 use super::slot::Slot;
 use crate::limits::{QUEUED_FOR_MAX, WORKER_ITEMS_BETWEEN_YIELDS};
@@ -28,8 +30,10 @@ pub(crate) struct Crew<S: Store, R> {
     closed: AtomicBool,
     /// Since when the idle slots do not take up what is queued: handlers block the threads that would poll them.
     stalled_since: Mutex<Option<Instant>>,
-    /// The dispatcher is woken when the queue has shrunk to this.
-    low_water: AtomicUsize,
+    /// The items that its pace is worth holding beyond those that run.
+    ahead: AtomicUsize,
+    /// From the stage before.
+    pub(crate) passage: Passage,
     busy_nanos: AtomicU64,
     handled_items: AtomicU64,
 }
@@ -81,7 +85,8 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             ready: Notify::new(),
             closed: AtomicBool::new(false),
             stalled_since: Mutex::new(None),
-            low_water: AtomicUsize::new(0),
+            ahead: AtomicUsize::new(0),
+            passage: Passage::default(),
             busy_nanos: AtomicU64::new(0),
             handled_items: AtomicU64::new(0),
         }
@@ -140,8 +145,14 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         self.ready.notify_waiters();
     }
 
-    pub(crate) fn wake_at(&self, low_water: usize) {
-        self.low_water.store(low_water, Ordering::Relaxed);
+    /// Notes how many items the pace is worth; when the queue has shrunk to a part of them the dispatcher is woken.
+    pub(crate) fn note_ahead(&self, ahead: usize) {
+        self.ahead.store(ahead, Ordering::Relaxed);
+    }
+
+    /// How many items may come here now without a claim: none if others may wait for the stage that were there before.
+    pub(crate) fn space(&self, now: Instant) -> usize {
+        if self.passage.is_open(now) { space(&self.load(now), self.ahead.load(Ordering::Relaxed)) } else { 0 }
     }
 
     pub(crate) fn slot_count(&self) -> usize {
@@ -235,7 +246,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         let after = queue.len();
         drop(queue);
         drop(ended);
-        let low_water = self.low_water.load(Ordering::Relaxed);
+        let low_water = low_water(self.ahead.load(Ordering::Relaxed));
         if before > 0 && (after == 0 || (before > low_water && after <= low_water)) {
             floor.wake.notify_one();
         }

@@ -1,11 +1,12 @@
 //! What the tasks of a worker share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::context::WorkerFinisher;
 use super::crew::{Crew, Floor};
 use super::ended::{Ended, LossReason, Verdict, verdict_of};
 use super::errors::Errors;
@@ -16,6 +17,7 @@ use super::pulse::Pulse;
 use super::report::Tally;
 use super::run::{Run, Stop};
 use super::side_lane::SideLane;
+use crate::claim::Finisher;
 use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Error, Outcome, Store};
@@ -31,11 +33,14 @@ pub(crate) struct Engine<S: Store, R> {
     /// Items that are sent again apart.
     pub(crate) side_lane: SideLane,
     pub(crate) failed: FailedHook,
+    /// Finishes claims for handlers that do it by themselves.
+    pub(crate) finisher: Arc<dyn Finisher>,
     pub(crate) on_wait: Option<OnWait>,
     phase: watch::Sender<Phase>,
     ticked_at: Mutex<Instant>,
     /// One bit for each stage that may have new items.
     nudged: AtomicU64,
+    is_making_room: AtomicBool,
     problem: Mutex<Option<Error>>,
 }
 
@@ -47,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) poll_max: Option<Duration>,
     pub(crate) until_idle: bool,
     pub(crate) signals: bool,
+    pub(crate) continues: bool,
 }
 
 /// Where a worker is on its way.
@@ -70,6 +76,8 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     ) -> Engine<S, R> {
         let now = Instant::now();
         let pipeline = floor.repository.pipeline();
+        let finisher =
+            Arc::new(WorkerFinisher { repository: Arc::clone(&floor.repository), leases: Arc::clone(&floor.leases) });
         let pulse = Pulse::new(pipeline.stale_after(), pipeline.heartbeat_interval(), now);
         Engine {
             floor,
@@ -79,10 +87,12 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             pulse,
             side_lane: SideLane::default(),
             failed,
+            finisher,
             on_wait,
             phase: watch::Sender::new(Phase::Running),
             ticked_at: Mutex::new(now),
             nudged: AtomicU64::new(u64::MAX),
+            is_making_room: AtomicBool::new(false),
             problem: Mutex::new(None),
         }
     }
@@ -97,6 +107,16 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     pub(crate) fn watch_phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    /// Says whether room is made for a suspect, which runs alone.
+    pub(crate) fn set_making_room(&self, is_making_room: bool) {
+        self.is_making_room.store(is_making_room, Ordering::Release);
+    }
+
+    /// Whether a handler may start that was not going to: not when the worker ends, nor while room is made for a suspect.
+    pub(crate) fn may_take_more(&self) -> bool {
+        self.phase() == Phase::Running && !self.is_making_room.load(Ordering::Acquire)
     }
 
     /// Goes on to this phase; never back.
@@ -297,6 +317,7 @@ pub(crate) mod tests {
             poll_max: None,
             until_idle: true,
             signals: false,
+            continues: true,
         };
         let (hook, _task) = FailedHook::start(None, &tokio::runtime::Handle::current());
         Engine::new(floor, Vec::new(), settings, hook, None)

@@ -5,19 +5,21 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::accounting::account;
+use super::continuing::continue_items;
 use super::ended::Ended;
 use super::engine::Engine;
 use super::errors::Errors;
 use super::part::Part;
 use crate::Store;
 use crate::backoff::Backoff;
+use crate::decoding::Record;
 use crate::dispatch::Dispatch;
 use crate::limits::{BATCH_ITEMS_MAX, FINISH_GATHER_ITEMS_MIN, FINISH_GATHER_MAX, FINISH_HALVINGS_MAX};
 use crate::store::Finished;
 
 /// Writes ended items for as long as it is polled.
-pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
-    let mut errors = Errors::default();
+pub(crate) async fn finish_ended<S: Store, R: Record<S>>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
+    let (mut errors, mut errors_of_continuing) = (Errors::default(), Errors::default());
     let mut last = Last { items: 0, took: Duration::ZERO };
     loop {
         engine.floor.ended.some().await;
@@ -32,7 +34,11 @@ pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S,
             account(engine, &over, []);
         }
         if !to_write.is_empty() {
-            write(engine, verbs, Part::new(to_write, verbs.limits()), &mut errors).await;
+            let mut part = Part::new(to_write, verbs.limits());
+            continue_items(engine, verbs, &mut part, &mut errors_of_continuing).await;
+            if !part.is_empty() {
+                write(engine, verbs, part, &mut errors).await;
+            }
         }
         last.took = started.elapsed();
     }

@@ -4,6 +4,7 @@
 mod accounting;
 mod claiming;
 mod context;
+mod continuing;
 mod crew;
 mod dispatcher;
 mod dry_run;
@@ -15,8 +16,10 @@ mod handler;
 mod heartbeat;
 mod hooks;
 mod idle;
+mod intake;
 mod leases;
 mod part;
+mod passage;
 mod pulse;
 mod report;
 mod run;
@@ -112,6 +115,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
                 poll_max: None,
                 until_idle: false,
                 signals: true,
+                continues: true,
             },
             tokens: Vec::new(),
             on_failed: None,
@@ -189,6 +193,16 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
     /// and both stay caught for as long as the process lives.
     pub fn without_signals(mut self) -> Self {
         self.settings.signals = false;
+        self
+    }
+
+    /// Gives every item back between two stages, so that each of them passes through the word that is ready for the next one:
+    /// for a table whose triggers or other readers wait for that word.
+    ///
+    /// Otherwise a worker that has the handlers of both stages may take an item on to the next one by a single statement, from
+    /// one word in progress to the other, where nothing else waits for that stage: half of the cost.
+    pub fn without_continuing(mut self) -> Self {
+        self.settings.continues = false;
         self
     }
 

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::ended::Ended;
+use super::ended::{Ended, Verdict};
+use crate::Outcome;
 use crate::dispatch::Settling;
+use crate::pipeline::StageId;
 use crate::store::{Finish, Finished, Finishing, Limits};
 
 /// Ended items that are written by one statement. Never empty, but for the moment in which it is taken apart.
@@ -33,6 +35,13 @@ impl Part {
 
     pub(crate) fn ended(&self) -> &[Ended] {
         &self.ended
+    }
+
+    /// The places of items that completed this stage, at most so many.
+    pub(crate) fn completions(&self, stage: StageId, limit: usize) -> Vec<usize> {
+        let is_completion =
+            |ended: &Ended| ended.held.lease.stage == stage && ended.verdict == Verdict::Write(Outcome::Complete);
+        (0..self.len()).filter(|place| is_completion(&self.ended[*place])).take(limit).collect()
     }
 
     /// Takes the second half out.
@@ -72,10 +81,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pipeline::StageId;
-    use crate::worker::ended::Verdict;
     use crate::worker::leases::Leases;
-    use crate::{FencingToken, Key, Lease, Outcome};
+    use crate::{FencingToken, Key, Lease};
 
     const STALE: Duration = Duration::from_secs(30);
     const LIMITS: Limits = Limits { max_retries: 5, max_resets: 3 };

@@ -16,6 +16,18 @@ macro_rules! with_all_cases {
             flow::slow_handlers_hoard_nothing,
             flow::an_undecodable_row_harms_only_itself,
             flow::a_dry_run_is_refused_every_write_by_the_database,
+            continuing::items_continue_to_the_next_stage_without_a_claim,
+            continuing::items_that_continued_by_a_lost_answer_are_adopted,
+            continuing::items_that_continued_and_are_found_later_are_given_back,
+            continuing::items_that_did_not_continue_by_a_lost_call_are_completed,
+            continuing::items_that_cannot_continue_are_completed,
+            continuing::nothing_continues_to_a_stage_that_is_paused,
+            continuing::a_worker_can_give_every_item_back_between_two_stages,
+            continuing::nothing_continues_to_a_stage_without_a_handler,
+            continuing::what_waits_for_the_next_stage_has_its_turn,
+            continuing::a_suspect_of_the_next_stage_has_its_turn,
+            continuing::a_stop_while_items_continue_keeps_nothing,
+            continuing::items_that_continued_while_the_worker_stopped_are_given_back,
             failures::a_failed_attempt_is_retried_and_a_permanent_one_is_not,
             failures::a_panic_is_a_failed_attempt,
             failures::a_handler_past_its_timeout_is_dropped_and_its_item_retried,
@@ -78,6 +90,7 @@ macro_rules! with_all_cases {
     };
 }
 
+pub(crate) mod continuing;
 pub(crate) mod failures;
 pub(crate) mod faulty;
 pub(crate) mod flow;

@@ -1,18 +1,15 @@
 //! What a claim brought: items for the crews, and what else it tells.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Dispatcher;
-use crate::decoding::{Record, decode};
+use crate::decoding::Record;
 use crate::limits::{BATCH_ITEMS_MAX, EXCLUDED_KEYS_MAX};
 use crate::pipeline::StageId;
 use crate::store::{ClaimBatch, ClaimedRow};
 use crate::worker::claiming::found_empty;
-use crate::worker::crew::Entry;
-use crate::worker::ended::{Verdict, retry};
 use crate::worker::hooks::{FailedBy, FailedItem};
-use crate::{Claim, Key, Store};
+use crate::{Key, Store};
 
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(super) fn take_batch(&mut self, asked: &[StageId], sent_at: Instant, batch: ClaimBatch<S::Row>) {
@@ -34,49 +31,25 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         let look_at = self.next_look();
         // A claim beside this one may have found less than this one did.
         self.empty.retain(|stage, _| !taken.contains(stage));
-        self.empty.extend(found_empty(asked, &taken, may_have_more && found).into_iter().map(|stage| (stage, look_at)));
+        let empty = found_empty(asked, &taken, may_have_more && found);
+        for crew in self.engine.crews.iter().filter(|crew| asked.contains(&crew.stage)) {
+            if empty.contains(&crew.stage) {
+                crew.passage.found_empty(Instant::now());
+            } else {
+                crew.passage.found_more();
+            }
+        }
+        self.empty.extend(empty.into_iter().map(|stage| (stage, look_at)));
         if !found && !passed_over {
             self.poll_delay = (self.poll_delay * 2).min(self.poll_max());
         }
         self.tell(&exhausted, &refused);
-        let mut entries: Vec<Vec<Entry<R>>> = self.engine.crews.iter().map(|_| Vec::new()).collect();
-        let now = Instant::now();
-        for row in claimed {
-            let suspect = row.suspect;
-            let Some(entry) = self.entry(row, sent_at, now) else { continue };
-            if suspect {
-                tracing::info!(key = %entry.held.lease.key, "one more reset is the item's last: it runs alone");
-                self.suspect = Some(Arc::clone(&entry.held));
-            }
-            match self.engine.crews.iter().position(|crew| crew.stage == entry.claim.stage()) {
-                Some(crew) => entries[crew].push(entry),
-                None => self.engine.release(&entry.held),
-            }
-        }
-        for (crew, entries) in self.engine.crews.iter().zip(entries) {
-            if !entries.is_empty() {
-                crew.push(entries);
-            }
+        if let Some(suspect) = self.engine.take_in(claimed, sent_at) {
+            self.suspect = Some(suspect);
         }
         self.make_room(asked, sent_at, suspect_at_head);
         if self.is_every_stage_empty() {
             self.hearing.queue_is_empty();
-        }
-    }
-
-    /// A claimed row for the queue; one that does not decode is retried, and harms no other.
-    fn entry(&self, row: ClaimedRow<S::Row>, sent_at: Instant, now: Instant) -> Option<Entry<R>> {
-        let lease = row.lease.clone();
-        let held = self.engine.floor.leases.hold(lease, sent_at);
-        match decode::<S, R>(row) {
-            Ok((record, details)) => {
-                let claim = Claim::new(record, details, Arc::clone(&self.finisher));
-                Some(Entry { claim, held, queued_at: now })
-            }
-            Err((_, error)) => {
-                self.engine.floor.ended.end(&held, || Verdict::Undecodable(retry(error.to_string())));
-                None
-            }
         }
     }
 

@@ -16,14 +16,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
-use super::claiming::{Pace, keep_queued, low_water, plan, wanted};
-use super::context::WorkerFinisher;
+use super::claiming::{Pace, keep_queued, plan, wanted};
 use super::engine::{Engine, Phase};
 use super::idle::{Verdict, Waiting};
 use super::leases::Held;
 use super::report::Remaining;
 use super::wakeup::Hearing;
-use crate::claim::Finisher;
 use crate::decoding::Record;
 use crate::dispatch::{Dispatch, Recovered};
 use crate::limits::{BATCH_ITEMS_MAX, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX};
@@ -38,7 +36,6 @@ pub(crate) struct Dispatcher<S: Store, R> {
     engine: Arc<Engine<S, R>>,
     verbs: Dispatch<S>,
     hearing: Hearing,
-    finisher: Arc<dyn Finisher>,
     paces: Vec<Pace>,
     /// Stages that were found empty, each with the time at which it is looked at again.
     empty: HashMap<StageId, Instant>,
@@ -77,10 +74,6 @@ enum Answer<Row> {
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(crate) fn new(engine: Arc<Engine<S, R>>, verbs: Dispatch<S>, hearing: Hearing) -> Dispatcher<S, R> {
         let now = Instant::now();
-        let finisher = Arc::new(WorkerFinisher {
-            repository: Arc::clone(&engine.floor.repository),
-            leases: Arc::clone(&engine.floor.leases),
-        });
         Dispatcher {
             paces: vec![Pace::default(); engine.crews.len()],
             empty: HashMap::new(),
@@ -99,7 +92,6 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             engine,
             verbs,
             hearing,
-            finisher,
         }
     }
 
@@ -244,7 +236,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             let mut load = crew.load(now);
             load.queued += asked_for;
             let ahead = pace.ahead(&load);
-            crew.wake_at(low_water(ahead));
+            crew.note_ahead(ahead);
             let empty = self.empty.contains_key(&crew.stage) && !self.engine.is_nudged(crew.stage);
             wants.push((crew.stage, if empty { 0 } else { wanted(&load, ahead) }));
         }
