@@ -34,7 +34,7 @@ pub(super) fn plan(scale: Scale) -> Plan {
     Plan {
         workload: "wide",
         title: format!("wide: the drain of {items} rows of 40 columns and 4 kB, with four further indexes"),
-        rounds: scale.rounds(3),
+        rounds: scale.rounds(7),
         entries: ["raw", "rowlock", "rowlock-best"].map(|name| drains(name, &template, items)).into(),
         figures: DRAIN_FIGURES.to_vec(),
     }
