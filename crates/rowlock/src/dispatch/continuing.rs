@@ -5,29 +5,27 @@ use tracing::field;
 
 use super::lost_claims::LostClaimGuard;
 use super::{Dispatch, Settling, within};
-use crate::pipeline::StageId;
 use crate::store::{ClaimedRow, Continuing, Store};
 use crate::{FencingToken, Holder, Result};
 
 impl<S: Store> Dispatch<S> {
-    /// Takes the items at these places of a finish, all of which completed this stage, on to the next one. What is not in the
-    /// answer is still to be finished.
+    /// Takes the items of a finish, all of which completed one stage, on to the next one. What is not in the answer is still to be
+    /// finished.
     pub(crate) async fn continue_once(
         &self,
         settling: &mut Settling,
-        places: &[usize],
-        stage: StageId,
         holder: &Holder,
     ) -> Result<Vec<ClaimedRow<S::Row>>> {
-        let span = verb_span!(self, "continue_items", items = places.len(), continued_items = field::Empty);
+        let leases = settling.leases();
+        let Some(stage) = leases.first().map(|lease| lease.stage) else { return Ok(Vec::new()) };
+        let span = verb_span!(self, "continue_items", items = leases.len(), continued_items = field::Empty);
         let token = FencingToken::draw();
-        let leases = settling.leases(places);
         let continuing = Continuing { stage, leases, token, holder: holder.clone(), limits: self.limits(), now: None };
         let work = async {
             let guard = LostClaimGuard::new(&self.lost_claims, token, self.pipeline());
             match self.store.continue_items(&continuing).await {
                 Err(error) if error.may_have_been_applied() => {
-                    settling.may_have_continued(places, token);
+                    settling.may_have_continued(token);
                     self.adopt(guard, token, error).await
                 }
                 answer => {

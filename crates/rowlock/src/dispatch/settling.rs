@@ -51,17 +51,14 @@ impl Settling {
         retain(&mut self.next_tokens, keep);
     }
 
-    /// The leases at these places.
-    pub(super) fn leases(&self, places: &[usize]) -> Vec<Lease> {
-        places.iter().map(|place| self.finishing.items[*place].lease.clone()).collect()
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        self.finishing.items.iter().map(|item| item.lease.clone()).collect()
     }
 
-    /// The items at these places may have continued under this token.
-    pub(super) fn may_have_continued(&mut self, places: &[usize], token: FencingToken) {
-        for place in places {
-            self.uncertain[*place] = true;
-            self.next_tokens[*place] = Some(token);
-        }
+    /// The items may have continued under this token.
+    pub(super) fn may_have_continued(&mut self, token: FencingToken) {
+        self.uncertain.fill(true);
+        self.next_tokens.fill(Some(token));
     }
 }
 

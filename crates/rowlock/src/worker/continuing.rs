@@ -9,48 +9,73 @@ use std::time::Instant;
 
 use super::accounting::account;
 use super::crew::Crew;
+use super::ended::{Ended, Verdict};
 use super::engine::Engine;
 use super::errors::Errors;
 use super::part::Part;
 use crate::decoding::Record;
 use crate::dispatch::Dispatch;
-use crate::pipeline::Status;
-use crate::store::Finished;
-use crate::{Key, Store};
+use crate::pipeline::{StageId, Status};
+use crate::store::{Finished, Limits};
+use crate::{Key, Outcome, Store};
 
-/// Takes what may continue out of the part. What stays is to be finished.
-pub(crate) async fn continue_items<S: Store, R: Record<S>>(
-    engine: &Engine<S, R>,
-    verbs: &Dispatch<S>,
-    part: &mut Part,
-    errors: &mut Errors,
-) {
-    if !engine.settings.continues {
+/// Takes the items out that may continue, and sends them on their way.
+pub(crate) fn send_on<S: Store, R: Send + 'static>(engine: &Engine<S, R>, limits: Limits, batch: &mut Vec<Ended>) {
+    if !engine.settings.continues || !engine.may_take_more() {
         return;
     }
-    let stages: Vec<_> = engine.pipeline().stage_ids().collect();
+    let stages: Vec<StageId> = engine.pipeline().stage_ids().collect();
     for (done, next) in stages.iter().zip(stages.iter().skip(1)) {
-        if let Some(crew) = engine.crews.iter().find(|crew| crew.stage == *next) {
-            let places = part.completions(*done, crew.space(Instant::now()));
-            if !places.is_empty() && engine.may_take_more() {
-                continue_to(crew, engine, verbs, part, &places, errors).await;
-            }
+        let Some(crew) = engine.crew(*next) else { continue };
+        let mut space = crew.space(Instant::now());
+        if space == 0 {
+            continue;
+        }
+        let mut continues = |ended: &mut Ended| {
+            let is_done = ended.held.lease.stage == *done && ended.verdict == Verdict::Write(Outcome::Complete);
+            let continues = is_done && space > 0;
+            space -= usize::from(continues);
+            continues
+        };
+        let on_their_way: Vec<Ended> = batch.extract_if(.., &mut continues).collect();
+        if !on_their_way.is_empty() {
+            crew.passage.enter(on_their_way.len());
+            engine.continuing.push(Part::new(on_their_way, limits));
         }
     }
 }
 
+/// Takes items on to the next stage for as long as it is polled, beside the finishes. What does not continue goes to the side
+/// lane to be finished.
+pub(crate) async fn continue_ended<S: Store, R: Record<S>>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
+    let mut errors = Errors::default();
+    loop {
+        let mut part = engine.continuing.next().await;
+        let items = part.len();
+        let next = part.stage().and_then(|done| engine.pipeline().stage_after(done)).and_then(|next| engine.crew(next));
+        if let Some(crew) = next {
+            if engine.may_take_more() {
+                continue_to(crew, engine, verbs, &mut part, &mut errors).await;
+            }
+            crew.passage.leave(items);
+        }
+        if !part.is_empty() {
+            engine.side_lane.push(part);
+        }
+    }
+}
+
+/// Takes out of the part what continues. All of it completed the stage before this crew's.
 async fn continue_to<S: Store, R: Record<S>>(
     crew: &Crew<S, R>,
     engine: &Engine<S, R>,
     verbs: &Dispatch<S>,
     part: &mut Part,
-    places: &[usize],
     errors: &mut Errors,
 ) {
-    let done = part.ended()[places[0]].held.lease.stage;
     let holder = engine.floor.repository.holder();
     let sent_at = Instant::now();
-    let rows = match verbs.continue_once(&mut part.settling, places, done, holder).await {
+    let rows = match verbs.continue_once(&mut part.settling, holder).await {
         Ok(rows) => {
             engine.pulse.answered(Instant::now());
             errors.passed("continue_items");

@@ -152,7 +152,9 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
 
     /// How many items may come here now without a claim: none if others may wait for the stage that were there before.
     pub(crate) fn space(&self, now: Instant) -> usize {
-        if self.passage.is_open(now) { space(&self.load(now), self.ahead.load(Ordering::Relaxed)) } else { 0 }
+        let mut load = self.load(now);
+        load.queued += self.passage.coming();
+        if self.passage.is_open(now) { space(&load, self.ahead.load(Ordering::Relaxed)) } else { 0 }
     }
 
     pub(crate) fn slot_count(&self) -> usize {

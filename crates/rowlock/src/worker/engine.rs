@@ -12,11 +12,11 @@ use super::ended::{Ended, LossReason, Verdict, verdict_of};
 use super::errors::Errors;
 use super::handler::RunEnd;
 use super::hooks::{FailedHook, OnWait};
+use super::lane::Lane;
 use super::leases::Held;
 use super::pulse::Pulse;
 use super::report::Tally;
 use super::run::{Run, Stop};
-use super::side_lane::SideLane;
 use crate::claim::Finisher;
 use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER};
 use crate::pipeline::{Pipeline, StageId};
@@ -31,7 +31,9 @@ pub(crate) struct Engine<S: Store, R> {
     pub(crate) tally: Tally,
     pub(crate) pulse: Pulse,
     /// Items that are sent again apart.
-    pub(crate) side_lane: SideLane,
+    pub(crate) side_lane: Lane,
+    /// Items that may continue with the next stage.
+    pub(crate) continuing: Lane,
     pub(crate) failed: FailedHook,
     /// Finishes claims for handlers that do it by themselves.
     pub(crate) finisher: Arc<dyn Finisher>,
@@ -85,7 +87,8 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             settings,
             tally: Tally::default(),
             pulse,
-            side_lane: SideLane::default(),
+            side_lane: Lane::default(),
+            continuing: Lane::default(),
             failed,
             finisher,
             on_wait,
@@ -99,6 +102,11 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     pub(crate) fn pipeline(&self) -> &Pipeline {
         self.floor.repository.pipeline()
+    }
+
+    /// The crew of a stage, if it has a handler.
+    pub(crate) fn crew(&self, stage: StageId) -> Option<&Arc<Crew<S, R>>> {
+        self.crews.iter().find(|crew| crew.stage == stage)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -175,7 +183,8 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     /// Whether so much waits to be written or told that nothing more should be claimed.
     pub(crate) fn is_clogged(&self) -> bool {
-        self.floor.ended.len() + self.side_lane.len() + self.failed.pending() > ENDED_ITEMS_MAX
+        let waiting = self.floor.ended.len() + self.side_lane.len() + self.continuing.len();
+        waiting + self.failed.pending() > ENDED_ITEMS_MAX
     }
 
     /// When the dispatcher ticked last.

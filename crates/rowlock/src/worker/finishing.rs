@@ -5,21 +5,20 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::accounting::account;
-use super::continuing::continue_items;
+use super::continuing::send_on;
 use super::ended::Ended;
 use super::engine::Engine;
 use super::errors::Errors;
 use super::part::Part;
 use crate::Store;
 use crate::backoff::Backoff;
-use crate::decoding::Record;
 use crate::dispatch::Dispatch;
 use crate::limits::{BATCH_ITEMS_MAX, FINISH_GATHER_ITEMS_MIN, FINISH_GATHER_MAX, FINISH_HALVINGS_MAX};
 use crate::store::Finished;
 
 /// Writes ended items for as long as it is polled.
-pub(crate) async fn finish_ended<S: Store, R: Record<S>>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
-    let (mut errors, mut errors_of_continuing) = (Errors::default(), Errors::default());
+pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
+    let mut errors = Errors::default();
     let mut last = Last { items: 0, took: Duration::ZERO };
     loop {
         engine.floor.ended.some().await;
@@ -28,17 +27,14 @@ pub(crate) async fn finish_ended<S: Store, R: Record<S>>(engine: &Engine<S, R>, 
         last.items = batch.len();
         let started = Instant::now();
         engine.floor.ended.put_back(split_off_repeated(&mut batch));
-        let (to_write, over): (Vec<Ended>, Vec<Ended>) =
+        let (mut to_write, over): (Vec<Ended>, Vec<Ended>) =
             batch.into_iter().partition(|ended| ended.verdict.outcome().is_some());
         if !over.is_empty() {
             account(engine, &over, []);
         }
+        send_on(engine, verbs.limits(), &mut to_write);
         if !to_write.is_empty() {
-            let mut part = Part::new(to_write, verbs.limits());
-            continue_items(engine, verbs, &mut part, &mut errors_of_continuing).await;
-            if !part.is_empty() {
-                write(engine, verbs, part, &mut errors).await;
-            }
+            write(engine, verbs, Part::new(to_write, verbs.limits()), &mut errors).await;
         }
         last.took = started.elapsed();
     }

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::ended::{Ended, Verdict};
-use crate::Outcome;
+use super::ended::Ended;
 use crate::dispatch::Settling;
 use crate::pipeline::StageId;
 use crate::store::{Finish, Finished, Finishing, Limits};
@@ -33,15 +32,13 @@ impl Part {
         self.ended.is_empty()
     }
 
-    pub(crate) fn ended(&self) -> &[Ended] {
-        &self.ended
+    /// The stage of its first item.
+    pub(crate) fn stage(&self) -> Option<StageId> {
+        self.ended.first().map(|ended| ended.held.lease.stage)
     }
 
-    /// The places of items that completed this stage, at most so many.
-    pub(crate) fn completions(&self, stage: StageId, limit: usize) -> Vec<usize> {
-        let is_completion =
-            |ended: &Ended| ended.held.lease.stage == stage && ended.verdict == Verdict::Write(Outcome::Complete);
-        (0..self.len()).filter(|place| is_completion(&self.ended[*place])).take(limit).collect()
+    pub(crate) fn ended(&self) -> &[Ended] {
+        &self.ended
     }
 
     /// Takes the second half out.
@@ -81,8 +78,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::worker::ended::Verdict;
     use crate::worker::leases::Leases;
-    use crate::{FencingToken, Key, Lease};
+    use crate::{FencingToken, Key, Lease, Outcome};
 
     const STALE: Duration = Duration::from_secs(30);
     const LIMITS: Limits = Limits { max_retries: 5, max_resets: 3 };

@@ -1,5 +1,6 @@
 //! Whether items may come to a stage from the one before it without a claim.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,8 @@ use crate::limits::{FOUND_EMPTY_FOR, PASSAGE_CLOSED_MAX, PASSAGE_CLOSED_MIN};
 #[derive(Debug, Default)]
 pub(crate) struct Passage {
     state: Mutex<State>,
+    /// Items that are on their way.
+    coming: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +44,20 @@ impl Passage {
     /// Something passed.
     pub(crate) fn passed(&self) {
         self.locked().closed_for = Duration::ZERO;
+    }
+
+    /// So many items are sent on their way.
+    pub(crate) fn enter(&self, items: usize) {
+        self.coming.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// So many of them have arrived, or do not come.
+    pub(crate) fn leave(&self, items: usize) {
+        self.coming.fetch_sub(items, Ordering::Relaxed);
+    }
+
+    pub(crate) fn coming(&self) -> usize {
+        self.coming.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_open(&self, now: Instant) -> bool {
