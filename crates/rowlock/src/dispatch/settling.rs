@@ -51,6 +51,11 @@ impl Settling {
         retain(&mut self.next_tokens, keep);
     }
 
+    /// Whether an earlier sending may have been applied to one of the items.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.uncertain.contains(&true)
+    }
+
     pub(super) fn leases(&self) -> Vec<Lease> {
         self.finishing.items.iter().map(|item| item.lease.clone()).collect()
     }

@@ -12,15 +12,17 @@ use super::crew::Crew;
 use super::ended::{Ended, Verdict};
 use super::engine::Engine;
 use super::errors::Errors;
+use super::finishing::split_off_repeated;
 use super::part::Part;
 use crate::decoding::Record;
 use crate::dispatch::Dispatch;
+use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{StageId, Status};
-use crate::store::{Finished, Limits};
+use crate::store::Finished;
 use crate::{Key, Outcome, Store};
 
 /// Takes the items out that may continue, and sends them on their way.
-pub(crate) fn send_on<S: Store, R: Send + 'static>(engine: &Engine<S, R>, limits: Limits, batch: &mut Vec<Ended>) {
+pub(crate) fn send_on<S: Store, R: Send + 'static>(engine: &Engine<S, R>, batch: &mut Vec<Ended>) {
     if !engine.settings.continues || !engine.may_take_more() {
         return;
     }
@@ -31,35 +33,42 @@ pub(crate) fn send_on<S: Store, R: Send + 'static>(engine: &Engine<S, R>, limits
         if space == 0 {
             continue;
         }
-        let mut continues = |ended: &mut Ended| {
+        let continues = |ended: &mut Ended| {
             let is_done = ended.held.lease.stage == *done && ended.verdict == Verdict::Write(Outcome::Complete);
             let continues = is_done && space > 0;
             space -= usize::from(continues);
             continues
         };
-        let on_their_way: Vec<Ended> = batch.extract_if(.., &mut continues).collect();
-        if !on_their_way.is_empty() {
-            crew.passage.enter(on_their_way.len());
-            engine.continuing.push(Part::new(on_their_way, limits));
-        }
+        let on_their_way: Vec<Ended> = batch.extract_if(.., continues).collect();
+        crew.passage.enter(on_their_way.len());
+        engine.continuing.put_back(on_their_way);
     }
 }
 
-/// Takes items on to the next stage for as long as it is polled, beside the finishes. What does not continue goes to the side
-/// lane to be finished.
+/// Takes items on to the next stage for as long as it is polled, beside the finishes; while one statement is under way the next
+/// ones gather.
 pub(crate) async fn continue_ended<S: Store, R: Record<S>>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
     let mut errors = Errors::default();
     loop {
-        let mut part = engine.continuing.next().await;
-        let items = part.len();
-        let next = part.stage().and_then(|done| engine.pipeline().stage_after(done)).and_then(|next| engine.crew(next));
-        if let Some(crew) = next {
-            if engine.may_take_more() {
-                continue_to(crew, engine, verbs, &mut part, &mut errors).await;
-            }
-            crew.passage.leave(items);
+        engine.continuing.some().await;
+        let mut batch = engine.continuing.take(BATCH_ITEMS_MAX);
+        let Some(done) = batch.first().map(|ended| ended.held.lease.stage) else { continue };
+        engine.continuing.put_back(batch.extract_if(.., |ended| ended.held.lease.stage != done).collect());
+        engine.continuing.put_back(split_off_repeated(&mut batch));
+        let Some(crew) = engine.pipeline().stage_after(done).and_then(|next| engine.crew(next)) else {
+            engine.floor.ended.put_back(batch); // only what has a crew is sent on
+            continue;
+        };
+        let items = batch.len();
+        let mut part = Part::new(batch, verbs.limits());
+        if engine.may_take_more() && !crew.passage.is_closed(Instant::now()) {
+            continue_to(crew, engine, verbs, &mut part, &mut errors).await;
         }
-        if !part.is_empty() {
+        crew.passage.leave(items);
+        if part.len() == items && !part.settling.is_uncertain() {
+            // None continued, and none is sent on again soon: they are finished with the others.
+            engine.floor.ended.put_back(part.into_ended());
+        } else if !part.is_empty() {
             engine.side_lane.push(part);
         }
     }
@@ -101,6 +110,7 @@ async fn continue_to<S: Store, R: Record<S>>(
         for row in rows {
             engine.release(&engine.floor.leases.hold(row.lease, sent_at));
         }
+        engine.nudge([crew.stage]);
     }
     let over = part.take_all_but(&keep);
     let answer = Finished::Applied { to: Status::InProgress(crew.stage) };

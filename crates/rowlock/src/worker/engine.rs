@@ -8,15 +8,15 @@ use tokio::sync::watch;
 
 use super::context::WorkerFinisher;
 use super::crew::{Crew, Floor};
-use super::ended::{Ended, LossReason, Verdict, verdict_of};
+use super::ended::{Ended, EndedItems, LossReason, Verdict, verdict_of};
 use super::errors::Errors;
 use super::handler::RunEnd;
 use super::hooks::{FailedHook, OnWait};
-use super::lane::Lane;
 use super::leases::Held;
 use super::pulse::Pulse;
 use super::report::Tally;
 use super::run::{Run, Stop};
+use super::side_lane::SideLane;
 use crate::claim::Finisher;
 use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER};
 use crate::pipeline::{Pipeline, StageId};
@@ -31,9 +31,9 @@ pub(crate) struct Engine<S: Store, R> {
     pub(crate) tally: Tally,
     pub(crate) pulse: Pulse,
     /// Items that are sent again apart.
-    pub(crate) side_lane: Lane,
+    pub(crate) side_lane: SideLane,
     /// Items that may continue with the next stage.
-    pub(crate) continuing: Lane,
+    pub(crate) continuing: EndedItems,
     pub(crate) failed: FailedHook,
     /// Finishes claims for handlers that do it by themselves.
     pub(crate) finisher: Arc<dyn Finisher>,
@@ -87,8 +87,8 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             settings,
             tally: Tally::default(),
             pulse,
-            side_lane: Lane::default(),
-            continuing: Lane::default(),
+            side_lane: SideLane::default(),
+            continuing: EndedItems::default(),
             failed,
             finisher,
             on_wait,

@@ -32,7 +32,7 @@ pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S,
         if !over.is_empty() {
             account(engine, &over, []);
         }
-        send_on(engine, verbs.limits(), &mut to_write);
+        send_on(engine, &mut to_write);
         if !to_write.is_empty() {
             write(engine, verbs, Part::new(to_write, verbs.limits()), &mut errors).await;
         }
@@ -55,9 +55,11 @@ pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S,
     loop {
         let mut part = engine.side_lane.next().await;
         let before = part.len();
-        // What is wrong with an item was logged when it came here.
-        let failed = send(engine, verbs, &mut part, &mut errors).await.is_err();
-        let progress = !failed && part.len() < before;
+        let sent = send(engine, verbs, &mut part, &mut errors).await;
+        let progress = sent.is_ok() && part.len() < before;
+        if sent.is_err_and(|error| !error.is_transient()) && part.len() > 1 {
+            engine.side_lane.push(part.halve());
+        }
         if !part.is_empty() {
             engine.side_lane.push(part);
         }
@@ -82,7 +84,7 @@ async fn gather<S: Store, R>(engine: &Engine<S, R>, last: Last) {
 }
 
 /// A key may stand in a statement once; an item that was lost and claimed again waits for the next.
-fn split_off_repeated(batch: &mut Vec<Ended>) -> Vec<Ended> {
+pub(super) fn split_off_repeated(batch: &mut Vec<Ended>) -> Vec<Ended> {
     let mut keys = HashSet::with_capacity(batch.len());
     let repeated: Vec<bool> = batch.iter().map(|ended| !keys.insert(&ended.held.lease.key)).collect();
     if !repeated.contains(&true) {

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::ended::Ended;
 use crate::dispatch::Settling;
-use crate::pipeline::StageId;
 use crate::store::{Finish, Finished, Finishing, Limits};
 
 /// Ended items that are written by one statement. Never empty, but for the moment in which it is taken apart.
@@ -32,9 +31,8 @@ impl Part {
         self.ended.is_empty()
     }
 
-    /// The stage of its first item.
-    pub(crate) fn stage(&self) -> Option<StageId> {
-        self.ended.first().map(|ended| ended.held.lease.stage)
+    pub(crate) fn into_ended(self) -> Vec<Ended> {
+        self.ended
     }
 
     pub(crate) fn ended(&self) -> &[Ended] {
@@ -78,6 +76,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::pipeline::StageId;
     use crate::worker::ended::Verdict;
     use crate::worker::leases::Leases;
     use crate::{FencingToken, Key, Lease, Outcome};

@@ -61,9 +61,13 @@ impl Passage {
     }
 
     pub(crate) fn is_open(&self, now: Instant) -> bool {
-        let state = self.locked();
-        state.found_empty_at.is_some_and(|at| now.saturating_duration_since(at) <= FOUND_EMPTY_FOR)
-            && state.closed_until.is_none_or(|until| now >= until)
+        let found_empty_at = self.locked().found_empty_at;
+        found_empty_at.is_some_and(|at| now.saturating_duration_since(at) <= FOUND_EMPTY_FOR) && !self.is_closed(now)
+    }
+
+    /// Whether those that have entered have to turn back as well.
+    pub(crate) fn is_closed(&self, now: Instant) -> bool {
+        self.locked().closed_until.is_some_and(|until| now < until)
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {

@@ -1,5 +1,5 @@
-//! Ended items on a way of their own, so that none of the others waits for them: those that could not be written with the
-//! others, and those that continue with the next stage.
+//! Items whose outcome could not be written with that of the others. They are sent again apart, so that none of the
+//! others waits for them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,15 @@ use tokio::sync::Notify;
 
 use super::part::Part;
 
-/// Parts that wait to be sent. Their items' number is limited by the dispatcher, which claims nothing while there are many.
+/// The items that are sent again apart. Their number is limited by the dispatcher, which claims nothing while there are
+/// many.
 #[derive(Debug, Default)]
-pub(crate) struct Lane {
+pub(crate) struct SideLane {
     parts: Mutex<VecDeque<Part>>,
     some: Notify,
 }
 
-impl Lane {
+impl SideLane {
     pub(crate) fn push(&self, part: Part) {
         self.locked().push_back(part);
         self.some.notify_one();
