@@ -122,6 +122,35 @@ where
     assert!(report.released == 0 && report.errors > 0, "{report:?}");
 }
 
+/// What may have continued is finished apart, as one part: one item of it that the database cannot write is found by halving.
+pub(crate) async fn one_that_cannot_be_written_holds_up_none_that_may_have_continued<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    const FEW: i64 = 16;
+    let (plan, calls) = counted("continue_items", first_calls("continue_items", &[Fate::NeverArrived; 2]));
+    let repository = faulty(database, pipeline(&["ONE", "TWO"]), plan).await;
+    let keys: Vec<Key> = (0..FEW).map(|n| Key::from(format!("item {n}"))).collect();
+    repository.store().special.unwritable.lock().expect("no panic").insert(keys[7].clone());
+    let (stop, runs) = (CancellationToken::new(), Runs::default());
+    // It ends with that: until a lost statement can take nothing any more a worker looks for what it took.
+    let worker = worker::<D>(&repository, &runs).grace(Duration::ZERO).shutdown_on(stop.clone());
+    let running = tokio::spawn(worker.run());
+    repository.add_many(&keys).await.expect("added");
+    let succeeded = async |expected: i64| {
+        while repository.counts(true).await.expect("counted").count(Status::Succeeded) < expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(succeeded(FEW - 1)).await;
+    repository.store().special.unwritable.lock().expect("no panic").clear();
+    soon(succeeded(FEW)).await;
+    stop.cancel();
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.completed, report.lost), (2 * FEW.unsigned_abs(), 0), "{report:?}");
+    assert!(*calls.borrow() > 0, "{report:?}");
+}
+
 /// What is wrong with an item is for the finish to say.
 pub(crate) async fn items_that_cannot_continue_are_completed<D: Database>(database: &D)
 where

@@ -20,6 +20,7 @@ macro_rules! with_all_cases {
             continuing::items_that_continued_by_a_lost_answer_are_adopted,
             continuing::items_that_continued_and_are_found_later_are_given_back,
             continuing::items_that_did_not_continue_by_a_lost_call_are_completed,
+            continuing::one_that_cannot_be_written_holds_up_none_that_may_have_continued,
             continuing::items_that_cannot_continue_are_completed,
             continuing::nothing_continues_to_a_stage_that_is_paused,
             continuing::a_worker_can_give_every_item_back_between_two_stages,
