@@ -41,7 +41,7 @@ pub(crate) fn send_on<S: Store, R: Send + 'static>(engine: &Engine<S, R>, batch:
         };
         let on_their_way: Vec<Ended> = batch.extract_if(.., continues).collect();
         crew.passage.enter(on_their_way.len());
-        engine.continuing.put_back(on_their_way);
+        engine.continuing.push_all(on_their_way);
     }
 }
 
@@ -53,10 +53,10 @@ pub(crate) async fn continue_ended<S: Store, R: Record<S>>(engine: &Engine<S, R>
         engine.continuing.some().await;
         let mut batch = engine.continuing.take(BATCH_ITEMS_MAX);
         let Some(done) = batch.first().map(|ended| ended.held.lease.stage) else { continue };
-        engine.continuing.put_back(batch.extract_if(.., |ended| ended.held.lease.stage != done).collect());
-        engine.continuing.put_back(split_off_repeated(&mut batch));
+        engine.continuing.push_all(batch.extract_if(.., |ended| ended.held.lease.stage != done).collect());
+        engine.continuing.push_all(split_off_repeated(&mut batch));
         let Some(crew) = engine.pipeline().stage_after(done).and_then(|next| engine.crew(next)) else {
-            engine.floor.ended.put_back(batch); // only what has a crew is sent on
+            engine.floor.ended.push_all(batch); // only what has a crew is sent on
             continue;
         };
         let items = batch.len();
@@ -67,7 +67,7 @@ pub(crate) async fn continue_ended<S: Store, R: Record<S>>(engine: &Engine<S, R>
         crew.passage.leave(items);
         if part.len() == items && !part.settling.is_uncertain() {
             // None continued, and none is sent on again soon: they are finished with the others.
-            engine.floor.ended.put_back(part.into_ended());
+            engine.floor.ended.push_all(part.into_ended());
         } else if !part.is_empty() {
             engine.side_lane.push(part);
         }
@@ -107,9 +107,7 @@ async fn continue_to<S: Store, R: Record<S>>(
     if engine.may_take_more() {
         engine.take_in(rows, sent_at);
     } else {
-        for row in rows {
-            engine.release(&engine.floor.leases.hold(row.lease, sent_at));
-        }
+        engine.give_back(rows, sent_at);
         engine.nudge([crew.stage]);
     }
     let over = part.take_all_but(&keep);

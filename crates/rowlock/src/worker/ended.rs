@@ -101,10 +101,12 @@ impl EndedItems {
         std::mem::replace(&mut *items, rest)
     }
 
-    /// Puts items back that cannot go yet.
-    pub(crate) fn put_back(&self, back: Vec<Ended>) {
-        for ended in back {
-            self.push(ended);
+    pub(crate) fn push_all(&self, mut more: Vec<Ended>) {
+        let mut items = self.locked();
+        let was_empty = items.is_empty();
+        items.append(&mut more);
+        if was_empty && !items.is_empty() {
+            self.some.notify_one();
         }
     }
 

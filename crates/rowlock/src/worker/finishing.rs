@@ -26,7 +26,7 @@ pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S,
         let mut batch = engine.floor.ended.take(BATCH_ITEMS_MAX);
         last.items = batch.len();
         let started = Instant::now();
-        engine.floor.ended.put_back(split_off_repeated(&mut batch));
+        engine.floor.ended.push_all(split_off_repeated(&mut batch));
         let (mut to_write, over): (Vec<Ended>, Vec<Ended>) =
             batch.into_iter().partition(|ended| ended.verdict.outcome().is_some());
         if !over.is_empty() {
@@ -48,7 +48,8 @@ struct Last {
 }
 
 /// Sends again what could not be written with the others, for as long as it is polled. One part at a time, and after one
-/// that did not go through it waits.
+/// that did not go through it waits. One that meets an error which will not pass is halved, as in `write`: what may have
+/// continued comes here many at once.
 pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
     let mut errors = Errors::default();
     let mut backoff = Backoff::default();

@@ -38,6 +38,13 @@ impl<S: Store, R: Record<S>> Engine<S, R> {
         suspect
     }
 
+    /// Gives rows back that were claimed, and that nobody is to work on.
+    pub(crate) fn give_back(&self, claimed: Vec<ClaimedRow<S::Row>>, sent_at: Instant) {
+        for row in claimed {
+            self.release(&self.floor.leases.hold(row.lease, sent_at));
+        }
+    }
+
     /// A claimed row for the queue; one that does not decode is retried, and harms no other.
     fn entry(&self, row: ClaimedRow<S::Row>, sent_at: Instant, now: Instant) -> Option<Entry<R>> {
         let lease = row.lease.clone();

@@ -1,4 +1,4 @@
-//! Going on to the next stage: `continue_items`.
+//! Continuing with the next stage: `continue_items`.
 
 use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};

@@ -70,10 +70,9 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 
     /// Gives rows back that a claim took whose answer was lost.
     pub(super) fn give_back(&self, rows: Vec<ClaimedRow<S::Row>>) {
-        for row in rows {
+        for row in &rows {
             tracing::info!(key = %row.lease.key, "claimed by a statement whose answer was lost: given back");
-            let held = self.engine.floor.leases.hold(row.lease, Instant::now());
-            self.engine.release(&held);
         }
+        self.engine.give_back(rows, Instant::now());
     }
 }

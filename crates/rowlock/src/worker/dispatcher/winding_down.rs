@@ -49,10 +49,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             match answer {
                 Answer::Claimed { batch: Ok(batch), .. } => {
                     self.tell(&batch.exhausted, &batch.refused);
-                    for row in batch.claimed {
-                        let held = self.engine.floor.leases.hold(row.lease, Instant::now());
-                        self.engine.release(&held);
-                    }
+                    self.engine.give_back(batch.claimed, Instant::now());
                 }
                 Answer::Recovered(recovered) => self.give_back(recovered.rows),
                 Answer::Claimed { batch: Err(_), .. } | Answer::LookedAround(_) => {}
