@@ -131,6 +131,14 @@ impl Plan {
         self.check_indexes(indexes);
     }
 
+    /// Reads by an index the rows that it is for and no other, and the leases once, for the hash, and not once a row.
+    fn check_batch(&self, items: usize) {
+        let of_kind = |kind| self.nodes().into_iter().find(|node| node["Node Type"] == kind);
+        let node = |kind| of_kind(kind).unwrap_or_else(|| panic!("no {kind} in {:#}", self.root));
+        assert_eq!(rows_of(node("Index Scan")), items as f64, "{:#}", self.root);
+        assert_eq!(node("Function Scan")["Actual Loops"].as_f64(), Some(1.0), "{:#}", self.root);
+    }
+
     fn check_indexes(&self, indexes: &[&str]) {
         let seen: Vec<&str> = self.nodes().into_iter().filter_map(|node| node["Index Name"].as_str()).collect();
         for index in indexes {
@@ -327,14 +335,12 @@ async fn a_batch_is_completed_or_continues_by_its_tokens() {
         for mode in MODES {
             // Rows of its own: an update that was rolled back leaves a trace like that of a lock.
             token += 1;
-            let keys: Vec<String> = (0..BATCH).map(|n| format!("item-{}", token * 1_000 + 2 * n)).collect();
             let of_each = |word: &str| vec![word; BATCH].join(",");
-            let arguments = format!(
-                "'{{{}}}', '{{{}}}', null, '{{{}}}', '{{{token}}}'",
-                keys.join(","),
-                of_each(&token.to_string()),
-                of_each("1")
-            );
+            let leases_of = |token: usize| {
+                let keys: Vec<String> = (0..BATCH).map(|n| format!("item-{}", token * 1_000 + 2 * n)).collect();
+                format!("'{{{}}}', '{{{}}}'", keys.join(","), of_each(&token.to_string()))
+            };
+            let arguments = format!("{}, null, '{{{}}}', '{{{token}}}'", leases_of(token), of_each("1"));
             let plan = scene.plan("complete_batch", mode, &arguments).await;
             plan.check(&["rowlock_running_index"]);
             let nodes = plan.nodes();
@@ -347,25 +353,14 @@ async fn a_batch_is_completed_or_continues_by_its_tokens() {
                 "{:#}",
                 plan.root
             );
-            assert_eq!(rows_of(found), BATCH as f64, "{:#}", plan.root);
-            // Once, for the hash, and not once a row.
-            assert_eq!(leases["Actual Loops"].as_f64(), Some(1.0), "{:#}", plan.root);
+            plan.check_batch(BATCH);
 
             let token = token + 10;
-            let keys: Vec<String> = (0..BATCH).map(|n| format!("item-{}", token * 1_000 + 2 * n)).collect();
-            let arguments = format!(
-                "'{{{}}}', '{{{}}}', null, 'ONLY_IN_PROGRESS', 'NEXT_IN_PROGRESS', 99, 'me', 5, 3, 'NEXT', '{{{token}}}'",
-                keys.join(","),
-                of_each(&token.to_string()),
-            );
+            let rest = format!("null, 'ONLY_IN_PROGRESS', 'NEXT_IN_PROGRESS', 99, 'me', 5, 3, 'NEXT', '{{{token}}}'");
+            let arguments = format!("{}, {rest}", leases_of(token));
             let plan = scene.plan("continue_batch", mode, &arguments).await;
             plan.check(&["rowlock_running_index"]);
-            let found = plan.nodes().into_iter().find(|node| kind(node) == "Index Scan");
-            let found = found.unwrap_or_else(|| panic!("{:#}", plan.root));
-            assert_eq!(rows_of(found), BATCH as f64, "{:#}", plan.root);
-            let leases = plan.nodes().into_iter().find(|node| kind(node) == "Function Scan");
-            let leases = leases.unwrap_or_else(|| panic!("{:#}", plan.root));
-            assert_eq!(leases["Actual Loops"].as_f64(), Some(1.0), "{:#}", plan.root);
+            plan.check_batch(BATCH);
         }
     }
     scene.end().await;
