@@ -1,5 +1,5 @@
 # Each target is a script in scripts/ or a line of cargo; see those for the how and why.
-.PHONY: help setup demo test check faults faults-blind offline-data bench fmt clean-local
+.PHONY: help setup demo test test-versions check faults faults-blind offline-data bench fmt clean-local
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -12,6 +12,9 @@ demo: ## Take a few real clips, or VIDEOS=/some/folder, through the pipeline; sh
 
 test: ## Run every test on PostgreSQL (a throwaway server, or DATABASE_URL) and on SQLite
 	@scripts/test
+
+test-versions: ## Run the library's tests on servers of PostgreSQL 14 to 18, or of VERSIONS="14 18"
+	@scripts/test-versions $(VERSIONS)
 
 check: ## What CI checks besides the tests: format, lints, docs, features, dependencies, offline data
 	@scripts/check

@@ -1,5 +1,7 @@
 //! What `prepare` and `inspect` say of a table on which every item would fail, and two preparers at once.
 
+use std::time::Duration;
+
 use rowlock::conformance::{Harness, run};
 use rowlock::store::Store;
 use rowlock::store::postgres::PostgresStore;
@@ -87,21 +89,25 @@ async fn two_prepare_a_table_in_use_at_once() {
                      where datname = current_database() and query like '%pg_try_advisory_xact_lock%'
                        and pid <> pg_backend_pid()";
 
-        let (prepared, (), also) = tokio::join!(
-            first.prepare(),
-            async {
-                while value(harness, building).await == "0" || value(harness, tried).await == "0" {
-                    tokio::task::yield_now().await;
+        let both = async {
+            tokio::join!(
+                first.prepare(),
+                async {
+                    while value(harness, building).await == "0" || value(harness, tried).await == "0" {
+                        tokio::task::yield_now().await;
+                    }
+                    other.commit().await.expect("commit");
+                },
+                async {
+                    while value(harness, building).await == "0" {
+                        tokio::task::yield_now().await;
+                    }
+                    second.prepare().await
                 }
-                other.commit().await.expect("commit");
-            },
-            async {
-                while value(harness, building).await == "0" {
-                    tokio::task::yield_now().await;
-                }
-                second.prepare().await
-            }
-        );
+            )
+        };
+        // If one of them fails, the others would look for an index that nobody builds.
+        let (prepared, (), also) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("both prepare");
 
         prepared.expect("prepare");
         also.expect("prepare");
