@@ -181,6 +181,9 @@ impl<S: Store, R> Repository<S, R> {
 
     /// Takes back what stopped workers held, until nothing stale is left.
     ///
+    /// It goes by the database's clock alone. After that was set, or the machine suspended, leases look stale whose holders
+    /// live: let them renew before this. A worker does so by itself.
+    ///
     /// # Errors
     /// Those of the database.
     pub async fn sweep(&self) -> Result<Swept> {

@@ -133,7 +133,8 @@ pub struct Sweeping {
     pub stale_after: Duration,
     /// The reset count at which an item is `FAILED`.
     pub max_resets: i32,
-    /// The time to sweep at; `None` is the database's clock.
+    /// The time to sweep at; `None` is the database's clock. A worker gives the time that the database told it a moment
+    /// before, which it has compared with its own clock.
     pub now: Option<DateTime<Utc>>,
 }
 

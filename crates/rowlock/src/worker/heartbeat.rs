@@ -60,7 +60,8 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
     }
 }
 
-/// The leases to renew: once the first is due, all that are not quite new, so that they stay together.
+/// The leases to renew: once the first is due, all that are not quite new, so that they stay together. After a step of
+/// the database's clock all that were renewed before it are due: others see another age of them than this process.
 fn due<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     now: Instant,
@@ -73,10 +74,12 @@ fn due<S: Store, R: Send + 'static>(
     let age = |held: &Held| now.saturating_duration_since(held.renewed_at());
     // Two looks early: the next look may be late, and the statement takes its time.
     let early = (interval / 25).max(2 * pause);
-    if !all.iter().any(|held| age(held) + early >= interval) {
+    let parted_at = engine.pulse.parted_at();
+    let looks_old = |held: &Held| parted_at.is_some_and(|parted_at| held.renewed_at() < parted_at);
+    if !all.iter().any(|held| looks_old(held) || age(held) + early >= interval) {
         return Vec::new();
     }
-    all.retain(|held| age(held) >= interval / 2);
+    all.retain(|held| looks_old(held) || age(held) >= interval / 2);
     all
 }
 

@@ -3,6 +3,7 @@
 
 mod accounting;
 mod claiming;
+mod clock;
 mod context;
 mod continuing;
 mod crew;

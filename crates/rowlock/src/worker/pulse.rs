@@ -1,7 +1,9 @@
-//! When the database answered last, and what an outage means for the sweep.
+//! When the database answered last, and what an outage, or a step of its clock, means for the sweep.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::clock::{Clocks, Reading};
 
 /// When the database answered last.
 #[derive(Debug)]
@@ -17,11 +19,15 @@ struct State {
     /// Whether a call has failed since, in a way that will pass.
     failing: bool,
     sweep_from: Instant,
+    clocks: Clocks,
+    /// When the database's clock was last found to have gone another way than this one.
+    parted_at: Option<Instant>,
 }
 
 impl Pulse {
     pub(crate) fn new(stale_after: Duration, heartbeat_interval: Duration, now: Instant) -> Pulse {
-        let state = State { answered_at: now, failing: false, sweep_from: now };
+        let clocks = Clocks::new(heartbeat_interval);
+        let state = State { answered_at: now, failing: false, sweep_from: now, clocks, parted_at: None };
         Pulse { stale_after, heartbeat_interval, state: Mutex::new(state) }
     }
 
@@ -34,6 +40,29 @@ impl Pulse {
         }
         state.answered_at = state.answered_at.max(now);
         state.failing = false;
+    }
+
+    /// The database said what time it is. Where its clock went another way than this one by more than a heartbeat
+    /// interval (the machine was suspended, or the clock was set), that is an outage: what the living hold looks older than
+    /// they are silent, so all renew first, and this worker sweeps one interval later.
+    pub(crate) fn told_time(&self, reading: Reading) {
+        let now = reading.answered_at;
+        self.answered(now);
+        let mut state = self.locked();
+        if let Some(surplus) = state.clocks.compare(reading) {
+            state.parted_at = Some(now);
+            state.sweep_from = now + self.heartbeat_interval;
+            tracing::warn!(
+                surplus_s = surplus.num_seconds(),
+                "the database's clock went another way than this machine's, which was suspended or the clock was set: \
+                 leases are renewed before a sweep"
+            );
+        }
+    }
+
+    /// Leases that were renewed before this are to be renewed at once.
+    pub(crate) fn parted_at(&self) -> Option<Instant> {
+        self.locked().parted_at
     }
 
     /// A call met an error that will pass.
@@ -67,6 +96,8 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, TimeDelta};
+
     use super::*;
 
     const STALE: Duration = Duration::from_secs(30);
@@ -84,6 +115,22 @@ mod tests {
         pulse.answered(after);
         assert_eq!(pulse.sweep_in(after), Some(INTERVAL));
         assert_eq!(pulse.sweep_in(after + INTERVAL), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn after_a_step_of_the_databases_clock_leases_are_renewed_and_the_sweep_waits() {
+        for step_secs in [11, -3_600] {
+            let start = Instant::now();
+            let pulse = Pulse::new(STALE, INTERVAL, start);
+            let time = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+            pulse.told_time(Reading { time, asked_at: start, answered_at: start });
+            assert_eq!((pulse.sweep_in(start), pulse.parted_at()), (Some(Duration::ZERO), None));
+            let after = start + SECOND;
+            let stepped = time + TimeDelta::seconds(step_secs + 1);
+            pulse.told_time(Reading { time: stepped, asked_at: after, answered_at: after });
+            assert_eq!((pulse.sweep_in(after), pulse.parted_at()), (Some(INTERVAL), Some(after)));
+            assert_eq!(pulse.sweep_in(after + INTERVAL), Some(Duration::ZERO));
+        }
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use rand::RngExt;
 
+use super::clock::Reading;
 use super::engine::Engine;
 use super::errors::Errors;
 use super::hooks::{FailedBy, FailedItem};
@@ -55,8 +57,7 @@ async fn sweep_in_turn<S: Store, R: Send + 'static>(
     turn_errors: &mut Errors,
 ) -> Result<Done> {
     // Whoever may not sweep takes no turn.
-    let wait = may_sweep_in(engine, verbs).await?;
-    if !wait.is_zero() {
+    if let MaySweep::In(wait) = may_sweep(engine, verbs).await? {
         return Ok(Done::Waits(wait));
     }
     match verbs.sweep_turn_once(turn).await {
@@ -81,17 +82,19 @@ async fn sweep_in_turn<S: Store, R: Send + 'static>(
 /// for the caller to come again, because an outage changes whether it may sweep.
 pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) -> Result<Duration> {
     let pipeline = engine.pipeline();
-    let sweeping = Sweeping {
-        limit: batch_limit(),
-        stale_after: pipeline.stale_after(),
-        max_resets: pipeline.max_resets(),
-        now: None,
-    };
     loop {
-        let wait = may_sweep_in(engine, verbs).await?;
-        if !wait.is_zero() {
-            return Ok(wait);
-        }
+        let at = match may_sweep(engine, verbs).await? {
+            MaySweep::At(at) => at,
+            MaySweep::In(wait) => return Ok(wait),
+        };
+        // By the time that was compared, and not by that of the statement: between the two the machine may be suspended,
+        // or this process stopped.
+        let sweeping = Sweeping {
+            limit: batch_limit(),
+            stale_after: pipeline.stale_after(),
+            max_resets: pipeline.max_resets(),
+            now: Some(at),
+        };
         let swept = verbs.sweep_once(&sweeping).await?;
         engine.pulse.answered(Instant::now());
         let more = swept.may_have_more && !swept.items.is_empty();
@@ -102,14 +105,28 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
     }
 }
 
-/// How long this worker must wait before it sweeps. The first call that gets through ends an outage; a sweep after it
-/// waits for the living.
-async fn may_sweep_in<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) -> Result<Duration> {
-    if engine.pulse.sweep_in(Instant::now()).is_none() {
-        verbs.now_once().await?;
-        engine.pulse.answered(Instant::now());
+/// Whether this worker may sweep.
+enum MaySweep {
+    /// It may take back what is stale at this time of the database's.
+    At(DateTime<Utc>),
+    /// It has to wait.
+    In(Duration),
+}
+
+/// Asks the database for its time, since only that shows a suspend or a step of the clock. The first call that gets through
+/// ends an outage; a sweep after it waits for the living.
+async fn may_sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) -> Result<MaySweep> {
+    let asked_at = Instant::now();
+    if let Some(wait) = engine.pulse.sweep_in(asked_at).filter(|wait| !wait.is_zero()) {
+        return Ok(MaySweep::In(wait));
     }
-    Ok(engine.pulse.sweep_in(Instant::now()).unwrap_or_default())
+    let time = verbs.now_once().await?;
+    let answered_at = Instant::now();
+    engine.pulse.told_time(Reading { time, asked_at, answered_at });
+    Ok(match engine.pulse.sweep_in(answered_at).unwrap_or_default() {
+        Duration::ZERO => MaySweep::At(time),
+        wait => MaySweep::In(wait),
+    })
 }
 
 fn tell<S: Store, R: Send + 'static>(engine: &Engine<S, R>, swept: Swept) {

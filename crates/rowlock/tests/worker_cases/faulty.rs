@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rowlock::pipeline::{Pipeline, StageId};
 use rowlock::store::{
     ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation, FailureRecord,
@@ -58,6 +58,8 @@ pub(crate) struct Special {
     pub(crate) continued_items: AtomicUsize,
     /// The tokens of all claims, as they were sent.
     pub(crate) tokens: Mutex<Vec<FencingToken>>,
+    /// By how much the database's clock was set forward, for the verbs of a worker.
+    pub(crate) clock_ahead: Mutex<TimeDelta>,
 }
 
 impl<S> Faulty<S> {
@@ -71,6 +73,15 @@ fn error(verb: &'static str, fault: Fault) -> Error {
 }
 
 impl<S: Store> Faulty<S> {
+    /// What the clock says that was set; none if it was not, or if a test gave the time.
+    async fn clock(&self, given: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>> {
+        let ahead = *self.special.clock_ahead.lock().expect("no panic");
+        if given.is_some() || ahead.is_zero() {
+            return Ok(given);
+        }
+        Ok(Some(self.inner.now().await? + ahead))
+    }
+
     async fn meet<T>(&self, verb: &'static str, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         match (self.plan)(verb) {
             Fate::Answered => call.await,
@@ -115,7 +126,8 @@ impl<S: Store> Store for Faulty<S> {
     }
     async fn claim(&self, claiming: &Claiming) -> Result<ClaimBatch<S::Row>> {
         self.special.tokens.lock().expect("no panic").push(claiming.token);
-        self.meet("claim", self.inner.claim(claiming)).await
+        let claiming = Claiming { now: self.clock(claiming.now).await?, ..claiming.clone() };
+        self.meet("claim", self.inner.claim(&claiming)).await
     }
     async fn find_claimed(&self, token: FencingToken) -> Result<Vec<ClaimedRow<S::Row>>> {
         self.meet("find_claimed", self.inner.find_claimed(token)).await
@@ -159,13 +171,15 @@ impl<S: Store> Store for Faulty<S> {
         self.meet("continue_items", call).await
     }
     async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
+        let now = self.clock(now).await?;
         self.meet("renew", self.inner.renew(leases, now)).await
     }
     async fn read_leases(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
         self.meet("read_leases", self.inner.read_leases(leases)).await
     }
     async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
-        self.meet("sweep", self.inner.sweep(sweeping)).await
+        let sweeping = Sweeping { now: self.clock(sweeping.now).await?, ..sweeping.clone() };
+        self.meet("sweep", self.inner.sweep(&sweeping)).await
     }
     async fn sweep_turn(&self, every: Duration) -> Result<Duration> {
         self.meet("sweep_turn", self.inner.sweep_turn(every)).await
@@ -201,7 +215,8 @@ impl<S: Store> Store for Faulty<S> {
         self.meet("list", self.inner.list(listing)).await
     }
     async fn counts(&self, counting: &Counting) -> Result<Counts> {
-        self.meet("counts", self.inner.counts(counting)).await
+        let counting = Counting { now: self.clock(counting.now).await?, ..*counting };
+        self.meet("counts", self.inner.counts(&counting)).await
     }
     async fn explain(&self, key: &Key, now: Option<DateTime<Utc>>) -> Result<Option<Explanation>> {
         self.meet("explain", self.inner.explain(key, now)).await
@@ -213,7 +228,8 @@ impl<S: Store> Store for Faulty<S> {
         self.meet("held", self.inner.held(limit)).await
     }
     async fn now(&self) -> Result<DateTime<Utc>> {
-        self.meet("now", self.inner.now()).await
+        let ahead = *self.special.clock_ahead.lock().expect("no panic");
+        self.meet("now", async { Ok(self.inner.now().await? + ahead) }).await
     }
     async fn begin(&self) -> Result<S::Transaction> {
         self.inner.begin().await

@@ -16,6 +16,7 @@ macro_rules! with_all_cases {
             flow::slow_handlers_hoard_nothing,
             flow::an_undecodable_row_harms_only_itself,
             flow::a_dry_run_is_refused_every_write_by_the_database,
+            clocks::a_step_of_the_databases_clock_takes_nothing_from_the_living,
             continuing::items_continue_to_the_next_stage_without_a_claim,
             continuing::items_that_continued_by_a_lost_answer_are_adopted,
             continuing::items_that_continued_and_are_found_later_are_given_back,
@@ -91,6 +92,7 @@ macro_rules! with_all_cases {
     };
 }
 
+pub(crate) mod clocks;
 pub(crate) mod continuing;
 pub(crate) mod failures;
 pub(crate) mod faulty;
