@@ -115,6 +115,17 @@ pub enum Error {
         deadline: Duration,
     },
 
+    /// The server has no connection left for this process.
+    #[error("{verb}: the server has no connection left, and this process holds {held} of them: {source}")]
+    TooManyConnections {
+        /// Which verb.
+        verb: &'static str,
+        /// How many connections of Rowlock's this process has, over all of its stores.
+        held: usize,
+        /// The server's own words: whether it is the server, the database or the role that has too many.
+        source: sqlx::Error,
+    },
+
     /// The worker cannot go on.
     #[error("worker: {problem}")]
     Worker {
@@ -161,7 +172,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Error::Database { fault, .. } => matches!(fault, Fault::NotApplied | Fault::Unknown),
-            Error::Deadline { .. } => true,
+            Error::Deadline { .. } | Error::TooManyConnections { .. } => true,
             Error::InvalidPipeline { .. }
             | Error::InvalidArgument { .. }
             | Error::Schema { .. }

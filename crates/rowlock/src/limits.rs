@@ -80,8 +80,25 @@ pub const LOST_CLAIMS_MAX: usize = 100;
 /// Longest run of `prepare`: an index over ten million rows takes a minute.
 pub const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
 
-/// Connections of one PostgreSQL store: verbs of a worker are few at a time; the user's transactions take one each.
+/// Connections of one PostgreSQL store for its verbs, of which a worker has few at a time, and as many for the user's
+/// transactions, which take one each.
 pub const POSTGRES_CONNECTIONS_MAX: u32 = 8;
+
+/// A connection that nobody used for so long is given back to the server, whose connections others need.
+pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// No connection is used for longer: what a server of another time, or a handler, left in it ends with it.
+pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_secs(1800);
+
+/// A connection that was idle for so long is asked whether it lives before anything is sent on it: a round trip, which
+/// those who work without a pause never pay.
+pub const CONNECTION_TESTED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a connection may take to say that it lives, or to close.
+pub const CONNECTION_TEST_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How often a worker that hears nothing asks whether it still could.
+pub const HEARING_TESTED_EVERY: Duration = Duration::from_secs(30);
 
 /// Reading connections of one SQLite store; each has a thread, and a page cache of 2 MB.
 pub const SQLITE_READERS: usize = 4;

@@ -1,5 +1,6 @@
 //! The conformance suite on PostgreSQL, and what only PostgreSQL can do to a queue.
 
+mod own_server;
 mod postgres_cases;
 
 mod postgres {
@@ -8,7 +9,7 @@ mod postgres {
 
     use chrono::{DateTime, Utc};
     use rowlock::conformance::{Harness, Refusal, Refusing};
-    use rowlock::store::postgres::PostgresStore;
+    use rowlock::store::postgres::{PostgresStore, PostgresTransaction};
     use rowlock::store::{Claiming, Finish, Finished, Finishing, LeaseState, Limits, Outcome, Store, Sweeping};
     use rowlock::{FencingToken, Holder, Key, Pipeline, Status};
     use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
@@ -95,11 +96,7 @@ mod postgres {
             rows.iter().map(|row| (0..row.len()).map(|column| row.try_get(column)).collect()).collect()
         }
 
-        async fn execute_in(
-            &self,
-            transaction: &mut Transaction<'static, Postgres>,
-            sql: &str,
-        ) -> Result<(), sqlx::Error> {
+        async fn execute_in(&self, transaction: &mut PostgresTransaction, sql: &str) -> Result<(), sqlx::Error> {
             (**transaction).execute(AssertSqlSafe(sql.to_owned())).await.map(drop)
         }
 

@@ -1,5 +1,6 @@
 //! The worker on PostgreSQL.
 
+mod own_server;
 #[macro_use]
 mod worker_cases;
 
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use rowlock::pipeline::Pipeline;
 use rowlock::store::Store;
-use rowlock::store::postgres::PostgresStore;
+use rowlock::store::postgres::{PostgresStore, PostgresTransaction};
 use rowlock::{Failure, Key, Worker};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
+use own_server::OwnServer;
 use worker_cases::faulty::{answered, counted};
 use worker_cases::outages::faulty;
 use worker_cases::{Database, pipeline, soon, told};
@@ -67,10 +69,7 @@ impl Database for Postgres {
         connection.execute(AssertSqlSafe(sql.to_owned())).await.expect("the statement runs");
     }
 
-    async fn execute_in(
-        transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>,
-        sql: &'static str,
-    ) -> Result<(), sqlx::Error> {
+    async fn execute_in(transaction: &mut PostgresTransaction, sql: &'static str) -> Result<(), sqlx::Error> {
         transaction.execute(sql).await.map(drop)
     }
 }
@@ -143,52 +142,6 @@ async fn items_come_due_one_by_one() {
     let looks = *looks.borrow();
     assert!(looks as u128 <= most, "{looks} claims, where {most} would do");
     database.end().await;
-}
-
-/// A server of a test's own, to be killed. It is removed when this process ends, however it ends.
-struct OwnServer {
-    keeper: std::process::Child,
-    folder: tempfile::TempDir,
-    url: String,
-}
-
-impl OwnServer {
-    fn start() -> OwnServer {
-        use std::io::{BufRead, BufReader};
-        use std::os::unix::fs::PermissionsExt;
-        use std::process::Stdio;
-
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        // The server does not run as root, and must get to its own folder in this one.
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("permissions");
-        let mut keep = OwnServer::script("keep", &folder);
-        let mut keeper = keep.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the script starts");
-        let mut url = String::new();
-        let answer = keeper.stdout.take().expect("its output is piped");
-        BufReader::new(answer).read_line(&mut url).expect("the script answers");
-        assert!(url.starts_with("postgres://"), "no server could be started");
-        OwnServer { keeper, folder, url: url.trim().to_owned() }
-    }
-
-    fn script(verb: &str, folder: &tempfile::TempDir) -> std::process::Command {
-        let mut script =
-            std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgres-cluster"));
-        script.arg(verb).arg(folder.path().join("server"));
-        script
-    }
-
-    fn tell(&self, verb: &str) {
-        let output = OwnServer::script(verb, &self.folder).output().expect("the script starts");
-        assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-}
-
-impl Drop for OwnServer {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        // It may have ended before.
-        let _ = self.keeper.wait();
-    }
 }
 
 /// Kills the server with all its processes five times while 2,000 items go through two stages.

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use rowlock::store::postgres::PostgresStore;
+use rowlock::store::postgres::{PostgresStore, PostgresTransaction};
 use rowlock::store::sqlite::{SqliteStore, SqliteTransaction};
 use rowlock::{Lease, Pipeline, Store};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, Executor, PgPool, SqlitePool};
 
 /// A store in whose transactions effects can be written.
 pub trait Effects: Store {
@@ -40,7 +40,7 @@ macro_rules! insert_effect {
 
 impl Effects for PostgresStore {
     async fn write_effect(
-        transaction: &mut Transaction<'static, Postgres>,
+        transaction: &mut PostgresTransaction,
         lease: &Lease,
         worker: &str,
         commit: Duration,

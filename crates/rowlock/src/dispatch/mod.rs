@@ -106,7 +106,7 @@ impl<S: Store> Dispatch<S> {
         loop {
             match self.claim_once(&claiming).await {
                 Err(error)
-                    if error.is_transient() && !error.may_have_been_applied() && attempts.wait_for_another().await =>
+                    if passes_soon(&error) && !error.may_have_been_applied() && attempts.wait_for_another().await =>
                 {
                     claiming.token = FencingToken::draw();
                 }
@@ -130,7 +130,7 @@ impl<S: Store> Dispatch<S> {
         let mut attempts = Attempts::default();
         loop {
             match self.sweep_once(sweeping).await {
-                Err(error) if error.is_transient() && attempts.wait_for_another().await => {}
+                Err(error) if passes_soon(&error) && attempts.wait_for_another().await => {}
                 answer => return answer,
             }
         }
@@ -159,12 +159,18 @@ enum Resend {
     IfNotApplied,
 }
 
+/// Whether another attempt within seconds may succeed. A server without connections has none for longer, and whoever
+/// waits should be told at once.
+fn passes_soon(error: &Error) -> bool {
+    error.is_transient() && !matches!(error, Error::TooManyConnections { .. })
+}
+
 async fn retrying<T, F>(resend: Resend, call: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
     let may_be_sent_again =
-        |error: &Error| error.is_transient() && (resend == Resend::Always || !error.may_have_been_applied());
+        |error: &Error| passes_soon(error) && (resend == Resend::Always || !error.may_have_been_applied());
     let mut attempts = Attempts::default();
     loop {
         match call().await {

@@ -2,7 +2,9 @@
 
 mod adding;
 mod claims;
+mod connections;
 mod deadlines;
+mod fail_over;
 mod locks;
 mod notifications;
 mod operators;

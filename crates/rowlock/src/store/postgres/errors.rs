@@ -1,5 +1,7 @@
 //! What PostgreSQL's errors mean. The only place where they are translated.
 
+use std::io;
+
 use sqlx::postgres::PgDatabaseError;
 
 use crate::{Error, Fault};
@@ -16,6 +18,32 @@ pub(super) fn translate_connect(verb: &'static str, source: sqlx::Error) -> Erro
         other => other,
     };
     Error::Database { verb, fault, source }
+}
+
+/// The same error of what surely was not committed.
+pub(super) fn not_applied(error: Error) -> Error {
+    match error {
+        Error::Database { verb, fault: Fault::Unknown, source } => {
+            Error::Database { verb, fault: Fault::NotApplied, source }
+        }
+        other => other,
+    }
+}
+
+/// Whether the server cannot have run the statement that met this error, if it was the first one of its verb.
+pub(super) fn was_never_run(source: &sqlx::Error) -> bool {
+    match source {
+        // The session was idle for too long. The server looks for that before it looks at the next statement.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code == "57P05"),
+        // Sending failed: what makes a statement run is the last that is sent.
+        sqlx::Error::Io(error) => matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected),
+        _ => false,
+    }
+}
+
+/// Whether a transaction could not begin because the server may only be read: it follows another one.
+pub(super) fn is_in_recovery(source: &sqlx::Error) -> bool {
+    source.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "25006" || code == "0A000")
 }
 
 /// Whether the connection can be used again after this error: the server answered, and it goes on.

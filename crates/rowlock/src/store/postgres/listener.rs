@@ -6,7 +6,8 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 
 use super::PostgresStore;
 use super::claim::query;
-use super::errors::{translate, translate_connect};
+use super::connections::{Counted, no_connection};
+use super::errors::translate;
 use super::schema::channel;
 use crate::Result;
 use crate::store::Listener;
@@ -15,6 +16,7 @@ use crate::store::Listener;
 /// it hears nothing: what is left is polling.
 pub struct PostgresListener {
     listener: Option<PgListener>,
+    _counted: Option<Counted>,
     /// Whether the table has the trigger that tells.
     is_told: bool,
     store: PostgresStore,
@@ -32,7 +34,7 @@ const WAITING_MIN: Duration = Duration::from_secs(60);
 impl PostgresListener {
     pub(super) async fn connect(store: &PostgresStore) -> Result<PostgresListener> {
         let Some(direct) = store.sessions.direct() else {
-            return Ok(PostgresListener { listener: None, is_told: false, store: store.clone() });
+            return Ok(PostgresListener { listener: None, _counted: None, is_told: false, store: store.clone() });
         };
         let channel = channel(&store.pipeline);
         let connected = async {
@@ -44,9 +46,9 @@ impl PostgresListener {
         let listener = tokio::time::timeout(store.sessions.deadline(), connected)
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            .map_err(|error| translate_connect("listen", error))?;
+            .map_err(|error| no_connection("listen", error))?;
         let is_told = store.is_told().await?;
-        Ok(PostgresListener { listener: Some(listener), is_told, store: store.clone() })
+        Ok(PostgresListener { listener: Some(listener), _counted: Some(Counted::one()), is_told, store: store.clone() })
     }
 }
 

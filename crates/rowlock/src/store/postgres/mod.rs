@@ -29,8 +29,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgRow};
-use sqlx::{Postgres, Transaction};
 
+use self::connections::ConnectionLimits;
 use self::queue_head::QueueHead;
 use self::session::Sessions;
 use self::statements::{DelayTable, Statements};
@@ -42,9 +42,10 @@ use super::{
 };
 use crate::limits::VERB_DEADLINE;
 use crate::pipeline::{Pipeline, StageId};
-use crate::{Error, Fault, FencingToken, Key, Lease, Result};
+use crate::{Error, FencingToken, Key, Lease, Result};
 
 pub use self::listener::PostgresListener;
+pub use self::transaction::PostgresTransaction;
 
 /// A pipeline's table on a PostgreSQL server. Cheap to clone; the clones share their connections.
 #[derive(Debug, Clone)]
@@ -97,6 +98,28 @@ impl PostgresStore {
         self.over(sessions)
     }
 
+    /// The same store with so many connections at most for its verbs, and as many for transactions of the user's; 8 by
+    /// default, and at least 1. A worker has a few more for itself: see docs/dialects.md.
+    #[must_use]
+    pub fn with_max_connections(self, connections: u32) -> PostgresStore {
+        let limits = ConnectionLimits { connections_max: connections.max(1), ..self.sessions.limits() };
+        self.over(self.sessions.with_limits(limits))
+    }
+
+    /// The same store, which closes a connection that nobody used for so long; a minute by default.
+    #[must_use]
+    pub fn with_idle_timeout(self, idle_timeout: Duration) -> PostgresStore {
+        let limits = ConnectionLimits { idle_max: idle_timeout, ..self.sessions.limits() };
+        self.over(self.sessions.with_limits(limits))
+    }
+
+    /// The same store, which uses no connection for longer than this; half an hour by default.
+    #[must_use]
+    pub fn with_max_lifetime(self, max_lifetime: Duration) -> PostgresStore {
+        let limits = ConnectionLimits { lifetime_max: max_lifetime, ..self.sessions.limits() };
+        self.over(self.sessions.with_limits(limits))
+    }
+
     fn build(sessions: Sessions, pipeline: Pipeline) -> PostgresStore {
         PostgresStore {
             statements: Arc::new(Statements::new(&pipeline)),
@@ -146,7 +169,7 @@ impl PostgresStore {
             rule: "preparing needs locks that a connection holds: give the store a way past it by with_direct"
                 .to_owned(),
         })?;
-        Ok(self.over(Sessions::new(direct.clone(), self.sessions.deadline())))
+        Ok(self.over(self.sessions.over_direct(direct.clone())))
     }
 }
 
@@ -155,19 +178,9 @@ fn deadline(pipeline: &Pipeline) -> Duration {
     VERB_DEADLINE.min(pipeline.stale_after() / 3)
 }
 
-/// An error of a transaction that was surely not committed.
-fn not_applied(error: Error) -> Error {
-    match error {
-        Error::Database { verb, fault: Fault::Unknown, source } => {
-            Error::Database { verb, fault: Fault::NotApplied, source }
-        }
-        other => other,
-    }
-}
-
 impl Store for PostgresStore {
     type Row = PgRow;
-    type Transaction = Transaction<'static, Postgres>;
+    type Transaction = PostgresTransaction;
     type Listener = PostgresListener;
 
     fn pipeline(&self) -> &Arc<Pipeline> {

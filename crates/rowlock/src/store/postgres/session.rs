@@ -1,134 +1,141 @@
 //! One verb's use of a connection, and how a store's connections are set up: directly, or behind a pooler.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Postgres};
 use tokio::time::error::Elapsed;
 
-use super::connections::{Connections, Lent};
-use super::errors::{leaves_connection_usable, translate};
-use crate::limits::POSTGRES_CONNECTIONS_MAX;
+use super::connections::{ConnectionLimits, Connections, Lent, Purpose};
+use super::errors::{leaves_connection_usable, not_applied, translate, was_never_run};
 use crate::{Error, Result};
 
-/// How a store's own connections are made.
-#[derive(Debug, Clone)]
+/// How a store's connections are made, and those that it has.
+#[derive(Clone)]
 pub(super) struct Sessions {
+    setup: Setup,
+    /// For the verbs.
     connections: Arc<Connections>,
     /// For the user's transactions.
-    pool: PgPool,
+    transactions: Arc<Connections>,
+}
+
+/// Its options hold a password, so it is not shown.
+#[derive(Clone)]
+struct Setup {
     options: PgConnectOptions,
     /// Where LISTEN works, if anywhere.
     direct: Option<PgConnectOptions>,
+    limits: ConnectionLimits,
     deadline: Duration,
     read_only: bool,
     through_pooler: bool,
 }
 
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("host", &self.setup.options.get_host())
+            .field("port", &self.setup.options.get_port())
+            .field("database", &self.setup.options.get_database())
+            .field("limits", &self.setup.limits)
+            .field("read_only", &self.setup.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Sessions {
     /// Connections are made when they are needed, on the runtime that needs them.
     pub(super) fn new(options: PgConnectOptions, deadline: Duration) -> Sessions {
-        Sessions::build(options.clone(), Some(options), deadline, false, false)
+        let limits = ConnectionLimits::default();
+        let direct = Some(options.clone());
+        Sessions::build(Setup { options, direct, limits, deadline, read_only: false, through_pooler: false })
     }
 
     /// The same through a pooler that lends its connections for a transaction each. No setting and no prepared
     /// statement outlives a transaction there: another client would meet it, and we would miss it.
     pub(super) fn through_pooler(options: PgConnectOptions, deadline: Duration) -> Sessions {
-        Sessions::build(options.statement_cache_capacity(0), None, deadline, false, true)
+        let limits = ConnectionLimits::default();
+        let options = options.statement_cache_capacity(0);
+        Sessions::build(Setup { options, direct: None, limits, deadline, read_only: false, through_pooler: true })
     }
 
     /// The same, with another way to the server for what a pooler cannot pass on.
     pub(super) fn with_direct(self, direct: PgConnectOptions) -> Sessions {
-        Sessions { direct: Some(direct), ..self }
+        Sessions { setup: Setup { direct: Some(direct), ..self.setup }, ..self }
+    }
+
+    /// The same, straight to the server and not through the pooler.
+    pub(super) fn over_direct(&self, direct: PgConnectOptions) -> Sessions {
+        let options = direct.clone();
+        Sessions::build(Setup { options, direct: Some(direct), through_pooler: false, ..self.setup.clone() })
     }
 
     /// The same over connections of their own.
     pub(super) fn fork(&self, read_only: bool) -> Sessions {
-        let read_only = self.read_only || read_only;
-        Sessions::build(self.options.clone(), self.direct.clone(), self.deadline, read_only, self.through_pooler)
+        Sessions::build(Setup { read_only: self.setup.read_only || read_only, ..self.setup.clone() })
     }
 
-    fn build(
-        options: PgConnectOptions,
-        direct: Option<PgConnectOptions>,
-        deadline: Duration,
-        read_only: bool,
-        through_pooler: bool,
-    ) -> Sessions {
-        let set_up = (!through_pooler).then(|| set_up(deadline, read_only));
-        let for_verbs = set_up.as_ref().map(|set_up| format!("{}{set_up}", planner_settings()));
-        let connections = Connections::new(options.clone(), for_verbs);
-        let pool = PgPoolOptions::new()
-            .max_connections(POSTGRES_CONNECTIONS_MAX)
-            .acquire_timeout(deadline)
-            // A ping before each use would be a round trip more; a broken connection is noticed and replaced.
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            // A connection that does not answer is closed: the pool's own ping has no end.
-            .after_release(|connection, _| Box::pin(answers_in_time(connection)))
-            .after_connect(move |connection, _| {
-                let set_up = set_up.clone();
-                Box::pin(async move {
-                    if let Some(set_up) = set_up {
-                        connection.execute(AssertSqlSafe(set_up)).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(options.clone());
-        Sessions { connections, pool, options, direct, deadline, read_only, through_pooler }
+    /// The same over connections of their own, as many and for as long as the limits say.
+    pub(super) fn with_limits(&self, limits: ConnectionLimits) -> Sessions {
+        Sessions::build(Setup { limits, ..self.setup.clone() })
+    }
+
+    fn build(setup: Setup) -> Sessions {
+        let set_up = (!setup.through_pooler)
+            .then(|| format!("{}{}", planner_settings(), set_up(setup.deadline, setup.read_only)));
+        let connections = Connections::new(setup.options.clone(), Purpose::Verbs(set_up), setup.limits);
+        let transactions = Connections::new(setup.options.clone(), Purpose::Transactions, setup.limits);
+        Sessions { setup, connections, transactions }
     }
 
     /// The connections of the user's transactions.
-    pub(super) fn pool(&self) -> &PgPool {
-        &self.pool
+    pub(super) fn transactions(&self) -> &Arc<Connections> {
+        &self.transactions
     }
 
     /// Where LISTEN, and what else belongs to a connection and not to a transaction, works.
     pub(super) fn direct(&self) -> Option<&PgConnectOptions> {
-        self.direct.as_ref()
+        self.setup.direct.as_ref()
+    }
+
+    pub(super) fn limits(&self) -> ConnectionLimits {
+        self.setup.limits
     }
 
     pub(super) fn deadline(&self) -> Duration {
-        self.deadline
+        self.setup.deadline
     }
 
     pub(super) fn is_read_only(&self) -> bool {
-        self.read_only
+        self.setup.read_only
     }
 
     pub(super) fn is_through_pooler(&self) -> bool {
-        self.through_pooler
+        self.setup.through_pooler
     }
 
     pub(super) async fn close(&self) {
         self.connections.close().await;
-        self.pool.close().await;
+        self.transactions.close().await;
     }
 
     /// A connection for one verb. The verb's deadline begins now.
     pub(super) async fn open(&self, verb: &'static str) -> Result<Session> {
-        let until = Instant::now() + self.deadline;
+        let deadline = self.setup.deadline;
+        let until = Instant::now() + deadline;
         let lent = self.connections.lend(verb, until).await?;
-        let transactions = self.through_pooler.then_some(Transactions {
-            access: if self.read_only { "read only" } else { "read write" },
+        let read_only = self.setup.read_only;
+        let transactions = self.setup.through_pooler.then_some(Transactions {
+            access: if read_only { "read only" } else { "read write" },
             lock_timeout: Duration::ZERO,
             is_open: false,
         });
-        Ok(Session { lent, verb, until, deadline: self.deadline, is_usable: true, transactions })
-    }
-}
-
-/// How long a connection that is given back may take to end what it was in the middle of.
-const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
-
-async fn answers_in_time(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    match tokio::time::timeout(RELEASE_DEADLINE, connection.ping()).await {
-        Ok(answer) => answer.map(|()| true),
-        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+        let effect = Effect::None;
+        Ok(Session { lent, verb, until, deadline, is_usable: true, read_only, effect, transactions })
     }
 }
 
@@ -179,8 +186,35 @@ pub(super) struct Session {
     until: Instant,
     deadline: Duration,
     is_usable: bool,
+    read_only: bool,
+    effect: Effect,
     /// Behind a pooler every statement stands in an explicit transaction.
     transactions: Option<Transactions>,
+}
+
+/// What the statements of a verb so far can have changed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Nothing: none was answered yet.
+    None,
+    /// Nothing: they stand in a transaction that is open.
+    InTransaction,
+    /// Something: one of them was committed, or its commit is under way.
+    Any,
+}
+
+impl Effect {
+    fn begin(&mut self) {
+        if *self == Effect::None {
+            *self = Effect::InTransaction;
+        }
+    }
+
+    fn roll_back(&mut self) {
+        if *self == Effect::InTransaction {
+            *self = Effect::None;
+        }
+    }
 }
 
 /// What a transaction through a pooler begins with.
@@ -222,29 +256,44 @@ impl Session {
     /// would be lost, or found by others.
     pub(super) async fn run(&mut self, sql: &str) -> Result<()> {
         let deadline = self.deadline;
-        let Some(transactions) = &mut self.transactions else { return self.send(sql.to_owned()).await };
-        match sql {
-            "commit" | "rollback" => {
-                transactions.is_open = false;
-                self.send(sql.to_owned()).await
-            }
-            _ if sql.starts_with("begin") => {
-                transactions.is_open = true;
-                let begin = format!("{}{}", transactions.begin(deadline), &sql["begin".len()..]);
-                self.send(begin).await
-            }
-            _ => {
-                let sql = AssertSqlSafe(sql.to_owned());
-                self.in_transaction(async |connection| connection.execute(sql).await).await.map(drop)
-            }
+        let begins = sql.starts_with("begin");
+        if begins {
+            self.effect.begin();
+        } else if sql == "commit" {
+            self.effect = Effect::Any;
         }
+        let sql = match &mut self.transactions {
+            Some(transactions) if begins => {
+                transactions.is_open = true;
+                format!("{}{}", transactions.begin(deadline), &sql["begin".len()..])
+            }
+            Some(transactions) if matches!(sql, "commit" | "rollback") => {
+                transactions.is_open = false;
+                sql.to_owned()
+            }
+            Some(_) => {
+                let sql = AssertSqlSafe(sql.to_owned());
+                return self.in_transaction(async |connection| connection.execute(sql).await).await.map(drop);
+            }
+            None => sql.to_owned(),
+        };
+        let ends = sql == "rollback";
+        self.send(sql).await?;
+        if ends {
+            self.effect.roll_back();
+        }
+        Ok(())
     }
 
     /// How long statements wait for a lock from now on; zero is as long as the verb.
     pub(super) async fn set_lock_timeout(&mut self, lock_timeout: Duration) -> Result<()> {
         match &mut self.transactions {
             Some(transactions) => transactions.lock_timeout = lock_timeout,
-            None => self.send(format!("set lock_timeout = {}", lock_timeout.as_millis())).await?,
+            None => {
+                let before = self.effect;
+                self.send(format!("set lock_timeout = {}", lock_timeout.as_millis())).await?;
+                self.effect = before;
+            }
         }
         Ok(())
     }
@@ -252,7 +301,7 @@ impl Session {
     /// Something that is no statement, e.g. COPY. It stands in a transaction that the verb has begun.
     pub(super) async fn work<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
         let until = self.until.into();
-        let answer = tokio::time::timeout_at(until, work(&mut self.lent.connection)).await;
+        let answer = tokio::time::timeout_at(until, work(&mut self.lent)).await;
         self.answered(answer)
     }
 
@@ -260,12 +309,17 @@ impl Session {
     async fn in_transaction<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
         let begin = self.transactions.filter(|transactions| !transactions.is_open).map(|new| new.begin(self.deadline));
         let Some(begin) = begin else { return self.work(work).await };
+        self.effect.begin();
         self.send(begin).await?;
         match self.work(work).await {
-            Ok(answer) => self.send("commit".to_owned()).await.map(|()| answer),
+            Ok(answer) => {
+                self.effect = Effect::Any;
+                self.send("commit".to_owned()).await.map(|()| answer)
+            }
             Err(error) => {
                 if self.is_usable {
                     self.send("rollback".to_owned()).await?;
+                    self.effect.roll_back();
                 }
                 Err(error)
             }
@@ -278,19 +332,39 @@ impl Session {
 
     /// The answer, or why there is none; a connection that is not between statements is not kept.
     fn answered<T>(&mut self, answer: Result<sqlx::Result<T>, Elapsed>) -> Result<T> {
+        let before = self.effect;
+        if before == Effect::None {
+            self.effect = Effect::Any;
+        }
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                if !leaves_connection_usable(&error) {
-                    self.is_usable = false;
-                    self.lent.give_up_others();
-                }
-                Err(translate(self.verb, error))
+                let had_no_effect = match before {
+                    Effect::None => was_never_run(&error),
+                    Effect::InTransaction => true,
+                    Effect::Any => false,
+                };
+                let translated = translate(self.verb, error);
+                let error = if had_no_effect { not_applied(translated) } else { translated };
+                self.retire_after(&error);
+                Err(error)
             }
             Err(_) => {
                 self.is_usable = false;
                 Err(Error::Deadline { verb: self.verb, deadline: self.deadline })
             }
+        }
+    }
+
+    fn retire_after(&mut self, error: &Error) {
+        let is_usable = match error {
+            Error::Database { source, .. } => leaves_connection_usable(source),
+            _ => true,
+        };
+        // A server that may only be read is not the one to write to, and another one may be there by now.
+        if !is_usable || (error.is_read_only() && !self.read_only) {
+            self.is_usable = false;
+            self.lent.give_up_others();
         }
     }
 

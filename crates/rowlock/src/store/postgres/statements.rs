@@ -67,6 +67,7 @@ statements!(
     canonical_keys,
     claim,
     columns,
+    columns_now,
     complete,
     complete_batch,
     continue_batch,
@@ -216,6 +217,7 @@ fn set_ready_rows(template: &mut Template, ready_for_stage: &str, full_queue: Op
 /// The variables of the pipeline, and those of this dialect.
 pub(super) fn template(pipeline: &Pipeline) -> Template {
     let mut template = Template::new(pipeline, Dialect::Postgres);
+    template.insert("table_name", quote_literal(&template.render(":table"), Dialect::Postgres));
     let key_type = key_type(pipeline.key_type());
     template.set("key_type", key_type);
     template.set("key_array", &format!("{key_type}[]"));

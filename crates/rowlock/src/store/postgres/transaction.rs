@@ -1,41 +1,158 @@
 //! The user's own transaction: `begin`, `finish_in`, `rollback`.
 
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Executor, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Executor, Row};
+use tokio::runtime::Handle;
 
 use super::PostgresStore;
 use super::claim::SILENTLY_REFUSED;
-use super::errors::{translate, translate_connect};
+use super::connections::Lent;
+use super::errors::{is_in_recovery, not_applied, translate};
 use super::refusal::refusal_reason;
 use super::session::planner_settings_by;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Limits};
-use crate::{Error, Result};
+use crate::{Error, Fault, Result};
+
+const VERB: &str = "begin";
+
+/// How long a connection may take to end what it was in the middle of when its transaction was dropped.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a handler may have left in its connection, and the next must not find: settings, a role, what it listens to,
+/// locks and temporary tables of the session.
+const CLEAN: &str =
+    "reset all; reset session authorization; unlisten *; select pg_advisory_unlock_all(); discard temp; ";
+
+/// A transaction, opened by [`Store::begin`](crate::Store::begin). Queries run on it as on any connection:
+/// `sqlx::query("…").execute(&mut *transaction)`. Dropped, it is undone.
+///
+/// Each has a connection for itself while it is open; see [`PostgresStore::with_max_connections`].
+pub struct PostgresTransaction {
+    lent: Option<Lent>,
+}
+
+impl fmt::Debug for PostgresTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresTransaction").finish_non_exhaustive()
+    }
+}
+
+/// The invariant of both `expect`s below.
+const HAS_CONNECTION: &str = "a transaction has its connection until it ends";
+
+impl Deref for PostgresTransaction {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.lent.as_deref().expect(HAS_CONNECTION)
+    }
+}
+
+impl DerefMut for PostgresTransaction {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.lent.as_deref_mut().expect(HAS_CONNECTION)
+    }
+}
+
+impl PostgresTransaction {
+    /// Commits without a move: what was written in it is independent of any item.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn commit(mut self) -> sqlx::Result<()> {
+        let Some(mut lent) = self.lent.take() else { return Ok(()) };
+        lent.execute("commit").await?;
+        lent.give_back();
+        Ok(())
+    }
+
+    /// Undoes it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn rollback(mut self) -> sqlx::Result<()> {
+        let Some(mut lent) = self.lent.take() else { return Ok(()) };
+        lent.distrust_statements();
+        undo(&mut lent).await?;
+        lent.give_back();
+        Ok(())
+    }
+}
+
+impl Drop for PostgresTransaction {
+    fn drop(&mut self) {
+        let Some(mut lent) = self.lent.take() else { return };
+        lent.distrust_statements();
+        // Without a runtime the connection is closed, which undoes the transaction as well.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Ok(Ok(())) = tokio::time::timeout(RELEASE_DEADLINE, undo(&mut lent)).await {
+                lent.give_back();
+            }
+        });
+    }
+}
+
+/// Ends the transaction, whatever it is in the middle of, and forgets its statements: one of them may be why.
+async fn undo(lent: &mut Lent) -> sqlx::Result<()> {
+    lent.execute("rollback").await?;
+    lent.forget_statements().await
+}
 
 impl PostgresStore {
     /// The user's statements may take as long as they like; an idle transaction is ended by the server after a third
     /// of `stale_after`, so that a stuck handler cannot hold its rows for ever.
-    pub(super) async fn begin_transaction(&self) -> Result<Transaction<'static, Postgres>> {
-        let deadline = self.sessions.deadline();
-        let begun = tokio::time::timeout(deadline, self.sessions.pool().begin()).await;
-        let mut transaction =
-            begun.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| translate_connect("begin", error))?;
-        let idle_ms = (self.pipeline.stale_after() / 3).as_millis().max(1);
+    ///
+    /// A connection on which it does not begin is closed. One that was made before may lead to a server that was not the
+    /// one to write to then, or is not now: another one is made once.
+    pub(super) async fn begin_transaction(&self) -> Result<PostgresTransaction> {
+        let connections = self.sessions.transactions();
+        let until = Instant::now() + self.sessions.deadline();
+        let lent = connections.lend(VERB, until).await?;
+        let was_idle = lent.was_idle();
+        match self.begin_on(lent, until).await {
+            Err(error) if was_idle => {
+                tracing::debug!(%error, "no transaction begins on a connection that was there; another one is made");
+                self.begin_on(connections.lend_new(VERB, until).await?, until).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn begin_on(&self, mut lent: Lent, until: Instant) -> Result<PostgresTransaction> {
+        match tokio::time::timeout_at(until.into(), self.begin_statements(&mut lent)).await {
+            Ok(Ok(())) => Ok(PostgresTransaction { lent: Some(lent) }),
+            Ok(Err(error)) if is_in_recovery(&error) => {
+                Err(Error::Database { verb: VERB, fault: Fault::ReadOnly, source: error })
+            }
+            // Nothing was written yet.
+            Ok(Err(error)) => Err(not_applied(translate(VERB, error))),
+            Err(_) => Err(Error::Deadline { verb: VERB, deadline: self.sessions.deadline() }),
+        }
+    }
+
+    async fn begin_statements(&self, lent: &mut Lent) -> sqlx::Result<()> {
         let access = if self.sessions.is_read_only() { "read only" } else { "read write" };
+        let clean = if self.sessions.is_through_pooler() { "" } else { CLEAN };
+        let idle_ms = (self.pipeline.stale_after() / 3).as_millis().max(1);
         // The first query fixes a read-only transaction as one: after it, nobody can make it writable.
         let set_up = format!(
-            "set transaction isolation level read committed, {access}; set local statement_timeout = 0; \
-             set local idle_in_transaction_session_timeout = {idle_ms}; select 1"
+            "begin isolation level read committed, {access}; {clean}set local statement_timeout = 0; set local lock_timeout = 0; \
+             set local idle_in_transaction_session_timeout = {idle_ms}; {columns}",
+            columns = self.statements.columns_now,
         );
-        match tokio::time::timeout(deadline, transaction.execute(AssertSqlSafe(set_up))).await {
-            Ok(Ok(_)) => Ok(transaction),
-            Ok(Err(error)) => Err(translate("begin", error)),
-            Err(_) => Err(Error::Deadline { verb: "begin", deadline }),
-        }
+        let rows = lent.fetch_all(AssertSqlSafe(set_up)).await?;
+        let columns = rows.last().map(|row| row.try_get("columns_now")).transpose()?;
+        lent.note_columns(columns).await
     }
 
     pub(super) async fn finish_in_transaction(
         &self,
-        mut transaction: Transaction<'static, Postgres>,
+        mut transaction: PostgresTransaction,
         finish: &Finish,
         limits: Limits,
     ) -> Result<Finished> {
@@ -72,7 +189,7 @@ impl PostgresStore {
                 Ok(Finished::Refused { reason, failed })
             }
             // The transaction was not committed, so nothing of it was applied, whatever happened to the statement.
-            Err(error) => Err(super::not_applied(error)),
+            Err(error) => Err(not_applied(error)),
         }
     }
 
@@ -96,7 +213,7 @@ impl PostgresStore {
         }
     }
 
-    pub(super) async fn roll_back(&self, transaction: Transaction<'static, Postgres>) -> Result<()> {
+    pub(super) async fn roll_back(&self, transaction: PostgresTransaction) -> Result<()> {
         let deadline = self.sessions.deadline();
         match tokio::time::timeout(deadline, transaction.rollback()).await {
             Ok(answer) => answer.map_err(|error| translate("rollback", error)),
