@@ -54,8 +54,9 @@ async fn extract<L: Library>(
     };
     let path = path_from_text(path);
     let started = Instant::now();
-    let probe = tools.ffmpeg.probe(&path).await.map_err(media_failure)?;
-    let extraction = tools.ffmpeg.extract(&path, &probe, tools.frames).await.map_err(media_failure)?;
+    let failure = |error| media_failure(error, claim.error_message.as_deref());
+    let probe = tools.ffmpeg.probe(&path).await.map_err(failure)?;
+    let extraction = tools.ffmpeg.extract(&path, &probe, tools.frames).await.map_err(failure)?;
     let extracted = Extracted { probe, extraction, secs: started.elapsed().as_secs_f64() };
 
     let mut transaction = context.begin().await?;
@@ -88,11 +89,19 @@ async fn embed<L: Library>(
     Ok(context.complete_in(transaction, claim).await?)
 }
 
-fn media_failure(error: MediaError) -> Failure {
+/// Transient or not; a time-out and a crash are the file's own when the attempt before ended in one as well.
+fn media_failure(error: MediaError, last_error: Option<&str>) -> Failure {
     let transient = error.is_transient();
+    let repeated = error.is_the_files_own_when_repeated() && last_error.is_some_and(MediaError::is_message_of_such);
     // By `From` for the sources in the message.
     let failure = Failure::from(error);
-    if transient { failure } else { Failure::permanent(failure.message()) }
+    if repeated {
+        Failure::permanent(format!("{}, for the second time", failure.message()))
+    } else if transient {
+        failure
+    } else {
+        Failure::permanent(failure.message())
+    }
 }
 
 /// The model computes the same from the same frames each time.

@@ -26,6 +26,8 @@ pub struct QueuedVideo {
     /// Where its file is, as [`path_to_text`](crate::media::path_to_text) writes it; `None` in a row that was not
     /// made by this application.
     pub path: Option<String>,
+    /// The last error, of which a second one of its kind may be the last.
+    pub error_message: Option<String>,
 }
 
 /// A video and its vector.

@@ -1,14 +1,14 @@
 //! Finding the video files under the paths that a user names.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::fingerprint::Fingerprint;
 use super::location::video_id;
-use super::sniff::{HEAD_BYTES, has_video_extension, is_video};
+use super::sniff::{has_video_extension, head_of, is_video};
 
 /// More than any folder of videos; a run that meets it was pointed at the wrong place, and would fill
 /// memory otherwise.
@@ -145,7 +145,7 @@ impl Search {
         };
         if metadata.is_dir() {
             self.folders.push(path.canonicalize()?);
-        } else if metadata.is_file() && is_video(path, &read_head(path)?) {
+        } else if metadata.is_file() && is_video(path, &head_of(path)?) {
             self.videos.insert(path.canonicalize()?);
         }
         Ok(())
@@ -178,10 +178,4 @@ fn describe(path: &Path) -> io::Result<FoundVideo> {
         fingerprint: Fingerprint::of(path)?,
         size_bytes: path.metadata()?.len(),
     })
-}
-
-fn read_head(path: &Path) -> io::Result<Vec<u8>> {
-    let mut head = Vec::with_capacity(HEAD_BYTES);
-    File::open(path)?.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
-    Ok(head)
 }

@@ -5,22 +5,22 @@ use std::time::Duration;
 
 /// Why a video could not be probed or extracted.
 ///
-/// The text of the permanent kinds is ffmpeg's own last line (less the file's name, which the caller
-/// knows): the person who looks at a failed video can search for it.
+/// Whether an error is transient is decided by exit status, signal, and what the operating system answers to this
+/// program itself. What ffmpeg writes is for people: it holds names and metadata, which whoever made the file chose.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MediaError {
-    /// ffmpeg read the file and refused it: corrupt, empty, cut off, not a video. Permanent.
+    /// The file was read and refused: corrupt, empty, cut off, not a video, beyond a limit. Permanent.
     #[error("{message}")]
     Rejected {
-        /// ffmpeg's last line.
+        /// The reason, in this program's words or ffmpeg's; the same each time.
         message: String,
     },
 
     /// The file is media, but has no picture: sound alone, or sound with a cover. Permanent.
     #[error("{message}")]
     NoPicture {
-        /// ffmpeg's last line.
+        /// What it has.
         message: String,
     },
 
@@ -32,7 +32,15 @@ pub enum MediaError {
         source: io::Error,
     },
 
-    /// The child process took longer than allowed and was killed. Transient: the machine may be busy.
+    /// The path leads to a pipe, a device, a socket or a folder. Permanent.
+    #[error("is {kind} and no file")]
+    NotAFile {
+        /// What it is.
+        kind: &'static str,
+    },
+
+    /// The child process took longer than allowed and was killed. Transient once, see
+    /// [`is_the_files_own_when_repeated`](Self::is_the_files_own_when_repeated).
     #[error("{program} did not finish within {limit:?} and was killed")]
     TimedOut {
         /// `ffmpeg` or `ffprobe`.
@@ -41,7 +49,17 @@ pub enum MediaError {
         limit: Duration,
     },
 
-    /// The child process was ended by a signal, of the out-of-memory killer for instance. Transient.
+    /// The child process crashed. Transient once, see
+    /// [`is_the_files_own_when_repeated`](Self::is_the_files_own_when_repeated).
+    #[error("{program} crashed ({status})")]
+    Crashed {
+        /// `ffmpeg` or `ffprobe`.
+        program: String,
+        /// The signal, as the operating system names it.
+        status: String,
+    },
+
+    /// The child process was ended from outside, by the out-of-memory killer for instance. Transient.
     #[error("{program} was killed ({status})")]
     Killed {
         /// `ffmpeg` or `ffprobe`.
@@ -50,12 +68,9 @@ pub enum MediaError {
         status: String,
     },
 
-    /// ffmpeg reported a trouble of the machine: a full disk, no memory, a failing disk. Transient.
-    #[error("{message}")]
-    Machine {
-        /// ffmpeg's last line.
-        message: String,
-    },
+    /// The machine has so little memory left that any video would fail. Transient.
+    #[error("the machine is out of memory")]
+    OutOfMemory,
 
     /// Starting the child or reading from it or from the video failed. Transient.
     #[error("cannot {doing}")]
@@ -71,8 +86,43 @@ impl MediaError {
     /// Whether the same call may succeed later without anybody changing the video.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Rejected { .. } | Self::NoPicture { .. } | Self::Missing { .. } => false,
-            Self::TimedOut { .. } | Self::Killed { .. } | Self::Machine { .. } | Self::Io { .. } => true,
+            Self::Rejected { .. } | Self::NoPicture { .. } | Self::Missing { .. } | Self::NotAFile { .. } => false,
+            Self::TimedOut { .. }
+            | Self::Crashed { .. }
+            | Self::Killed { .. }
+            | Self::OutOfMemory
+            | Self::Io { .. } => true,
         }
+    }
+
+    /// Whether a second error of this kind means that the file is at fault: the machine may have been busy once, and
+    /// twenty minutes are not to be spent on one file five times over.
+    pub fn is_the_files_own_when_repeated(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::Crashed { .. })
+    }
+
+    /// Whether `message` is what an error of that kind reads as. No file's author can choose it: what ffmpeg says is
+    /// in permanent errors alone.
+    pub fn is_message_of_such(message: &str) -> bool {
+        let programs = ["ffmpeg ", "ffprobe "];
+        let rest = programs.iter().find_map(|program| message.strip_prefix(program));
+        rest.is_some_and(|rest| rest.starts_with("did not finish within ") || rest.starts_with("crashed ("))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_messages_of_what_may_not_be_repeated_are_known_again() {
+        let program = || "ffmpeg".to_owned();
+        let timed_out = MediaError::TimedOut { program: program(), limit: Duration::from_secs(600) };
+        let crashed = MediaError::Crashed { program: program(), status: "signal: 11 (SIGSEGV)".to_owned() };
+        for error in [timed_out, crashed] {
+            assert!(error.is_the_files_own_when_repeated() && MediaError::is_message_of_such(&error.to_string()));
+        }
+        let killed = MediaError::Killed { program: program(), status: "signal: 9 (SIGKILL)".to_owned() };
+        assert!(!killed.is_the_files_own_when_repeated() && !MediaError::is_message_of_such(&killed.to_string()));
     }
 }

@@ -1,23 +1,18 @@
-//! The ffmpeg programs on this machine, and how their failures are read.
+//! The ffmpeg programs on this machine, and how they are called.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use tokio::io::AsyncReadExt as _;
+use std::time::{Duration, Instant};
 
 use super::error::MediaError;
+use super::limits::{
+    DEMUXERS, EXTRACTION_TIME_LIMIT, MACHINE_MEMORY_MIN_BYTES, MAX_PIXELS, PROBE_TIME_LIMIT, TRIAL_TIME_LIMIT,
+};
+use super::open::{OpenError, open_regular};
 use super::process::{Finished, Invocation, run};
-
-/// Probing reads an index; even a film on a slow network disk answers long before this.
-const PROBE_TIME_LIMIT: Duration = Duration::from_secs(60);
-
-/// Enough to decode an hour of video without a usable index, once through.
-const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(600);
-
-/// The trials answer at once; this is for a machine that is starting up.
-const TRIAL_TIME_LIMIT: Duration = Duration::from_secs(20);
+use super::reason::{INPUT, last_line, reason};
 
 /// Makes one picture as [`Ffmpeg::extract`] does. An ffmpeg that is too old for an option must be
 /// refused at start-up: later it would look as if every video were broken.
@@ -40,28 +35,15 @@ const FFMPEG_TRIAL: &[&str] = &[
 
 const FFPROBE_TRIAL: &[&str] = &["-version"];
 
-/// An error message is for a table column and a person.
-const MAX_MESSAGE_CHARS: usize = 500;
-
-/// What ffmpeg says when the machine and not the video is the trouble; the texts of `strerror`.
-const MACHINE_TROUBLES: &[&str] = &[
-    "No space left on device",
-    "Disk quota exceeded",
-    "Cannot allocate memory",
-    "Too many open files",
-    "Resource temporarily unavailable",
-    "Stale file handle",
-    "Connection timed out",
-];
-
-/// What ffmpeg says when the disk fails, and also about some files that are cut off.
-const READ_TROUBLE: &str = "Input/output error";
+/// Where util-linux is when it is not on the search path.
+const SYSTEM_FOLDERS: &[&str] = &["/usr/bin", "/bin"];
 
 /// ffmpeg and ffprobe, found and tried at start-up. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Ffmpeg {
     ffmpeg: PathBuf,
     ffprobe: PathBuf,
+    setpriv: PathBuf,
     time_limit: Duration,
 }
 
@@ -70,10 +52,12 @@ pub struct Ffmpeg {
 #[non_exhaustive]
 pub enum FfmpegSetupError {
     /// A program is not on the search path.
-    #[error("{program} was not found: install ffmpeg 5.1 or newer (on Debian and Ubuntu: apt-get install ffmpeg)")]
+    #[error("{program} was not found: install {package} (on Debian and Ubuntu: apt-get install {})", debian(package))]
     NotFound {
-        /// `ffmpeg` or `ffprobe`.
+        /// `ffmpeg`, `ffprobe` or `setpriv`.
         program: &'static str,
+        /// What brings it.
+        package: &'static str,
     },
     /// A program is there and does not work.
     #[error("{} does not work: {message}; install ffmpeg 5.1 or newer (on Debian and Ubuntu: apt-get install ffmpeg)", program.display())]
@@ -85,8 +69,17 @@ pub enum FfmpegSetupError {
     },
 }
 
+const FFMPEG_PACKAGE: &str = "ffmpeg 5.1 or newer";
+
+const SETPRIV_PACKAGE: &str = "util-linux 2.33 or newer";
+
+fn debian(package: &str) -> &str {
+    package.split(' ').next().unwrap_or(package)
+}
+
 impl Ffmpeg {
-    /// Finds ffmpeg and ffprobe on `PATH`, and runs each once.
+    /// Finds ffmpeg and ffprobe on `PATH`, and runs each once, with util-linux's `setpriv`, by which they die with
+    /// this process.
     ///
     /// Call it before anything is claimed: a worker without ffmpeg would fail every video.
     ///
@@ -101,12 +94,20 @@ impl Ffmpeg {
     /// # Errors
     /// As [`find`](Self::find).
     pub async fn find_in(search_path: &OsStr) -> Result<Self, FfmpegSetupError> {
-        let ffmpeg = find_program("ffmpeg", FFMPEG_TRIAL, search_path).await?;
-        let ffprobe = find_program("ffprobe", FFPROBE_TRIAL, search_path).await?;
-        Ok(Self { ffmpeg, ffprobe, time_limit: DEFAULT_TIME_LIMIT })
+        let folders: Vec<PathBuf> = std::env::split_paths(search_path).collect();
+        let found = |program| find_program(program, FFMPEG_PACKAGE, &folders);
+        let (ffmpeg, ffprobe) = (found("ffmpeg")?, found("ffprobe"));
+        let everywhere: Vec<PathBuf> =
+            folders.iter().cloned().chain(SYSTEM_FOLDERS.iter().map(PathBuf::from)).collect();
+        let setpriv = find_program("setpriv", SETPRIV_PACKAGE, &everywhere)?;
+        try_program(&ffmpeg, FFMPEG_TRIAL, &setpriv).await?;
+        let ffprobe = ffprobe?;
+        try_program(&ffprobe, FFPROBE_TRIAL, &setpriv).await?;
+        Ok(Self { ffmpeg, ffprobe, setpriv, time_limit: EXTRACTION_TIME_LIMIT })
     }
 
-    /// Gives each child process `time_limit` instead of ten minutes (one for a probe).
+    /// Gives all processes of one extraction together `time_limit` instead of twenty minutes, and a probe no more
+    /// than that instead of one minute.
     #[must_use]
     pub fn with_time_limit(mut self, time_limit: Duration) -> Self {
         self.time_limit = time_limit;
@@ -114,68 +115,83 @@ impl Ffmpeg {
     }
 
     /// `ffprobe` with `arguments`, about `video`.
-    pub(super) fn ffprobe(&self, arguments: &[&str], video: &Path) -> Invocation {
+    pub(super) fn ffprobe(&self, arguments: &[&str], video: &Video) -> Result<Invocation, MediaError> {
         let mut all: Vec<OsString> = vec!["-hide_banner".into(), "-v".into(), "error".into()];
         all.extend(arguments.iter().map(OsString::from));
-        all.extend(input(video));
-        Invocation { program: self.ffprobe.clone(), arguments: all, time_limit: self.time_limit.min(PROBE_TIME_LIMIT) }
+        all.extend(input());
+        self.invocation(&self.ffprobe, all, video, self.time_limit.min(PROBE_TIME_LIMIT))
     }
 
-    /// `ffmpeg` that reads `video` from `seek_secs` on, with `output` arguments, to its stdout.
-    pub(super) fn ffmpeg(&self, video: &Path, seek_secs: Option<f64>, output: &[&str]) -> Invocation {
-        let mut all: Vec<OsString> = ["-nostdin", "-hide_banner", "-v", "error"].iter().map(OsString::from).collect();
+    /// `ffmpeg` that reads `video` from `seek_secs` on, with `output` arguments.
+    pub(super) fn ffmpeg(
+        &self,
+        video: &Video,
+        seek_secs: Option<f64>,
+        output: &[&str],
+    ) -> Result<Invocation, MediaError> {
+        let mut all: Vec<OsString> =
+            ["-nostdin", "-hide_banner", "-v", "error", "-filter_threads", "1"].iter().map(OsString::from).collect();
         if let Some(seek_secs) = seek_secs {
             all.extend(["-ss".into(), format!("{seek_secs:.3}").into()]);
         }
-        all.extend(input(video));
+        all.extend(input());
         all.extend(output.iter().map(OsString::from));
-        all.push("pipe:1".into());
-        Invocation { program: self.ffmpeg.clone(), arguments: all, time_limit: self.time_limit }
+        self.invocation(&self.ffmpeg, all, video, self.time_limit)
+    }
+
+    fn invocation(
+        &self,
+        program: &Path,
+        arguments: Vec<OsString>,
+        video: &Video,
+        time_limit: Duration,
+    ) -> Result<Invocation, MediaError> {
+        Ok(Invocation {
+            program: program.to_path_buf(),
+            arguments,
+            stdin: Some(video.file.try_clone().map_err(|source| MediaError::Io { doing: "start ffmpeg", source })?),
+            time_limit,
+            time_left: time_limit.saturating_sub(video.opened_at.elapsed()),
+            setpriv: self.setpriv.clone(),
+        })
     }
 }
 
-/// `video` as an input that can only be that file.
-///
-/// `file:` keeps a leading dash from becoming an option and a colon from becoming a protocol; the
-/// whitelist keeps a playlist that is named like a video from reaching out to the network.
-fn input(video: &Path) -> Vec<OsString> {
-    let mut name = OsString::from("file:");
-    name.push(video);
-    vec!["-protocol_whitelist".into(), "file".into(), "-i".into(), name]
+/// The video as an input that can only be that file: opened by this program, without a name from which a format or
+/// another file could follow, read by those demuxers alone that open nothing else. One thread, because there are as many
+/// processes as processors, and because the complaints of several come in any order.
+fn input() -> Vec<OsString> {
+    let options = ["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-threads", "1", "-max_pixels"];
+    let mut all: Vec<OsString> = options.iter().map(OsString::from).collect();
+    all.extend([MAX_PIXELS.to_string().into(), "-i".into(), INPUT.into()]);
+    all
 }
 
-async fn find_program(program: &'static str, trial: &[&str], search_path: &OsStr) -> Result<PathBuf, FfmpegSetupError> {
-    let path = std::env::split_paths(search_path)
-        .map(|folder| folder.join(program))
-        .find(|candidate| candidate.is_file())
-        .ok_or(FfmpegSetupError::NotFound { program })?;
-    let invocation = Invocation {
-        program: path.clone(),
-        arguments: trial.iter().map(OsString::from).collect(),
-        time_limit: TRIAL_TIME_LIMIT,
+/// A video that is open for the children, and since when.
+#[derive(Debug)]
+pub(super) struct Video {
+    pub(super) path: PathBuf,
+    file: File,
+    opened_at: Instant,
+}
+
+impl Video {
+    /// Opens a regular file, and nothing else.
+    pub(super) async fn open(path: &Path) -> Result<Self, MediaError> {
+        let path = path.to_path_buf();
+        let opening = tokio::task::spawn_blocking(move || match open_regular(&path) {
+            Ok(file) => Ok(Self { path, file, opened_at: Instant::now() }),
+            Err(error) => Err(open_error(error)),
+        });
+        opening.await.map_err(|error| MediaError::Io { doing: "open the video", source: error.into() })?
+    }
+}
+
+fn open_error(error: OpenError) -> MediaError {
+    let source = match error {
+        OpenError::NotAFile(kind) => return MediaError::NotAFile { kind },
+        OpenError::Io(source) => source,
     };
-    match run(&invocation, |_| {}).await {
-        Ok(finished) if finished.succeeded => Ok(path),
-        Ok(finished) => {
-            Err(FfmpegSetupError::Broken { message: last_line(&finished.stderr, Path::new("")), program: path })
-        }
-        Err(MediaError::Io { source, .. }) => {
-            Err(FfmpegSetupError::Broken { message: source.to_string(), program: path })
-        }
-        Err(error) => Err(FfmpegSetupError::Broken { message: error.to_string(), program: path }),
-    }
-}
-
-/// Whether the video can be opened at all, before ffmpeg is asked: its texts about this are the same as
-/// about files inside a playlist.
-pub(super) async fn check_is_there(video: &Path) -> Result<(), MediaError> {
-    match tokio::fs::metadata(video).await {
-        Ok(_) => Ok(()),
-        Err(source) => Err(open_error(source)),
-    }
-}
-
-fn open_error(source: io::Error) -> MediaError {
     match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
             MediaError::Missing { source }
@@ -184,51 +200,78 @@ fn open_error(source: io::Error) -> MediaError {
     }
 }
 
-/// What the end of an ffmpeg that gave nothing usable means.
-pub(super) async fn explain_failure(finished: &Finished, video: &Path) -> MediaError {
-    let message = last_line(&finished.stderr, video);
-    let said = String::from_utf8_lossy(&finished.stderr);
-    if MACHINE_TROUBLES.iter().any(|trouble| said.contains(trouble)) {
-        return MediaError::Machine { message };
-    }
-    if said.contains(READ_TROUBLE) {
-        // Only the disk itself can tell whether the disk failed or the file is cut off.
-        return match read_through(video).await {
-            Ok(()) => MediaError::Rejected { message },
-            Err(source) => open_error(source),
-        };
-    }
-    MediaError::Rejected { message }
+fn find_program(
+    program: &'static str,
+    package: &'static str,
+    folders: &[PathBuf],
+) -> Result<PathBuf, FfmpegSetupError> {
+    let found = folders.iter().map(|folder| folder.join(program)).find(|candidate| candidate.is_file());
+    found.ok_or(FfmpegSetupError::NotFound { program, package })
 }
 
-async fn read_through(video: &Path) -> io::Result<()> {
-    let mut file = tokio::fs::File::open(video).await?;
+async fn try_program(program: &Path, trial: &[&str], setpriv: &Path) -> Result<(), FfmpegSetupError> {
+    let invocation = Invocation {
+        program: program.to_path_buf(),
+        arguments: trial.iter().map(OsString::from).collect(),
+        stdin: None,
+        time_limit: TRIAL_TIME_LIMIT,
+        time_left: TRIAL_TIME_LIMIT,
+        setpriv: setpriv.to_path_buf(),
+    };
+    let message = match run(&invocation, |_| {}).await {
+        Ok(finished) if finished.succeeded => return Ok(()),
+        Ok(finished) => last_line(&String::from_utf8_lossy(&finished.stderr)),
+        Err(MediaError::Io { source, .. }) => source.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Err(FfmpegSetupError::Broken { message, program: program.to_path_buf() })
+}
+
+/// What the end of an ffmpeg that gave nothing usable means. Whose fault it is, is asked of the operating system, by
+/// reading the file and by looking at the memory that is left: what ffmpeg wrote is only the reason to show.
+pub(super) async fn explain_failure(finished: &Finished, video: &Video) -> MediaError {
+    let (path, stderr) = (video.path.clone(), finished.stderr.clone());
+    let explaining = tokio::task::spawn_blocking(move || {
+        // A hint, which costs a reading; the answer is the disk's.
+        let whole = String::from_utf8_lossy(&stderr).contains("Input/output error");
+        if let Err(error) = read_again(&path, whole) {
+            return open_error(error);
+        }
+        if machine_memory_left_bytes().is_some_and(|left| left < MACHINE_MEMORY_MIN_BYTES) {
+            return MediaError::OutOfMemory;
+        }
+        MediaError::Rejected { message: reason(&stderr, &path) }
+    });
+    explaining.await.unwrap_or_else(|error| MediaError::Io { doing: "read the video", source: error.into() })
+}
+
+/// Only the disk itself can tell whether the disk failed or the file is broken. Reads both ends, or everything.
+fn read_again(video: &Path, whole: bool) -> Result<(), OpenError> {
+    let mut file = open_regular(video)?;
+    let size_bytes = file.metadata()?.len();
     let mut buffer = vec![0; 1024 * 1024];
-    while file.read(&mut buffer).await? > 0 {}
+    if whole {
+        while file.read(&mut buffer)? > 0 {}
+        return Ok(());
+    }
+    for start in [0, size_bytes.saturating_sub(buffer.len() as u64)] {
+        file.seek(SeekFrom::Start(start))?;
+        let _read = file.read(&mut buffer)?;
+    }
     Ok(())
 }
 
-/// ffmpeg's last line, without the name of the video and without what a text column cannot hold.
-pub(super) fn last_line(stderr: &[u8], video: &Path) -> String {
-    let name = format!("file:{}: ", video.to_string_lossy());
-    // The name goes first: it may itself contain line breaks.
-    let said = String::from_utf8_lossy(stderr).replace(&name, "");
-    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("ffmpeg gave no reason");
-    line.chars().filter(|character| !character.is_control()).take(MAX_MESSAGE_CHARS).collect()
+/// None where the system does not say.
+fn machine_memory_left_bytes() -> Option<u64> {
+    let told = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_line_is_short_and_without_the_name() {
-        let video = Path::new("/films/two\nlines.mp4");
-        let stderr = b"[mov @ 0x5] moov atom not found\nfile:/films/two\nlines.mp4: Invalid data found\0 here\n\n";
-        assert_eq!(last_line(stderr, video), "Invalid data found here");
-        assert_eq!(last_line(b"", video), "ffmpeg gave no reason");
-        assert_eq!(last_line(&[b'x'; 4000], video).len(), MAX_MESSAGE_CHARS);
-    }
 
     #[tokio::test]
     async fn a_missing_ffmpeg_is_refused_with_what_to_install() {
@@ -258,14 +301,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_is_the_machines_trouble_and_a_cut_file_is_not() {
+    async fn what_ffmpeg_writes_never_makes_an_error_transient() {
         let folder = tempfile::tempdir().unwrap();
-        let video = folder.path().join("clip.mp4");
-        std::fs::write(&video, "x").unwrap();
-        let said = |text: &str| Finished { succeeded: false, stderr: text.as_bytes().to_vec() };
-        let full = explain_failure(&said("av_interleaved_write_frame(): No space left on device\n"), &video).await;
-        assert!(full.is_transient(), "{full:?}");
-        let cut = explain_failure(&said("clip.flv: Input/output error\n"), &video).await;
-        assert!(!cut.is_transient(), "{cut:?}");
+        let path = folder.path().join("No space left on device.mp4");
+        std::fs::write(&path, "x").unwrap();
+        let video = Video::open(&path).await.unwrap();
+        for said in ["No space left on device", "Cannot allocate memory", "Input/output error", "Connection timed out"]
+        {
+            let finished = Finished { succeeded: false, stderr: format!("title: {said}\n").into_bytes() };
+            let error = explain_failure(&finished, &video).await;
+            assert!(matches!(error, MediaError::Rejected { .. }), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_the_disk_does_not_give_is_the_machines_trouble() {
+        // Reading a process's memory at address 0 fails with an error of input and output, as a bad disk does.
+        let error = read_again(Path::new("/proc/self/mem"), false).unwrap_err();
+        assert!(open_error(error).is_transient());
     }
 }

@@ -1,7 +1,6 @@
 //! Whether a file is still the one that was processed.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -9,6 +8,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::location::hex;
+use super::open::open_regular;
 
 /// How much of each end of a file is hashed. Containers keep their index at one of the ends, so that a
 /// re-encoded film differs there, and a folder of large films is not read through on every run.
@@ -32,7 +32,7 @@ impl Fingerprint {
     /// # Errors
     /// The file is missing or cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = open_regular(path)?;
         let metadata = file.metadata()?;
         let size_bytes = metadata.len();
         let mut hash = Sha256::new();

@@ -4,10 +4,12 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use super::coverage::{self, Coverage, Shortfall};
 use super::error::MediaError;
-use super::ffmpeg::{Ffmpeg, check_is_there, explain_failure};
+use super::ffmpeg::{Ffmpeg, Video, explain_failure};
+use super::limits::MAX_SIDE_PX;
 use super::probe::Probe;
-use super::process::{Finished, run};
+use super::process::{Finished, run, run_and_hear};
 use super::sampling::EvenSample;
 
 /// Width and height of a frame, which is what the image model looks at.
@@ -24,6 +26,13 @@ pub const MAX_FRAMES: usize = 64;
 
 /// From this length on, jumping to each frame is quicker than decoding everything in between.
 const SEEK_FROM_SECS: f64 = 60.0;
+
+/// How far a jump looks for a frame. One that comes later leaves the place to the decoding of everything, which finds
+/// out whether something is missing there.
+const SEEK_WINDOW_SECS: &str = "10";
+
+/// Where a long film is looked at beside the wanted frames, to see that it does not end early.
+const NEAR_THE_END: f64 = 0.95;
 
 /// How many frames a wanted one are let through to be chosen from, when the length is known: keeps a
 /// short clip of many frames from being scaled and piped whole.
@@ -121,6 +130,8 @@ pub struct Extraction {
     pub frames: Vec<Frame>,
     /// A JPEG from the middle, at most 320 pixels on its longer side, with the video's own proportions.
     pub thumbnail_jpeg: Vec<u8>,
+    /// How much could be decoded of a film that ends early or is damaged in the middle.
+    pub shortfall: Option<Shortfall>,
 }
 
 impl Ffmpeg {
@@ -136,50 +147,65 @@ impl Ffmpeg {
     /// # Errors
     /// See [`MediaError`]. No frame at all is [`MediaError::Rejected`].
     pub async fn extract(&self, video: &Path, probe: &Probe, wanted: FrameCount) -> Result<Extraction, MediaError> {
-        check_is_there(video).await?;
+        let video = Video::open(video).await?;
+        let mut shortfall = None;
         let mut frames = match probe.duration_secs {
-            Some(duration) if duration > SEEK_FROM_SECS => self.seek_frames(video, probe, wanted, duration).await?,
-            Some(duration) => self.decode_frames(video, probe, wanted, Some(duration)).await?.frames,
+            Some(duration) if duration > SEEK_FROM_SECS => self.seek_frames(&video, probe, wanted, duration).await?,
+            Some(duration) => {
+                let decoded = self.decode_frames(&video, probe, wanted, Some(duration)).await?;
+                shortfall = decoded.shortfall;
+                decoded.frames
+            }
             None => Vec::new(),
         };
         if frames.len() < wanted.get() {
             // The length was unknown or wrong, or the video is short: now without believing it.
-            let whole = self.decode_frames(video, probe, wanted, None).await?;
+            let whole = self.decode_frames(&video, probe, wanted, None).await?;
+            shortfall = whole.shortfall;
             if whole.frames.len() > frames.len() {
                 frames = whole.frames;
             }
             if frames.is_empty() {
-                return Err(explain_failure(&whole.finished, video).await);
+                return Err(explain_failure(&whole.finished, &video).await);
             }
         }
-        let thumbnail_jpeg = self.thumbnail(video, probe).await?;
-        Ok(Extraction { frames, thumbnail_jpeg })
+        let thumbnail_jpeg = self.thumbnail(&video, probe).await?;
+        Ok(Extraction { frames, thumbnail_jpeg, shortfall })
     }
 
-    /// One process a frame. A place that cannot be decoded is left out.
+    /// One process a frame. Where a place cannot be decoded, the answer has too few of them.
     async fn seek_frames(
         &self,
-        video: &Path,
+        video: &Video,
         probe: &Probe,
         wanted: FrameCount,
         duration_secs: f64,
     ) -> Result<Vec<Frame>, MediaError> {
-        let map = picture_map(probe);
-        let scale = scale_filter();
-        let output = ["-map", &map, "-frames:v", "1", "-vf", &scale, "-pix_fmt", "rgb24", "-f", "rawvideo"];
+        let picture_secs = probe.picture_end_secs.unwrap_or(duration_secs);
+        let at_the_end = self.frame_at(video, probe, NEAR_THE_END * picture_secs).await?;
+        if at_the_end.is_none() {
+            return Ok(Vec::new());
+        }
         let mut frames = Vec::with_capacity(wanted.get());
         for part in middles(wanted) {
-            let mut sample = EvenSample::new(FrameCount(1));
-            run(&self.ffmpeg(video, Some(part * duration_secs), &output), |bytes| sample.push(bytes)).await?;
-            frames.extend(sample.finish());
+            frames.extend(self.frame_at(video, probe, part * duration_secs).await?);
         }
         Ok(frames)
     }
 
-    /// One process that decodes everything.
+    async fn frame_at(&self, video: &Video, probe: &Probe, at_secs: f64) -> Result<Option<Frame>, MediaError> {
+        let (map, scale) = (picture_map(probe), scale_filter());
+        let output = ["-map", &map, "-t", SEEK_WINDOW_SECS, "-frames:v", "1", "-vf", &scale, "-pix_fmt", "rgb24"];
+        let output = [&output[..], &["-f", "rawvideo", "pipe:1"]].concat();
+        let mut sample = EvenSample::new(FrameCount(1));
+        run(&self.ffmpeg(video, Some(at_secs), &output)?, |bytes| sample.push(bytes)).await?;
+        Ok(sample.finish().pop())
+    }
+
+    /// One process that decodes everything, and tells how much that was.
     async fn decode_frames(
         &self,
-        video: &Path,
+        video: &Video,
         probe: &Probe,
         wanted: FrameCount,
         duration_secs: Option<f64>,
@@ -193,18 +219,21 @@ impl Ffmpeg {
             filter = format!("select='isnan(prev_selected_t)+gt({},{})',{filter}", part("t"), part("prev_selected_t"));
         }
         let output = ["-map", &map, "-vf", &filter, "-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-f", "rawvideo"];
-        let mut sample = EvenSample::new(wanted);
-        let finished = run(&self.ffmpeg(video, None, &output), |bytes| sample.push(bytes)).await?;
-        Ok(Decoded { frames: sample.finish(), finished })
+        let output = [&output[..], &["pipe:1", "-map", &map], coverage::OUTPUT].concat();
+        let (mut sample, mut coverage) = (EvenSample::new(wanted), Coverage::default());
+        let invocation = self.ffmpeg(video, None, &output)?;
+        let finished = run_and_hear(&invocation, |bytes| sample.push(bytes), |line| coverage.push(line)).await?;
+        let shortfall = coverage.shortfall(probe.picture_end_secs, !finished.stderr.is_empty());
+        Ok(Decoded { frames: sample.finish(), shortfall, finished })
     }
 
     /// From the middle if that can be decoded, else the first picture there is.
-    async fn thumbnail(&self, video: &Path, probe: &Probe) -> Result<Vec<u8>, MediaError> {
+    async fn thumbnail(&self, video: &Video, probe: &Probe) -> Result<Vec<u8>, MediaError> {
         let map = picture_map(probe);
         let side = THUMBNAIL_SIDE_PX;
-        // Square pixels first, and never larger than the video itself.
+        // Square pixels first, as far as that is sensible, and never larger than the video itself.
         let filter = format!(
-            "scale='max(trunc(iw*sar),1)':ih,setsar=1,scale='min({side},iw)':'min({side},ih)':force_original_aspect_ratio=decrease"
+            "scale='clip(trunc(iw*sar),1,{MAX_SIDE_PX})':'min(ih,{MAX_SIDE_PX})',setsar=1,scale='min({side},iw)':'min({side},ih)':force_original_aspect_ratio=decrease"
         );
         let output = [
             "-map",
@@ -221,12 +250,13 @@ impl Ffmpeg {
             "yuvj420p",
             "-f",
             "image2pipe",
+            "pipe:1",
         ];
         let middle = probe.duration_secs.map(|duration| duration / 2.0);
         let mut last = None;
         for seek_secs in middle.into_iter().map(Some).chain([None]) {
             let mut jpeg = Vec::new();
-            let finished = run(&self.ffmpeg(video, seek_secs, &output), |bytes| {
+            let finished = run(&self.ffmpeg(video, seek_secs, &output)?, |bytes| {
                 if jpeg.len() < MAX_THUMBNAIL_BYTES {
                     jpeg.extend_from_slice(bytes);
                 }
@@ -246,6 +276,7 @@ impl Ffmpeg {
 
 struct Decoded {
     frames: Vec<Frame>,
+    shortfall: Option<Shortfall>,
     finished: Finished,
 }
 

@@ -1,20 +1,26 @@
 //! From a folder to frames: what is a video ([`discover`]), what it is made of ([`Ffmpeg::probe`]) and
 //! what it shows ([`Ffmpeg::extract`]).
 //!
-//! ffmpeg runs as a child process, in its own process group and with a time limit. A broken video can
-//! crash a decoder, and a process can be killed at once when the right to work on the video is gone.
+//! ffmpeg runs as a child process, in its own process group and with limits of time and memory. A broken video can
+//! crash a decoder, and a process can be killed at once when the right to work on the video is gone. The files are
+//! anybody's: ffmpeg gets one that this program has opened, and may read nothing else.
 
+mod coverage;
 mod discover;
 mod error;
 mod ffmpeg;
 mod fingerprint;
 mod frames;
+mod limits;
 mod location;
+mod open;
 mod probe;
 mod process;
+mod reason;
 mod sampling;
 mod sniff;
 
+pub use coverage::Shortfall;
 pub use discover::{DiscoverError, Discovery, FoundVideo, Problem, discover};
 pub use error::MediaError;
 pub use ffmpeg::{Ffmpeg, FfmpegSetupError};

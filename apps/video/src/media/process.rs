@@ -1,6 +1,7 @@
-//! A child process that never outlives its purpose: own process group, time limit, bounded stderr.
+//! A child process that never outlives its purpose: own process group, limits of time and memory, bounded stderr.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 
 use super::error::MediaError;
@@ -23,12 +24,32 @@ const READ_BYTES: usize = 64 * 1024;
 /// ffmpeg's own exit status after it was asked to stop by a signal that it handles.
 const STOPPED_BY_SIGNAL: i32 = 255;
 
+/// What a child may take of the address space: a film of 8192 by 4320 pixels with sixteen reference pictures needs
+/// half of it.
+pub(super) const MEMORY_MAX_BYTES: u64 = 2 << 30;
+
+/// Gives up memory beyond the limit, core dumps and files, and becomes the program, unless its parent is gone already.
+/// A limit that is lower than ours stays.
+const CONFINE: &str = r#"test "$PPID" = "$1" || exit 1
+ulimit -v "$2" 2>/dev/null
+ulimit -c 0 2>/dev/null
+ulimit -f 0 2>/dev/null
+shift 2
+exec "$@""#;
+
 /// A program and what to give it.
 #[derive(Debug)]
 pub(super) struct Invocation {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
+    /// What the program reads from; nothing when there is none.
+    pub(super) stdin: Option<File>,
+    /// The whole time that is given.
     pub(super) time_limit: Duration,
+    /// How much of that is left; others may have used some of it.
+    pub(super) time_left: Duration,
+    /// util-linux's `setpriv`, by which the child dies with this process.
+    pub(super) setpriv: PathBuf,
 }
 
 /// How a child ended that ended by itself.
@@ -41,30 +62,57 @@ pub(super) struct Finished {
 
 /// Runs the child to its end, and hands each piece of its stdout to `on_stdout`.
 ///
+/// # Errors
+/// As [`run_and_hear`].
+pub(super) async fn run(invocation: &Invocation, on_stdout: impl FnMut(&[u8]) + Send) -> Result<Finished, MediaError> {
+    run_and_hear(invocation, on_stdout, |_| false).await
+}
+
+/// Runs the child to its end, and hands each piece of its stdout to `on_stdout`, and each line of its stderr to
+/// `takes_line`. What that does not take is kept.
+///
 /// When the time limit passes, or when this future is dropped, the child's whole process group is
 /// killed with SIGKILL: it must never go on reading and burning processor time for work that another
 /// worker has taken over. Proven by `a_dropped_call_leaves_no_process_of_its_group`.
 ///
-/// If this process itself is killed with SIGKILL, nobody is left to do that; the child then ends at its
-/// next write, since its stdout is a pipe without a reader.
+/// If this process itself is killed with SIGKILL, nobody is left to do that: the kernel then kills the child, which
+/// has asked for it. Proven by `a_silent_ffmpeg_dies_with_its_killed_worker`.
 ///
 /// # Errors
-/// [`MediaError::TimedOut`], [`MediaError::Killed`], [`MediaError::Io`]; a child that ends by itself
-/// and unsuccessfully is no error here.
-pub(super) async fn run(invocation: &Invocation, on_stdout: impl FnMut(&[u8]) + Send) -> Result<Finished, MediaError> {
+/// [`MediaError::TimedOut`], [`MediaError::Crashed`], [`MediaError::Killed`], [`MediaError::Io`]; a child that ends by
+/// itself and unsuccessfully is no error here.
+pub(super) async fn run_and_hear(
+    invocation: &Invocation,
+    on_stdout: impl FnMut(&[u8]) + Send,
+    takes_line: impl FnMut(&str) -> bool + Send,
+) -> Result<Finished, MediaError> {
     let program = || {
         let name = invocation.program.file_name().unwrap_or(invocation.program.as_os_str());
         name.to_string_lossy().into_owned()
     };
     let mut group =
         ProcessGroup::spawn(invocation).map_err(|source| MediaError::Io { doing: "start ffmpeg", source })?;
-    let finished = tokio::time::timeout(invocation.time_limit, group.finish(on_stdout)).await;
+    let finished = tokio::time::timeout(invocation.time_left, group.finish(on_stdout, takes_line)).await;
     let (status, stderr) = match finished {
         Ok(result) => result.map_err(|source| MediaError::Io { doing: "read from ffmpeg", source })?,
         Err(_) => return Err(MediaError::TimedOut { program: program(), limit: invocation.time_limit }),
     };
-    if status.signal().is_some() || status.code() == Some(STOPPED_BY_SIGNAL) {
-        return Err(MediaError::Killed { program: program(), status: status.to_string() });
+    match status.signal().map(Signal::from_named_raw) {
+        Some(Some(
+            Signal::ILL
+            | Signal::ABORT
+            | Signal::BUS
+            | Signal::FPE
+            | Signal::SEGV
+            | Signal::SYS
+            | Signal::TRAP
+            | Signal::XFSZ,
+        )) => return Err(MediaError::Crashed { program: program(), status: status.to_string() }),
+        Some(_) => return Err(MediaError::Killed { program: program(), status: status.to_string() }),
+        None if status.code() == Some(STOPPED_BY_SIGNAL) => {
+            return Err(MediaError::Killed { program: program(), status: status.to_string() });
+        }
+        None => {}
     }
     Ok(Finished { succeeded: status.success(), stderr })
 }
@@ -76,9 +124,14 @@ struct ProcessGroup {
 
 impl ProcessGroup {
     fn spawn(invocation: &Invocation) -> io::Result<Self> {
-        let leader = Command::new(&invocation.program)
+        let stdin = invocation.stdin.as_ref().map(File::try_clone).transpose()?;
+        let leader = Command::new(&invocation.setpriv)
+            .args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c", CONFINE, "sh"])
+            .arg(std::process::id().to_string())
+            .arg((MEMORY_MAX_BYTES / 1024).to_string())
+            .arg(&invocation.program)
             .args(&invocation.arguments)
-            .stdin(Stdio::null())
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // A group of its own, led by the child: its id is the child's.
@@ -93,6 +146,7 @@ impl ProcessGroup {
     async fn finish(
         &mut self,
         mut on_stdout: impl FnMut(&[u8]) + Send,
+        takes_line: impl FnMut(&str) -> bool + Send,
     ) -> io::Result<(std::process::ExitStatus, Vec<u8>)> {
         let (Some(mut stdout), Some(stderr)) = (self.leader.stdout.take(), self.leader.stderr.take()) else {
             return Err(io::Error::other("the pipes of the child were taken before"));
@@ -106,7 +160,7 @@ impl ProcessGroup {
                 }
             }
         };
-        let ((), tail) = tokio::try_join!(read_stdout, read_tail(stderr))?;
+        let ((), tail) = tokio::try_join!(read_stdout, read_tail(stderr, takes_line))?;
         Ok((self.leader.wait().await?, tail))
     }
 }
@@ -122,15 +176,20 @@ impl Drop for ProcessGroup {
     }
 }
 
-async fn read_tail(mut stderr: ChildStderr) -> io::Result<Vec<u8>> {
-    let mut tail = Vec::new();
-    let mut buffer = vec![0; MAX_STDERR_BYTES];
+async fn read_tail(stderr: ChildStderr, mut takes_line: impl FnMut(&str) -> bool + Send) -> io::Result<Vec<u8>> {
+    let mut stderr = BufReader::new(stderr);
+    let (mut tail, mut line) = (Vec::new(), Vec::new());
     loop {
-        match stderr.read(&mut buffer).await? {
-            0 => return Ok(tail),
-            read => tail.extend_from_slice(&buffer[..read]),
+        line.clear();
+        // A line without an end is cut into pieces.
+        let read = (&mut stderr).take(MAX_STDERR_BYTES as u64).read_until(b'\n', &mut line).await?;
+        if read == 0 {
+            return Ok(tail);
         }
-        tail.drain(..tail.len().saturating_sub(MAX_STDERR_BYTES));
+        if !takes_line(String::from_utf8_lossy(&line).trim_end()) {
+            tail.extend_from_slice(&line);
+            tail.drain(..tail.len().saturating_sub(MAX_STDERR_BYTES));
+        }
     }
 }
 
@@ -139,7 +198,14 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, time_limit: Duration) -> Invocation {
-        Invocation { program: "sh".into(), arguments: vec!["-c".into(), script.into()], time_limit }
+        Invocation {
+            program: "sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            stdin: None,
+            time_limit,
+            time_left: time_limit,
+            setpriv: "setpriv".into(),
+        }
     }
 
     const AMPLE: Duration = Duration::from_secs(60);
@@ -206,6 +272,24 @@ mod tests {
         let error = run(&shell("kill -9 $$", AMPLE), |_| {}).await.unwrap_err();
         assert!(matches!(error, MediaError::Killed { .. }), "{error:?}");
         assert!(error.is_transient());
+    }
+
+    #[tokio::test]
+    async fn a_crashed_child_is_told_from_one_that_somebody_killed() {
+        let error = run(&shell("kill -SEGV $$", AMPLE), |_| {}).await.unwrap_err();
+        assert!(matches!(error, MediaError::Crashed { .. }), "{error:?}");
+        assert!(error.is_the_files_own_when_repeated());
+    }
+
+    #[tokio::test]
+    async fn a_child_gets_no_more_memory_than_the_limit_and_writes_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("written");
+        let script = format!("ulimit -v; ulimit -f; ulimit -c; trap '' XFSZ; echo more >'{}'", file.display());
+        let mut stdout = Vec::new();
+        run(&shell(&script, AMPLE), |bytes| stdout.extend_from_slice(bytes)).await.unwrap();
+        assert_eq!(String::from_utf8(stdout).unwrap(), format!("{}\n0\n0\n", MEMORY_MAX_BYTES / 1024));
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
     }
 
     #[tokio::test]

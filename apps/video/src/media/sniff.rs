@@ -1,7 +1,10 @@
 //! Whether a file is a video, by its first bytes or, failing that, by its name.
 
 use std::ffi::OsStr;
+use std::io::{self, Read as _};
 use std::path::Path;
+
+use super::open::open_regular;
 
 /// How much of a file [`looks_like_video`] wants to see. Every test below looks at the first kilobytes:
 /// four MPEG-TS packets, or the opening pages of each stream of an Ogg file.
@@ -21,6 +24,30 @@ const AUDIO_EXTENSIONS: &[&str] = &["aac", "flac", "m4a", "m4b", "mka", "mp3", "
 /// ISO base media brands that are not video: sound, and still pictures.
 const STILL_OR_SOUND_BRANDS: &[&[u8; 4]] =
     &[b"M4A ", b"M4B ", b"M4P ", b"heic", b"heix", b"mif1", b"avif", b"jxl ", b"jp2 ", b"crx "];
+
+/// ISO base media brands of still pictures, as people know them. ffmpeg has no better words for them than "invalid".
+const STILL_BRANDS: &[(&[u8; 4], &str)] = &[
+    (b"heic", "heic"),
+    (b"heix", "heic"),
+    (b"mif1", "heif"),
+    (b"avif", "avif"),
+    (b"jxl ", "jpegxl"),
+    (b"jp2 ", "jpeg2000"),
+    (b"crx ", "raw"),
+];
+
+/// The first bytes of a file, up to [`HEAD_BYTES`].
+pub(super) fn head_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    open_regular(path)?.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// The kind of still picture that `head` opens in the container of videos.
+pub(super) fn still_picture(head: &[u8]) -> Option<&'static str> {
+    let brand = head.get(8..12).filter(|_| head.get(4..8) == Some(b"ftyp"))?;
+    STILL_BRANDS.iter().find(|(known, _)| brand == *known).map(|(_, kind)| *kind)
+}
 
 /// Whether a file of this name that begins with `head` is to be taken for a video.
 pub(super) fn is_video(path: &Path, head: &[u8]) -> bool {

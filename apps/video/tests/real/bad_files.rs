@@ -32,12 +32,6 @@ async fn a_text_file_named_mp4_is_refused_for_good() {
 }
 
 #[tokio::test]
-async fn a_playlist_named_mp4_reaches_no_other_file_or_host() {
-    let playlist = format!("#EXTM3U\n#EXTINF:5,\n{}\n", clip("bikes").display());
-    error_of(playlist.as_bytes()).await;
-}
-
-#[tokio::test]
 async fn a_truncated_mp4_without_its_index_is_refused_for_good() {
     let whole = std::fs::read(clip("bikes")).unwrap();
     assert_eq!(error_of(&whole[..whole.len() / 2]).await.to_string(), INVALID);
@@ -61,7 +55,7 @@ async fn sound_without_picture_is_refused_for_good() {
     let error = probe_and_extract(&path).await.unwrap_err();
     assert!(matches!(error, MediaError::NoPicture { .. }), "{error:?}");
     assert!(!error.is_transient());
-    assert!(error.to_string().contains("does not contain any stream"), "{error}");
+    assert_eq!(error.to_string(), "has sound but no picture");
 }
 
 #[tokio::test]
@@ -75,6 +69,36 @@ async fn sound_with_a_cover_is_no_video() {
     make(&[&inputs[..], &output].concat(), &path);
     let error = probe_and_extract(&path).await.unwrap_err();
     assert!(matches!(error, MediaError::NoPicture { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "has sound and a cover picture only");
+}
+
+#[tokio::test]
+async fn an_encrypted_video_is_called_that() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("encrypted.mp4");
+    let key = "76a6c65c5ea762046bd749a2e632ccbb";
+    let scheme = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", key, "-encryption_kid", key];
+    make_test_video(&path, 1.0, 25, &scheme);
+    let error = probe_and_extract(&path).await.unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.is_transient()), ("is encrypted", false));
+}
+
+#[tokio::test]
+async fn a_reason_is_the_same_from_run_to_run() {
+    let mut bytes = std::fs::read(clip("bikes")).unwrap();
+    let index = bytes.windows(4).position(|window| window == b"moov").unwrap() - 4;
+    bytes[64..index].iter_mut().step_by(3).for_each(|byte| *byte ^= 0x5a);
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("garbage.mp4");
+    std::fs::write(&path, bytes).unwrap();
+    let reason = async || {
+        probe_and_extract(&path).await.map(|(_, extraction)| extraction.shortfall).map_err(|error| error.to_string())
+    };
+    let first = reason().await;
+    assert!(!format!("{first:?}").contains("0x"), "{first:?}");
+    for _ in 0..3 {
+        assert_eq!(reason().await, first);
+    }
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ pub(super) fn a_folder_end_to_end(database: &str) {
     for name in ["corrupt.mp4", "empty.mp4", "text.mp4", "sound.mp4"] {
         let video = of_file(&first["videos"], name);
         assert_eq!((&video["status"], &video["retry_count"]), (&"FAILED".into(), &0.into()), "{video}");
-        let error = if name == "sound.mp4" { "does not contain any stream" } else { INVALID };
+        let error = if name == "sound.mp4" { "has sound but no picture" } else { INVALID };
         assert!(video["error"].as_str().unwrap().contains(error), "{video}");
     }
 
