@@ -150,7 +150,7 @@ pub(crate) async fn add(task: &Task, keys: Vec<String>) -> Result<Answer> {
     let repository = repository(task)?;
     let progress = Progress::start(task.items);
     let added = repository.add_many(&keys).await?;
-    progress.add(added);
+    progress.add(added.added);
     let answer = progress.answer("add_many");
     repository.store().close().await;
     Ok(answer)

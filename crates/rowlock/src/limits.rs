@@ -103,6 +103,10 @@ pub const HEARING_TESTED_EVERY: Duration = Duration::from_secs(30);
 /// Reading connections of one SQLite store; each has a thread, and a page cache of 2 MB.
 pub const SQLITE_READERS: usize = 4;
 
+/// Keys of one call of `add_many` that are found one by one to be none that the table can hold, at some attempts each. A call
+/// with more of them is an error.
+pub const REFUSED_KEYS_MAX: usize = 1_000;
+
 /// Keys in one transaction of `add_many` on SQLite: between two of them heartbeats and claims get their turn.
 pub const SQLITE_ADDED_KEYS_MAX: usize = 10_000;
 

@@ -13,8 +13,8 @@ use crate::dispatch::Dispatch;
 use crate::limits::{BATCH_ITEMS_MAX, COUNT_EXACT_MAX};
 use crate::pipeline::{Pipeline, StageId, Status};
 use crate::store::{
-    ClaimBatch, Claiming, Counting, Counts, Explanation, FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow,
-    LeaseState, Limits, Listing, Moved, Outcome, Requeueing, Setting, Store, Sweeping, Swept,
+    Added, ClaimBatch, Claiming, Counting, Counts, Explanation, FailureRecord, Finish, Finished, Finishing, HeldItem,
+    ItemRow, LeaseState, Limits, Listing, Moved, Outcome, Requeueing, Setting, Store, Sweeping, Swept,
 };
 use crate::{Claim, Error, FencingToken, FinishError, Holder, Key, Lease, Result, Settled};
 
@@ -255,6 +255,9 @@ impl<S: Store, R> Repository<S, R> {
             Some(Moved::Applied { to }) => Ok(to),
             Some(Moved::Illegal { from }) => Err(Error::IllegalMove { key, from, to: wanted.to_owned() }),
             Some(Moved::Refused { reason }) => Err(Error::Refused { key, reason, failed: false }),
+            Some(Moved::Invalid { reason }) => {
+                Err(Error::InvalidArgument { argument: "key", value: key.to_string(), rule: reason })
+            }
             Some(Moved::NotFound) | None => Err(Error::NotFound { key }),
         }
     }
@@ -275,11 +278,12 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.resume(stage).await
     }
 
-    /// Inserts keys in bulk; a key that exists is skipped. Returns how many were added.
+    /// Inserts keys in bulk; a key that exists is skipped, and one that no row can have is left out: the answer names it, and
+    /// a warning is logged.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn add_many(&self, keys: &[Key]) -> Result<u64> {
+    /// Those of the database, also where it refuses the row of a key (a constraint, a trigger).
+    pub async fn add_many(&self, keys: &[Key]) -> Result<Added> {
         self.dispatch.add_many(keys).await
     }
 

@@ -33,6 +33,15 @@ mod postgres {
 
     impl PostgresHarness {
         pub(super) async fn new() -> PostgresHarness {
+            PostgresHarness::made("template template0").await
+        }
+
+        /// A database with an encoding of its own.
+        pub(super) async fn with_encoding(encoding: &str) -> PostgresHarness {
+            PostgresHarness::made(&format!("template template0 encoding '{encoding}' locale 'C'")).await
+        }
+
+        async fn made(how: &str) -> PostgresHarness {
             static LAST: AtomicU32 = AtomicU32::new(0);
             static LEFT_BEHIND: OnceCell<()> = OnceCell::const_new();
             let server = server();
@@ -40,7 +49,7 @@ mod postgres {
             let number = LAST.fetch_add(1, Ordering::Relaxed);
             let database = format!("{PREFIX}{}_{}_{number}", unix_secs(), std::process::id());
             let mut connection = connect(&server).await;
-            execute(&mut connection, &format!("create database {database} template template0")).await;
+            execute(&mut connection, &format!("create database {database} {how}")).await;
             connection.close().await.expect("close");
             let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&database));
             PostgresHarness { server, database, pool }
@@ -85,6 +94,12 @@ mod postgres {
 
         async fn open(&self, pipeline: Pipeline) -> PostgresStore {
             PostgresStore::with_options(self.server.clone().database(&self.database), pipeline)
+        }
+
+        async fn text_ignoring_case(&self) -> Result<String, sqlx::Error> {
+            let sql =
+                "create collation ignoring_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+            self.execute(sql).await.map(|()| "text collate ignoring_case".to_owned())
         }
 
         async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {

@@ -46,6 +46,10 @@ mod sqlite {
             SqliteStore::with_options(options(&self.folder), pipeline).await.expect("open")
         }
 
+        async fn text_ignoring_case(&self) -> Result<String, sqlx::Error> {
+            Ok("text collate nocase".to_owned())
+        }
+
         async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
             self.pool.execute(AssertSqlSafe(sql.to_owned())).await.map(drop)
         }

@@ -56,7 +56,7 @@ async fn every_verb(file: std::path::PathBuf) -> rowlock::Result<()> {
     repository.prepare().await?;
     repository.inspect().await?;
     let keys = ["a", "b", "c"].map(Key::from);
-    assert_eq!(repository.add_many(&keys).await?, 3);
+    assert_eq!(repository.add_many(&keys).await?.added, 3);
     repository.now().await?;
     repository.pause(StageId::FIRST).await?;
     repository.resume(StageId::FIRST).await?;

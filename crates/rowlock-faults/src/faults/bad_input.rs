@@ -139,7 +139,7 @@ async fn names_that_inject(url: &str) -> Result<Vec<String>> {
     let store = PostgresStore::connect(url, pipeline).await?;
     let repository: Repository<_, Item> = Repository::new(store);
     repository.prepare().await?;
-    ensure!(repository.add_many(&["'); drop table items; --".into()]).await? == 1, "the key was not added");
+    ensure!(repository.add_many(&["'); drop table items; --".into()]).await?.added == 1, "the key was not added");
     let worker = Worker::new(repository).handle("s'); drop table items; --", |_, _| async { Ok(()) });
     let report = worker.without_signals().run_until_idle().await?;
     let whole = report.completed == 1;

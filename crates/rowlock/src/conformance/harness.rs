@@ -18,6 +18,9 @@ pub trait Harness: Send + Sync + 'static {
     /// on the same database.
     fn open(&self, pipeline: Pipeline) -> impl Future<Output = Self::Store> + Send;
 
+    /// Makes what it takes for a column of text whose comparison ignores case, and gives its SQL type.
+    fn text_ignoring_case(&self) -> impl Future<Output = Result<String, sqlx::Error>> + Send;
+
     /// Runs statements past the store.
     fn execute(&self, sql: &str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 

@@ -32,7 +32,7 @@ fn odd_keys() -> Vec<Key> {
 pub async fn odd_keys_go_through_every_verb<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let all = odd_keys();
-    assert_eq!(scene.store.add_many(&all).await.expect("add_many"), u64::try_from(all.len()).expect("few"));
+    assert_eq!(scene.store.add_many(&all).await.expect("add_many").added, u64::try_from(all.len()).expect("few"));
 
     let batch = scene.claim(99).await;
     assert_eq!(batch.claimed.len(), all.len());
@@ -80,8 +80,8 @@ pub async fn odd_keys_are_listed_page_by_page<H: Harness>(harness: &H) {
 async fn keys_of_type<H: Harness>(harness: &H, key_type: KeyType, ordered: [&str; 3]) {
     let scene = Scene::with(harness, two_stages().key_type(key_type)).await;
     let all = keys(&ordered);
-    assert_eq!(scene.store.add_many(&all).await.expect("add_many"), 3);
-    assert_eq!(scene.store.add_many(&all).await.expect("add_many"), 0);
+    assert_eq!(scene.store.add_many(&all).await.expect("add_many").added, 3);
+    assert_eq!(scene.store.add_many(&all).await.expect("add_many").added, 0);
     let listed = scene.store.list(&Listing { limit: 9, ..Listing::default() }).await.expect("list");
     assert_eq!(listed.items.iter().map(|item| item.key.clone()).collect::<Vec<_>>(), all);
     let after = Listing { after: Some(all[0].clone()), limit: 9, status: None };
@@ -165,9 +165,9 @@ pub async fn adding_skips_what_exists_and_counts_the_rest<H: Harness>(harness: &
     scene.insert_and_lease("a").await;
     let before = scene.raw("a").await;
 
-    assert_eq!(scene.store.add_many(&keys(&["a", "b", "c"])).await.expect("add_many"), 2);
-    assert_eq!(scene.store.add_many(&keys(&["c", "b", "d", "d"])).await.expect("add_many"), 1, "d is one item");
-    assert_eq!(scene.store.add_many(&[]).await.expect("add_many"), 0);
+    assert_eq!(scene.store.add_many(&keys(&["a", "b", "c"])).await.expect("add_many").added, 2);
+    assert_eq!(scene.store.add_many(&keys(&["c", "b", "d", "d"])).await.expect("add_many").added, 1, "d is one item");
+    assert_eq!(scene.store.add_many(&[]).await.expect("add_many").added, 0);
 
     assert_eq!(scene.raw("a").await, before);
     assert_eq!(scene.raw_all().await.len(), 4);
@@ -176,8 +176,8 @@ pub async fn adding_skips_what_exists_and_counts_the_rest<H: Harness>(harness: &
 pub async fn adding_many_is_one_call<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let many: Vec<Key> = (0..5000).map(|number| Key::from(format!("{number}"))).collect();
-    assert_eq!(scene.store.add_many(&many).await.expect("add_many"), 5000);
-    assert_eq!(scene.store.add_many(&many).await.expect("add_many"), 0);
+    assert_eq!(scene.store.add_many(&many).await.expect("add_many").added, 5000);
+    assert_eq!(scene.store.add_many(&many).await.expect("add_many").added, 0);
 }
 
 pub async fn a_key_that_was_added_is_claimable_at_once<H: Harness>(harness: &H) {

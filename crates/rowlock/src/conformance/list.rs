@@ -196,7 +196,7 @@ macro_rules! conformance_tests {
             a_unique_constraint_refuses_only_its_own_row,
             a_mended_row_can_be_requeued_and_claimed,
             an_exhausted_row_that_refuses_harms_no_neighbour,
-            a_key_with_a_nul_is_an_invalid_argument_everywhere,
+            a_key_with_a_nul_is_no_items_and_changes_nothing,
         );
         $crate::conformance_tests!(@group transactions, $harness;
             the_users_writes_are_committed_with_the_move,
@@ -218,6 +218,17 @@ macro_rules! conformance_tests {
             two_pipelines_share_a_database,
             a_schema_of_a_newer_rowlock_is_refused,
             a_missing_table_is_a_lasting_error_and_not_an_empty_queue,
+        );
+        $crate::conformance_tests!(@group spellings, $harness;
+            an_operators_verb_answers_what_it_did_whatever_the_spelling,
+            two_spellings_of_one_item_are_answered_alike,
+            a_refused_row_in_another_spelling_is_answered_as_refused,
+            reading_verbs_find_an_item_and_its_failures_in_any_spelling,
+            a_lease_holds_when_its_key_gets_another_spelling,
+            many_completions_in_another_spelling_are_answered_as_they_were_written,
+            an_integer_key_is_found_however_it_is_written,
+            a_key_that_no_row_can_have_gets_an_answer_of_its_own,
+            keys_that_no_row_can_have_are_named_and_the_others_added,
         );
         $crate::conformance_tests!(@group keys, $harness;
             odd_keys_go_through_every_verb,

@@ -36,6 +36,7 @@ pub mod refusals;
 pub mod retries;
 pub mod schema;
 pub mod sequences;
+pub mod spellings;
 pub mod suspects;
 pub mod sweeps;
 pub mod transactions;

@@ -9,7 +9,7 @@ use tracing::field;
 use super::{Dispatch, Resend, retrying, within};
 use crate::pipeline::StageId;
 use crate::store::{
-    Claiming, Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Listener, Listing, Moved, Page,
+    Added, Claiming, Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Listener, Listing, Moved, Page,
     Requeueing, Setting, Store,
 };
 use crate::{Key, Result};
@@ -49,10 +49,13 @@ impl<S: Store> Dispatch<S> {
         within(span, retrying(Resend::IfNotApplied, || self.store.resume(stage))).await
     }
 
-    pub(crate) async fn add_many(&self, keys: &[Key]) -> Result<u64> {
+    pub(crate) async fn add_many(&self, keys: &[Key]) -> Result<Added> {
         let span = verb_span!(self, "add_many", items = keys.len(), added_items = field::Empty);
         let added = within(span.clone(), retrying(Resend::IfNotApplied, || self.store.add_many(keys))).await?;
-        span.record("added_items", added);
+        span.record("added_items", added.added);
+        if let Some((key, reason)) = added.refused.first() {
+            tracing::warn!(%key, %reason, refused_items = added.refused.len(), "keys that no row can have were not added");
+        }
         Ok(added)
     }
 

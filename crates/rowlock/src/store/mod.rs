@@ -30,8 +30,8 @@ pub use params::{
     Claiming, Continuing, Counting, Finish, Finishing, Limits, Listing, Outcome, Requeueing, Setting, Sweeping,
 };
 pub use results::{
-    ClaimBatch, ClaimedRow, Counts, Exclusion, FailureRecord, Finished, HeldItem, ItemRow, LeaseState, Moved, Page,
-    StageCounts, StatusCount, Swept, SweptItem,
+    Added, ClaimBatch, ClaimedRow, Counts, Exclusion, FailureRecord, Finished, HeldItem, ItemRow, LeaseState, Moved,
+    Page, StageCounts, StatusCount, Swept, SweptItem,
 };
 
 /// A database that holds the pipeline's table.
@@ -133,9 +133,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The stages that are paused.
     fn paused(&self) -> impl Future<Output = Result<Vec<StageId>>> + Send;
 
-    /// Inserts keys in bulk; everything else in the row takes its default. A key that exists is skipped.
-    /// Returns how many were added.
-    fn add_many(&self, keys: &[Key]) -> impl Future<Output = Result<u64>> + Send;
+    /// Inserts keys in bulk; everything else in the row takes its default. A key that exists is skipped, and one that no row
+    /// can have is left out and named.
+    fn add_many(&self, keys: &[Key]) -> impl Future<Output = Result<Added>> + Send;
 
     // Reading
 

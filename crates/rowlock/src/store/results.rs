@@ -121,6 +121,11 @@ pub enum Moved {
     },
     /// There is no such item.
     NotFound,
+    /// No row can have such a key: it is not of the key column's type, or in characters that the database does not have.
+    Invalid {
+        /// What the key is not.
+        reason: String,
+    },
     /// The move does not exist from the item's state.
     Illegal {
         /// The word that the table has.
@@ -131,6 +136,16 @@ pub enum Moved {
         /// The database's own words, or that a trigger returned nothing.
         reason: String,
     },
+}
+
+/// What adding keys did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Added {
+    /// How many items are new. A key that exists is skipped and not counted.
+    pub added: u64,
+    /// Keys that no row can have, in the order given, each with what it is not: an integer, a uuid, a text without NUL that
+    /// is no longer than the column and in characters of the database.
+    pub refused: Vec<(Key, String)>,
 }
 
 /// An item as it is.

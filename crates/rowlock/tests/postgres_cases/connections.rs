@@ -76,7 +76,7 @@ async fn a_verb_on_a_session_that_the_server_ended_as_idle_is_sent_again() {
             // It has a connection that was used a moment ago, and so is not asked.
             pages.store().now().await.expect("now");
             while backends(harness).await > 0 {}
-            assert_eq!(pages.add_many(&[Key::from(format!("new-{number}"))]).await.expect("add_many"), 1);
+            assert_eq!(pages.add_many(&[Key::from(format!("new-{number}"))]).await.expect("add_many").added, 1);
             while backends(harness).await > 0 {}
             pages.pause(stage).await.expect("pause");
             while backends(harness).await > 0 {}
@@ -313,7 +313,7 @@ fn a_repository_outlives_the_runtime_that_it_was_first_used_on() {
     for number in 0..3 {
         // The first one still exists, but nobody drives it; each later one is gone before the next begins.
         runtime().block_on(async {
-            assert_eq!(pages.add_many(&[Key::from(number)]).await.expect("add_many"), 1);
+            assert_eq!(pages.add_many(&[Key::from(number)]).await.expect("add_many").added, 1);
             pages.counts(true).await.expect("counts");
             pages.begin().await.expect("begin").rollback().await.expect("rollback");
         });

@@ -4,6 +4,7 @@ mod adding;
 mod claims;
 mod connections;
 mod deadlines;
+mod encodings;
 mod fail_over;
 mod locks;
 mod notifications;

@@ -35,7 +35,7 @@ where
     Item: Record<D::S>,
 {
     let keys: Vec<Key> = (0..ITEMS).map(|n| Key::from(format!("item {round} {n}"))).collect();
-    assert_eq!(repository.add_many(&keys).await.expect("added"), ITEMS);
+    assert_eq!(repository.add_many(&keys).await.expect("added").added, ITEMS);
 }
 
 fn worker<D: Database>(repository: &FaultyRepository<D>, runs: &Runs) -> Worker<Faulty<D::S>, Item>

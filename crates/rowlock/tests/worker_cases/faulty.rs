@@ -8,9 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rowlock::pipeline::{Pipeline, StageId};
 use rowlock::store::{
-    ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation, FailureRecord,
-    Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting,
-    Store, Sweeping, Swept,
+    Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation,
+    FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page,
+    Requeueing, Setting, Store, Sweeping, Swept,
 };
 use rowlock::{Error, Fault, FencingToken, Key, Lease, Result};
 
@@ -202,7 +202,7 @@ impl<S: Store> Store for Faulty<S> {
     async fn paused(&self) -> Result<Vec<StageId>> {
         self.inner.paused().await
     }
-    async fn add_many(&self, keys: &[Key]) -> Result<u64> {
+    async fn add_many(&self, keys: &[Key]) -> Result<Added> {
         self.meet("add_many", self.inner.add_many(keys)).await
     }
     async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<S::Row>>> {

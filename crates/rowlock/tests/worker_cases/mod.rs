@@ -156,7 +156,7 @@ where
     Item: Record<D::S>,
 {
     let keys: Vec<Key> = (0..count).map(|n| Key::from(format!("item-{n:05}"))).collect();
-    assert_eq!(repository.add_many(&keys).await.expect("added"), count as u64);
+    assert_eq!(repository.add_many(&keys).await.expect("added").added, count as u64);
     keys
 }
 

@@ -75,6 +75,12 @@ pub(super) fn is_not_supported(error: &Error) -> bool {
     has_code(error, "0A000")
 }
 
+/// Whether a value that was sent is none of its type, too long or too large, or in characters that the server's encoding
+/// does not have. Nothing was done.
+pub(super) fn is_about_a_value(error: &Error) -> bool {
+    ["22001", "22003", "22021", "22P02", "22P05"].iter().any(|code| has_code(error, code))
+}
+
 fn has_code(error: &Error, code: &str) -> bool {
     match error {
         Error::Database { source: sqlx::Error::Database(error), .. } => error.code().as_deref() == Some(code),

@@ -2,6 +2,7 @@
 //!
 //! Every verb has its statement in `sql/<verb>.sql`.
 
+mod asked_key;
 mod claim;
 mod complete_batch;
 mod connections;
@@ -36,9 +37,9 @@ use self::session::Sessions;
 use self::statements::{DelayTable, Statements};
 use super::exclusion::Exclusions;
 use super::{
-    ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Explanation, FailureRecord, Finish,
-    Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting, Store,
-    Sweeping, Swept,
+    Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Explanation, FailureRecord,
+    Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting,
+    Store, Sweeping, Swept,
 };
 use crate::limits::VERB_DEADLINE;
 use crate::pipeline::{Pipeline, StageId};
@@ -271,7 +272,7 @@ impl Store for PostgresStore {
         self.paused_stages().await
     }
 
-    async fn add_many(&self, keys: &[Key]) -> Result<u64> {
+    async fn add_many(&self, keys: &[Key]) -> Result<Added> {
         self.add_keys(keys).await
     }
 

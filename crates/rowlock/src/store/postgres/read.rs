@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
+use super::asked_key::asked_key;
 use super::claim::query;
+use super::errors::is_about_a_value;
 use super::rows::{column, item_row, key, time};
 use crate::limits::{PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Status;
@@ -15,18 +17,16 @@ use crate::{Error, Fault, Key, Result};
 
 impl PostgresStore {
     pub(super) async fn get_item(&self, item: &Key) -> Result<Option<ItemRow<PgRow>>> {
-        item.check()?;
+        let Ok(asked) = asked_key(item, self.pipeline.key_type()) else { return Ok(None) };
         let mut session = self.sessions.open("get").await?;
-        let rows = session.fetch(query(&self.statements.get).bind(item.as_str())).await?;
+        let rows = none_if_unreadable(&asked, session.fetch(query(&self.statements.get).bind(&*asked)).await)?;
         session.done();
         rows.into_iter().next().map(|row| item_row("get", &self.pipeline, row)).transpose()
     }
 
     pub(super) async fn list_items(&self, listing: &Listing) -> Result<Page<PgRow>> {
         let limit = page_limit(listing.limit)?;
-        if let Some(after) = &listing.after {
-            after.check()?;
-        }
+        let after = listing.after.as_ref().map(|after| self.page_start(after)).transpose()?;
         let sql = match listing.status {
             Some(Status::Failed | Status::Cancelled) => &self.statements.list_stopped,
             Some(Status::InProgress(_)) => &self.statements.list_running,
@@ -34,7 +34,7 @@ impl PostgresStore {
         };
         let statement = query(sql)
             .bind(listing.status.map(|status| self.pipeline.word(status).to_owned()))
-            .bind(listing.after.as_ref().map(|key| key.as_str().to_owned()))
+            .bind(after)
             // One more than asked for: whether this is the last page.
             .bind(limit + 1);
         let mut session = self.sessions.open("list").await?;
@@ -49,6 +49,15 @@ impl PostgresStore {
             .collect::<Result<Vec<_>>>()?;
         let next = items.last().filter(|_| !is_last).map(|item| item.key.clone());
         Ok(Page { items, next })
+    }
+
+    /// The key behind which a page begins.
+    fn page_start(&self, after: &Key) -> Result<String> {
+        asked_key(after, self.pipeline.key_type()).map_err(|rule| Error::InvalidArgument {
+            argument: "after",
+            value: after.to_string(),
+            rule,
+        })
     }
 
     pub(super) async fn count_items(&self, counting: &Counting) -> Result<Counts> {
@@ -128,13 +137,14 @@ impl PostgresStore {
     }
 
     pub(super) async fn explain_item(&self, item: &Key, now: Option<DateTime<Utc>>) -> Result<Option<Explanation>> {
-        item.check()?;
+        let Ok(asked) = asked_key(item, self.pipeline.key_type()) else { return Ok(None) };
         let mut session = self.sessions.open("explain").await?;
-        let rows = session.fetch(query(&self.statements.explain).bind(item.as_str()).bind(now)).await?;
+        let answer = session.fetch(query(&self.statements.explain).bind(&*asked).bind(now)).await;
+        let rows = none_if_unreadable(&asked, answer)?;
         let locked = match rows.first() {
             // A standby and a read-only transaction lock nothing, so there nothing can be said.
             Some(_) if !self.sessions.is_read_only() => {
-                session.fetch(query(&self.statements.probe_lock).bind(item.as_str())).await?.is_empty()
+                session.fetch(query(&self.statements.probe_lock).bind(&*asked)).await?.is_empty()
             }
             _ => false,
         };
@@ -171,9 +181,9 @@ impl PostgresStore {
 
     pub(super) async fn failure_records(&self, item: &Key) -> Result<Vec<FailureRecord>> {
         const VERB: &str = "failures";
-        item.check()?;
+        let Ok(asked) = asked_key(item, self.pipeline.key_type()) else { return Ok(Vec::new()) };
         let mut session = self.sessions.open(VERB).await?;
-        let rows = session.fetch(query(&self.statements.failures).bind(item.as_str())).await?;
+        let rows = none_if_unreadable(&asked, session.fetch(query(&self.statements.failures).bind(&*asked)).await)?;
         session.done();
         let record = |row: &PgRow| {
             Ok(FailureRecord {
@@ -213,6 +223,15 @@ impl PostgresStore {
         let rows = session.fetch(query(&self.statements.now)).await?;
         session.done();
         column("now", first("now", &rows)?, "now")
+    }
+}
+
+/// No rows where the server cannot read the key at all, since its encoding lacks the characters: no item has it. What is
+/// ASCII it can read, and then the value that it complains of is another one.
+fn none_if_unreadable(asked: &str, answer: Result<Vec<PgRow>>) -> Result<Vec<PgRow>> {
+    match answer {
+        Err(error) if !asked.is_ascii() && is_about_a_value(&error) => Ok(Vec::new()),
+        answer => answer,
     }
 }
 

@@ -218,7 +218,7 @@ fn set_ready_rows(template: &mut Template, ready_for_stage: &str, full_queue: Op
 pub(super) fn template(pipeline: &Pipeline) -> Template {
     let mut template = Template::new(pipeline, Dialect::Postgres);
     template.insert("table_name", quote_literal(&template.render(":table"), Dialect::Postgres));
-    let key_type = key_type(pipeline.key_type());
+    let key_type = asked_key_type(pipeline.key_type());
     template.set("key_type", key_type);
     template.set("key_array", &format!("{key_type}[]"));
     // A page begins behind a key, or here: a condition that an index can serve in either case.
@@ -269,11 +269,20 @@ fn key_min(key_type: KeyType) -> &'static str {
     match key_type {
         KeyType::Text => "''",
         KeyType::Uuid => "'00000000-0000-0000-0000-000000000000'",
-        KeyType::Int => "'-2147483648'",
-        KeyType::BigInt => "'-9223372036854775808'",
+        KeyType::Int | KeyType::BigInt => "'-9223372036854775808'",
     }
 }
 
+/// The type that keys are compared in. An integer may be beyond those of the column, and then it is no item's; or the column
+/// has become a wider one.
+fn asked_key_type(asked: KeyType) -> &'static str {
+    match asked {
+        KeyType::Int => key_type(KeyType::BigInt),
+        other => key_type(other),
+    }
+}
+
+/// The type of the key's column.
 pub(super) fn key_type(key_type: KeyType) -> &'static str {
     match key_type {
         KeyType::Text => "text",

@@ -15,20 +15,28 @@ pub(super) enum KeyValue {
 }
 
 impl KeyValue {
-    /// Reads a key. `007` is the integer 7; what is no integer is refused here, since SQLite would cast it to 0.
-    pub(super) fn new(key: &Key, key_type: KeyType) -> Result<KeyValue> {
-        key.check()?;
+    /// Reads a key that somebody asks for. `007` is the integer 7; what is no integer is refused here, since SQLite would cast
+    /// it to 0. The error says what the key is not: no row can have it.
+    pub(super) fn asked(key: &Key, key_type: KeyType) -> Result<KeyValue, String> {
         match key_type {
+            KeyType::Text | KeyType::Uuid if key.as_str().contains('\0') => {
+                Err("a key cannot contain a NUL".to_owned())
+            }
             KeyType::Text | KeyType::Uuid => Ok(KeyValue::Text(key.as_str().to_owned())),
             KeyType::Int | KeyType::BigInt => match key.as_str().trim().parse() {
                 Ok(number) => Ok(KeyValue::Integer(number)),
-                Err(_) => Err(Error::InvalidArgument {
-                    argument: "key",
-                    value: key.to_string(),
-                    rule: "the key column holds integers".to_owned(),
-                }),
+                Err(_) => Err("the key column holds integers of 64 bits at most".to_owned()),
             },
         }
+    }
+
+    /// As [`KeyValue::asked`], where a key that no row can have is an error.
+    pub(super) fn new(key: &Key, key_type: KeyType) -> Result<KeyValue> {
+        KeyValue::asked(key, key_type).map_err(|rule| Error::InvalidArgument {
+            argument: "key",
+            value: key.to_string(),
+            rule,
+        })
     }
 
     /// Reads a key that came from a row: what is not of its column's type is text.

@@ -10,11 +10,13 @@ use super::session::{Session, Verb};
 use super::{SqliteStore, rows};
 use crate::pipeline::Status;
 use crate::store::{ClaimedRow, LeaseState};
-use crate::{FencingToken, Lease, Result};
+use crate::{FencingToken, Key, Lease, Result};
 
 /// What a row has now.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
+    /// The key as the row has it: the column's collation may take another text for the same.
+    pub(super) key: KeyValue,
     pub(super) word: String,
     pub(super) token: Option<i64>,
     heartbeat: Option<String>,
@@ -150,6 +152,7 @@ impl SqliteStore {
         let rows = session.rows(&self.statements.read_leases, [json(items).into()]).await?;
         let found = |row: &SqliteRow| {
             (rows::integer(row, 0) == Some(1)).then(|| Found {
+                key: KeyValue::of_row(&Key::new(rows::text(row, 4).unwrap_or_default()), self.pipeline.key_type()),
                 word: rows::text(row, 1).unwrap_or_default(),
                 token: rows::integer(row, 2),
                 heartbeat: rows::text(row, 3),

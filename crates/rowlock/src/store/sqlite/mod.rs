@@ -39,9 +39,9 @@ use self::session::{Connections, Session, Verb};
 use self::statements::Statements;
 use super::exclusion::Exclusions;
 use super::{
-    ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation, FailureRecord,
-    Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting,
-    Store, Sweeping, Swept,
+    Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation,
+    FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page,
+    Requeueing, Setting, Store, Sweeping, Swept,
 };
 use crate::limits::{BATCH_ITEMS_MAX, PREPARE_DEADLINE, SQLITE_READERS, VERB_DEADLINE};
 use crate::pipeline::{Pipeline, StageId};
@@ -329,7 +329,7 @@ impl Store for SqliteStore {
         verb.within(self.paused_stages(&verb)).await
     }
 
-    async fn add_many(&self, keys: &[Key]) -> Result<u64> {
+    async fn add_many(&self, keys: &[Key]) -> Result<Added> {
         self.add_keys("add_many", keys).await
     }
 

@@ -12,7 +12,7 @@ use super::{SqliteStore, rows};
 use crate::limits::SQLITE_ADDED_KEYS_MAX;
 use crate::pipeline::{StageId, Status};
 use crate::store::error_text::stored_error;
-use crate::store::{Moved, Requeueing, Setting};
+use crate::store::{Added, Moved, Requeueing, Setting};
 use crate::{Key, Result};
 
 /// One of the three verbs that move items by their keys.
@@ -66,49 +66,56 @@ impl SqliteStore {
         self.operate(verb, &operation, &requeueing.keys).await
     }
 
-    /// Reads the words that the rows have, and moves those from which the move exists, in one transaction.
+    /// Reads the words that the rows have, and moves those from which the move exists, in one transaction. Answers go by the
+    /// places of the keys: the table may take different texts for one key.
     async fn operate(&self, verb: &Verb, operation: &Operation<'_>, keys: &[Key]) -> Result<Vec<Moved>> {
-        let asked = KeyValue::all(keys, self.pipeline.key_type())?;
+        let mut answers = vec![Moved::NotFound; keys.len()];
+        let mut asked: Vec<(usize, Item)> = Vec::with_capacity(keys.len());
+        for (place, key) in keys.iter().enumerate() {
+            match KeyValue::asked(key, self.pipeline.key_type()) {
+                Ok(key) => asked.push((place, Item::new(key, ""))),
+                Err(reason) => answers[place] = Moved::Invalid { reason },
+            }
+        }
         if asked.is_empty() {
-            return Ok(Vec::new());
+            return Ok(answers);
         }
         let mut session = self.write(verb).await?;
         let now = self.time(&mut session, operation.now).await?;
-        let items: Vec<Item> = asked.iter().map(|key| Item::new(key.clone(), "")).collect();
-        let found = self.read_words(&mut session, &items.iter().collect::<Vec<_>>()).await?;
-        let mut answers: HashMap<KeyValue, Moved> = HashMap::with_capacity(asked.len());
-        let mut legal: HashMap<KeyValue, Item> = HashMap::with_capacity(asked.len());
-        for (key, found) in asked.iter().zip(found) {
+        let found = self.read_words(&mut session, &asked.iter().map(|(_, item)| item).collect::<Vec<_>>()).await?;
+        // Each item once, by the key that its row has, with the places of all the keys that led to it.
+        let mut legal: HashMap<KeyValue, (Item, Vec<usize>)> = HashMap::with_capacity(asked.len());
+        for ((place, _), found) in asked.into_iter().zip(found) {
             match self.judge(operation, found) {
-                Ok(word) => {
-                    let item = Item { error: operation.error.clone(), ..Item::new(key.clone(), word) };
-                    legal.insert(key.clone(), item);
+                Ok(found) => {
+                    let item = Item { error: operation.error.clone(), ..Item::new(found.key.clone(), found.word) };
+                    legal.entry(found.key).or_insert_with(|| (item, Vec::new())).1.push(place);
                 }
-                Err(answer) => {
-                    answers.insert(key.clone(), answer);
-                }
+                Err(answer) => answers[place] = answer,
             }
         }
+        let (items, places): (Vec<Item>, Vec<Vec<usize>>) = legal.into_values().unzip();
         let batch = Batch {
             sql: operation.sql,
-            items: legal.into_values().collect(),
+            items,
             now,
             binds: operation.binds.clone(),
             when_refused: WhenRefused::Leave,
             cause: |_| None,
         };
         let written = self.write_or_repeat(verb, session, &batch).await?;
-        for (item, outcome) in batch.items.into_iter().zip(written) {
-            answers.insert(item.key, self.moved(outcome));
+        for (places, outcome) in places.into_iter().zip(written) {
+            let moved = self.moved(outcome);
+            places.into_iter().for_each(|place| answers[place] = moved.clone());
         }
-        Ok(asked.iter().map(|key| answers.get(key).cloned().unwrap_or(Moved::NotFound)).collect())
+        Ok(answers)
     }
 
-    /// The word from which the move exists, or why it does not.
-    fn judge(&self, operation: &Operation<'_>, found: Option<Found>) -> Result<String, Moved> {
+    /// The row from whose word the move exists, or why it does not.
+    fn judge(&self, operation: &Operation<'_>, found: Option<Found>) -> Result<Found, Moved> {
         let Some(found) = found else { return Err(Moved::NotFound) };
         match self.pipeline.status(&found.word) {
-            Some(status) if (operation.is_legal_from)(status) => Ok(found.word),
+            Some(status) if (operation.is_legal_from)(status) => Ok(found),
             Some(_) | None => Err(Moved::Illegal { from: found.word }),
         }
     }
@@ -160,12 +167,18 @@ impl SqliteStore {
 
     /// Transaction by transaction, each within the deadline. What was added before an error stays, and is skipped
     /// when the call is repeated.
-    pub(super) async fn add_keys(&self, name: &'static str, keys: &[Key]) -> Result<u64> {
-        let keys = KeyValue::all(keys, self.pipeline.key_type())?;
-        let mut added = 0;
-        for part in keys.chunks(SQLITE_ADDED_KEYS_MAX) {
+    pub(super) async fn add_keys(&self, name: &'static str, keys: &[Key]) -> Result<Added> {
+        let mut added = Added::default();
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            match KeyValue::asked(key, self.pipeline.key_type()) {
+                Ok(value) => values.push(value),
+                Err(reason) => added.refused.push((key.clone(), reason)),
+            }
+        }
+        for part in values.chunks(SQLITE_ADDED_KEYS_MAX) {
             let verb = self.verb(name);
-            added += verb.within(self.add_part(&verb, part)).await?;
+            added.added += verb.within(self.add_part(&verb, part)).await?;
         }
         Ok(added)
     }

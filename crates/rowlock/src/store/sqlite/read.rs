@@ -15,7 +15,7 @@ use crate::{Error, Key, Result};
 
 impl SqliteStore {
     pub(super) async fn get_item(&self, verb: &Verb, key: &Key) -> Result<Option<ItemRow<SqliteRow>>> {
-        let key = KeyValue::new(key, self.pipeline.key_type())?;
+        let Ok(key) = KeyValue::asked(key, self.pipeline.key_type()) else { return Ok(None) };
         let mut session = self.read_session(verb).await?;
         let rows = session.rows(&self.statements.get, [key.into()]).await?;
         session.keep();
@@ -112,7 +112,7 @@ impl SqliteStore {
         key: &Key,
         now: Option<DateTime<Utc>>,
     ) -> Result<Option<Explanation>> {
-        let key = KeyValue::new(key, self.pipeline.key_type())?;
+        let Ok(key) = KeyValue::asked(key, self.pipeline.key_type()) else { return Ok(None) };
         let mut session = self.read_session(verb).await?;
         session.run("BEGIN").await?;
         let now = self.time(&mut session, now).await?;
@@ -148,10 +148,10 @@ impl SqliteStore {
     }
 
     pub(super) async fn read_failures(&self, verb: &Verb, key: &Key) -> Result<Vec<FailureRecord>> {
-        let key = KeyValue::new(key, self.pipeline.key_type())?.to_key();
+        let Ok(key) = KeyValue::asked(key, self.pipeline.key_type()) else { return Ok(Vec::new()) };
         let kept = i64::try_from(FAILURES_KEPT_MAX).unwrap_or(i64::MAX);
         let mut session = self.read_session(verb).await?;
-        let rows = session.rows(&self.statements.failures, [key.as_str().into(), kept.into()]).await?;
+        let rows = session.rows(&self.statements.failures, [key.into(), kept.into()]).await?;
         session.keep();
         let record = |row: &SqliteRow| FailureRecord {
             at: rows::time(row, 0).unwrap_or_default(),

@@ -51,6 +51,8 @@ pub(super) enum WhenRefused {
 #[derive(Debug, Clone)]
 pub(super) enum Written {
     Applied {
+        /// The key as the row has it.
+        key: Key,
         /// The word that the row has now.
         word: String,
         holder: Option<String>,
@@ -291,19 +293,31 @@ impl SqliteStore {
         // With its token: of two leases of one item only one was written.
         let mut by_key: HashMap<Key, (Option<i64>, Written)> = HashMap::with_capacity(rows.len());
         for row in &rows {
+            let key = Key::new(rows::text(row, 0).unwrap_or_default());
             let applied = Written::Applied {
+                key: key.clone(),
                 word: rows::text(row, 1).unwrap_or_default(),
                 holder: rows::text(row, 2),
                 error: rows::text(row, 3),
             };
-            let key = Key::new(rows::text(row, 0).unwrap_or_default());
             by_key.insert(key, (rows::integer(row, 4), applied));
         }
-        let outcome = |item: &&Item| match by_key.get(&item.key.to_key()) {
+        let outcome = |item: &Item, key: &Key| match by_key.get(key) {
             Some((token, applied)) if item.token.is_none() || item.token == *token => applied.clone(),
             Some(_) | None => Written::Missing,
         };
-        Ok(items.iter().map(outcome).collect())
+        let mut written: Vec<Written> = items.iter().map(|item| outcome(item, &item.key.to_key())).collect();
+        let is_applied = |outcome: &&Written| matches!(outcome, Written::Applied { .. });
+        if written.iter().filter(is_applied).count() < rows.len() {
+            // The column's collation takes the key of a row for another text: what the rows' keys are is asked by place.
+            let found = self.read_words(session, &items).await?;
+            for ((item, written), found) in items.iter().zip(&mut written).zip(found) {
+                if let (Written::Missing, Some(found)) = (&*written, found) {
+                    *written = outcome(item, &found.key.to_key());
+                }
+            }
+        }
+        Ok(written)
     }
 
     /// Tells a row that does not match from one whose update a trigger left out.
@@ -328,9 +342,9 @@ impl SqliteStore {
     async fn record_failures(&self, session: &mut Session, batch: &Batch<'_>, written: &[Written]) -> Result<()> {
         let mut records: Vec<Failure<'_>> = Vec::new();
         for (item, outcome) in batch.items.iter().zip(written) {
-            if let (Written::Applied { holder, error, .. }, Some(cause)) = (outcome, (batch.cause)(item)) {
+            if let (Written::Applied { key, holder, error, .. }, Some(cause)) = (outcome, (batch.cause)(item)) {
                 records.push(Failure {
-                    item: item.key.to_key().as_str().to_owned(),
+                    item: key.as_str().to_owned(),
                     word: &item.word,
                     cause,
                     holder: holder.as_deref(),

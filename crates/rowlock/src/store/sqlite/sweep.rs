@@ -64,7 +64,7 @@ impl SqliteStore {
         for (item, outcome) in items.iter().zip(written) {
             let key = item.key.to_key();
             match outcome {
-                Written::Applied { word, holder, error } => match self.pipeline.status(&word) {
+                Written::Applied { word, holder, error, .. } => match self.pipeline.status(&word) {
                     Some(to) => swept.items.push(SweptItem { key, to, holder, error: error.unwrap_or_default() }),
                     None => swept.refused.push((key, format!("a trigger changed the status to {word:?}"))),
                 },

@@ -208,7 +208,7 @@ async fn a_listener_hears_of_another_connections_commit_and_of_one_before_it_wai
     let (heard, added) =
         tokio::join!(listener.wait(Duration::from_secs(10)), async { other.add_many(&[Key::from("b")]).await });
     assert!(heard.expect("waits"));
-    assert_eq!(added.expect("add_many"), 1);
+    assert_eq!(added.expect("add_many").added, 1);
 }
 
 #[tokio::test]

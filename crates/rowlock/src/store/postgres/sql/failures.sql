@@ -1,11 +1,19 @@
--- failures: the last failures of an item, latest first.
+-- failures: the last failures of an item, latest first. They are recorded under the key as the table has it, and looked for
+-- as given where the table has none.
 --
--- Index: rowlock_failures (pipeline, left(item, 200), id).
+-- Index: the key's, then rowlock_failures (pipeline, left(item, 200), id). It has the database's collation, whatever that
+--        of the key is.
 -- Binds: $1 key
+with recorded as (
+  select coalesce(
+    (select t.:"key"::text from :table t where t.:"key" = ($1::text):::key_type),
+    ($1::text):::key_type::text
+  ) collate "default" as item
+)
 select failed_at, word, cause, holder, error
 from :rowlock_failures
 where pipeline = :'pipeline'
-  and left(item, 200) = left(($1::text):::key_type::text, 200)
-  and item = ($1::text):::key_type::text
+  and left(item, 200) = left((select item from recorded), 200)
+  and item = (select item from recorded)
 order by id desc
 limit :failures_kept

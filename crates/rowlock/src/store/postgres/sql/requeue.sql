@@ -2,16 +2,21 @@
 --
 -- Guarantee: goes to the named stage, else to where the item stopped, else to the first stage. May wait, and so locks
 --            its rows in the order of their keys.
--- Index:     the key's.
+-- Index:     the key's, one look-up an item: an array is neither hashed nor merged.
 -- Binds:     $1 keys   $2 the ready word of the named stage, or null   $3 now, or null   $4 unused, as in set
+--            $5 keys
 with
+input as (
+  select i.key, i.n
+  from rows from (unnest($1::text[]:::key_array), generate_series(1, $5::int)) as i (key, n)
+),
 found as materialized (
-  select t.:"key" as key, t.:"status" as word
-  from :table t
-  where t.:"key" = any (array(select unnest($1::text[]:::key_array)))
-    and $4::text is null
+  select t.:"key" as key, t.:"status" as word, input.n
+  from input
+  join :table t on t.:"key" = any (array[input.key])
+  where $4::text is null
   order by t.:"key"
-  for no key update
+  for no key update of t
 ),
 moved as (
   update :table t
@@ -27,10 +32,11 @@ moved as (
     :"retry_after" = null,
     :"resume_status" = null,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
-  where t.:"key" = any (array(select key from found))
+  from found
+  where t.:"key" = any (array[found.key])
     and t.:"status" in (:terminal_words)
-  returning t.:"key"::text as key, t.:"status" as word
+  returning found.n, t.:"status" as word
 )
-select key::text as key, word, false as moved from found
+select n, word, false as moved from found
 union all
-select key, word, true as moved from moved
+select n, word, true as moved from moved

@@ -1,17 +1,23 @@
 -- set: puts items into a ready or a terminal state, without a lease. Returns each item that was found with its word
--- before, then each that was moved with its word after.
+-- before, then each that was moved with its word after, by their places in what was given: the table may take two
+-- different texts for one key.
 --
 -- Guarantee: ends the lease (the token is cleared); a word that the pipeline does not know is left alone. May wait,
---            and so locks its rows in the order of their keys.
--- Index:     the key's.
+--            and so locks its rows in the order of their keys. No two of the keys are of one row.
+-- Index:     the key's, one look-up an item: an array is neither hashed nor merged.
 -- Binds:     $1 keys   $2 the word to set   $3 now, or null   $4 error, or null to keep the stored one
+--            $5 keys
 with
+input as (
+  select i.key, i.n
+  from rows from (unnest($1::text[]:::key_array), generate_series(1, $5::int)) as i (key, n)
+),
 found as materialized (
-  select t.:"key" as key, t.:"status" as word
-  from :table t
-  where t.:"key" = any (array(select unnest($1::text[]:::key_array)))
+  select t.:"key" as key, t.:"status" as word, input.n
+  from input
+  join :table t on t.:"key" = any (array[input.key])
   order by t.:"key"
-  for no key update
+  for no key update of t
 ),
 moved as (
   update :table t
@@ -24,10 +30,11 @@ moved as (
     :"error_message" = coalesce($4::text, t.:"error_message"),
     :"resume_status" = case when $2::text in (:'failed', :'cancelled') then coalesce(:resume_of_any, t.:"resume_status") end,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
-  where t.:"key" = any (array(select key from found))
+  from found
+  where t.:"key" = any (array[found.key])
     and t.:"status" in (:known_words)
-  returning t.:"key"::text as key, t.:"status" as word
+  returning found.n, t.:"status" as word
 )
-select key::text as key, word, false as moved from found
+select n, word, false as moved from found
 union all
-select key, word, true as moved from moved
+select n, word, true as moved from moved

@@ -1,9 +1,10 @@
--- failures: the last failures of an item, latest first.
--- Index: (pipeline, item), which ends in the id.
--- Binds: ?1 item  ?2 limit
+-- failures: the last failures of an item, latest first. They are recorded under the key as the table has it, and looked for
+-- as given where the table has none.
+-- Index: the key's, then (pipeline, item), which ends in the id.
+-- Binds: ?1 key  ?2 limit
 select failed_at, word, cause, holder, error
 from :rowlock_failures
 where pipeline = :'pipeline'
-  and item = ?1
+  and item = cast(coalesce((select t.:"key" from :table as t where t.:"key" = ?1), ?1) as text)
 order by id desc
 limit ?2

@@ -1,4 +1,4 @@
--- read_leases: the word, the token and the heartbeat that rows have now. Writes nothing. One row for each item, in
+-- read_leases: the word, the token, the heartbeat and the key that rows have now. Writes nothing. One row for each item, in
 -- order; `found` is 0 for a row that does not exist.
 --
 -- Index: the key's, one look-up an item.
@@ -7,7 +7,8 @@ select
   t.:"key" is not null as found,
   t.:"status",
   t.:"claim_token",
-  :heartbeat
+  :heartbeat,
+  t.:"key"
 from json_each(?1) as i
 left join :table as t on t.:"key" = i.value ->> 'key'
 order by i.rowid

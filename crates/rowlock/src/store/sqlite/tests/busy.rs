@@ -68,7 +68,7 @@ async fn at_the_deadline_a_transaction_lets_others_write_and_commits_nothing_any
     let endless = "insert into results
         with recursive n (n) as (select 1 union all select n + 1 from n) select n from n where n < 0";
     sqlx::query(endless).execute(&mut *transaction).await.expect_err("it is stopped at the deadline");
-    assert_eq!(other.add_many(&[Key::from("b")]).await.expect("others write"), 1);
+    assert_eq!(other.add_many(&[Key::from("b")]).await.expect("others write").added, 1);
     // SQLite has undone the transaction: what comes afterwards would be committed by itself.
     sqlx::query("insert into results values (2)").execute(&mut *transaction).await.expect_err("too late");
     let finish = Finish { lease: leases[0].clone(), outcome: Outcome::Complete };
