@@ -10,19 +10,25 @@ use crate::limits::{VERB_BACKOFF_MAX, VERB_BACKOFF_MIN};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Backoff {
     next: Duration,
+    max: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Backoff { next: VERB_BACKOFF_MIN }
+        Backoff::between(VERB_BACKOFF_MIN, VERB_BACKOFF_MAX)
     }
 }
 
 impl Backoff {
+    /// Waits from this one up to that one.
+    pub(crate) fn between(min: Duration, max: Duration) -> Backoff {
+        Backoff { next: min, max }
+    }
+
     /// The next wait; the one after it is twice as long, up to a limit.
     pub(crate) fn next(&mut self) -> Duration {
         let wait = self.next.mul_f64(rand::rng().random_range(0.5..=1.0));
-        self.next = (self.next * 2).min(VERB_BACKOFF_MAX);
+        self.next = self.next.saturating_mul(2).min(self.max);
         wait
     }
 

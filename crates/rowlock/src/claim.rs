@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -183,7 +183,8 @@ impl<R: fmt::Debug> fmt::Debug for Claim<R> {
 
 /// Why a claim could not be finished, and the claim itself if it may still hold.
 pub struct FinishError<R> {
-    inner: Box<(Error, Option<Claim<R>>)>,
+    /// The lock is for `Sync`, whatever the record: an error is asked for by several.
+    inner: Box<(Error, Mutex<Option<Claim<R>>>)>,
 }
 
 impl<R> FinishError<R> {
@@ -192,7 +193,7 @@ impl<R> FinishError<R> {
             error,
             Error::LeaseLost { .. } | Error::OutcomeUnknown { .. } | Error::Refused { failed: true, .. }
         );
-        FinishError { inner: Box::new((error, (!ended).then_some(claim))) }
+        FinishError { inner: Box::new((error, Mutex::new((!ended).then_some(claim)))) }
     }
 
     /// What went wrong.
@@ -203,12 +204,13 @@ impl<R> FinishError<R> {
     /// What went wrong, and the claim if its lease may still hold: with any error but `LeaseLost`, `OutcomeUnknown` and a
     /// `Refused` that made the item `FAILED`.
     pub fn into_parts(self) -> (Error, Option<Claim<R>>) {
-        *self.inner
+        let (error, claim) = *self.inner;
+        (error, claim.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The claim, to try again, if its lease may still hold. See [`FinishError::into_parts`].
     pub fn claim(self) -> Option<Claim<R>> {
-        self.inner.1
+        self.into_parts().1
     }
 }
 
@@ -226,6 +228,7 @@ impl<R> fmt::Display for FinishError<R> {
 
 impl<R> std::error::Error for FinishError<R> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(self.error())
+        // An error without a source is its own, so that whoever looks for its kind finds it.
+        std::error::Error::source(self.error()).or(Some(self.error()))
     }
 }

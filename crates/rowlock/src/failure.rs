@@ -1,8 +1,12 @@
 //! What a handler returns.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
+use crate::outage::is_outage;
 use crate::{Outcome, Settled};
 
 /// How a handler dealt with its item. `()` stands for "complete".
@@ -34,7 +38,12 @@ impl From<Settled> for Handled {
 
 /// Why a handler failed, and whether another attempt is worth it.
 ///
-/// Every error becomes a retryable failure by `?`; [`Failure::permanent`] says that it will never work.
+/// Every error becomes a retryable failure by `?`, unless it is one of a database as such (no connection, read-only, shutting
+/// down, no connection left, this connection lost): that is an outage, as if by [`Failure::outage`].
+/// [`Failure::permanent`] says that it will never work.
+///
+/// What [`anyhow`](https://docs.rs/anyhow) wraps is looked into from the first source on: an error of the driver's that it holds
+/// directly, without a context, may be taken for any other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
     message: String,
@@ -45,6 +54,23 @@ pub struct Failure {
 enum FailureKind {
     Retryable { delay: Option<Duration> },
     Permanent,
+    Outage(Outage),
+}
+
+/// What a handler could not reach, which is no item's fault.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Outage {
+    /// For how long, as far as anybody knows.
+    pub(crate) until: Option<Until>,
+    /// The handler said so itself; otherwise it was found in the error.
+    pub(crate) is_told: bool,
+}
+
+/// When something is to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Until {
+    In(Duration),
+    At(DateTime<Utc>),
 }
 
 impl Failure {
@@ -63,6 +89,31 @@ impl Failure {
         Failure { message: message.to_string(), kind: FailureKind::Permanent }
     }
 
+    /// Something that every item of the stage needs is away, and this item is not at fault: it is given back, and no attempt is
+    /// counted. The worker holds the stage: it tries one item now and then, and goes on with the first success. See
+    /// [`Worker::hold_between`](crate::Worker::hold_between).
+    ///
+    /// An item that alone says so while others succeed holds nobody up: it is put off, each time for longer, up to an hour.
+    pub fn outage(message: impl fmt::Display) -> Failure {
+        Failure::of_outage(message, None)
+    }
+
+    /// As [`Failure::outage`], where the time is known at which it is over. The item is put off until then by the database's
+    /// clock; others are tried now and then meanwhile.
+    pub fn outage_until(message: impl fmt::Display, over_at: DateTime<Utc>) -> Failure {
+        Failure::of_outage(message, Some(Until::At(over_at)))
+    }
+
+    /// As [`Failure::outage`], where it is known how long it will last. The item is put off for so long, and the stage is held for
+    /// so long without a try, but for one an hour.
+    pub fn outage_for(message: impl fmt::Display, duration: Duration) -> Failure {
+        Failure::of_outage(message, Some(Until::In(duration)))
+    }
+
+    fn of_outage(message: impl fmt::Display, until: Option<Until>) -> Failure {
+        Failure { message: message.to_string(), kind: FailureKind::Outage(Outage { until, is_told: true }) }
+    }
+
     /// What went wrong.
     pub fn message(&self) -> &str {
         &self.message
@@ -73,18 +124,46 @@ impl Failure {
         self.kind == FailureKind::Permanent
     }
 
+    /// Whether it is nothing of the item's, so that no attempt is counted.
+    pub fn is_outage(&self) -> bool {
+        self.as_outage().is_some()
+    }
+
+    pub(crate) fn as_outage(&self) -> Option<Outage> {
+        match self.kind {
+            FailureKind::Outage(outage) => Some(outage),
+            FailureKind::Retryable { .. } | FailureKind::Permanent => None,
+        }
+    }
+
+    /// As it is written in the end: an outage that puts the item off for this long, unless it says until when; or after all a
+    /// failed attempt.
+    pub(crate) fn settled_by(mut self, put_off: Option<Duration>) -> Failure {
+        if let FailureKind::Outage(outage) = &mut self.kind {
+            match put_off {
+                Some(pause) => outage.until = outage.until.or(Some(Until::In(pause))),
+                None => self.kind = FailureKind::Retryable { delay: None },
+            }
+        }
+        self
+    }
+
     /// The outcome to write.
     pub fn into_outcome(self) -> Outcome {
         match self.kind {
             FailureKind::Retryable { delay } => Outcome::Retry { error: self.message, delay },
             FailureKind::Permanent => Outcome::Fail { error: self.message },
+            FailureKind::Outage(Outage { until: None, .. }) => Outcome::Release,
+            FailureKind::Outage(Outage { until: Some(Until::In(pause)), .. }) => Outcome::SnoozeFor(pause),
+            FailureKind::Outage(Outage { until: Some(Until::At(over_at)), .. }) => Outcome::SnoozeUntil(over_at),
         }
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
-    /// Retryable, with the error and its sources as the message.
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
+    /// Retryable or an outage, with the error and its sources as the message.
     fn from(error: E) -> Failure {
+        let error: Box<dyn Error + Send + Sync> = error.into();
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -94,6 +173,57 @@ impl<E: std::error::Error> From<E> for Failure {
             }
             source = cause.source();
         }
-        Failure::retryable(message)
+        let kind = if is_outage(&*error) {
+            FailureKind::Outage(Outage { until: None, is_told: false })
+        } else {
+            FailureKind::Retryable { delay: None }
+        };
+        Failure { message, kind }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handed_back<T>(result: Result<T, impl Into<Box<dyn Error + Send + Sync>>>) -> Failure {
+        let by_question_mark = || -> Result<T, Failure> { Ok(result?) };
+        by_question_mark().err().expect("an error")
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the page could not be stored")]
+    struct Wrapped(#[source] sqlx::Error);
+
+    #[test]
+    fn an_outage_is_found_however_deep_the_error_is_wrapped() {
+        let failure = handed_back::<()>(Err(Wrapped(sqlx::Error::PoolTimedOut)));
+        assert!(failure.is_outage());
+        assert_eq!(
+            failure.message(),
+            "the page could not be stored: pool timed out while waiting for an open connection"
+        );
+        assert_eq!(failure.into_outcome(), Outcome::Release);
+        let boxed: Box<dyn Error + Send + Sync> = Box::new(Wrapped(sqlx::Error::WorkerCrashed));
+        assert!(handed_back::<()>(Err(boxed)).is_outage());
+        assert!(!handed_back::<()>(Err(Wrapped(sqlx::Error::RowNotFound))).is_outage());
+    }
+
+    #[test]
+    fn words_become_a_retryable_failure() {
+        let retry = Outcome::Retry { error: "no such page".to_owned(), delay: None };
+        assert_eq!(handed_back::<()>(Err("no such page")).into_outcome(), retry);
+        assert_eq!(handed_back::<()>(Err("no such page".to_owned())).into_outcome(), retry);
+    }
+
+    #[test]
+    fn an_outage_is_settled_by_a_pause_unless_it_says_until_when() {
+        let pause = Some(Duration::from_secs(2));
+        let settled = |failure: Failure| failure.settled_by(pause).into_outcome();
+        assert_eq!(settled(Failure::outage("away")), Outcome::SnoozeFor(Duration::from_secs(2)));
+        assert_eq!(settled(Failure::outage_for("away", Duration::MAX)), Outcome::SnoozeFor(Duration::MAX));
+        let retry = Outcome::Retry { error: "away".to_owned(), delay: None };
+        assert_eq!(Failure::outage("away").settled_by(None).into_outcome(), retry);
+        assert_eq!(settled(Failure::permanent("no")), Outcome::Fail { error: "no".to_owned() });
     }
 }

@@ -16,6 +16,7 @@ mod json_record;
 mod key;
 mod lease;
 pub mod limits;
+mod outage;
 pub mod pipeline;
 mod repository;
 mod schema;
@@ -34,4 +35,6 @@ pub use pipeline::{
 };
 pub use repository::{Claims, Repository};
 pub use store::{Outcome, Store};
-pub use worker::{Context, DryRun, FailedBy, FailedItem, Remaining, StageItems, Waiting, Worker, WorkerReport};
+pub use worker::{
+    Context, DryRun, FailedBy, FailedItem, HeldBy, HeldStage, Remaining, StageItems, Waiting, Worker, WorkerReport,
+};

@@ -179,6 +179,29 @@ pub const WAKE_SPREAD_MAX_MS: u64 = 100;
 /// Longest wait between two looks at an empty queue where nobody tells of new items.
 pub const POLL_MAX_UNHEARD: Duration = Duration::from_secs(1);
 
+/// Shortest pause between two tries of a held stage; doubled each time. A restart of a database takes a few seconds.
+pub const HOLD_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// Longest pause between two tries of a held stage: for so long after the end of an outage it may stand still.
+pub const HOLD_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// A stage that is held until a given time is tried so often all the same: one item's word holds up nobody for ever.
+pub const HELD_UNTRIED_MAX: Duration = Duration::from_secs(3600);
+
+/// Outages that one item meets while others succeed in between, of the kind that is found in its errors. From then on they are
+/// its own, and count: an item that ends its connection each time must come to an end as well.
+pub const OUTAGES_ALONE_MAX: u32 = 5;
+
+/// Longest time for which an item is put off that alone says, again and again, that something is away.
+pub const PUT_OFF_MAX: Duration = Duration::from_secs(3600);
+
+/// Items of a stage whose outages are remembered. When there are more the memory starts anew, to their advantage.
+pub const OUTAGES_REMEMBERED_MAX: usize = 1_000;
+
+/// Longest wait between two looks, and longest grace: what is longer is as good as for ever, and no clock can be added to
+/// without end.
+pub const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How long `run_until_idle` goes on under an error that will not pass by itself (a missing table).
 pub const LASTING_ERROR_PATIENCE: Duration = Duration::from_secs(30);
 

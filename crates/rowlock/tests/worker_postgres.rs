@@ -4,20 +4,20 @@ mod own_server;
 #[macro_use]
 mod worker_cases;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rowlock::pipeline::Pipeline;
 use rowlock::store::Store;
 use rowlock::store::postgres::{PostgresStore, PostgresTransaction};
-use rowlock::{Failure, Key, Worker};
+use rowlock::{Failure, Handled, Key, Worker};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use own_server::OwnServer;
 use worker_cases::faulty::{answered, counted};
 use worker_cases::outages::faulty;
-use worker_cases::{Database, pipeline, soon, told};
+use worker_cases::{Database, Item, add, pipeline, repository, soon, told};
 
 /// A database of its own on the server of `DATABASE_URL`.
 struct Postgres {
@@ -102,6 +102,16 @@ macro_rules! on_postgres {
                 super::items_come_due_one_by_one().await;
             }
 
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn what_the_server_says_of_itself_spends_no_attempt() {
+                super::the_server_says_of_itself().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn a_column_that_is_added_under_running_handlers_burns_no_attempt() {
+                super::a_column_is_added_under_running_handlers().await;
+            }
+
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $case() {
@@ -141,6 +151,64 @@ async fn items_come_due_one_by_one() {
     let most = 20 + 2 * start.elapsed().as_millis() / 50;
     let looks = *looks.borrow();
     assert!(looks as u128 <= most, "{looks} claims, where {most} would do");
+    database.end().await;
+}
+
+/// Each of its words once, by a handler that reads them from its own transaction.
+async fn the_server_says_of_itself() {
+    let database = Postgres::new("the_server_says_of_itself").await;
+    let codes = ["08006", "57P01", "57P02", "57P03", "57P04", "57P05", "53300", "53100", "25006"];
+    let repository = repository(&database, pipeline(&["ONE"]).max_retries(1)).await;
+    add::<Postgres>(&repository, codes.len() + 1).await;
+    let calls = std::sync::Arc::new(AtomicUsize::new(0));
+    let worker = Worker::new(repository.clone())
+        .hold_between(Duration::from_millis(4), Duration::from_millis(16))
+        .concurrency("ONE", 1)
+        .handle("ONE", move |ctx, claim: rowlock::Claim<Item>| {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            async move {
+                let mut transaction = ctx.begin().await?;
+                if let Some(code) = codes.get(call) {
+                    let sql = format!("do $$ begin raise exception 'as such' using errcode = '{code}'; end $$");
+                    (&mut *transaction).execute(AssertSqlSafe(sql)).await?;
+                } else if call == codes.len() {
+                    transaction.execute("select pg_terminate_backend(pg_backend_pid())").await?;
+                }
+                Ok::<Handled, Failure>(ctx.complete_in(transaction, claim).await?.into())
+            }
+        });
+    let report = told(soon(worker.run_until_idle()).await);
+    let items = codes.len() as u64 + 1;
+    assert_eq!((report.completed, report.retried, report.failed), (items, 0, 0), "{report:?}");
+    assert_eq!(report.outages, items, "{report:?}");
+    database.end().await;
+}
+
+/// "cached plan must not change result type": of the connection, and of no item.
+async fn a_column_is_added_under_running_handlers() {
+    let database = Postgres::new("a_column_is_added_under_running_handlers").await;
+    let repository = repository(&database, pipeline(&["ONE"]).max_retries(1)).await;
+    add::<Postgres>(&repository, 40).await;
+    let calls = std::sync::Arc::new(AtomicUsize::new(0));
+    let admin = database.options();
+    let worker = Worker::new(repository.clone())
+        .hold_between(Duration::from_millis(4), Duration::from_millis(16))
+        .concurrency("ONE", 3)
+        .handle("ONE", move |ctx, claim: rowlock::Claim<Item>| {
+            let (call, admin) = (calls.fetch_add(1, Ordering::Relaxed), admin.clone());
+            async move {
+                if call == 20 {
+                    let mut connection = PgConnection::connect_with(&admin).await?;
+                    connection.execute("alter table items add column note text").await?;
+                }
+                let mut transaction = ctx.begin().await?;
+                let key = claim.key().as_str().to_owned();
+                sqlx::query("select * from items where id = $1").bind(key).fetch_one(&mut *transaction).await?;
+                Ok::<Handled, Failure>(ctx.complete_in(transaction, claim).await?.into())
+            }
+        });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.retried, report.failed), (40, 0, 0), "{report:?}");
     database.end().await;
 }
 

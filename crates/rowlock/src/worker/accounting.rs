@@ -33,7 +33,7 @@ pub(crate) fn account<S: Store, R: Send + 'static>(
                     Finished::Applied { to } => End::Moved {
                         to,
                         outcome: outcome.map(Outcome::name),
-                        error: outcome.and_then(Outcome::error).map(str::to_owned),
+                        error: error_of(verdict).map(str::to_owned),
                     },
                     Finished::LeaseLost if matches!(verdict, Verdict::WriteAfterUnknown(_)) => End::Unknown,
                     Finished::LeaseLost => End::Lost(LossReason::Ended),
@@ -53,6 +53,14 @@ pub(crate) fn account<S: Store, R: Send + 'static>(
     engine.floor.wake.notify_one();
 }
 
+/// What went wrong with an item.
+fn error_of(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::Outage { error, .. } => Some(error),
+        verdict => verdict.outcome().and_then(Outcome::error),
+    }
+}
+
 /// How an item's lease ended in fact.
 enum End {
     Moved { to: Status, outcome: Option<&'static str>, error: Option<String> },
@@ -66,6 +74,7 @@ fn count_cause(counts: &mut WorkerReport, verdict: &Verdict) {
         Verdict::TimedOut(_) => counts.timed_out += 1,
         Verdict::Panicked(_) => counts.panicked += 1,
         Verdict::Undecodable(_) => counts.undecodable += 1,
+        Verdict::Outage { .. } => counts.outages += 1,
         Verdict::Write(_)
         | Verdict::WriteAfterUnknown(_)
         | Verdict::Settled { .. }
@@ -92,7 +101,12 @@ fn tell<S: Store, R: Send + 'static>(engine: &Engine<S, R>, counts: &mut WorkerR
                 counts.retried += 1;
             }
             "release" => counts.released += 1,
-            "snooze" => counts.snoozed += 1,
+            "snooze" => {
+                if let Some(error) = error {
+                    tracing::info!(%key, stage = name, error, "put off by an outage; no attempt is counted");
+                }
+                counts.snoozed += 1;
+            }
             _ => {
                 tracing::debug!(%key, stage = name, "completed");
                 counts.completed += 1;
@@ -149,4 +163,5 @@ fn add(report: &mut WorkerReport, counts: &WorkerReport) {
     report.timed_out += counts.timed_out;
     report.panicked += counts.panicked;
     report.undecodable += counts.undecodable;
+    report.outages += counts.outages;
 }

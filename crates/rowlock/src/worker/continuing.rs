@@ -61,7 +61,7 @@ pub(crate) async fn continue_ended<S: Store, R: Record<S>>(engine: &Engine<S, R>
         };
         let items = batch.len();
         let mut part = Part::new(batch, verbs.limits());
-        if engine.may_take_more() && !crew.passage.is_closed(Instant::now()) {
+        if engine.may_take_more() && !crew.passage.is_closed(Instant::now()) && !crew.hold.is_held() {
             continue_to(crew, engine, verbs, &mut part, &mut errors).await;
         }
         crew.passage.leave(items);

@@ -9,15 +9,16 @@ use tokio::sync::Notify;
 
 use super::Context;
 use super::claiming::{low_water, space};
-use super::ended::{EndedItems, verdict_of};
+use super::ended::{EndedItems, Verdict, verdict_of};
 use super::handler::{Handler, RunEnd};
+use super::hold::{Hold, Pauses};
 use super::leases::{Held, Leases};
 use super::passage::Passage;
 use super::run::{OfRun, Run};
 use super::slot::Slot;
 use crate::limits::{QUEUED_FOR_MAX, WORKER_ITEMS_BETWEEN_YIELDS};
 use crate::pipeline::StageId;
-use crate::{Claim, Repository, Store};
+use crate::{Claim, Failure, Handled, Outcome, Repository, Store};
 
 /// The crew of one stage.
 pub(crate) struct Crew<S: Store, R> {
@@ -34,6 +35,7 @@ pub(crate) struct Crew<S: Store, R> {
     ahead: AtomicUsize,
     /// From the stage before.
     pub(crate) passage: Passage,
+    pub(crate) hold: Hold,
     busy_nanos: AtomicU64,
     handled_items: AtomicU64,
 }
@@ -75,6 +77,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         timeout: Option<Duration>,
         handler: Handler<S, R>,
         concurrency: usize,
+        pauses: Pauses,
     ) -> Crew<S, R> {
         Crew {
             stage,
@@ -87,6 +90,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             stalled_since: Mutex::new(None),
             ahead: AtomicUsize::new(0),
             passage: Passage::default(),
+            hold: Hold::new(pauses),
             busy_nanos: AtomicU64::new(0),
             handled_items: AtomicU64::new(0),
         }
@@ -154,7 +158,11 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     pub(crate) fn space(&self, now: Instant) -> usize {
         let mut load = self.load(now);
         load.queued += self.passage.coming();
-        if self.passage.is_open(now) { space(&load, self.ahead.load(Ordering::Relaxed)) } else { 0 }
+        if self.passage.is_open(now) && !self.hold.is_held() {
+            space(&load, self.ahead.load(Ordering::Relaxed))
+        } else {
+            0
+        }
     }
 
     pub(crate) fn slot_count(&self) -> usize {
@@ -174,7 +182,11 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     /// Counts a slot as leaked: its handler does not let go of its thread. False if it was leaked already, or the
     /// run is over.
     pub(crate) fn leak(&self, slot: usize, run: &Arc<Run>) -> bool {
-        self.slots[slot].leak(run)
+        let leaked = self.slots[slot].leak(run);
+        if leaked {
+            self.hold.end_try(run.since, false);
+        }
+        leaked
     }
 
     pub(crate) fn load(&self, now: Instant) -> Load {
@@ -231,7 +243,12 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         }
         let mut queue = self.queue_locked();
         let before = queue.len();
-        let size = self.handler.size().min(before);
+        let is_held = self.hold.is_held();
+        let size = match (before, is_held) {
+            (0, _) => 0,
+            (_, false) => self.handler.size().min(before),
+            (_, true) => usize::from(self.hold.start_try(Instant::now())),
+        };
         let (mut claims, mut items) = (OfRun::with_capacity(size), OfRun::with_capacity(size));
         let mut ended = Vec::new();
         while items.len() < size
@@ -248,6 +265,9 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         let after = queue.len();
         drop(queue);
         drop(ended);
+        if is_held && size > 0 && items.is_empty() {
+            self.hold.end_try(Instant::now(), true);
+        }
         let low_water = low_water(self.ahead.load(Ordering::Relaxed));
         if before > 0 && (after == 0 || (before > low_water && after <= low_water)) {
             floor.wake.notify_one();
@@ -276,13 +296,54 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
 
     fn report(&self, floor: &Floor<S, R>, run: &Run, end: RunEnd) {
         let mut results = match end {
-            RunEnd::Returned(results) => Ok(results.into_iter()),
-            other => Err(other),
+            RunEnd::Returned(results) => Ok(self.note_outages(floor, run, results).into_iter()),
+            other => {
+                self.hold.end_try(run.since, false);
+                Err(other)
+            }
         };
         for held in &run.items {
             let result = results.as_mut().map(Iterator::next).map_err(|end| &*end);
             floor.ended.end(held, || verdict_of(held.by_handler(), result, run.stop_reason(), self.timeout));
         }
+    }
+
+    /// Learns from what a handler returned whether the stage is to be held, and what becomes of the items of an outage.
+    fn note_outages(
+        &self,
+        floor: &Floor<S, R>,
+        run: &Run,
+        mut results: OfRun<Result<Handled, Failure>>,
+    ) -> OfRun<Result<Handled, Failure>> {
+        let was_held = self.hold.is_held();
+        let mut is_outage = false;
+        for (held, result) in run.items.iter().zip(&mut results) {
+            if let Err(failure) = result
+                && failure.is_outage()
+            {
+                is_outage = true;
+                let failure = std::mem::replace(failure, Failure::retryable(""));
+                *result = Err(self.hold.outage(&held.lease.key, failure, run.since, Instant::now()));
+            }
+        }
+        let passed = run.items.iter().zip(&results).filter(|(_, result)| result.is_ok());
+        let mut passed = passed.map(|(held, _)| &held.lease.key).peekable();
+        if passed.peek().is_some() {
+            self.hold.passed(passed);
+        } else if !is_outage {
+            // It failed in a way of its own: the next item may say more.
+            self.hold.end_try(run.since, true);
+        }
+        let is_held = self.hold.is_held();
+        if is_held && !was_held {
+            for entry in self.take_back(0) {
+                floor.ended.end(&entry.held, || Verdict::Write(Outcome::Release));
+            }
+        }
+        if is_held || was_held {
+            floor.wake.notify_one();
+        }
+        results
     }
 
     fn queue_locked(&self) -> MutexGuard<'_, VecDeque<Entry<R>>> {

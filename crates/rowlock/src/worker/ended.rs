@@ -29,6 +29,8 @@ pub(crate) enum Verdict {
     TimedOut(Outcome),
     /// The handler panicked: a retry that says so.
     Panicked(Outcome),
+    /// What its handler needs is away: it is put off, and no attempt is counted.
+    Outage { outcome: Outcome, error: String },
     /// The row does not decode: a retry that says so.
     Undecodable(Outcome),
     /// The handler has finished it by itself.
@@ -123,6 +125,7 @@ impl Verdict {
             | Verdict::WriteAfterUnknown(outcome)
             | Verdict::TimedOut(outcome)
             | Verdict::Panicked(outcome)
+            | Verdict::Outage { outcome, .. }
             | Verdict::Undecodable(outcome) => Some(outcome),
             Verdict::Settled { .. } | Verdict::Refused { .. } | Verdict::Lost(_) => None,
         }
@@ -154,6 +157,10 @@ pub(crate) fn verdict_of(
             return Verdict::Settled { to: settled.to, outcome: None, error: None };
         }
         (Ok(Some(Ok(Handled::With(outcome)))), _) => Verdict::Write(outcome),
+        (Ok(Some(Err(failure))), _) if failure.is_outage() => {
+            let error = failure.message().to_owned();
+            Verdict::Outage { outcome: failure.into_outcome(), error }
+        }
         (Ok(Some(Err(failure))), _) => Verdict::Write(failure.into_outcome()),
         (Err(RunEnd::Panicked(message)), _) => Verdict::Panicked(retry(message.clone())),
         (_, Some(Stop::TimedOut(_))) => Verdict::TimedOut(retry(timeout_error(timeout))),

@@ -1,5 +1,6 @@
 //! What the tasks of a worker share.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,15 +11,16 @@ use super::context::WorkerFinisher;
 use super::crew::{Crew, Floor};
 use super::ended::{Ended, EndedItems, LossReason, Verdict, verdict_of};
 use super::errors::Errors;
-use super::handler::RunEnd;
-use super::hooks::{FailedHook, OnWait};
+use super::handler::{RunEnd, panic_message};
+use super::hold::{HeldStage, News, Pauses};
+use super::hooks::{FailedHook, OnHold, OnWait};
 use super::leases::Held;
 use super::pulse::Pulse;
 use super::report::Tally;
 use super::run::{Run, Stop};
 use super::side_lane::SideLane;
 use crate::claim::Finisher;
-use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER};
+use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER, OUTAGE_PATIENCE};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Error, Outcome, Store};
 
@@ -38,6 +40,7 @@ pub(crate) struct Engine<S: Store, R> {
     /// Finishes claims for handlers that do it by themselves.
     pub(crate) finisher: Arc<dyn Finisher>,
     pub(crate) on_wait: Option<OnWait>,
+    pub(crate) on_hold: Option<OnHold>,
     phase: watch::Sender<Phase>,
     ticked_at: Mutex<Instant>,
     /// One bit for each stage that may have new items.
@@ -55,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) until_idle: bool,
     pub(crate) signals: bool,
     pub(crate) continues: bool,
+    pub(crate) hold_pauses: Pauses,
 }
 
 /// Where a worker is on its way.
@@ -75,6 +79,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         settings: Settings,
         failed: FailedHook,
         on_wait: Option<OnWait>,
+        on_hold: Option<OnHold>,
     ) -> Engine<S, R> {
         let now = Instant::now();
         let pipeline = floor.repository.pipeline();
@@ -92,6 +97,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             failed,
             finisher,
             on_wait,
+            on_hold,
             phase: watch::Sender::new(Phase::Running),
             ticked_at: Mutex::new(now),
             nudged: AtomicU64::new(u64::MAX),
@@ -209,6 +215,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             }
         }
         self.drop_over_aged(now);
+        self.check_holds(now);
     }
 
     fn check_timeout(&self, crew: &Crew<S, R>, slot: usize, run: &Arc<Run>, now: Instant) {
@@ -273,6 +280,51 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
     }
 
+    /// The stages that are held.
+    pub(crate) fn held_stages(&self, now: Instant) -> Vec<HeldStage> {
+        let current = |crew: &Arc<Crew<S, R>>| crew.hold.current(now).map(|news| self.held_stage(crew.stage, news));
+        self.crews.iter().filter_map(current).collect()
+    }
+
+    /// Tells which stages are held now, and which go on.
+    pub(crate) fn tell_holds(&self) {
+        for crew in &self.crews {
+            for news in crew.hold.take_news() {
+                let held = self.held_stage(crew.stage, news);
+                if held.is_over {
+                    tracing::info!("stage {held}");
+                } else {
+                    tracing::warn!("stage {held}; one item is tried now and then");
+                }
+                let Some(on_hold) = &self.on_hold else { continue };
+                if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| on_hold(&held))) {
+                    tracing::error!(error = panic_message(&*panic), "the on-hold callback panicked");
+                }
+            }
+        }
+    }
+
+    fn held_stage(&self, stage: StageId, news: News) -> HeldStage {
+        let News { cause, reason, held_for, is_over } = news;
+        HeldStage { stage, name: self.pipeline().stage(stage).name().to_owned(), cause, reason, held_for, is_over }
+    }
+
+    /// Ends a worker that is to end when idle, where a stage is held for too long.
+    pub(crate) fn check_holds(&self, now: Instant) {
+        if !self.settings.until_idle {
+            return;
+        }
+        for crew in &self.crews {
+            if let Some((lasted, reason)) = crew.hold.overdue(now)
+                && lasted > OUTAGE_PATIENCE
+            {
+                let stage = self.pipeline().stage(crew.stage).name();
+                let problem = format!("stage {stage} has been held for {} s by an outage: {reason}", lasted.as_secs());
+                self.fail(Error::Worker { problem });
+            }
+        }
+    }
+
     /// Gives queued items back, those beyond the first `keep` of each crew.
     pub(crate) fn release_queued(&self, keep: impl Fn(&Crew<S, R>) -> usize) {
         for crew in &self.crews {
@@ -327,8 +379,9 @@ pub(crate) mod tests {
             until_idle: true,
             signals: false,
             continues: true,
+            hold_pauses: Pauses { min: Duration::from_secs(1), max: Duration::from_secs(1) },
         };
         let (hook, _task) = FailedHook::start(None, &tokio::runtime::Handle::current());
-        Engine::new(floor, Vec::new(), settings, hook, None)
+        Engine::new(floor, Vec::new(), settings, hook, None, None)
     }
 }

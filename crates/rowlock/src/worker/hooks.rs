@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::Waiting;
 use super::handler::panic_message;
+use super::hold::HeldStage;
 use crate::Key;
 use crate::pipeline::StageId;
 
@@ -44,6 +45,7 @@ pub enum FailedBy {
 
 pub(crate) type OnFailed = Arc<dyn Fn(FailedItem) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 pub(crate) type OnWait = Arc<dyn Fn(&Waiting) + Send + Sync>;
+pub(crate) type OnHold = Arc<dyn Fn(&HeldStage) + Send + Sync>;
 
 /// Runs the on-failed hook on the user's runtime, one item after the other.
 pub(crate) struct FailedHook {

@@ -31,7 +31,9 @@ impl<S: Store, R: Record<S>> Engine<S, R> {
             }
         }
         for (crew, entries) in self.crews.iter().zip(entries) {
-            if !entries.is_empty() {
+            if crew.hold.turns_back(sent_at) {
+                entries.iter().for_each(|entry| self.release(&entry.held));
+            } else if !entries.is_empty() {
                 crew.push(entries);
             }
         }

@@ -15,6 +15,7 @@ mod errors;
 mod finishing;
 mod handler;
 mod heartbeat;
+mod hold;
 mod hooks;
 mod idle;
 mod intake;
@@ -41,18 +42,22 @@ use tokio_util::sync::CancellationToken;
 
 pub use context::Context;
 pub use dry_run::DryRun;
+pub use hold::{HeldBy, HeldStage};
 pub use hooks::{FailedBy, FailedItem};
 pub use idle::Waiting;
 pub use report::{Remaining, StageItems, WorkerReport};
 
 use crate::decoding::Record;
-use crate::limits::{BATCH_ITEMS_MAX, CONCURRENCY_MAX, POLL_MIN, SHUTDOWN_GRACE};
+use crate::limits::{
+    BATCH_ITEMS_MAX, CONCURRENCY_MAX, HOLD_PAUSE_MAX, HOLD_PAUSE_MIN, POLL_MIN, SHUTDOWN_GRACE, WAIT_MAX,
+};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Claim, Error, Failure, Handled, Repository, Result, Store};
 use crew::{Crew, Floor};
 use engine::{Engine, Settings};
 use handler::Handler;
-use hooks::{FailedHook, OnFailed, OnWait};
+use hold::Pauses;
+use hooks::{FailedHook, OnFailed, OnHold, OnWait};
 
 /// Works on the items of a pipeline with a handler for each stage.
 ///
@@ -94,6 +99,7 @@ pub struct Worker<S: Store, R> {
     tokens: Vec<CancellationToken>,
     on_failed: Option<OnFailed>,
     on_wait: Option<OnWait>,
+    on_hold: Option<OnHold>,
 }
 
 impl<S: Store, R> fmt::Debug for Worker<S, R> {
@@ -117,10 +123,12 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
                 until_idle: false,
                 signals: true,
                 continues: true,
+                hold_pauses: Pauses { min: HOLD_PAUSE_MIN, max: HOLD_PAUSE_MAX },
             },
             tokens: Vec::new(),
             on_failed: None,
             on_wait: None,
+            on_hold: None,
         }
     }
 
@@ -175,6 +183,21 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
     /// quickly.
     pub fn on_wait(mut self, callback: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
         self.on_wait = Some(Arc::new(callback));
+        self
+    }
+
+    /// Is called when a stage is held and when it goes on again, on the worker's thread: it must return quickly. A stage is held
+    /// while what its handlers need is away; see [`Failure::outage`]. [`WorkerReport::held_stages`] names those that
+    /// are held when the worker ends.
+    pub fn on_hold(mut self, callback: impl Fn(&HeldStage) + Send + Sync + 'static) -> Self {
+        self.on_hold = Some(Arc::new(callback));
+        self
+    }
+
+    /// Shortest and longest pause of a held stage between two items that it tries; doubled each time, with jitter. By default
+    /// 1 s and 60 s.
+    pub fn hold_between(mut self, min: Duration, max: Duration) -> Self {
+        self.settings.hold_pauses = Pauses { min, max };
         self
     }
 
@@ -253,10 +276,10 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
         dry_run::dry_run(&self.repository, &handlers, limit).await
     }
 
-    async fn start(self) -> Result<WorkerReport> {
+    async fn start(mut self) -> Result<WorkerReport> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|error| Error::Worker { problem: format!("it must be run inside a tokio runtime: {error}") })?;
-        check_polling(&self.settings)?;
+        self.settings.check()?;
         let pipeline = Arc::clone(self.repository.pipeline());
         let handlers = resolve(&pipeline, self.handlers, &self.concurrency)?;
         let floor = Arc::new(Floor {
@@ -265,13 +288,14 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
             ended: Arc::default(),
             wake: tokio::sync::Notify::new(),
         });
+        let pauses = self.settings.hold_pauses;
         let crew = |(stage, handler, concurrency): Post<S, R>| {
-            Arc::new(Crew::new(stage, pipeline.stage(stage).timeout(), handler, concurrency))
+            Arc::new(Crew::new(stage, pipeline.stage(stage).timeout(), handler, concurrency, pauses))
         };
         let crews = handlers.into_iter().map(crew).collect();
         let (failed, hook_task) = FailedHook::start(self.on_failed, &runtime);
         let grace = self.settings.grace;
-        let engine = Arc::new(Engine::new(floor, crews, self.settings, failed, self.on_wait));
+        let engine = Arc::new(Engine::new(floor, crews, self.settings, failed, self.on_wait, self.on_hold));
         let report = thread::run(Arc::clone(&engine), self.tokens, runtime).await;
         engine.failed.close();
         if let Some(task) = hook_task {
@@ -325,13 +349,25 @@ fn default_concurrency() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).clamp(2, CONCURRENCY_MAX)
 }
 
-fn check_polling(settings: &Settings) -> Result<()> {
-    let (min, max) = (settings.poll_min, settings.poll_max.unwrap_or(Duration::MAX));
-    if min.is_zero() || min > max {
-        let rule = "the shortest wait must be longer than zero and not longer than the longest";
-        return refuse("poll_between", format!("{min:?} to {max:?}"), rule);
+impl Settings {
+    /// Refuses what cannot be meant, and shortens what cannot be waited for.
+    fn check(&mut self) -> Result<()> {
+        let pauses = &mut self.hold_pauses;
+        for (argument, min, max) in [
+            ("poll_between", self.poll_min, self.poll_max.unwrap_or(Duration::MAX)),
+            ("hold_between", pauses.min, pauses.max),
+        ] {
+            if min.is_zero() || min > max {
+                let rule = "the shortest wait must be longer than zero and not longer than the longest";
+                return refuse(argument, format!("{min:?} to {max:?}"), rule);
+            }
+        }
+        let waits = [&mut self.poll_min, &mut pauses.min, &mut pauses.max, &mut self.grace];
+        for wait in waits.into_iter().chain(&mut self.poll_max) {
+            *wait = (*wait).min(WAIT_MAX);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn refuse<T>(argument: &'static str, value: impl Into<String>, rule: impl Into<String>) -> Result<T> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::hold::HeldStage;
 use crate::Key;
 use crate::pipeline::StageId;
 
@@ -19,8 +20,10 @@ pub struct WorkerReport {
     pub failed: u64,
     /// Items that were given back uncounted, by the worker or by their handler.
     pub released: u64,
-    /// Items that their handler put off.
+    /// Items that their handler put off, those of outages among them.
     pub snoozed: u64,
+    /// Items that were put off because what their handler needs was away. No attempt was counted.
+    pub outages: u64,
     /// Leases that were lost: swept, set or deleted by others, or not renewed in time.
     pub lost: u64,
     /// Leases that ended because an operator cancelled the item.
@@ -47,6 +50,8 @@ pub struct WorkerReport {
     pub errors: u64,
     /// How long the worker ran.
     pub duration: Duration,
+    /// Stages that were held when the worker ended, because what their handlers need was away.
+    pub held_stages: Vec<HeldStage>,
     /// What cannot go on by itself. Filled by [`Worker::run_until_idle`](super::Worker::run_until_idle) alone.
     pub remaining: Remaining,
 }

@@ -109,6 +109,7 @@ async fn work<S: Store, R: Record<S>>(
     }
     let mut report = engine.tally.report();
     report.duration = started_at.elapsed();
+    report.held_stages = engine.held_stages(Instant::now());
     report.remaining = end.inspect_err(|error| tracing::error!(%error, "worker stopped"))?;
     tracing::info!(
         completed = report.completed,

@@ -58,6 +58,16 @@ macro_rules! with_all_cases {
             outages::after_an_outage_the_living_renew_before_a_sweep,
             outages::where_no_turn_can_be_had_everybody_sweeps,
             outages::a_handler_that_finishes_by_itself_is_told_of_its_timeout,
+            outages_of_handlers::an_outage_that_a_handler_hands_back_spends_no_attempt,
+            outages_of_handlers::while_a_stage_is_held_one_item_is_tried_and_each_time_another,
+            outages_of_handlers::a_held_stage_is_told_once_and_once_when_it_goes_on,
+            outages_of_handlers::a_stage_is_held_for_as_long_as_its_handler_says_and_others_go_on,
+            outages_of_handlers::an_item_that_alone_meets_outages_holds_nobody_up_and_comes_to_an_end,
+            outages_of_handlers::an_item_that_alone_says_that_something_is_away_pays_nothing,
+            outages_of_handlers::a_batch_handler_pays_nothing_for_an_outage_either,
+            outages_of_handlers::a_handler_whose_transaction_meets_an_outage_pays_nothing,
+            outages_of_handlers::a_queue_of_one_item_outlives_an_outage,
+            outages_of_handlers::a_worker_that_ends_while_a_stage_is_held_names_it,
             held_up::an_item_that_cannot_be_written_holds_up_no_other,
             held_up::an_item_whose_row_is_locked_holds_up_no_other,
             held_up::a_finish_of_the_handlers_own_that_is_refused_is_no_lost_lease,
@@ -88,6 +98,7 @@ macro_rules! with_all_cases {
             stopping::a_finish_of_the_handlers_own_without_an_answer_is_unknown,
             stopping::a_dropped_run_gives_its_items_back,
             stopping::wrong_arguments_are_refused,
+            stopping::no_time_is_too_long_for_a_worker,
         }
     };
 }
@@ -101,6 +112,7 @@ pub(crate) mod held_up;
 pub(crate) mod idle;
 pub(crate) mod leases;
 pub(crate) mod outages;
+pub(crate) mod outages_of_handlers;
 pub(crate) mod stopping;
 pub(crate) mod typed;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rowlock::{Error, Record, StageId, Status, Worker};
+use rowlock::{Error, Failure, Outcome, Record, Stage, StageId, Status, Worker};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -178,9 +178,61 @@ where
         handled().concurrency("ONE", 0).run().await,
         handled().concurrency("TWO", 1).run().await,
         handled().poll_between(Duration::from_secs(2), Duration::from_secs(1)).run().await,
+        handled().hold_between(Duration::ZERO, Duration::from_secs(1)).run().await,
         worker().handle_batch("ONE", 0, |_, _| async { vec![] }).run().await,
     ];
     for answer in refused {
         assert!(matches!(answer, Err(Error::InvalidArgument { .. })), "{answer:?}");
     }
+}
+
+pub(crate) async fn no_time_is_too_long_for_a_worker<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let stage = Stage::new("ONE").with_timeout(Duration::MAX);
+    let pipeline = Pipeline::builder("test").table("items").key("id").add_stage(stage);
+    let repository = repository(database, pipeline).await;
+    let keys = add::<D>(&repository, 7).await;
+    let all_run = Arc::new(tokio::sync::Barrier::new(keys.len()));
+    let worker = Worker::new(repository.clone())
+        .poll_between(Duration::MAX, Duration::MAX)
+        .hold_between(Duration::MAX, Duration::MAX)
+        .grace(Duration::MAX)
+        .concurrency("ONE", keys.len())
+        .handle("ONE", move |ctx, claim: rowlock::Claim<Item>| {
+            let all_run = Arc::clone(&all_run);
+            async move {
+                let end_of_time = chrono::DateTime::<chrono::Utc>::MAX_UTC;
+                all_run.wait().await;
+                match claim.key().as_str() {
+                    "item-00001" => Err(Failure::outage("away")),
+                    "item-00002" => Err(Failure::outage_for("away", Duration::MAX)),
+                    "item-00003" => Err(Failure::outage_until("away", end_of_time)),
+                    "item-00004" => Err(Failure::retry_after("later", Duration::MAX)),
+                    "item-00005" => Ok(Outcome::SnoozeFor(Duration::MAX)),
+                    "item-00006" => Ok(Outcome::SnoozeUntil(end_of_time)),
+                    _ => {
+                        ctx.cancelled().await;
+                        Ok(Outcome::Release)
+                    }
+                }
+            }
+        });
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker.shutdown_on(stop.clone()).run());
+    let left = || async {
+        let counts = repository.counts(true).await.expect("counted");
+        counts.count(Status::InProgress(StageId::FIRST))
+    };
+    soon(async {
+        while left().await != 1 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
+    stop.cancel();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!running.is_finished(), "it lets its handler finish");
+    running.abort();
 }

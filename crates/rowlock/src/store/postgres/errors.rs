@@ -2,6 +2,7 @@
 
 use std::io;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::{Error, Fault};
@@ -62,6 +63,21 @@ pub(super) fn leaves_connection_usable(source: &sqlx::Error) -> bool {
         | sqlx::Error::Encode(_)
         | sqlx::Error::TypeNotFound { .. } => true,
         _ => false,
+    }
+}
+
+/// Whether the server says that it, or this connection, cannot be used at all: no row's fault, and no statement's.
+pub(crate) fn is_outage(error: &dyn DatabaseError) -> bool {
+    let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else { return false };
+    match error.code() {
+        // Told to stop, crashed, starting, dropped, idle for too long.
+        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => true,
+        // Read-only.
+        "25006" => true,
+        // Passes with the connection.
+        "0A000" => error.routine() == Some(PLAN_OUTDATED),
+        // Connection exceptions; no connections, memory or disk left.
+        code => code.starts_with("08") || code.starts_with("53"),
     }
 }
 

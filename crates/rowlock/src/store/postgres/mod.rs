@@ -45,6 +45,7 @@ use crate::limits::VERB_DEADLINE;
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Error, FencingToken, Key, Lease, Result};
 
+pub(crate) use self::errors::is_outage;
 pub use self::listener::PostgresListener;
 pub use self::transaction::PostgresTransaction;
 

@@ -5,6 +5,9 @@
 use std::io;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::SqliteError;
+
 use crate::{Error, Fault};
 
 const ERROR: i32 = 1;
@@ -72,6 +75,13 @@ pub(super) fn closed(verb: &'static str) -> Error {
 
 fn not_applied(verb: &'static str, source: io::Error) -> Error {
     Error::Database { verb, fault: Fault::NotApplied, source: sqlx::Error::Io(source) }
+}
+
+/// Whether the file as such cannot be used: no row's fault, and no statement's.
+pub(crate) fn is_outage(error: &dyn DatabaseError) -> bool {
+    let Some(error) = error.try_downcast_ref::<SqliteError>() else { return false };
+    let code = error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+    matches!(code, Some(NOMEM | READONLY | IOERR | FULL | CANTOPEN | PROTOCOL))
 }
 
 /// Whether the transaction that a savepoint was in is gone: a trigger raised `ROLLBACK`.

@@ -47,6 +47,7 @@ use crate::limits::{BATCH_ITEMS_MAX, PREPARE_DEADLINE, SQLITE_READERS, VERB_DEAD
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Error, FencingToken, Key, Lease, Result};
 
+pub(crate) use self::errors::is_outage;
 pub use self::listener::SqliteListener;
 pub use self::transaction::SqliteTransaction;
 

@@ -106,6 +106,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         let mut is_idle = false;
         while self.engine.phase() == Phase::Running {
             let now = Instant::now();
+            self.engine.tell_holds();
             while let Some(call) = if calls.is_empty() { self.next_call(now) } else { self.claim_beside(now) } {
                 calls.push(call);
             }
@@ -133,6 +134,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
         self.engine.enter(Phase::Draining);
         self.wind_down(calls, is_idle).await;
+        self.engine.tell_holds();
         match self.engine.take_problem() {
             Some(problem) => Err(problem),
             None => end,
@@ -169,7 +171,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     fn wake_at(&self, now: Instant) -> Instant {
         let held = [&self.claims, &self.recoveries, &self.counts].map(|calls| calls.held_until());
         let room = self.room.iter().map(|room| room.look_at);
-        let times = self.empty.values().copied().chain(held).chain(room);
+        let tries = self.engine.crews.iter().filter_map(|crew| crew.hold.next_try_at());
+        let times = self.empty.values().copied().chain(held).chain(room).chain(tries);
         times.filter(|at| *at > now).fold(now + POLL_MAX, Instant::min)
     }
 
@@ -238,7 +241,11 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             let ahead = pace.ahead(&load);
             crew.note_ahead(ahead);
             let empty = self.empty.contains_key(&crew.stage) && !self.engine.is_nudged(crew.stage);
-            wants.push((crew.stage, if empty { 0 } else { wanted(&load, ahead) }));
+            let want = match crew.hold.is_held() {
+                false => wanted(&load, ahead),
+                true => usize::from(load.idle > 0 && load.queued == 0 && crew.hold.may_try(now)),
+            };
+            wants.push((crew.stage, if empty { 0 } else { want }));
         }
         wants
     }
@@ -253,6 +260,10 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 
     fn claim(&mut self, asked: Vec<StageId>, limit: usize) -> Call<S::Row> {
         self.engine.look_at(&asked);
+        let now = Instant::now();
+        for crew in self.engine.crews.iter().filter(|crew| asked.contains(&crew.stage)) {
+            crew.hold.asked(now);
+        }
         self.empty.retain(|stage, _| !asked.contains(stage));
         let items = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut claiming = self.engine.floor.repository.claiming(&asked, items);

@@ -1,0 +1,426 @@
+//! A held stage: what all of its items need is away, or the database refuses them all for the same cause. Nothing is claimed
+//! for it but one item now and then, until that passes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::backoff::Backoff;
+use crate::failure::{Outage, Until};
+use crate::limits::{HELD_UNTRIED_MAX, OUTAGES_ALONE_MAX, OUTAGES_REMEMBERED_MAX, PUT_OFF_MAX};
+use crate::pipeline::StageId;
+use crate::{Failure, Key};
+
+/// A stage that a worker holds, or held: it tries one item now and then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldStage {
+    /// The stage.
+    pub stage: StageId,
+    /// Its name.
+    pub name: String,
+    /// Why it is held.
+    pub cause: HeldBy,
+    /// The first error that said so.
+    pub reason: String,
+    /// For how long it has been held.
+    pub held_for: Duration,
+    /// Whether it goes on again: a try has succeeded.
+    pub is_over: bool,
+}
+
+/// What a stage is held by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeldBy {
+    /// What its handlers need is away: the database, or another service.
+    Outage,
+}
+
+impl fmt::Display for HeldStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HeldStage { name, reason, .. } = self;
+        let seconds = self.held_for.as_secs();
+        match (self.cause, self.is_over) {
+            (HeldBy::Outage, false) => write!(f, "{name} held for {seconds} s by an outage: {reason}"),
+            (HeldBy::Outage, true) => write!(f, "{name} goes on after {seconds} s of an outage: {reason}"),
+        }
+    }
+}
+
+/// Shortest and longest pause between two tries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pauses {
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
+}
+
+/// Whether a stage is held. Cheap to ask where nothing is amiss.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    pauses: Pauses,
+    is_held: AtomicBool,
+    /// Whether anything is remembered that a success ends.
+    is_watching: AtomicBool,
+    /// Runs that succeeded.
+    passed: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outage: Option<Since>,
+    items: HashMap<Key, OfItem>,
+    news: Vec<News>,
+}
+
+/// What began or ended, for the log and whoever asked to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct News {
+    pub(crate) cause: HeldBy,
+    pub(crate) reason: String,
+    pub(crate) held_for: Duration,
+    pub(crate) is_over: bool,
+}
+
+/// Since when a stage is held, and when it is tried.
+#[derive(Debug)]
+struct Since {
+    began_at: Instant,
+    reason: String,
+    backoff: Backoff,
+    /// The last pause.
+    pause: Duration,
+    next_try_at: Instant,
+    /// When it will be over, as somebody said.
+    over_at: Option<Instant>,
+    /// Tries that run, and when the last one was started.
+    tries: usize,
+    tried_at: Instant,
+}
+
+/// What an item has met.
+#[derive(Debug, Clone, Copy)]
+struct OfItem {
+    /// Outages that it met although others had succeeded since the one before.
+    alone: u32,
+    /// How many had succeeded when it met its last one.
+    passed: u64,
+}
+
+impl Hold {
+    pub(crate) fn new(pauses: Pauses) -> Hold {
+        let (is_held, is_watching, passed) = (AtomicBool::default(), AtomicBool::default(), AtomicU64::default());
+        Hold { pauses, is_held, is_watching, passed, state: Mutex::default() }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
+    }
+
+    /// Whether one more item may be claimed: always where nothing holds the stage, and otherwise when it is time for a try.
+    /// One that lasts longer than the longest pause has come further than those before it, and others may follow.
+    pub(crate) fn may_try(&self, now: Instant) -> bool {
+        self.locked().holds().all(|since| {
+            let is_trying = since.tries > 0 && now.saturating_duration_since(since.tried_at) < self.pauses.max;
+            now >= since.next_try_at && !is_trying
+        })
+    }
+
+    /// When to look whether it may be tried.
+    pub(crate) fn next_try_at(&self) -> Option<Instant> {
+        if !self.is_held() {
+            return None;
+        }
+        self.locked().holds().map(|since| since.next_try_at).max()
+    }
+
+    /// A claim of one item is sent: if it brings none, the next is sent after another pause.
+    pub(crate) fn asked(&self, now: Instant) {
+        if self.is_held() {
+            self.locked().holds_mut().for_each(|since| since.next_try_at = now + since.pause);
+        }
+    }
+
+    /// Whether rows that were asked for at this time are to be given back: the stage was not held then, and so more were asked
+    /// for than one.
+    pub(crate) fn turns_back(&self, asked_at: Instant) -> bool {
+        self.is_held() && self.locked().holds().any(|since| asked_at < since.began_at)
+    }
+
+    /// Takes the place of a try; false if the item has to stay in the queue.
+    pub(crate) fn start_try(&self, now: Instant) -> bool {
+        let mut state = self.locked();
+        if state.holds().any(|since| since.tries > 0 && now.saturating_duration_since(since.tried_at) < self.pauses.max)
+        {
+            return false;
+        }
+        state.holds_mut().for_each(|since| {
+            since.tries += 1;
+            since.tried_at = now;
+        });
+        true
+    }
+
+    /// A try was none after all, or nothing came of it: the next one is due after the same pause, or at once.
+    pub(crate) fn end_try(&self, started_at: Instant, says_nothing: bool) {
+        if !self.is_held() {
+            return;
+        }
+        let now = Instant::now();
+        self.locked().holds_mut().filter(|since| since.began_at <= started_at).for_each(|since| {
+            since.tries = since.tries.saturating_sub(1);
+            since.next_try_at = if says_nothing { now } else { now + since.pause };
+        });
+    }
+
+    /// A run succeeded, with these items.
+    pub(crate) fn passed<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
+        self.passed.fetch_add(1, Ordering::Relaxed);
+        if !self.is_watching.load(Ordering::Acquire) {
+            return;
+        }
+        let mut state = self.locked();
+        for key in keys {
+            state.items.remove(key);
+        }
+        if let Some(since) = state.outage.take() {
+            let held_for = since.began_at.elapsed();
+            state.news.push(News { cause: HeldBy::Outage, reason: since.reason, held_for, is_over: true });
+        }
+        self.note(&state);
+    }
+
+    /// A handler met an outage with this item, in a run that was started at this time. The answer is what it is to be written
+    /// as.
+    pub(crate) fn outage(&self, key: &Key, failure: Failure, started_at: Instant, now: Instant) -> Failure {
+        let Some(outage) = failure.as_outage() else { return failure };
+        let passed = self.passed.load(Ordering::Relaxed);
+        let mut state = self.locked();
+        let alone = state.met(key, passed);
+        let put_off = if alone > 0 && state.outage.is_none() {
+            // Others got through since it said so the last time: it is no outage of everybody's.
+            let pause = self.pauses.min.saturating_mul(1 << alone.min(OUTAGES_ALONE_MAX * 4)).min(PUT_OFF_MAX);
+            (outage.is_told || alone < OUTAGES_ALONE_MAX).then_some(pause)
+        } else {
+            Some(state.hold(outage, failure.message(), self.pauses, started_at, now))
+        };
+        self.note(&state);
+        failure.settled_by(put_off)
+    }
+
+    /// How long the stage has been held for longer than it was said to be, and why.
+    pub(crate) fn overdue(&self, now: Instant) -> Option<(Duration, String)> {
+        if !self.is_held() {
+            return None;
+        }
+        let state = self.locked();
+        let since = state.holds().min_by_key(|since| since.began_at)?;
+        let due_at = since.over_at.unwrap_or(since.began_at).max(since.began_at);
+        Some((now.saturating_duration_since(due_at), since.reason.clone()))
+    }
+
+    /// How it is held.
+    pub(crate) fn current(&self, now: Instant) -> Option<News> {
+        let state = self.locked();
+        let since = state.outage.as_ref()?;
+        let held_for = now.saturating_duration_since(since.began_at);
+        Some(News { cause: HeldBy::Outage, reason: since.reason.clone(), held_for, is_over: false })
+    }
+
+    pub(crate) fn take_news(&self) -> Vec<News> {
+        if !self.is_watching.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut state = self.locked();
+        let news = std::mem::take(&mut state.news);
+        self.note(&state);
+        news
+    }
+
+    fn note(&self, state: &State) {
+        let is_held = state.outage.is_some();
+        self.is_held.store(is_held, Ordering::Release);
+        self.is_watching.store(is_held || !state.items.is_empty() || !state.news.is_empty(), Ordering::Release);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn holds(&self) -> impl Iterator<Item = &Since> {
+        self.outage.iter()
+    }
+
+    fn holds_mut(&mut self) -> impl Iterator<Item = &mut Since> {
+        self.outage.iter_mut()
+    }
+
+    /// Notes an outage of an item; how many it has met alone.
+    fn met(&mut self, key: &Key, passed: u64) -> u32 {
+        if self.items.len() >= OUTAGES_REMEMBERED_MAX && !self.items.contains_key(key) {
+            self.items.clear();
+        }
+        let of_item = self.items.entry(key.clone()).or_insert(OfItem { alone: 0, passed });
+        of_item.alone += u32::from(of_item.passed < passed);
+        of_item.passed = passed;
+        of_item.alone
+    }
+
+    /// Holds the stage, or goes on to hold it. For how long the item is to be put off: it comes back before the next try that
+    /// could need it.
+    fn hold(&mut self, outage: Outage, reason: &str, pauses: Pauses, started_at: Instant, now: Instant) -> Duration {
+        if self.outage.is_none() {
+            let reason = reason.to_owned();
+            self.news.push(News { cause: HeldBy::Outage, reason, held_for: Duration::ZERO, is_over: false });
+        } else if let Some(since) = self.outage.as_mut().filter(|since| started_at >= since.began_at) {
+            // What ran before it was held says nothing new.
+            since.tries = since.tries.saturating_sub(1);
+            since.put_off(now);
+        }
+        let since = self.outage.get_or_insert_with(|| Since::new(reason, pauses, now));
+        let said = match outage.until {
+            Some(Until::In(duration)) => Some(duration),
+            // How far that is only the database's clock could say: it is tried now and then.
+            Some(Until::At(_)) | None => None,
+        };
+        if let Some(over_at) = said.and_then(|said| now.checked_add(said)) {
+            since.over_at = since.over_at.max(Some(over_at));
+            since.next_try_at = since.next_try_at.max(over_at.min(now + HELD_UNTRIED_MAX));
+        }
+        since.pause / 2
+    }
+}
+
+impl Since {
+    fn new(reason: &str, pauses: Pauses, now: Instant) -> Since {
+        let backoff = Backoff::between(pauses.min, pauses.max);
+        let mut since = Since {
+            began_at: now,
+            reason: reason.to_owned(),
+            backoff,
+            pause: pauses.min,
+            next_try_at: now,
+            over_at: None,
+            tries: 0,
+            tried_at: now,
+        };
+        since.put_off(now);
+        since
+    }
+
+    fn put_off(&mut self, now: Instant) {
+        self.pause = self.backoff.next();
+        self.next_try_at = now + self.pause;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+
+    const PAUSES: Pauses = Pauses { min: Duration::from_secs(1), max: Duration::from_secs(60) };
+
+    fn key(number: usize) -> Key {
+        Key::from(format!("item-{number}"))
+    }
+
+    /// A try at the time at which one is due, and what it was settled by.
+    fn fail(hold: &Hold, number: usize, now: &mut Instant) -> Outcome {
+        if let Some(next_try_at) = hold.next_try_at() {
+            *now = next_try_at;
+            assert!(hold.may_try(*now) && hold.start_try(*now) && !hold.may_try(*now));
+        }
+        hold.outage(&key(number), Failure::outage("away"), *now, *now).into_outcome()
+    }
+
+    #[test]
+    fn the_pause_grows_up_to_its_limit_for_as_long_as_the_outage_lasts() {
+        let (hold, start) = (Hold::new(PAUSES), Instant::now());
+        let mut now = start;
+        assert!(!hold.is_held() && hold.may_try(now));
+        let mut tries = 0;
+        while now.duration_since(start) < Duration::from_secs(3600) {
+            let outcome = fail(&hold, tries, &mut now);
+            assert!(matches!(outcome, Outcome::SnoozeFor(pause) if pause <= PAUSES.max), "{outcome:?}");
+            tries += 1;
+        }
+        assert!((60..140).contains(&tries), "{tries} tries in an hour");
+        hold.passed([key(0)].iter());
+        assert!(!hold.is_held() && hold.may_try(now));
+        assert_eq!(hold.take_news().iter().map(|news| news.is_over).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn what_ran_before_the_stage_was_held_does_not_make_the_pause_longer() {
+        let (hold, now) = (Hold::new(PAUSES), Instant::now());
+        let before = now.checked_sub(Duration::from_secs(5)).expect("the machine is up for longer");
+        for number in 0..100 {
+            hold.outage(&key(number), Failure::outage("away"), before, now);
+        }
+        assert!(hold.next_try_at().expect("held") <= now + PAUSES.min);
+        assert!(hold.turns_back(before) && !hold.turns_back(now));
+    }
+
+    #[test]
+    fn an_item_that_alone_says_so_holds_nobody_up_and_is_put_off_for_longer_each_time() {
+        let (hold, now) = (Hold::new(PAUSES), Instant::now());
+        let poison = key(0);
+        let mut put_off = Vec::new();
+        for _ in 0..20 {
+            put_off.push(hold.outage(&poison, Failure::outage("away"), now, now).into_outcome());
+            hold.passed([key(1)].iter());
+            assert!(!hold.is_held());
+        }
+        let seconds = put_off[1..].iter().map(|outcome| match outcome {
+            Outcome::SnoozeFor(pause) => pause.as_secs(),
+            other => panic!("it pays nothing: {other:?}"),
+        });
+        let seconds: Vec<u64> = seconds.collect();
+        assert_eq!(seconds[..4], [2, 4, 8, 16]);
+        assert_eq!(seconds.last(), Some(&PUT_OFF_MAX.as_secs()));
+    }
+
+    #[test]
+    fn an_outage_that_is_found_in_the_errors_of_one_item_alone_is_its_own_in_the_end() {
+        let (hold, now) = (Hold::new(PAUSES), Instant::now());
+        let outcome = || {
+            let failure = Failure::from(sqlx::Error::WorkerCrashed);
+            let outcome = hold.outage(&key(0), failure, now, now).into_outcome();
+            hold.passed([key(1)].iter());
+            outcome
+        };
+        let outcomes: Vec<Outcome> = (0..=OUTAGES_ALONE_MAX).map(|_| outcome()).collect();
+        let counts: Vec<bool> = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Retry { .. })).collect();
+        assert_eq!(counts, [false, false, false, false, false, true]);
+    }
+
+    #[test]
+    fn a_time_that_is_far_away_holds_the_stage_for_an_hour_at_a_time_and_is_waited_for() {
+        let (hold, now) = (Hold::new(PAUSES), Instant::now());
+        let said = Duration::from_secs(10 * 3600);
+        let outcome = hold.outage(&key(0), Failure::outage_for("away", said), now, now).into_outcome();
+        assert_eq!(outcome, Outcome::SnoozeFor(said));
+        assert_eq!(hold.next_try_at(), Some(now + HELD_UNTRIED_MAX));
+        let lasted = |hours: u64| hold.overdue(now + Duration::from_secs(hours * 3600)).expect("held").0;
+        assert_eq!((lasted(9), lasted(11)), (Duration::ZERO, Duration::from_secs(3600)));
+        let for_ever = Failure::outage_for("away", Duration::MAX);
+        hold.outage(&key(1), for_ever, now, now);
+    }
+
+    #[test]
+    fn a_try_that_lasts_lets_others_follow_and_one_that_fails_in_its_own_way_the_next_at_once() {
+        let (hold, now) = (Hold::new(PAUSES), Instant::now());
+        hold.outage(&key(0), Failure::outage("away"), now, now);
+        let later = now + PAUSES.max;
+        assert!(hold.start_try(later) && !hold.may_try(later) && !hold.start_try(later));
+        assert!(hold.may_try(later + PAUSES.max));
+        hold.end_try(later, true);
+        assert!(hold.is_held() && hold.may_try(later + PAUSES.max));
+    }
+}

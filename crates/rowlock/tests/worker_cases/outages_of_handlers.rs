@@ -1,0 +1,336 @@
+//! Outages that handlers meet: no item pays for them, and the stage is held.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rowlock::{Failure, HeldBy, HeldStage, Record, Status, Worker};
+use tokio_util::sync::CancellationToken;
+
+use super::faulty::{Fate, first_calls};
+use super::outages::faulty;
+use super::*;
+
+const PAUSE_MIN: Duration = Duration::from_millis(4);
+const PAUSE_MAX: Duration = Duration::from_millis(16);
+
+/// Something that every item needs, and that is away for so many calls.
+#[derive(Clone)]
+struct Service {
+    calls: Arc<Mutex<Vec<Key>>>,
+    away_for_calls: usize,
+}
+
+impl Service {
+    fn away_for(calls: usize) -> Service {
+        Service { calls: Arc::default(), away_for_calls: calls }
+    }
+
+    fn call(&self, key: &Key) -> Result<(), sqlx::Error> {
+        let mut calls = self.calls.lock().expect("no panic");
+        calls.push(key.clone());
+        if calls.len() <= self.away_for_calls { Err(sqlx::Error::PoolTimedOut) } else { Ok(()) }
+    }
+
+    fn calls(&self) -> Vec<Key> {
+        self.calls.lock().expect("no panic").clone()
+    }
+}
+
+async fn retries_of<D: Database>(repository: &Repo<D>, key: &Key) -> i32
+where
+    Item: Record<D::S>,
+{
+    repository.explain(key.clone()).await.expect("read").expect("there is such an item").retry_count
+}
+
+pub(crate) async fn an_outage_that_a_handler_hands_back_spends_no_attempt<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
+    add::<D>(&repository, 40).await;
+    let service = Service::away_for(25);
+    let called = service.clone();
+    let worker = Worker::new(repository.clone()).hold_between(PAUSE_MIN, PAUSE_MAX).concurrency("ONE", 4).handle(
+        "ONE",
+        move |_, claim| {
+            let service = called.clone();
+            async move { Ok(service.call(claim.key())?) }
+        },
+    );
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.retried, report.failed), (40, 0, 0), "{report:?}");
+    assert_eq!((report.outages, report.snoozed), (25, 25), "{report:?}");
+    assert_eq!(count::<D>(&repository, Status::Succeeded).await, 40);
+    assert_eq!(service.calls().len(), 65);
+}
+
+pub(crate) async fn while_a_stage_is_held_one_item_is_tried_and_each_time_another<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    add::<D>(&repository, 400).await;
+    let service = Service::away_for(24);
+    let (called, running, most_running) =
+        (service.clone(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let most = Arc::clone(&most_running);
+    let worker = Worker::new(repository.clone()).hold_between(PAUSE_MIN, PAUSE_MAX).concurrency("ONE", 4).handle(
+        "ONE",
+        move |_, claim| {
+            let (service, running, most) = (called.clone(), Arc::clone(&running), Arc::clone(&most));
+            async move {
+                let runs = running.fetch_add(1, Ordering::SeqCst) + 1;
+                let answer = service.call(claim.key());
+                // What was under way when the stage was held may be two full sets of handlers.
+                let calls = service.calls().len();
+                if calls > 8 && answer.is_err() {
+                    most.fetch_max(runs, Ordering::SeqCst);
+                }
+                tokio::task::yield_now().await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                Ok(answer?)
+            }
+        },
+    );
+    let started = Instant::now();
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.outages), (400, 24), "{report:?}");
+    assert_eq!(most_running.load(Ordering::SeqCst), 1, "one at a time");
+    let tried = &service.calls()[8..24];
+    assert!(tried.windows(2).all(|two| two[0] != two[1]), "another each time: {tried:?}");
+    // Eleven pauses at the least, of which all but the first three are of the longest, each at least half.
+    assert!(started.elapsed() > 8 * PAUSE_MAX / 2, "the pause grows: {:?}", started.elapsed());
+}
+
+pub(crate) async fn a_held_stage_is_told_once_and_once_when_it_goes_on<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    add::<D>(&repository, 20).await;
+    let service = Service::away_for(10);
+    let told_of: Arc<Mutex<Vec<HeldStage>>> = Arc::default();
+    let tell = Arc::clone(&told_of);
+    let worker = Worker::new(repository.clone())
+        .hold_between(PAUSE_MIN, PAUSE_MAX)
+        .concurrency("ONE", 1)
+        .on_hold(move |held| tell.lock().expect("no panic").push(held.clone()))
+        .handle("ONE", move |_, claim| {
+            let service = service.clone();
+            async move { Ok(service.call(claim.key())?) }
+        });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert!(report.held_stages.is_empty(), "{report:?}");
+    let told_of = told_of.lock().expect("no panic");
+    let [began, ended] = &told_of[..] else { panic!("told of: {told_of:?}") };
+    assert_eq!((began.name.as_str(), began.cause, began.is_over), ("ONE", HeldBy::Outage, false));
+    assert!(began.reason.contains("pool timed out"), "{began}");
+    assert!(ended.is_over && ended.held_for > PAUSE_MIN, "{ended:?}");
+}
+
+pub(crate) async fn a_stage_is_held_for_as_long_as_its_handler_says_and_others_go_on<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE", "TWO"])).await;
+    let keys = add::<D>(&repository, 21).await;
+    for key in &keys[1..] {
+        repository
+            .set(key.clone(), Status::Ready(repository.pipeline().stage_named("TWO").expect("there")), None)
+            .await
+            .expect("set");
+    }
+    let down_for = Duration::from_millis(600);
+    let (calls, done_in_two): (Arc<Mutex<Vec<Instant>>>, _) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+    let (of_one, of_two) = (Arc::clone(&calls), Arc::clone(&done_in_two));
+    let in_one = Arc::clone(&done_in_two);
+    let worker = Worker::new(repository.clone())
+        .hold_between(PAUSE_MIN, PAUSE_MAX)
+        .handle("ONE", move |_, _| {
+            let is_first = {
+                let mut calls = of_one.lock().expect("no panic");
+                calls.push(Instant::now());
+                calls.len() == 1
+            };
+            let done = in_one.load(Ordering::SeqCst);
+            async move {
+                assert!(is_first || done == 20, "the other stage went on meanwhile: {done}");
+                if is_first { Err(Failure::outage_for("the API is down for maintenance", down_for)) } else { Ok(()) }
+            }
+        })
+        .handle("TWO", move |_, _| {
+            of_two.fetch_add(1, Ordering::SeqCst);
+            async { Ok(()) }
+        });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.outages, report.failed), (22, 1, 0), "{report:?}");
+    let calls = calls.lock().expect("no panic");
+    assert_eq!(calls.len(), 2);
+    assert!(calls[1] - calls[0] >= down_for, "{:?}", calls[1] - calls[0]);
+}
+
+pub(crate) async fn an_item_that_alone_meets_outages_holds_nobody_up_and_comes_to_an_end<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(2)).await;
+    let keys = add::<D>(&repository, 1).await;
+    let poison = keys[0].clone();
+    let (is_done, others) = (CancellationToken::new(), repository.clone());
+    let fed = is_done.clone();
+    // New items come in all the time.
+    let feeder = tokio::spawn(async move {
+        for number in 0.. {
+            if fed.is_cancelled() {
+                return number;
+            }
+            others.add_many(&[Key::from(format!("good-{number}"))]).await.expect("added");
+            tokio::time::sleep(PAUSE_MIN).await;
+        }
+        unreachable!("the token is cancelled")
+    });
+    let ends_it = poison.clone();
+    let failed = is_done.clone();
+    let worker = Worker::new(repository.clone())
+        .hold_between(PAUSE_MIN, PAUSE_MAX)
+        .poll_between(PAUSE_MIN, PAUSE_MAX)
+        .on_failed(move |item| {
+            assert!(item.error.contains("crashed background worker"), "{item:?}");
+            failed.cancel();
+            async {}
+        })
+        .handle("ONE", move |_, claim| {
+            let is_poison = *claim.key() == ends_it;
+            async move {
+                if is_poison {
+                    Err(sqlx::Error::WorkerCrashed)?;
+                }
+                Ok(())
+            }
+        });
+    let report = told(soon(worker.shutdown_on(is_done.clone()).run()).await);
+    let added = feeder.await.expect("no panic");
+    assert_eq!((report.failed, report.retried), (1, 1), "{report:?}");
+    assert!(report.outages >= 5 && report.completed > 5, "{report:?}");
+    assert_eq!(status_of::<D>(&repository, &poison).await, Status::Failed);
+    let left = repository.counts(true).await.expect("counted").count(Status::Succeeded);
+    assert!(added - left < 20, "nobody was held up: {left} of {added}");
+}
+
+pub(crate) async fn an_item_that_alone_says_that_something_is_away_pays_nothing<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
+    let keys = add::<D>(&repository, 50).await;
+    let (stop, alone) = (CancellationToken::new(), keys[0].clone());
+    let (stops, done) = (stop.clone(), Arc::new(AtomicUsize::new(0)));
+    let worker = Worker::new(repository.clone())
+        .hold_between(PAUSE_MIN, PAUSE_MAX)
+        .concurrency("ONE", 2)
+        .shutdown_on(stop)
+        .handle("ONE", move |_, claim| {
+            let (is_alone, stop, done) = (*claim.key() == alone, stops.clone(), Arc::clone(&done));
+            async move {
+                if is_alone {
+                    return Err(Failure::outage("its own server is away"));
+                }
+                if done.fetch_add(1, Ordering::SeqCst) == 48 {
+                    stop.cancel();
+                }
+                Ok(())
+            }
+        });
+    let report = told(soon(worker.run()).await);
+    assert_eq!((report.completed, report.retried, report.failed), (49, 0, 0), "{report:?}");
+    assert!(report.outages > 0, "{report:?}");
+    assert_eq!(retries_of::<D>(&repository, &keys[0]).await, 0);
+}
+
+pub(crate) async fn a_batch_handler_pays_nothing_for_an_outage_either<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
+    add::<D>(&repository, 60).await;
+    let sizes: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let seen = Arc::clone(&sizes);
+    let worker = Worker::new(repository.clone()).hold_between(PAUSE_MIN, PAUSE_MAX).concurrency("ONE", 1).handle_batch(
+        "ONE",
+        10,
+        move |_, claims| {
+            let call = {
+                let mut sizes = seen.lock().expect("no panic");
+                sizes.push(claims.len());
+                sizes.len()
+            };
+            async move {
+                let answer = |_| if call <= 4 { Err(Failure::from(sqlx::Error::PoolClosed)) } else { Ok(().into()) };
+                (0..claims.len()).map(answer).collect()
+            }
+        },
+    );
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.retried, report.failed), (60, 0, 0), "{report:?}");
+    let sizes = sizes.lock().expect("no panic");
+    assert_eq!(sizes[..5], [10, 1, 1, 1, 1], "one item is tried and not a batch");
+    assert!(sizes[5..].iter().any(|size| *size > 1), "{sizes:?}");
+}
+
+pub(crate) async fn a_handler_whose_transaction_meets_an_outage_pays_nothing<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let fates = [[Fate::NotApplied, Fate::NeverArrived]; 6];
+    let repository =
+        faulty(database, pipeline(&["ONE"]).max_retries(1), first_calls("finish_in", fates.as_flattened())).await;
+    let keys: Vec<Key> = (0..10).map(|n| Key::from(format!("item-{n}"))).collect();
+    repository.add_many(&keys).await.expect("added");
+    let worker =
+        Worker::new(repository.clone()).hold_between(PAUSE_MIN, PAUSE_MAX).handle("ONE", |ctx, claim| async move {
+            let transaction = ctx.begin().await?;
+            Ok(ctx.complete_in(transaction, claim).await?)
+        });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.retried, report.failed), (10, 0, 0), "{report:?}");
+    assert!(report.outages > 0, "{report:?}");
+}
+
+pub(crate) async fn a_queue_of_one_item_outlives_an_outage<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
+    let keys = add::<D>(&repository, 1).await;
+    let service = Service::away_for(12);
+    let worker = Worker::new(repository.clone()).hold_between(PAUSE_MIN, PAUSE_MAX).handle("ONE", move |_, claim| {
+        let service = service.clone();
+        async move { Ok(service.call(claim.key())?) }
+    });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.outages, report.retried), (1, 12, 0), "{report:?}");
+    assert_eq!(retries_of::<D>(&repository, &keys[0]).await, 0);
+}
+
+pub(crate) async fn a_worker_that_ends_while_a_stage_is_held_names_it<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    let keys = add::<D>(&repository, 3).await;
+    let stop = CancellationToken::new();
+    let stops = stop.clone();
+    let worker = Worker::new(repository.clone())
+        .shutdown_on(stop)
+        .on_hold(move |_| stops.cancel())
+        .handle("ONE", |_, _| async { Err::<(), _>(Failure::outage("the API answers 503")) });
+    let report = told(soon(worker.run()).await);
+    let [held] = &report.held_stages[..] else { panic!("{report:?}") };
+    assert_eq!((held.name.as_str(), held.is_over), ("ONE", false));
+    assert_eq!(held.to_string(), "ONE held for 0 s by an outage: the API answers 503");
+    for key in keys {
+        assert_eq!(retries_of::<D>(&repository, &key).await, 0);
+    }
+}
