@@ -10,17 +10,21 @@ use serde_json::{Map, Value};
 /// |---|---|
 /// | null | null |
 /// | boolean, integers, floats | boolean, number; a float that is not finite is its text |
-/// | text, uuid, enums, inet | string |
+/// | text, uuid, enums, inet, macaddr | string |
 /// | numeric | string: JSON's numbers would lose digits |
+/// | money | string: a decimal, without the signs of a currency |
 /// | interval | string: ISO 8601, e.g. `P1DT2H` |
 /// | json, jsonb | as it is |
 /// | date and time types | string: RFC 3339 with a zone, ISO 8601 without one; `infinity`, `-infinity` |
 /// | bytea, blob | string: `\x` and hexadecimal digits |
-/// | one-dimensional arrays of these | array |
+/// | arrays of these | array; of arrays where it has more dimensions |
+/// | domains | as the type underneath |
+/// | ranges, rows (composite types) | string: the server's form, of parts that are shown as above |
+/// | geometric types, bits, tsvector, hstore, ltree, vector, geometry | string: the server's form |
 ///
-/// A column of another PostgreSQL type, `point` for one, does not decode, and the error names it: read it by a record
-/// of your own, with the type that you choose for it. On SQLite a value is shown by the type that it has,
-/// whatever its column was declared as.
+/// No type is an error: one of an extension that is not known here is a string of `\x` and the hexadecimal digits of its
+/// binary form. On SQLite a value is shown by the type that it has, whatever its column was declared as; a text that is no
+/// UTF-8 has U+FFFD for what is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JsonRecord(pub Map<String, Value>);
 

@@ -219,6 +219,9 @@ macro_rules! conformance_tests {
             a_schema_of_a_newer_rowlock_is_refused,
             a_missing_table_is_a_lasting_error_and_not_an_empty_queue,
         );
+        $crate::conformance_tests!(@group racing, $harness;
+            operators_verbs_that_race_workers_answer_what_they_did,
+        );
         $crate::conformance_tests!(@group spellings, $harness;
             an_operators_verb_answers_what_it_did_whatever_the_spelling,
             two_spellings_of_one_item_are_answered_alike,

@@ -31,6 +31,7 @@ pub mod names;
 pub mod operators;
 pub mod pauses;
 pub mod pitfalls;
+pub mod racing;
 pub mod reading;
 pub mod refusals;
 pub mod retries;

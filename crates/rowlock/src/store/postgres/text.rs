@@ -106,6 +106,28 @@ pub(super) fn interval(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(if text == "P" { "PT0S".to_owned() } else { text })
 }
 
+/// Hundredths of whatever the server's currency is; it shows them with the signs of its locale.
+pub(super) fn money(hundredths: i64) -> String {
+    let sign = if hundredths < 0 { "-" } else { "" };
+    let hundredths = hundredths.unsigned_abs();
+    format!("{sign}{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+/// Seconds west of Greenwich, as the server shows a zone.
+pub(super) fn zone(seconds_west: i32) -> String {
+    let sign = if seconds_west > 0 { '-' } else { '+' };
+    let seconds = seconds_west.unsigned_abs();
+    let mut text = format!("{sign}{:02}", seconds / 3600);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    if minutes != 0 || seconds != 0 {
+        let _ = write!(text, ":{minutes:02}");
+    }
+    if seconds != 0 {
+        let _ = write!(text, ":{seconds:02}");
+    }
+    text
+}
+
 /// Family, bits of the network, whether it is a network, length, address. As in the server's `network_send`.
 pub(super) fn inet(bytes: &[u8]) -> Result<String, BoxDynError> {
     let [_, bits, is_network, _, address @ ..] = bytes else { return Err("an address that ends too early".into()) };
