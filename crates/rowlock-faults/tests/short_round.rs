@@ -63,6 +63,7 @@ short_round! {
     rows_that_refuse_harm_themselves_on_postgres: "refusing-rows",
     the_server_crashes_on_postgres: "server-crash",
     connections_break_on_postgres: "connections",
+    operators_race_workers_on_postgres: "operators",
     whole_batches_are_hit_on_postgres: "whole-batches",
     a_standby_takes_over_on_postgres: "fail-over",
     a_pooler_stands_between_on_postgres: "pooler",

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::Fleet;
 use super::url::with_database;
-use crate::audit::{Affliction, Evidence, audit};
+use crate::audit::{Affliction, Answer, Evidence, audit};
 use crate::report::{Injections, Verdict};
 use crate::subject::{Assignment, Behaviour, Database, pipeline};
 
@@ -116,6 +116,8 @@ pub struct Scene {
     pub edited: Vec<String>,
     /// The numbers of the moves that somebody made by hand, whatever they look like.
     pub moves_by_hand: Vec<i64>,
+    /// What operators' verbs answered.
+    pub answers: Vec<Answer>,
     /// Items that must end `FAILED`, beside those whose behaviour says so.
     pub doomed: Vec<String>,
     /// Nothing is done to the workers but by the items themselves.
@@ -202,6 +204,7 @@ impl Scene {
             cast,
             edited: Vec::new(),
             moves_by_hand: Vec::new(),
+            answers: Vec::new(),
             doomed: Vec::new(),
             only_items_harm: false,
             nothing_counted: false,

@@ -91,6 +91,26 @@ impl Affliction {
     }
 }
 
+/// A verb of an operator's. Nobody else makes its move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// To `CANCELLED`.
+    Cancel,
+    /// From a terminal word to a ready one.
+    Requeue,
+}
+
+/// What an operator's verb said of one item.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The item.
+    pub item: String,
+    /// The verb.
+    pub verb: Verb,
+    /// Whether it said that it moved the item.
+    pub moved: bool,
+}
+
 /// The log of one worker's process.
 #[derive(Debug, Clone)]
 pub struct WorkerLog {
@@ -121,6 +141,8 @@ pub struct Evidence {
     pub edited: HashSet<String>,
     /// Numbers of moves that were made by hand: no holder's, whatever they look like.
     pub moves_by_hand: HashSet<i64>,
+    /// What operators' verbs answered, if there were operators.
+    pub answers: Vec<Answer>,
     /// Items that must end `FAILED` whatever their behaviour.
     pub doomed: HashSet<String>,
     /// Age from which on a lease is stale.
@@ -143,6 +165,7 @@ impl Evidence {
             afflictions: scene.fleet.afflictions().to_vec(),
             edited: scene.edited.iter().cloned().collect(),
             moves_by_hand: scene.moves_by_hand.iter().copied().collect(),
+            answers: scene.answers.clone(),
             doomed: scene.doomed.iter().cloned().collect(),
             stale_after: scene.cast.stale_after,
             timeout: scene.cast.timeout,

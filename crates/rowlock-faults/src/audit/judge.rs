@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::evidence::{Affliction, Evidence, ItemRow};
+use super::evidence::{Affliction, Evidence, ItemRow, Move, Verb};
 use super::lives::{Holding, Step, StepKind, steps};
 use super::violation::{Findings, Violation};
 use crate::subject::log::Event;
@@ -34,6 +34,7 @@ pub fn audit(evidence: &Evidence) -> Findings {
     judge.compare_effects();
     judge.compare_logs();
     judge.judge_ends();
+    judge.compare_answers();
     judge.findings.violations.sort();
     judge.findings
 }
@@ -375,6 +376,26 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// What operators were told is what was done: each of their moves was answered as one, and nothing else was.
+    fn compare_answers(&mut self) {
+        let mut counted: HashMap<(&'a str, Verb), (usize, usize)> = HashMap::new();
+        for answer in &self.evidence.answers {
+            counted.entry((&answer.item, answer.verb)).or_default().0 += usize::from(answer.moved);
+        }
+        for one in &self.evidence.moves {
+            let verb = operators_verb(one);
+            if let Some(counts) = verb.and_then(|verb| counted.get_mut(&(one.item.as_str(), verb))) {
+                counts.1 += 1;
+            }
+        }
+        for ((item, verb), (answered, moved)) in counted {
+            if answered != moved {
+                let (item, verb) = (item.to_owned(), format!("{verb:?}"));
+                self.find(Violation::AnsweredOtherwise { item, verb, answered, moved });
+            }
+        }
+    }
+
     /// Where the items are at the end, and whether they should be there.
     fn judge_ends(&mut self) {
         let deleted: HashSet<&String> =
@@ -438,6 +459,16 @@ impl<'a> Judge<'a> {
         if works && !self.evidence.doomed.contains(&row.id) && unreported {
             self.find(Violation::UnreportedRetry { item: row.id.clone() });
         }
+    }
+}
+
+/// The verb of an operator's whose move this is; nobody else makes it.
+fn operators_verb(one: &Move) -> Option<Verb> {
+    let is_terminal = |word: &str| matches!(word, "SUCCEEDED" | "FAILED" | "CANCELLED");
+    match (one.was.as_deref()?, one.became.as_deref()?) {
+        (was, "CANCELLED") if was != "CANCELLED" => Some(Verb::Cancel),
+        (was, became) if is_terminal(was) && !is_terminal(became) => Some(Verb::Requeue),
+        _ => None,
     }
 }
 

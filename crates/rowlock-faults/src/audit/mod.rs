@@ -7,7 +7,7 @@ mod lives;
 mod tests;
 mod violation;
 
-pub use evidence::{Affliction, Effect, Evidence, ItemRow, Move, WorkerLog};
+pub use evidence::{Affliction, Answer, Effect, Evidence, ItemRow, Move, Verb, WorkerLog};
 pub use judge::audit;
 pub use lives::{Holding, Step, StepKind};
 pub use violation::{Findings, Violation};

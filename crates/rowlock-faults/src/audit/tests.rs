@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::evidence::{Affliction, Effect, Evidence, ItemRow, Move, WorkerLog};
+use super::evidence::{Affliction, Answer, Effect, Evidence, ItemRow, Move, Verb, WorkerLog};
 use super::judge::audit;
 use super::violation::Violation;
 use crate::subject::log::Event;
@@ -121,6 +121,30 @@ fn nothing_is_found_where_nothing_is_wrong() {
     assert_eq!(findings.violations, []);
     assert_eq!((findings.runs, findings.completions, findings.sweeps), (3, 3, 0));
     assert_eq!(audit(&crashed(true)).violations, []);
+}
+
+/// The clean item, cancelled before its first stage and requeued, as both verbs said.
+fn operated() -> Evidence {
+    let mut evidence = clean();
+    let work = evidence.moves.split_off(1);
+    moved(&mut evidence, "PENDING", "CANCELLED", 0, (0, 0));
+    moved(&mut evidence, "CANCELLED", "PENDING", 0, (0, 0));
+    evidence.moves.extend(work);
+    evidence.edited = HashSet::from(["a".to_owned()]);
+    for (verb, moved) in [(Verb::Requeue, false), (Verb::Cancel, true), (Verb::Requeue, true)] {
+        evidence.answers.push(Answer { item: "a".to_owned(), verb, moved });
+    }
+    evidence
+}
+
+#[test]
+fn an_operators_verb_that_says_something_else_than_it_did() {
+    assert_eq!(audit(&operated()).violations, []);
+    for place in 0..3 {
+        let mut evidence = operated();
+        evidence.answers[place].moved = !evidence.answers[place].moved;
+        finds(&evidence, |one| matches!(one, Violation::AnsweredOtherwise { .. }));
+    }
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub enum Violation {
     RunWithoutClaim { item: String, holder: String },
     /// An item stayed with a dead holder for longer than a lease and the longest pause between two sweeps.
     TakenBackLate { item: String, holder: String, after_ms: u128 },
+    /// An operator's verb said of an item something else than it did.
+    AnsweredOtherwise { item: String, verb: String, answered: usize, moved: usize },
     /// Something was counted in a clean shutdown.
     CountedAtShutdown { item: String, retries: i32, resets: i32 },
 }

@@ -9,6 +9,7 @@ mod full_disk;
 mod killed;
 mod killed_at_points;
 mod mixture;
+mod operators;
 mod poison;
 mod pooler;
 mod refusing_rows;
@@ -87,6 +88,7 @@ pub const ALL: &[Fault] = &[
     fault!("refusing-rows", without_server, refusing_rows::run),
     fault!("server-crash", without_server, server_crash::run),
     fault!("connections", without_server, connections::run),
+    fault!("operators", without_server, operators::run),
     fault!("whole-batches", without_server, whole_batches::run),
     fault!("fail-over", without_server, fail_over::run),
     fault!("pooler", without_pgbouncer, pooler::run),
