@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rowlock_video::embedding::{Embedder, Embedding, model_path};
-use rowlock_video::media::{Ffmpeg, FrameCount, discover};
+use rowlock_video::media::{Ffmpeg, FrameCount, Links, discover};
 use rowlock_video::processing::Tools;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -25,7 +25,7 @@ async fn main() -> Result<()> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let (extracting, embedding) = (Arc::new(Semaphore::new(jobs)), Arc::new(Semaphore::new(jobs)));
     let mut videos = JoinSet::new();
-    for video in discover(&[folder])?.videos {
+    for video in discover(&[folder], Links::Inside)?.videos {
         let (tools, extracting, embedding) = (Arc::clone(&tools), Arc::clone(&extracting), Arc::clone(&embedding));
         videos.spawn(async move { take(&tools, &video.path, &extracting, &embedding).await });
     }

@@ -12,7 +12,7 @@ pub enum Error {
     Engine(#[from] rowlock::Error),
 
     /// No connection could be made.
-    #[error("cannot connect to the database: {source}")]
+    #[error("cannot connect to the database")]
     Connect {
         /// The driver's error.
         source: sqlx::Error,

@@ -4,11 +4,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use rowlock_video::VideoStatus;
 use rowlock_video::media::FrameCount;
+use rowlock_video::{UnknownStatus, VideoStatus};
 
 /// Where the queue is unless `--database` says otherwise: a file in the current folder.
-const DEFAULT_DATABASE: &str = "sqlite://rowlock-video.sqlite";
+pub(crate) const DEFAULT_FILE: &str = "rowlock-video.sqlite";
+
+/// Names the database where `--database` does not.
+pub(crate) const DATABASE_VARIABLE: &str = "ROWLOCK_VIDEO_DATABASE";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all that was asked for is done
+  1  done, but some videos did not succeed, or could not be read, or some ids were refused
+  2  nothing was done: wrong usage, or the database, ffmpeg or the image model cannot be used
+  3  the standard output was closed, or is full: what was worked on stays done";
 
 /// The library's limit.
 #[expect(clippy::cast_possible_wrap, reason = "a thousand")]
@@ -17,11 +27,11 @@ const JOBS_MAX: i64 = rowlock::limits::CONCURRENCY_MAX as i64;
 /// Takes videos through EXTRACTION (ffmpeg: what they are, frames, thumbnail) and EMBEDDING (an image model: which
 /// videos look alike), on PostgreSQL or on an SQLite file.
 #[derive(Debug, Parser)]
-#[command(name = "rowlock-video", version)]
+#[command(name = "rowlock-video", version, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    /// postgres://… or sqlite://FILE
-    #[arg(long, global = true, value_name = "URL", default_value = DEFAULT_DATABASE)]
-    pub(crate) database: String,
+    /// postgres://… or sqlite://FILE; sqlite://rowlock-video.sqlite, in the present folder, unless given.
+    #[arg(long, global = true, value_name = "URL", env = DATABASE_VARIABLE, hide_env_values = true)]
+    pub(crate) database: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -33,6 +43,9 @@ pub(crate) enum Command {
         /// Video files, and folders to search.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+        /// Follow symbolic links that lead out of the folders.
+        #[arg(long)]
+        follow_links: bool,
         #[command(flatten)]
         working: Working,
         /// Print the result as JSON.
@@ -53,7 +66,7 @@ pub(crate) enum Command {
     /// The videos and what is known about them.
     List {
         /// Only those in this state.
-        #[arg(long)]
+        #[arg(long, value_parser = parse_status)]
         status: Option<VideoStatus>,
         /// Print JSON.
         #[arg(long)]
@@ -127,6 +140,11 @@ impl Working {
     }
 }
 
+/// A status in any case.
+fn parse_status(word: &str) -> Result<VideoStatus, UnknownStatus> {
+    word.to_ascii_uppercase().parse()
+}
+
 /// A number with a unit, as in `30s`; seconds without one.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -150,6 +168,13 @@ mod tests {
     fn the_arguments_are_consistent() {
         use clap::CommandFactory as _;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_status_may_be_written_in_any_case() {
+        assert_eq!(parse_status("failed"), Ok(VideoStatus::Failed));
+        assert_eq!(parse_status("Extraction_In_Progress"), Ok(VideoStatus::ExtractionInProgress));
+        assert!(parse_status("done").is_err());
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::str::FromStr;
 use anyhow::{Context as _, Result, bail};
 use sqlx::sqlite::SqliteConnectOptions;
 
+use super::arguments::DEFAULT_FILE;
+use super::secrets::redacted;
+
 /// A database that can hold the queue.
 #[derive(Debug, Clone)]
 pub(crate) enum Database {
@@ -21,10 +24,11 @@ impl FromStr for Database {
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("postgres" | "postgresql") => Ok(Database::Postgres(url.to_owned())),
             Some("sqlite") => {
-                let options: SqliteConnectOptions = url.parse().with_context(|| format!("--database {url}"))?;
+                let options: SqliteConnectOptions =
+                    url.parse().with_context(|| format!("--database {}", redacted(url)))?;
                 Ok(Database::Sqlite { url: url.to_owned(), file: options.get_filename().to_owned() })
             }
-            _ => bail!("--database {url}: write postgres://USER@HOST/NAME or sqlite://FILE"),
+            _ => bail!("--database {}: write postgres://USER@HOST/NAME or sqlite://FILE", redacted(url)),
         }
     }
 }
@@ -32,21 +36,21 @@ impl FromStr for Database {
 impl fmt::Display for Database {
     /// The URL without its password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = match self {
-            Database::Sqlite { url, .. } => return f.write_str(url),
-            Database::Postgres(url) => url,
-        };
-        let Some((scheme, rest)) = url.split_once("://") else { return f.write_str("postgres://…") };
-        // A password may stand among the parameters too.
-        let address = rest.split_once('?').map_or(rest, |(address, _)| address);
-        match address.rsplit_once('@') {
-            Some((user, host)) => {
-                let user = user.split_once(':').map_or(user, |(user, _)| user);
-                write!(f, "{scheme}://{user}@{host}")
-            }
-            None => write!(f, "{scheme}://{address}"),
-        }
+        let (Database::Sqlite { url, .. } | Database::Postgres(url)) = self;
+        f.write_str(&redacted(url))
     }
+}
+
+/// The database of the arguments. The default one is not opened through a symbolic link: whoever can write to a folder
+/// would choose which file of the user's is written to.
+pub(crate) fn named_or_default(named: Option<&str>) -> Result<Database> {
+    if let Some(url) = named {
+        return url.parse();
+    }
+    if Path::new(DEFAULT_FILE).is_symlink() {
+        bail!("{DEFAULT_FILE} in the present folder is a symbolic link: name the file that is meant by --database");
+    }
+    format!("sqlite://{DEFAULT_FILE}").parse()
 }
 
 /// Refuses a file that cannot be there, in words that SQLite does not have.

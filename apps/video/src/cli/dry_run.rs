@@ -8,8 +8,8 @@ use rowlock_video::library::{Library, QueuedVideo, Videos};
 use rowlock_video::processing::{Tools, worker};
 use serde_json::json;
 
-use super::table::{shown, table};
-use super::{SOME_FAILED, print_json};
+use super::table::{keep_ids_whole, shown, table};
+use super::{SOME_FAILED, print, print_json};
 
 /// A dry run works on one video after the other.
 const JOBS: usize = 1;
@@ -26,7 +26,7 @@ where
 {
     let pipeline = std::sync::Arc::clone(videos.pipeline());
     let runs = worker(videos, library, tools, JOBS).dry_run(i64::from(count)).await?;
-    let (mut rows, mut entries) = (table(["video", "stage", "would become", "error"]), Vec::new());
+    let (mut rows, mut entries) = (table(["video", "would become"]), Vec::new());
     let mut all_succeeded = true;
     for run in &runs {
         let (to, error) = match &run.result {
@@ -38,14 +38,16 @@ where
         let stage = pipeline.stage(run.stage).name();
         all_succeeded &= error.is_none();
         entries.push(json!({ "video_id": run.key.as_str(), "stage": stage, "to": to, "error": error }));
-        rows.add_row([shown(run.key.as_str()), stage.to_owned(), to, shown(&error.unwrap_or_default())]);
+        let error = error.map(|error| format!("\n{}", shown(&error))).unwrap_or_default();
+        rows.add_row([shown(run.key.as_str()), format!("{stage} → {to}{error}")]);
     }
+    keep_ids_whole(&mut rows, 0, runs.iter().map(|run| run.key.as_str()));
     if json {
         print_json(&entries)?;
     } else if runs.is_empty() {
-        println!("nothing is ready and due");
+        print(format_args!("nothing is ready and due"))?;
     } else {
-        println!("{rows}\nnothing was written");
+        print(format_args!("{rows}\nnothing was written"))?;
     }
     Ok(if all_succeeded { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })
 }

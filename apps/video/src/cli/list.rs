@@ -6,7 +6,7 @@ use anyhow::Result;
 use rowlock_video::VideoStatus;
 use rowlock_video::library::{Library, VideoReport};
 
-use super::{print_json, table};
+use super::{print, print_json, table};
 
 /// Rows read at a time.
 const PAGE_ITEMS: i64 = 1_000;
@@ -16,9 +16,9 @@ pub(crate) async fn list<L: Library>(library: &L, status: Option<VideoStatus>, j
     if json {
         print_json(&reports)?;
     } else if reports.is_empty() {
-        println!("no videos");
+        print(format_args!("no videos"))?;
     } else {
-        println!("{}", table::of_reports(&reports));
+        print(format_args!("{}", table::of_reports(&reports)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! What the engine tells while it works, on the standard error, beside the progress bars.
 
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::sync::LazyLock;
 
 use indicatif::MultiProgress;
@@ -12,6 +12,9 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Command;
+use super::output::print_error;
+use super::secrets::scrubbed;
+use super::terminal::shown;
 
 /// The bars, which step aside for each line.
 pub(crate) static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -30,13 +33,14 @@ pub(crate) fn start(command: &Command) {
     if matches!(command, Command::Work { .. }) {
         builder.with_ansi(false).init();
     } else {
-        builder.with_ansi(io::stderr().is_terminal()).event_format(Sentence).init();
+        builder.with_ansi(false).event_format(Sentence).init();
     }
 }
 
 /// Prints a line for people on the standard error.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
-    BARS.suspend(|| eprintln!("{line}"));
+    let line = line.to_string();
+    BARS.suspend(|| print_error(format_args!("{}", shown(&scrubbed(&line)))));
 }
 
 /// Collects a line, and prints it as a whole.
@@ -55,8 +59,8 @@ impl Write for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        // Nobody is left to be told that the standard error is closed.
-        BARS.suspend(|| drop(io::stderr().write_all(&self.0)));
+        let line = String::from_utf8_lossy(&self.0);
+        BARS.suspend(|| print_error(format_args!("{}", shown(&scrubbed(line.trim_end())))));
     }
 }
 

@@ -6,18 +6,22 @@ mod dry_run;
 mod explain;
 mod list;
 mod logging;
+mod output;
 mod progress;
 mod retry;
 mod run;
+mod secrets;
 mod show;
 mod similar;
 mod status;
 mod table;
+mod terminal;
 mod work;
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use clap::Parser as _;
 use rowlock::{Record, Repository};
 use rowlock_video::embedding::{Embedder, model_path};
 use rowlock_video::library::{Library, PostgresLibrary, QueuedVideo, SqliteLibrary, Videos};
@@ -25,14 +29,18 @@ use rowlock_video::media::{Discovery, Ffmpeg, FrameCount};
 use rowlock_video::pipeline::STALE_AFTER;
 use rowlock_video::processing::Tools;
 
-pub(crate) use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, DATABASE_VARIABLE};
 use database::Database;
+use output::{OutputLost, in_words, print, print_error, print_json};
 
 /// Exit status when some videos did not succeed.
 const SOME_FAILED: u8 = 1;
 
 /// Exit status of a usage or set-up error: nothing was done.
-pub(crate) const SETUP_ERROR: u8 = 2;
+const SETUP_ERROR: u8 = 2;
+
+/// Exit status when the standard output is closed or full.
+const OUTPUT_LOST: u8 = 3;
 
 /// What is looked for before the database is touched.
 #[derive(Default)]
@@ -41,42 +49,85 @@ struct Setup {
     tools: Option<Tools>,
 }
 
-/// Does what the arguments say. An error is one of usage or of setting up.
-pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode> {
+/// Reads the arguments, does what they say, and tells how that went.
+pub(crate) async fn main() -> ExitCode {
+    let texts = std::env::args_os().chain(std::env::var_os(DATABASE_VARIABLE));
+    secrets::remember(texts.map(|text| text.to_string_lossy().into_owned()));
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => return tell_usage(&told),
+    };
+    match execute(arguments).await {
+        Ok(status) => status,
+        Err(error) => match error.downcast_ref::<OutputLost>() {
+            Some(lost) if lost.is_closed() => ExitCode::from(OUTPUT_LOST),
+            lost => {
+                print_error(format_args!("error: {}", in_words(&error)));
+                ExitCode::from(if lost.is_some() { OUTPUT_LOST } else { SETUP_ERROR })
+            }
+        },
+    }
+}
+
+/// Help, the version, or what is wrong with the arguments, of which one may be a URL in the wrong place.
+fn tell_usage(told: &clap::Error) -> ExitCode {
+    let text = secrets::scrubbed(&told.render().to_string());
+    if told.use_stderr() {
+        print_error(format_args!("{}", text.trim_end()));
+        return ExitCode::from(SETUP_ERROR);
+    }
+    match print(format_args!("{}", text.trim_end())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(OUTPUT_LOST),
+    }
+}
+
+/// Does what the arguments say. An error is one of usage, of setting up, or of the standard output.
+async fn execute(arguments: Arguments) -> Result<ExitCode> {
     logging::start(&arguments.command);
-    let database: Database = arguments.database.parse()?;
+    let database = database::named_or_default(arguments.database.as_deref())?;
     let command = arguments.command;
     match &command {
         // With --json the standard output is for the result alone.
-        Command::Run { json: true, .. } | Command::Work { .. } => eprintln!("database: {database}"),
-        Command::Run { .. } => println!("database: {database}"),
+        Command::Run { json: true, .. } | Command::Work { .. } => print_error(format_args!("database: {database}")),
+        Command::Run { .. } => print(format_args!("database: {}", terminal::shown(&database.to_string())))?,
         _ => {}
     }
-    let setup = set_up(&command).await?;
     let (works, stale_after) = match &command {
         Command::Run { working, .. } | Command::Work { working } => (true, working.stale_after),
         _ => (false, STALE_AFTER),
     };
+    // A database that cannot be used is told before folders are searched, which may take long; a new file is made
+    // only after that.
     match &database {
         Database::Postgres(url) => {
-            let library = PostgresLibrary::open(url, stale_after).await;
+            let library = opened(PostgresLibrary::open(url, stale_after).await, &database)?;
+            let setup = set_up(&command).await?;
             perform(prepare(library, &database, works).await?, command, setup).await
         }
         Database::Sqlite { url, file } => {
             database::check_file(file, works)?;
-            let library = SqliteLibrary::open(url, works, stale_after).await;
+            if file.exists() {
+                opened(SqliteLibrary::open(url, false, stale_after).await, &database)?;
+            }
+            let setup = set_up(&command).await?;
+            let library = opened(SqliteLibrary::open(url, works, stale_after).await, &database)?;
             perform(prepare(library, &database, works).await?, command, setup).await
         }
     }
+}
+
+fn opened<L>(library: rowlock_video::Result<L>, database: &Database) -> Result<L> {
+    library.with_context(|| format!("the database {database} cannot be used"))
 }
 
 /// Finds the videos and the programs that a command needs.
 async fn set_up(command: &Command) -> Result<Setup> {
     let mut setup = Setup::default();
     match command {
-        Command::Run { paths, working, .. } => {
+        Command::Run { paths, follow_links, working, .. } => {
             setup.tools = Some(find_tools(working.frames).await?);
-            setup.discovery = Some(run::find_videos(paths.clone()).await?);
+            setup.discovery = Some(run::find_videos(paths.clone(), *follow_links).await?);
         }
         Command::Work { working } => setup.tools = Some(find_tools(working.frames).await?),
         Command::DryRun { frames, .. } => setup.tools = Some(find_tools(*frames).await?),
@@ -96,14 +147,15 @@ async fn find_tools(frames: FrameCount) -> Result<Tools> {
 }
 
 /// A command that works makes the tables; the others only look whether they are there.
-async fn prepare<L: Library>(library: rowlock_video::Result<L>, database: &Database, works: bool) -> Result<L> {
-    let library = library.with_context(|| format!("the database {database} cannot be used"))?;
+async fn prepare<L: Library>(library: L, database: &Database, works: bool) -> Result<L> {
     if works {
         library.migrate().await.with_context(|| format!("the tables in {database} cannot be made"))?;
         let videos: Videos<L> = Repository::new(library.store().clone());
         videos.prepare().await.with_context(|| format!("the queue in {database} cannot be made"))?;
     } else if !library.is_migrated().await? {
-        anyhow::bail!("{database} holds no videos yet: add some with `rowlock-video run PATH --database {database}`");
+        anyhow::bail!(
+            "{database} holds no videos of this version yet: add some with `rowlock-video run PATH --database {database}`"
+        );
     }
     Ok(library)
 }
@@ -127,10 +179,4 @@ where
         Command::Retry { ids, .. } => retry::retry(&videos, &library, ids).await,
         Command::DryRun { count, json, .. } => dry_run::dry_run(videos, library, tools()?, count, json).await,
     }
-}
-
-/// Prints a value as JSON, for programs to read.
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
 }

@@ -8,7 +8,7 @@ use rowlock_video::VideoStatus;
 use rowlock_video::library::{Library, Videos};
 
 use super::list::all_reports;
-use super::{SOME_FAILED, table};
+use super::{SOME_FAILED, in_words, print, print_error, table};
 
 /// Without ids: all that have failed.
 pub(crate) async fn retry<L: Library>(videos: &Videos<L>, library: &L, ids: Vec<String>) -> Result<ExitCode> {
@@ -21,19 +21,19 @@ pub(crate) async fn retry<L: Library>(videos: &Videos<L>, library: &L, ids: Vec<
     for id in &ids {
         let stage = stage_to_start_at(videos, library, id).await?;
         match videos.requeue(id.as_str(), stage).await {
-            Ok(to) => println!("{} is {}", table::shown(id), videos.pipeline().word(to)),
+            Ok(to) => print(format_args!("{} is {}", table::shown(id), videos.pipeline().word(to)))?,
             Err(error @ (Error::NotFound { .. } | Error::IllegalMove { .. } | Error::Refused { .. })) => {
-                eprintln!("error: {error}");
+                print_error(format_args!("error: {}", in_words(&error.into())));
                 refused += 1;
             }
             Err(error) => return Err(error.into()),
         }
     }
-    println!(
+    print(format_args!(
         "{} of {} videos are taken up again: `rowlock-video run` or `work` goes on",
         ids.len() - refused,
         ids.len()
-    );
+    ))?;
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })
 }
 

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use rowlock::store::FailureRecord;
 use rowlock_video::library::{Library, Videos};
+use rowlock_video::media::path_from_text;
 use serde_json::json;
 
 use super::explain::explain;
-use super::print_json;
 use super::table::{of_reports, or_dash, shown, table};
+use super::{print, print_json};
 
 pub(crate) async fn show<L: Library>(videos: &Videos<L>, library: &L, id: &str, json: bool) -> Result<ExitCode> {
     let missing = || format!("there is no video {id:?}: `rowlock-video list` shows the ids");
@@ -47,25 +48,31 @@ pub(crate) async fn show<L: Library>(videos: &Videos<L>, library: &L, id: &str, 
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}", of_reports(std::slice::from_ref(&report)));
-    println!("path: {}", or_dash(report.path.as_deref().map(shown)));
-    println!("now: {}", shown(&reason));
-    println!(
+    print(format_args!("{}", of_reports(std::slice::from_ref(&report))))?;
+    print(format_args!(
+        "path: {}",
+        or_dash(report.path.as_deref().map(|path| shown(&path_from_text(path).to_string_lossy())))
+    ))?;
+    print(format_args!("now: {}", shown(&reason)))?;
+    print(format_args!(
         "attempts failed: {} of {}; taken back: {} of {} times",
         facts.retry_count, facts.limits.max_retries, facts.reset_count, facts.limits.max_resets
-    );
+    ))?;
     if !failures.is_empty() {
-        let mut rows = table(["failed at", "in", "by", "holder", "error"]);
+        let mut rows = table(["failed at", "what failed"]);
         for failure in &failures {
             rows.add_row([
                 failure.at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
-                shown(&failure.word),
-                failure.cause.clone(),
-                or_dash(failure.holder.as_deref().map(shown)),
-                shown(&failure.error),
+                format!(
+                    "{}, {}, by {}\n{}",
+                    shown(&failure.word),
+                    shown(&failure.cause),
+                    or_dash(failure.holder.as_deref().map(shown)),
+                    shown(&failure.error)
+                ),
             ]);
         }
-        println!("{rows}");
+        print(format_args!("{rows}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

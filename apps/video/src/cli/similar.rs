@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use rowlock_video::embedding::{Similar, most_similar};
-use rowlock_video::library::{EmbeddedVideo, Library};
-use serde_json::json;
+use rowlock_video::library::{EmbeddedVideo, Library, path_json};
 
-use super::print_json;
-use super::table::{file_name, table};
+use super::table::{file_name, keep_ids_whole, named, table};
+use super::{print, print_json};
 
 /// Shown for one video unless `--top` says otherwise.
 const TOP_OF_ONE: usize = 5;
@@ -33,45 +32,36 @@ pub(crate) async fn similar<L: Library>(
         }
     };
     let top = top.unwrap_or(if id.is_some() { TOP_OF_ONE } else { TOP_OF_EACH });
-    let answers: Vec<_> = targets.into_iter().map(|target| (&all[target], nearest(&all, target, top))).collect();
+    let embeddings: Vec<_> = all.iter().map(|video| &video.embedding).collect();
+    let similar = most_similar(&embeddings, &targets, top);
+    let answers: Vec<_> = targets.iter().map(|target| &all[*target]).zip(similar).collect();
     if json {
-        let neighbour = |similar: &Similar<usize>| {
-            json!({
-                "video_id": all[similar.key].video_id,
-                "path": all[similar.key].path,
-                "cosine": similar.cosine,
-            })
+        let entry = |video: &EmbeddedVideo, more: (&str, serde_json::Value)| {
+            let mut entry = path_json(video.path.as_deref());
+            entry.insert("video_id".to_owned(), video.video_id.clone().into());
+            entry.insert(more.0.to_owned(), more.1);
+            serde_json::Value::Object(entry)
         };
-        let answer = |(video, similar): &(&EmbeddedVideo, Vec<Similar<usize>>)| {
-            json!({
-                "video_id": video.video_id,
-                "path": video.path,
-                "similar": similar.iter().map(neighbour).collect::<Vec<_>>(),
-            })
+        let neighbour = |similar: &Similar| entry(&all[similar.index], ("cosine", similar.cosine.into()));
+        let answer = |(video, similar): &(&EmbeddedVideo, Vec<Similar>)| {
+            entry(video, ("similar", similar.iter().map(neighbour).collect()))
         };
         print_json(&answers.iter().map(answer).collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = table(["video", "looks like", "id", "cosine"]);
+    let mut rows = table(["video", "looks like", "cosine"]);
     for (video, similar) in &answers {
         for similar in similar {
-            let other = &all[similar.key];
-            rows.add_row([name(video), name(other), other.video_id.clone(), format!("{:.4}", similar.cosine)]);
+            let other = &all[similar.index];
+            let name = file_name(video.path.as_deref(), &video.video_id);
+            rows.add_row([name, named(other.path.as_deref(), &other.video_id), format!("{:.4}", similar.cosine)]);
         }
     }
+    keep_ids_whole(&mut rows, 1, all.iter().map(|video| video.video_id.as_str()));
     if rows.is_empty() {
-        println!("there is nothing to compare yet");
+        print(format_args!("there is nothing to compare yet"))?;
     } else {
-        println!("{rows}");
+        print(format_args!("{rows}"))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn nearest(all: &[EmbeddedVideo], target: usize, top: usize) -> Vec<Similar<usize>> {
-    let others = all.iter().enumerate().filter(|(index, _)| *index != target);
-    most_similar(&all[target].embedding, others.map(|(index, video)| (index, &video.embedding)), top)
-}
-
-fn name(video: &EmbeddedVideo) -> String {
-    file_name(video.path.as_deref(), &video.video_id)
 }

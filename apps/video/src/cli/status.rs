@@ -8,8 +8,8 @@ use rowlock::store::HeldItem;
 use rowlock_video::library::{Library, Videos};
 use serde_json::json;
 
-use super::print_json;
-use super::table::{or_dash, shown, table};
+use super::table::{keep_ids_whole, or_dash, shown, table};
+use super::{print, print_json};
 
 /// Enough for a screen.
 const HELD_SHOWN_MAX: i64 = 100;
@@ -50,32 +50,36 @@ pub(crate) async fn status<L: Library>(videos: &Videos<L>, json: bool) -> Result
     for entry in &counts.statuses {
         statuses.add_row([shown(&entry.word), entry.count.to_string()]);
     }
-    println!("{statuses}");
+    print(format_args!("{statuses}"))?;
     for stage in &counts.stages {
         let name = pipeline.stage(stage.stage).name();
         if stage.paused {
-            println!("{name} is paused");
+            print(format_args!("{name} is paused"))?;
         }
         if let Some(since) = stage.oldest_ready_since {
-            println!("{name}: the oldest has been ready for {}", age(since, counts.at));
+            print(format_args!("{name}: the oldest has been ready for {}", age(since, counts.at)))?;
         }
         if let Some(due) = stage.next_due_at {
-            println!("{name}: the next one that waits is due in {}", age(counts.at, due));
+            print(format_args!("{name}: the next one that waits is due in {}", age(counts.at, due)))?;
         }
     }
     if !held.is_empty() {
-        let mut holders = table(["held", "stage", "by", "for", "last heartbeat"]);
+        let mut holders = table(["held", "by"]);
         let ago = |at: Option<DateTime<Utc>>| at.map(|at| age(at, counts.at));
         for item in &held {
             holders.add_row([
                 shown(item.key.as_str()),
-                pipeline.stage(item.stage).name().to_owned(),
-                or_dash(item.holder.as_deref().map(shown)),
-                or_dash(ago(item.claimed_at)),
-                or_dash(ago(item.heartbeat_at).map(|age| format!("{age} ago"))),
+                format!(
+                    "{} by {} for {}; last heartbeat {}",
+                    pipeline.stage(item.stage).name(),
+                    or_dash(item.holder.as_deref().map(shown)),
+                    or_dash(ago(item.claimed_at)),
+                    or_dash(ago(item.heartbeat_at).map(|age| format!("{age} ago")))
+                ),
             ]);
         }
-        println!("{holders}");
+        keep_ids_whole(&mut holders, 0, held.iter().map(|item| item.key.as_str()));
+        print(format_args!("{holders}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

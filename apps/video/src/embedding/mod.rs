@@ -4,7 +4,9 @@
 //! the repository: `scripts/fetch-model` downloads and converts it.
 
 mod model;
+mod similar;
 mod vector;
 
 pub use model::{Embedder, EmbeddingError, model_path};
-pub use vector::{EMBEDDING_NUMBERS, Embedding, Similar, WrongEmbedding, most_similar};
+pub use similar::{Similar, most_similar};
+pub use vector::{EMBEDDING_NUMBERS, Embedding, WrongEmbedding};

@@ -101,31 +101,6 @@ fn to_f32(value: f64) -> f32 {
     value as f32
 }
 
-/// One answer of [`most_similar`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Similar<K> {
-    /// Which video.
-    pub key: K,
-    /// See [`Embedding::cosine`].
-    pub cosine: f64,
-}
-
-/// The `top` of `candidates` nearest to `target`, nearest first, equal ones by key.
-///
-/// Compares with each candidate: one multiplication a number, some microseconds a video. The caller
-/// leaves out the target itself.
-pub fn most_similar<'a, K: Ord>(
-    target: &Embedding,
-    candidates: impl IntoIterator<Item = (K, &'a Embedding)>,
-    top: usize,
-) -> Vec<Similar<K>> {
-    let mut similar: Vec<_> =
-        candidates.into_iter().map(|(key, other)| Similar { key, cosine: target.cosine(other) }).collect();
-    similar.sort_by(|a, b| b.cosine.total_cmp(&a.cosine).then_with(|| a.key.cmp(&b.key)));
-    similar.truncate(top);
-    similar
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,13 +126,5 @@ mod tests {
         assert!(matches!(Embedding::mean_of(&[vec![1.0]]), Err(WrongEmbedding::Size { bytes: 4 })));
         assert!(matches!(Embedding::from_bytes(&[0; 5119]), Err(WrongEmbedding::Size { .. })));
         assert!(matches!(Embedding::from_bytes(&[0; 5120]), Err(WrongEmbedding::Length { .. })));
-    }
-
-    #[test]
-    fn the_nearest_come_first_and_equals_by_key() {
-        let of = |vectors: &[Vec<f32>]| Embedding::mean_of(vectors).unwrap();
-        let (x, y, between) = (of(&[axis(0, 1.0)]), of(&[axis(1, 1.0)]), of(&[axis(0, 1.0), axis(1, 1.0)]));
-        let found = most_similar(&x, [("y", &y), ("b", &between), ("a", &between)], 2);
-        assert_eq!(found.iter().map(|similar| similar.key).collect::<Vec<_>>(), ["a", "b"]);
     }
 }

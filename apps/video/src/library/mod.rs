@@ -4,6 +4,7 @@ mod report;
 mod tables;
 
 use std::future::Future;
+use std::path::PathBuf;
 
 use rowlock::{Repository, StageId, Status, Store};
 
@@ -11,7 +12,7 @@ use crate::embedding::Embedding;
 use crate::media::{Extraction, FoundVideo, Frame, Probe};
 use crate::{Error, Result};
 
-pub use report::VideoReport;
+pub use report::{VideoReport, path_json};
 pub(crate) use tables::POSTGRES_MIGRATIONS;
 pub use tables::{PostgresLibrary, SqliteLibrary};
 
@@ -53,7 +54,7 @@ pub struct Extracted {
 }
 
 /// How a file relates to what the queue knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
     /// It was not there: it is now, ready for its first stage.
     New,
@@ -61,10 +62,35 @@ pub enum Known {
     Same,
     /// It is there, and the file has changed since.
     Changed,
+    /// Its id is that of another file; nothing was written.
+    Taken {
+        /// The other file, as the table has it.
+        by: String,
+    },
+}
+
+/// A file, under the id by which the queue knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insertion {
+    /// That of the row with the file's path, else what its path gives.
+    pub video_id: String,
+    /// What was known.
+    pub known: Known,
+}
+
+/// A file that could not be added, because its id is that of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collision {
+    /// The file.
+    pub path: PathBuf,
+    /// The id of both.
+    pub video_id: String,
+    /// The other file, as the table has it.
+    pub taken_by: String,
 }
 
 /// What [`add_videos`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Added {
     /// Videos that were not known.
     pub new: usize,
@@ -72,6 +98,10 @@ pub struct Added {
     pub changed: usize,
     /// Videos that are known already.
     pub same: usize,
+    /// The ids of all of these, in the order of the files.
+    pub ids: Vec<String>,
+    /// Files that were not added.
+    pub collisions: Vec<Collision>,
 }
 
 /// A repository of the application's over a library's store.
@@ -95,14 +125,15 @@ pub trait Library: Clone + Send + Sync + 'static {
     /// Whether the application's tables are there.
     fn is_migrated(&self) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Inserts the videos that are not there, in one transaction, and says of each what was known.
-    fn insert(&self, videos: &[FoundVideo]) -> impl Future<Output = Result<Vec<Known>>> + Send;
+    /// Inserts the videos that are not there, in one transaction, and says of each what was known. A video is the row
+    /// with its path, whatever id that has; without one, the row with its id.
+    fn insert(&self, videos: &[FoundVideo]) -> impl Future<Output = Result<Vec<Insertion>>> + Send;
 
     /// Deletes what was found out about a video.
     fn delete_results(&self, video_id: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Stores which version of its file a video stands for.
-    fn update_version(&self, video: &FoundVideo) -> impl Future<Output = Result<()>> + Send;
+    fn update_version(&self, video_id: &str, video: &FoundVideo) -> impl Future<Output = Result<()>> + Send;
 
     /// Replaces what EXTRACTION found out about a video, and drops the vector that was made of what it replaces.
     fn write_extracted(
@@ -146,26 +177,31 @@ pub trait Library: Clone + Send + Sync + 'static {
 pub async fn add_videos<L: Library>(videos: &Videos<L>, library: &L, found: &[FoundVideo]) -> Result<Added> {
     let mut added = Added::default();
     for chunk in found.chunks(ADDED_TOGETHER_MAX) {
-        for (video, known) in chunk.iter().zip(library.insert(chunk).await?) {
+        for (video, Insertion { video_id, known }) in chunk.iter().zip(library.insert(chunk).await?) {
             match known {
                 Known::New => added.new += 1,
                 Known::Same => added.same += 1,
                 Known::Changed => {
-                    take_again(videos, library, video).await?;
+                    take_again(videos, library, &video_id, video).await?;
                     added.changed += 1;
                 }
+                Known::Taken { by } => {
+                    added.collisions.push(Collision { path: video.path.clone(), video_id, taken_by: by });
+                    continue;
+                }
             }
+            added.ids.push(video_id);
         }
     }
     Ok(added)
 }
 
 /// The new version is stored last: whoever is interrupted before finds the file changed again.
-async fn take_again<L: Library>(videos: &Videos<L>, library: &L, video: &FoundVideo) -> Result<()> {
-    library.delete_results(&video.video_id).await?;
-    match videos.set(video.video_id.as_str(), Status::Ready(StageId::FIRST), None).await {
+async fn take_again<L: Library>(videos: &Videos<L>, library: &L, video_id: &str, video: &FoundVideo) -> Result<()> {
+    library.delete_results(video_id).await?;
+    match videos.set(video_id, Status::Ready(StageId::FIRST), None).await {
         // Deleted meanwhile, by whoever did not want it.
-        Ok(_) | Err(rowlock::Error::NotFound { .. }) => library.update_version(video).await,
+        Ok(_) | Err(rowlock::Error::NotFound { .. }) => library.update_version(video_id, video).await,
         Err(error) => Err(error.into()),
     }
 }

@@ -1,13 +1,20 @@
 //! One video, as the tables of the command show it.
 
-use serde::Serialize;
+use std::os::unix::ffi::OsStrExt as _;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::media::path_from_text;
 
 /// What is known about a video.
 #[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
 pub struct VideoReport {
     /// The key.
     pub video_id: String,
-    /// Where its file is.
+    /// Where its file is, as [`path_to_text`](crate::media::path_to_text) writes it; in JSON as it is, see
+    /// [`path_json`].
+    #[serde(flatten, serialize_with = "serialize_path")]
     pub path: Option<String>,
     /// Its status word.
     pub status: String,
@@ -31,8 +38,42 @@ pub struct VideoReport {
     pub has_sound: Option<bool>,
     /// How many frames were taken.
     pub frame_count: Option<i32>,
+    /// What is odd about it all the same: `decoded 6.0 of 12.0 s`.
+    pub note: Option<String>,
     /// How long EXTRACTION took.
     pub extraction_secs: Option<f64>,
     /// How long EMBEDDING took; `None` before it has succeeded.
     pub embedding_secs: Option<f64>,
+}
+
+/// A stored path for JSON: `path` is the path as it is. One that is not UTF-8 has �s there, and its bytes in `path_hex`.
+pub fn path_json(stored: Option<&str>) -> Map<String, Value> {
+    let path = stored.map(path_from_text);
+    let exact = path.as_deref().is_none_or(|path| path.to_str().is_some());
+    let hex =
+        |path: &std::path::PathBuf| path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut fields = Map::new();
+    fields.insert("path".to_owned(), path.as_ref().map(|path| path.to_string_lossy().into_owned()).into());
+    if !exact {
+        fields.insert("path_hex".to_owned(), path.as_ref().map(hex).map_or(Value::Null, Value::String));
+    }
+    fields
+}
+
+#[expect(clippy::ref_option, reason = "what serde hands over")]
+fn serialize_path<S: Serializer>(stored: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    path_json(stored.as_deref()).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_json_is_exact() {
+        assert_eq!(path_json(Some("/a/100%2525.mp4"))["path"], "/a/100%25.mp4");
+        let bytes = path_json(Some("/a%FF"));
+        assert_eq!((&bytes["path"], &bytes["path_hex"]), (&"/a\u{fffd}".into(), &"2f61ff".into()));
+        assert_eq!(path_json(None)["path"], Value::Null);
+    }
 }

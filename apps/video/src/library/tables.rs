@@ -12,9 +12,9 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 
-use super::{EmbeddedVideo, Extracted, Known, Library, Transaction, VideoReport, damaged};
+use super::{EmbeddedVideo, Extracted, Insertion, Known, Library, Transaction, VideoReport, damaged};
 use crate::embedding::Embedding;
-use crate::media::{FoundVideo, Frame, path_to_text};
+use crate::media::{FoundVideo, Frame, path_from_text, path_to_text};
 use crate::pipeline::pipeline;
 use crate::{Error, Result, create_pool};
 
@@ -33,7 +33,7 @@ const MIGRATION_WAIT: Duration = Duration::from_millis(200);
 /// Commands read a few rows at a time, and handlers their frames.
 const SQLITE_CONNECTIONS_MAX: u32 = 4;
 
-const IS_MIGRATED: &str = "select count(*) from video_processing p
+const IS_MIGRATED: &str = "select count(d.note) from video_processing p
 left join video_details d on d.video_id = p.video_id
 left join video_embeddings e on e.video_id = p.video_id
 where p.video_id = ''";
@@ -42,7 +42,10 @@ const INSERT: &str = "insert into video_processing (video_id, path, fingerprint)
 values ($1, $2, $3)
 on conflict (video_id) do nothing";
 
-const VERSION: &str = "select fingerprint from video_processing where video_id = $1";
+const BY_PATH: &str =
+    "select video_id, path, fingerprint from video_processing where path = $1 order by video_id limit 1";
+
+const BY_ID: &str = "select video_id, path, fingerprint from video_processing where video_id = $1";
 
 const UPDATE_VERSION: &str = "update video_processing set path = $2, fingerprint = $3 where video_id = $1";
 
@@ -54,9 +57,9 @@ const DELETE_EMBEDDING: &str = "delete from video_embeddings where video_id = $1
 
 const WRITE_DETAILS: &str = "insert into video_details (
   video_id, duration_secs, width_px, height_px, codec, frame_rate, has_sound, frame_count, thumbnail_jpeg,
-  extraction_secs
+  extraction_secs, note
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 on conflict (video_id) do update set
   duration_secs = excluded.duration_secs,
   width_px = excluded.width_px,
@@ -66,7 +69,8 @@ on conflict (video_id) do update set
   has_sound = excluded.has_sound,
   frame_count = excluded.frame_count,
   thumbnail_jpeg = excluded.thumbnail_jpeg,
-  extraction_secs = excluded.extraction_secs";
+  extraction_secs = excluded.extraction_secs,
+  note = excluded.note";
 
 const WRITE_FRAME: &str = "insert into video_frames (video_id, frame, rgb24) values ($1, $2, $3)";
 
@@ -86,7 +90,7 @@ order by e.video_id";
 const REPORTS: &str = "select
   p.video_id, p.path, p.status, p.retry_count, p.reset_count, p.error_message as error,
   d.duration_secs, d.width_px, d.height_px, d.codec, d.frame_rate, d.has_sound, d.frame_count, d.extraction_secs,
-  e.embedding_secs
+  d.note, e.embedding_secs
 from video_processing p
 left join video_details d on d.video_id = p.video_id
 left join video_embeddings e on e.video_id = p.video_id
@@ -138,6 +142,27 @@ impl SqliteLibrary {
     }
 }
 
+/// A row of the queue: id, path, version of the file.
+type VersionRow = (String, Option<String>, Option<String>);
+
+/// What a row that was there says about a file. A row without a path was made by somebody else under the file's id.
+fn known(video: &FoundVideo, row: Option<VersionRow>) -> Insertion {
+    let Some((video_id, path, version)) = row else {
+        // Deleted between two statements, by whoever did not want it.
+        return Insertion { video_id: video.video_id.clone(), known: Known::Same };
+    };
+    let is_the_same = |path: &String| {
+        let path = path_from_text(path);
+        path == video.path || video.other_paths.contains(&path)
+    };
+    let known = match path {
+        Some(by) if !is_the_same(&by) => Known::Taken { by },
+        _ if version.as_deref() == Some(video.fingerprint.as_str()) => Known::Same,
+        _ => Known::Changed,
+    };
+    Insertion { video_id, known }
+}
+
 macro_rules! impl_library {
     ($library:ident, $store:ident, $migrations:ident) => {
         impl Library for $library {
@@ -167,22 +192,31 @@ macro_rules! impl_library {
                 }
             }
 
-            async fn insert(&self, videos: &[FoundVideo]) -> Result<Vec<Known>> {
+            async fn insert(&self, videos: &[FoundVideo]) -> Result<Vec<Insertion>> {
                 let mut transaction = self.pool.begin().await?;
                 let mut answers = Vec::with_capacity(videos.len());
                 for video in videos {
-                    let insert = sqlx::query(INSERT)
-                        .bind(&video.video_id)
-                        .bind(path_to_text(&video.path))
-                        .bind(video.fingerprint.as_str());
-                    if insert.execute(&mut *transaction).await?.rows_affected() == 1 {
-                        answers.push(Known::New);
-                        continue;
+                    let mut row = None;
+                    for path in std::iter::once(&video.path).chain(&video.other_paths) {
+                        let by_path = sqlx::query_as(BY_PATH).bind(path_to_text(path));
+                        row = by_path.fetch_optional(&mut *transaction).await?;
+                        if row.is_some() {
+                            break;
+                        }
                     }
-                    let version = sqlx::query_scalar(VERSION).bind(&video.video_id);
-                    let version: Option<Option<String>> = version.fetch_optional(&mut *transaction).await?;
-                    let same = version.flatten().as_deref() == Some(video.fingerprint.as_str());
-                    answers.push(if same { Known::Same } else { Known::Changed });
+                    if row.is_none() {
+                        let insert = sqlx::query(INSERT)
+                            .bind(&video.video_id)
+                            .bind(path_to_text(&video.path))
+                            .bind(video.fingerprint.as_str());
+                        if insert.execute(&mut *transaction).await?.rows_affected() == 1 {
+                            answers.push(Insertion { video_id: video.video_id.clone(), known: Known::New });
+                            continue;
+                        }
+                        let by_id = sqlx::query_as(BY_ID).bind(&video.video_id);
+                        row = by_id.fetch_optional(&mut *transaction).await?;
+                    }
+                    answers.push(known(video, row));
                 }
                 transaction.commit().await?;
                 Ok(answers)
@@ -196,9 +230,9 @@ macro_rules! impl_library {
                 Ok(transaction.commit().await?)
             }
 
-            async fn update_version(&self, video: &FoundVideo) -> Result<()> {
+            async fn update_version(&self, video_id: &str, video: &FoundVideo) -> Result<()> {
                 let update = sqlx::query(UPDATE_VERSION)
-                    .bind(&video.video_id)
+                    .bind(video_id)
                     .bind(path_to_text(&video.path))
                     .bind(video.fingerprint.as_str());
                 update.execute(&self.pool).await?;
@@ -224,7 +258,8 @@ macro_rules! impl_library {
                     .bind(probe.has_sound)
                     .bind(to_column(extraction.frames.len()))
                     .bind(&extraction.thumbnail_jpeg)
-                    .bind(secs);
+                    .bind(secs)
+                    .bind(extraction.shortfall.map(|shortfall| shortfall.to_string()));
                 details.execute(&mut **transaction).await?;
                 for (number, frame) in extraction.frames.iter().enumerate() {
                     let write = sqlx::query(WRITE_FRAME).bind(video_id).bind(to_column(number)).bind(frame.as_rgb24());

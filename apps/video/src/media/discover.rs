@@ -1,6 +1,6 @@
 //! Finding the video files under the paths that a user names.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::fingerprint::Fingerprint;
 use super::location::video_id;
-use super::sniff::{has_video_extension, head_of, is_video};
+use super::open::kind_of;
+use super::sniff::{has_raw_extension, has_video_extension, head_of, is_video};
 
 /// More than any folder of videos; a run that meets it was pointed at the wrong place, and would fill
 /// memory otherwise.
@@ -18,6 +19,12 @@ const MAX_VIDEOS: usize = 1_000_000;
 /// [`Discovery::problems_left_out`].
 const MAX_PROBLEMS: usize = 1_000;
 
+/// Never entered: what is there is no file, and reading some of it does things.
+const SYSTEM_FOLDERS: &[&str] = &["/proc", "/sys", "/dev"];
+
+/// How the kernel marks the file systems of the first two, wherever they are mounted.
+const SYSTEM_FILE_SYSTEMS: &[i64] = &[0x9fa0, 0x6265_6572];
+
 /// A video file, and which version of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundVideo {
@@ -25,6 +32,8 @@ pub struct FoundVideo {
     pub video_id: String,
     /// Absolute, without symlinks; not necessarily UTF-8, see [`path_to_text`](super::path_to_text).
     pub path: PathBuf,
+    /// Other names of the same file that were found, by hard links for instance.
+    pub other_paths: Vec<PathBuf>,
     /// Differs from the stored one when the file was changed and must be taken again.
     pub fingerprint: Fingerprint,
     /// Size of the file.
@@ -40,6 +49,25 @@ pub struct Problem {
     pub error: io::Error,
 }
 
+/// Whether symbolic links may lead out of the named folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Links {
+    /// What a link outside leads to is passed over: a folder from elsewhere cannot show files that nobody named.
+    #[default]
+    Inside,
+    /// They are followed wherever they lead.
+    Followed,
+}
+
+/// Something that was not taken for a video, and is not to be missed without a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Where.
+    pub path: PathBuf,
+    /// What it is: `a pipe`, `a raw stream`.
+    pub what: &'static str,
+}
+
 /// What [`discover`] found.
 #[derive(Debug, Default)]
 pub struct Discovery {
@@ -49,6 +77,10 @@ pub struct Discovery {
     pub problems: Vec<Problem>,
     /// Problems beyond the first thousand.
     pub problems_left_out: usize,
+    /// What was passed over: the first thousand.
+    pub passed_over: Vec<PassedOver>,
+    /// How much was passed over, by what it is.
+    pub passed_over_counts: BTreeMap<&'static str, usize>,
 }
 
 /// Why nothing was searched.
@@ -69,6 +101,12 @@ pub enum DiscoverError {
         /// As it was named.
         path: PathBuf,
     },
+    /// A path that the user named belongs to the system's own file systems.
+    #[error("{} belongs to the system, and holds no videos", path.display())]
+    System {
+        /// As it was named.
+        path: PathBuf,
+    },
     /// See the limit's own comment.
     #[error("more than {MAX_VIDEOS} videos were found: name a smaller folder")]
     TooMany,
@@ -78,28 +116,33 @@ pub enum DiscoverError {
 ///
 /// Under a folder a file counts when its first bytes open a video container, or when its name ends like
 /// a video's: a broken video must fail visibly and not be passed over. A file that is named directly
-/// always counts. Symlinks are followed, each folder and each file is visited once, and so loops end.
-/// Pipes, devices and sockets below a folder are passed over, since opening one may wait for ever.
+/// always counts. Symlinks are followed as `links` says, each folder is visited once, and so loops end; one file under
+/// several names is one video. Pipes, devices and sockets below a folder are passed over, since opening one may wait
+/// for ever; `/proc`, `/sys` and `/dev` are never entered.
 ///
 /// Blocks on the file system and reads up to 132 KiB of each video: call it through `spawn_blocking`.
 ///
 /// # Errors
 /// A named path that cannot be used, before anything is searched. Trouble further down is in
 /// [`Discovery::problems`].
-pub fn discover(paths: &[PathBuf]) -> Result<Discovery, DiscoverError> {
-    let mut search = Search::default();
+pub fn discover(paths: &[PathBuf], links: Links) -> Result<Discovery, DiscoverError> {
+    let mut search = Search { links, ..Search::default() };
     for path in paths {
         let unreadable = |source| DiscoverError::Unreadable { path: path.clone(), source };
         let real = path.canonicalize().map_err(unreadable)?;
         let metadata = real.metadata().map_err(unreadable)?;
+        if is_systems_own(&real) {
+            return Err(DiscoverError::System { path: path.clone() });
+        }
         if metadata.is_dir() {
             fs::read_dir(&real).map_err(unreadable)?;
-            search.folders.push(real);
+            search.folders.push(real.clone());
         } else if metadata.is_file() {
-            search.videos.insert(real);
+            search.videos.insert(real.clone());
         } else {
             return Err(DiscoverError::NotAFile { path: path.clone() });
         }
+        search.roots.push(real);
     }
     while let Some(folder) = search.folders.pop() {
         if let Err(error) = search.visit_folder(&folder) {
@@ -114,6 +157,9 @@ pub fn discover(paths: &[PathBuf]) -> Result<Discovery, DiscoverError> {
 
 #[derive(Default)]
 struct Search {
+    links: Links,
+    /// The named paths, without symlinks.
+    roots: Vec<PathBuf>,
     folders: Vec<PathBuf>,
     /// Device and inode: what a loop of symlinks cannot disguise.
     seen_folders: HashSet<(u64, u64)>,
@@ -125,6 +171,10 @@ impl Search {
     fn visit_folder(&mut self, folder: &Path) -> io::Result<()> {
         let metadata = folder.metadata()?;
         if !self.seen_folders.insert((metadata.dev(), metadata.ino())) {
+            return Ok(());
+        }
+        if is_systems_own(folder) {
+            self.pass_over(folder, "a folder of the system");
             return Ok(());
         }
         for entry in fs::read_dir(folder)? {
@@ -143,10 +193,21 @@ impl Search {
             Err(_) if path.is_symlink() && !has_video_extension(path) => return Ok(()),
             Err(error) => return Err(error),
         };
+        if path.is_symlink() && self.links == Links::Inside {
+            let target = path.canonicalize()?;
+            if !self.roots.iter().any(|root| target.starts_with(root)) {
+                self.pass_over(path, "a link out of the named folders");
+                return Ok(());
+            }
+        }
         if metadata.is_dir() {
             self.folders.push(path.canonicalize()?);
-        } else if metadata.is_file() && is_video(path, &head_of(path)?) {
+        } else if let Some(kind) = kind_of(&metadata) {
+            self.pass_over(path, kind);
+        } else if is_video(path, &head_of(path)?) {
             self.videos.insert(path.canonicalize()?);
+        } else if has_raw_extension(path) {
+            self.pass_over(path, "a raw stream");
         }
         Ok(())
     }
@@ -159,23 +220,53 @@ impl Search {
         }
     }
 
+    fn pass_over(&mut self, path: &Path, what: &'static str) {
+        *self.found.passed_over_counts.entry(what).or_default() += 1;
+        if self.found.passed_over.len() < MAX_PROBLEMS {
+            self.found.passed_over.push(PassedOver { path: path.to_path_buf(), what });
+        }
+    }
+
     fn into_discovery(mut self) -> Discovery {
+        let mut known: HashMap<(u64, u64), usize> = HashMap::new();
         for path in std::mem::take(&mut self.videos) {
-            match describe(&path) {
-                Ok(video) => self.found.videos.push(video),
-                Err(error) => self.report(path, error),
+            let (inode, video) = match describe(&path) {
+                Ok(described) => described,
+                Err(error) => {
+                    self.report(path, error);
+                    continue;
+                }
+            };
+            let videos = &mut self.found.videos;
+            match known.get(&inode).map(|position| &mut videos[*position]) {
+                // Some network disks number files alike that differ.
+                Some(same) if same.fingerprint == video.fingerprint => same.other_paths.push(path),
+                _ => {
+                    known.insert(inode, videos.len());
+                    videos.push(video);
+                }
             }
         }
         self.found.problems.sort_by(|a, b| a.path.cmp(&b.path));
+        self.found.passed_over.sort_by(|a, b| a.path.cmp(&b.path));
         self.found
     }
 }
 
-fn describe(path: &Path) -> io::Result<FoundVideo> {
-    Ok(FoundVideo {
+fn is_systems_own(path: &Path) -> bool {
+    let marked = || rustix::fs::statfs(path).is_ok_and(|system| SYSTEM_FILE_SYSTEMS.contains(&system.f_type));
+    SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder)) || marked()
+}
+
+/// The file's device and inode, and what is to be known of it.
+fn describe(path: &Path) -> io::Result<((u64, u64), FoundVideo)> {
+    let metadata = path.metadata()?;
+    let video = FoundVideo {
         video_id: video_id(path),
         path: path.to_path_buf(),
+        other_paths: Vec::new(),
         fingerprint: Fingerprint::of(path)?,
-        size_bytes: path.metadata()?.len(),
-    })
+        size_bytes: metadata.len(),
+    };
+    Ok(((metadata.dev(), metadata.ino()), video))
 }

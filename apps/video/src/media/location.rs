@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// The readable part of an id is cut here, so that ids fit a table on a screen.
-const MAX_STEM_CHARS: usize = 32;
+/// The readable part of an id is cut here, so that an id fits half a screen.
+const MAX_STEM_CHARS: usize = 16;
 
-/// Six bytes make two of a million videos share an id with a chance of 1 in 500 (n² / 2^49), and only
-/// when their names agree as well.
-const HASH_BYTES: usize = 6;
+/// Sixteen bytes: nobody can make two paths of one id, and chance will not.
+const HASH_BYTES: usize = 16;
+
+/// The characters of base 32: five bits each, none of which is mistaken for another.
+const BASE_32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// The id of the video at `path`: its name made plain, and a hash of the whole path, as in
-/// `bikes-1f00a2c4d7e9`.
+/// `bikes-mfrggzdfmztwq2lknnwg23tpo4`.
 ///
 /// Depends on the path alone, so that a changed file keeps its id; pass the path as [`discover`] gives
 /// it (absolute, without symlinks). Holds only `a-z`, `0-9` and `-`, and so needs no quoting anywhere.
@@ -32,7 +34,7 @@ pub fn video_id(path: &Path) -> String {
         }
     }
     let stem = id.trim_end_matches('-');
-    let hash = hex(&Sha256::digest(path.as_os_str().as_bytes())[..HASH_BYTES]);
+    let hash = base_32(&Sha256::digest(path.as_os_str().as_bytes())[..HASH_BYTES]);
     if stem.is_empty() { format!("video-{hash}") } else { format!("{stem}-{hash}") }
 }
 
@@ -80,6 +82,15 @@ fn hex_digit(digit: u8) -> u8 {
     }
 }
 
+/// Lower-case base 32, without padding.
+fn base_32(bytes: &[u8]) -> String {
+    let bits = bytes.len() * 8;
+    let bit = |index: usize| bytes.get(index / 8).map_or(0, |byte| usize::from(byte >> (7 - index % 8) & 1));
+    (0..bits.div_ceil(5))
+        .map(|digit| char::from(BASE_32[(0..5).fold(0, |value, offset| value << 1 | bit(digit * 5 + offset))]))
+        .collect()
+}
+
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -96,11 +107,20 @@ mod tests {
     #[test]
     fn ids_are_plain_stable_and_differ_by_folder() {
         let id = video_id(Path::new("/films/A 'very' odd\nname — ünï.mp4"));
-        assert!(id.starts_with("a-very-odd-name-n-"), "{id}");
+        assert!(id.starts_with("a-very-odd-nam-"), "{id}");
         assert!(id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{id}");
         assert_eq!(id, video_id(Path::new("/films/A 'very' odd\nname — ünï.mp4")));
         assert_ne!(video_id(Path::new("/a/x.mp4")), video_id(Path::new("/b/x.mp4")));
         assert!(video_id(Path::new("/films/--.mp4")).starts_with("video-"));
+    }
+
+    #[test]
+    fn an_id_holds_128_bits_of_its_path_and_fits_half_a_screen() {
+        let id = video_id(Path::new(&format!("/films/{}.mp4", "long name ".repeat(20))));
+        let (stem, hash) = id.rsplit_once('-').unwrap();
+        assert_eq!((stem, hash.len()), ("long-name-long-n", 26));
+        assert_eq!(base_32(b"fooba"), "mzxw6ytb");
+        assert_eq!(base_32(b"foob"), "mzxw6yq");
     }
 
     #[test]

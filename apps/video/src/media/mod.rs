@@ -21,7 +21,7 @@ mod sampling;
 mod sniff;
 
 pub use coverage::Shortfall;
-pub use discover::{DiscoverError, Discovery, FoundVideo, Problem, discover};
+pub use discover::{DiscoverError, Discovery, FoundVideo, Links, PassedOver, Problem, discover};
 pub use error::MediaError;
 pub use ffmpeg::{Ffmpeg, FfmpegSetupError};
 pub use fingerprint::Fingerprint;

@@ -18,6 +18,13 @@ const VIDEO_EXTENSIONS: &[&str] = &[
     "mxf", "ogv", "rm", "rmvb", "vob", "webm", "wmv", "y4m",
 ];
 
+/// Names of streams without a container. Neither their content nor their name says for sure what they are, and their
+/// length is unknown: one that is meant is named by itself.
+const RAW_EXTENSIONS: &[&str] = &[
+    "264", "265", "266", "av1", "dif", "dv", "h261", "h263", "h264", "h265", "h266", "hevc", "m1v", "mjpeg", "mjpg",
+    "obu", "vc1", "vvc", "yuv",
+];
+
 /// Names of sound files whose containers also carry video: the content cannot tell cheaply.
 const AUDIO_EXTENSIONS: &[&str] = &["aac", "flac", "m4a", "m4b", "mka", "mp3", "oga", "opus", "wav", "weba", "wma"];
 
@@ -57,6 +64,11 @@ pub(super) fn is_video(path: &Path, head: &[u8]) -> bool {
 /// Whether the name alone says video.
 pub(super) fn has_video_extension(path: &Path) -> bool {
     has_extension(path, VIDEO_EXTENSIONS)
+}
+
+/// Whether the name is that of a stream without a container.
+pub(super) fn has_raw_extension(path: &Path) -> bool {
+    has_extension(path, RAW_EXTENSIONS)
 }
 
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::Connection as _;
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 
 use crate::{Error, Result};
 
@@ -41,5 +42,17 @@ pub async fn create_pool_with(database_url: &str, limits: PoolLimits) -> Result<
         sqlx::query("SELECT 1").execute(&pool).await?;
         Ok(pool)
     };
-    connect.await.map_err(|source| Error::Connect { source })
+    match connect.await {
+        // The pool has tried again and again and forgot why: a single connection says it.
+        Err(sqlx::Error::PoolTimedOut) => Err(reason(database_url, limits.acquire_timeout).await),
+        answer => answer,
+    }
+    .map_err(|source| Error::Connect { source })
+}
+
+async fn reason(database_url: &str, limit: Duration) -> sqlx::Error {
+    match tokio::time::timeout(limit, PgConnection::connect(database_url)).await {
+        Ok(Err(error)) => error,
+        Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
+    }
 }

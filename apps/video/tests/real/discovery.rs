@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rowlock_video::media::{DiscoverError, FoundVideo, discover};
+use rowlock_video::media::{DiscoverError, FoundVideo, Links, discover};
 use tempfile::TempDir;
 
 use crate::clips::{CLIPS, clip, clips_folder, make};
@@ -15,7 +15,7 @@ fn names(videos: &[FoundVideo]) -> Vec<String> {
 }
 
 fn found(path: &Path) -> Vec<FoundVideo> {
-    let discovery = discover(&[path.to_path_buf()]).unwrap();
+    let discovery = discover(&[path.to_path_buf()], Links::Inside).unwrap();
     assert!(discovery.problems.is_empty(), "{:?}", discovery.problems);
     discovery.videos
 }
@@ -83,8 +83,11 @@ fn loops_end_and_each_file_is_found_once() {
     symlink(&inner, folder.path().join("again")).unwrap();
     symlink(inner.join("bikes.mp4"), folder.path().join("same.mp4")).unwrap();
     symlink("self", folder.path().join("self")).unwrap();
+    fs::hard_link(inner.join("bikes.mp4"), inner.join("zebra.mp4")).unwrap();
     let paths = [folder.path().to_path_buf(), inner.clone(), inner.join("bikes.mp4")];
-    assert_eq!(names(&discover(&paths).unwrap().videos), ["bikes.mp4"]);
+    let videos = discover(&paths, Links::Inside).unwrap().videos;
+    assert_eq!(names(&videos), ["bikes.mp4"]);
+    assert_eq!(videos[0].other_paths.len(), 1, "a hard link is another name and no other video");
 }
 
 #[test]
@@ -93,17 +96,17 @@ fn a_pipe_named_like_a_video_is_not_waited_for() {
     let pipe = folder.path().join("pipe.mp4");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     assert!(found(folder.path()).is_empty());
-    assert!(matches!(discover(&[pipe]), Err(DiscoverError::NotAFile { .. })));
+    assert!(matches!(discover(&[pipe], Links::Inside), Err(DiscoverError::NotAFile { .. })));
 }
 
 #[test]
 fn a_path_that_is_not_there_is_refused_and_a_dead_link_is_reported() {
-    let error = discover(&[PathBuf::from("/no where")]).unwrap_err();
+    let error = discover(&[PathBuf::from("/no where")], Links::Inside).unwrap_err();
     assert_eq!(error.to_string(), "cannot read /no where");
     let folder = TempDir::new().unwrap();
     symlink("/nowhere.mp4", folder.path().join("dead.mp4")).unwrap();
     symlink("/nowhere", folder.path().join("dead")).unwrap();
-    let problems = discover(&[folder.path().to_path_buf()]).unwrap().problems;
+    let problems = discover(&[folder.path().to_path_buf()], Links::Inside).unwrap().problems;
     assert_eq!(problems.len(), 1);
     assert!(problems[0].path.ends_with("dead.mp4"));
 }
@@ -125,4 +128,45 @@ fn a_changed_file_keeps_its_id_and_changes_its_fingerprint() {
     let after = found(folder.path());
     assert_eq!(after[0].video_id, before[0].video_id);
     assert_ne!(after[0].fingerprint, before[0].fingerprint);
+}
+
+#[test]
+fn links_out_of_the_named_folders_are_followed_only_when_asked() {
+    let (folder, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::copy(clip("bikes"), elsewhere.path().join("private.mp4")).unwrap();
+    symlink(elsewhere.path(), folder.path().join("folder")).unwrap();
+    symlink(elsewhere.path().join("private.mp4"), folder.path().join("file.mp4")).unwrap();
+    let paths = [folder.path().to_path_buf()];
+    let inside = discover(&paths, Links::Inside).unwrap();
+    assert!(inside.videos.is_empty() && inside.problems.is_empty(), "{inside:?}");
+    assert_eq!(inside.passed_over_counts["a link out of the named folders"], 2);
+    assert_eq!(names(&discover(&paths, Links::Followed).unwrap().videos), ["private.mp4"]);
+    let both = [folder.path().to_path_buf(), elsewhere.path().to_path_buf()];
+    assert_eq!(names(&discover(&both, Links::Inside).unwrap().videos), ["private.mp4"], "named as well");
+}
+
+#[test]
+fn the_systems_own_folders_are_never_entered() {
+    for path in ["/proc", "/sys", "/dev"] {
+        let path = PathBuf::from(path);
+        if path.exists() {
+            assert!(matches!(discover(&[path], Links::Followed), Err(DiscoverError::System { .. })));
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    symlink("/proc", folder.path().join("processes")).unwrap();
+    let found = discover(&[folder.path().to_path_buf()], Links::Followed).unwrap();
+    assert_eq!(found.passed_over_counts["a folder of the system"], 1, "{found:?}");
+}
+
+#[test]
+fn what_is_passed_over_is_said_and_counted() {
+    let folder = TempDir::new().unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe.mp4")).status().unwrap().success());
+    for name in ["raw.h264", "tape.dv", "notes.txt"] {
+        fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let found = discover(&[folder.path().to_path_buf()], Links::Inside).unwrap();
+    let what: Vec<_> = found.passed_over.iter().map(|passed| passed.what).collect();
+    assert_eq!(what, ["a pipe", "a raw stream", "a raw stream"]);
 }

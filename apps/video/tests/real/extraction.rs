@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 
-use rowlock_video::media::{FrameCount, discover};
+use rowlock_video::media::{FrameCount, Links, discover};
 use tempfile::TempDir;
 
 use crate::clips::{CLIPS, clip, clips_folder, ffmpeg, make, make_test_video, probe_and_extract};
@@ -127,7 +127,7 @@ async fn odd_names_are_only_names() {
         let path = folder.path().join(OsString::from_vec(name.to_vec()));
         std::fs::copy(clip("carphone_distorted"), path).unwrap();
     }
-    let found = discover(&[folder.path().to_path_buf()]).unwrap().videos;
+    let found = discover(&[folder.path().to_path_buf()], Links::Inside).unwrap().videos;
     assert_eq!(found.len(), names.len());
     for video in found {
         let (_, extraction) = probe_and_extract(&video.path).await.unwrap();

@@ -20,7 +20,7 @@ fn long_video(folder: &TempDir) -> PathBuf {
 }
 
 /// The processes that were given this file to read.
-fn processes_reading(path: &Path) -> Vec<u32> {
+pub(crate) fn processes_reading(path: &Path) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let readers = entries.filter(|entry| std::fs::read_link(entry.path().join("fd/0")).is_ok_and(|read| read == path));
     readers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()

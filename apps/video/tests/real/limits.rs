@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rowlock::Repository;
 use rowlock_video::embedding::{Embedder, model_path};
 use rowlock_video::library::{Library as _, SqliteLibrary, Videos, add_videos};
-use rowlock_video::media::{FrameCount, MediaError, discover};
+use rowlock_video::media::{FrameCount, Links, MediaError, discover};
 use rowlock_video::processing::{Tools, worker};
 use tempfile::TempDir;
 
@@ -95,7 +95,7 @@ async fn a_second_time_out_is_the_files_own() {
     library.migrate().await.unwrap();
     let videos: Videos<SqliteLibrary> = Repository::new(library.store().clone());
     videos.prepare().await.unwrap();
-    let found = discover(&[folder.path().to_path_buf()]).unwrap().videos;
+    let found = discover(&[folder.path().to_path_buf()], Links::Inside).unwrap().videos;
     add_videos(&videos, &library, &found).await.unwrap();
     let ffmpeg = ffmpeg().await.with_time_limit(Duration::from_millis(1));
     let embedder = Embedder::load(&model_path()).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rowlock::{Repository, Status};
 use rowlock_video::create_pool;
 use rowlock_video::library::{Library as _, PostgresLibrary, Videos, add_videos};
-use rowlock_video::media::discover;
+use rowlock_video::media::{Links, discover};
 use tempfile::TempDir;
 
 use super::{holds, make_tiny_videos, rowlock_video, signal, wait_until};
@@ -79,7 +79,7 @@ async fn three_workers_share_200_videos_though_one_is_killed_and_one_stops_for_l
     library.migrate().await.unwrap();
     let videos: Videos<PostgresLibrary> = Repository::new(library.store().clone());
     videos.prepare().await.unwrap();
-    let found = discover(&[folder.path().to_path_buf()]).unwrap().videos;
+    let found = discover(&[folder.path().to_path_buf()], Links::Inside).unwrap().videos;
     assert_eq!(add_videos(&videos, &library, &found).await.unwrap().new, VIDEOS);
     let pool = create_pool(&database.url).await.unwrap();
     // Every success leaves its mark, so that a second one of the same video would show.

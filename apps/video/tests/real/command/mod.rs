@@ -2,11 +2,14 @@
 
 mod fleet_postgres;
 mod full_disk_sqlite;
+mod identity_sqlite;
 mod outage_postgres;
 mod postgres;
 mod refusals_sqlite;
 mod scenarios;
+mod secrets;
 mod sqlite;
+mod terminals_sqlite;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
