@@ -31,7 +31,7 @@ pub use json_record::JsonRecord;
 pub use key::Key;
 pub use lease::{FencingToken, Holder, Lease};
 pub use pipeline::{
-    Backoff, Budget, KeyType, Pipeline, PipelineBuilder, RetryPolicy, Role, Stage, StageId, Status, TableName,
+    Backoff, Budget, Existing, KeyType, Pipeline, PipelineBuilder, RetryPolicy, Role, Stage, StageId, Status, TableName,
 };
 pub use repository::{Claims, Repository};
 pub use store::{Outcome, Store};

@@ -225,7 +225,7 @@ mod postgres {
 
 mod sqlite {
     use rowlock::store::sqlite::SqliteStore;
-    use rowlock::{Pipeline, Repository};
+    use rowlock::{Existing, Pipeline, Repository};
 
     use super::*;
 
@@ -242,7 +242,8 @@ mod sqlite {
         .execute(&pool)
         .await
         .expect("the table is made");
-        let pipeline = Pipeline::builder("films").table("films").key("id").stage("WATCH").build().expect("it is valid");
+        let pipeline = Pipeline::builder("films").table("films").key("id").stage("WATCH");
+        let pipeline = pipeline.existing_rows(Existing::Ready).build().expect("it is valid");
         let store = SqliteStore::open(&file, pipeline).await.expect("it opens");
         let films: Repository<_, JsonRecord> = Repository::new(store);
         films.prepare().await.expect("the columns are added");

@@ -287,7 +287,8 @@ pub async fn a_claim_whose_answer_was_lost_is_found_by_its_token<H: Harness>(har
 }
 
 pub async fn counts_that_are_null_are_zero<H: Harness>(harness: &H) {
-    let sql = "create table pages (page text primary key, status text, retry_count integer, reset_count integer)";
+    let sql = "create table pages (page text primary key, status text default 'PENDING', retry_count integer, \
+               reset_count integer)";
     harness.execute(sql).await.expect("create table");
     let scene = Scene::new(harness).await;
     scene.execute("insert into pages (page, status) values ('a', 'PENDING')").await;
@@ -307,7 +308,10 @@ pub async fn counts_that_are_null_are_zero<H: Harness>(harness: &H) {
 }
 
 pub async fn an_item_without_a_created_at_is_the_oldest<H: Harness>(harness: &H) {
-    let sql = format!("create table pages (page text primary key, status text, created_at {})", harness.time_type());
+    let sql = format!(
+        "create table pages (page text primary key, status text default 'PENDING', created_at {})",
+        harness.time_type()
+    );
     harness.execute(&sql).await.expect("create table");
     let scene = Scene::new(harness).await;
     scene.insert_created("old", at(-1_000_000)).await;

@@ -233,6 +233,22 @@ macro_rules! conformance_tests {
             a_key_that_no_row_can_have_gets_an_answer_of_its_own,
             keys_that_no_row_can_have_are_named_and_the_others_added,
         );
+        $crate::conformance_tests!(@group adopting, $harness;
+            rows_that_are_there_become_nothing_until_it_is_told_what_they_are,
+            rows_that_are_there_become_what_is_said_and_new_ones_are_ready,
+            every_problem_is_told_at_once_and_nothing_is_changed,
+            a_mapped_column_that_is_not_there_is_an_error_and_no_new_column,
+            a_status_without_the_ready_default_is_refused_until_it_is_allowed,
+            a_generated_column_is_refused_in_every_role_that_is_written,
+            a_view_is_refused,
+            a_row_in_progress_that_somebody_may_hold_is_stale_one_time_later,
+            a_row_in_progress_that_is_said_to_be_nobodys_is_swept_at_once,
+            a_repeated_prepare_stamps_nothing,
+            rows_that_no_worker_takes_up_are_counted_and_named,
+            a_check_that_does_not_allow_a_word_is_refused,
+            a_check_that_lacks_only_the_word_for_cancelled_refuses_cancel_by_name,
+            a_check_on_any_role_is_tried_with_what_moves_write,
+        );
         $crate::conformance_tests!(@group keys, $harness;
             odd_keys_go_through_every_verb,
             odd_keys_are_listed_page_by_page,
@@ -332,6 +348,7 @@ mod tests {
         ("refusals", include_str!("refusals.rs")),
         ("transactions", include_str!("transactions.rs")),
         ("schema", include_str!("schema.rs")),
+        ("adopting", include_str!("adopting.rs")),
         ("keys", include_str!("keys.rs")),
         ("names", include_str!("names.rs")),
         ("dry", include_str!("dry.rs")),

@@ -19,6 +19,7 @@ mod harness;
 mod model;
 mod scene;
 
+pub mod adopting;
 pub mod claims;
 pub mod continuing;
 pub mod dry;

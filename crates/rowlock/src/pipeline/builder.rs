@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Backoff, Budget, Columns, KeyType, Pipeline, RetryPolicy, Role, Stage, TableName};
+use super::{Backoff, Budget, Columns, Existing, KeyType, Pipeline, RetryPolicy, Role, Stage, TableName};
 use crate::limits::{IDENTIFIER_BYTES_MAX, RETRY_DELAY_MAX, STAGES_MAX, STATUS_WORD_BYTES_MAX};
 use crate::{Error, Result};
 
@@ -34,6 +34,10 @@ impl PipelineBuilder {
                 budget: Budget::default(),
                 stale_after: Duration::from_secs(300),
                 heartbeat_interval: Duration::ZERO,
+                existing_rows: None,
+                existing_leases_are_stale: false,
+                without_ready_default: false,
+                keep_error_after_success: false,
             },
             heartbeat_interval: None,
         }
@@ -127,6 +131,34 @@ impl PipelineBuilder {
     /// Time between two renewals; a third of `stale_after` by default, which is also the longest allowed.
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.heartbeat_interval = Some(interval);
+        self
+    }
+
+    /// Says what the rows are that the table already has when `prepare` adds the status column. New rows are ready in
+    /// any case. Until it is said, `prepare` refuses a table that has rows and no status.
+    pub fn existing_rows(mut self, existing: Existing) -> Self {
+        self.pipeline.existing_rows = Some(existing);
+        self
+    }
+
+    /// Says that nobody works any more on the rows that are in progress when `prepare` first adds Rowlock's columns: the
+    /// first sweep takes them back. Otherwise they are stamped then, and taken back one `stale_after` later.
+    pub fn existing_leases_are_stale(mut self) -> Self {
+        self.pipeline.existing_leases_are_stale = true;
+        self
+    }
+
+    /// Allows a status column whose default is not the first ready word. A plain `INSERT` is then no item unless it
+    /// says the status itself; `add_many` does.
+    pub fn without_ready_default(mut self) -> Self {
+        self.pipeline.without_ready_default = true;
+        self
+    }
+
+    /// Leaves the error of an earlier attempt in the row of an item that succeeds. Otherwise the column is cleared, for
+    /// its reader takes an error for a failure.
+    pub fn keep_error_after_success(mut self) -> Self {
+        self.pipeline.keep_error_after_success = true;
         self
     }
 

@@ -4,6 +4,7 @@
 
 mod builder;
 mod columns;
+mod existing;
 mod moves;
 mod retry;
 mod stage;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use builder::PipelineBuilder;
 pub use columns::{Columns, Role};
+pub use existing::Existing;
 pub use moves::{IllegalMove, Move};
 pub use retry::{Backoff, RetryPolicy};
 pub use stage::{Stage, StageId};
@@ -40,6 +42,10 @@ pub struct Pipeline {
     budget: Budget,
     stale_after: Duration,
     heartbeat_interval: Duration,
+    existing_rows: Option<Existing>,
+    existing_leases_are_stale: bool,
+    without_ready_default: bool,
+    keep_error_after_success: bool,
 }
 
 /// What the retry and reset budgets are counted over.
@@ -147,6 +153,26 @@ impl Pipeline {
     /// Time between two renewals of a worker's leases.
     pub fn heartbeat_interval(&self) -> Duration {
         self.heartbeat_interval
+    }
+
+    /// What the rows are that a table already has when `prepare` adds the status column; `None` if nobody has said.
+    pub fn existing_rows(&self) -> Option<Existing> {
+        self.existing_rows
+    }
+
+    /// Whether rows in progress that `prepare` finds may be swept at once.
+    pub fn existing_leases_are_stale(&self) -> bool {
+        self.existing_leases_are_stale
+    }
+
+    /// Whether the status column may have another default than the first ready word.
+    pub fn allows_other_default(&self) -> bool {
+        self.without_ready_default
+    }
+
+    /// Whether an item that succeeded keeps the error of an earlier attempt.
+    pub fn keeps_error_after_success(&self) -> bool {
+        self.keep_error_after_success
     }
 
     /// The retry policy of a stage: its own, or the pipeline's.

@@ -1,45 +1,32 @@
 //! What a pipeline's table needs, and what a table that was found lacks. The DDL itself is SQL and lives in
 //! `store/<dialect>/sql`.
 
-use crate::limits::{ERROR_MESSAGE_BYTES_MAX, HOLDER_COLUMN_CHARS_MIN};
-use crate::pipeline::{KeyType, Pipeline, Role};
+mod columns;
+mod samples;
+
+pub(crate) use self::columns::{ColumnKind, FoundColumn};
+pub(crate) use self::samples::{Refusal, samples};
+use crate::pipeline::{Existing, Pipeline, Role, Status};
 use crate::{Error, Result};
 
 /// The version of Rowlock's own tables that this library makes and knows.
 pub(crate) const SCHEMA_VERSION: i32 = 1;
 
-/// What a column can be used as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ColumnKind {
-    Text,
-    /// A text that an index finds by a parameter of type text.
-    IndexedText,
-    Uuid,
-    Int,
-    BigInt,
-    Count,
-    Time,
-}
-
-/// A column that the table has.
-#[derive(Debug, Clone)]
-pub(crate) struct FoundColumn {
-    pub(crate) name: String,
-    pub(crate) type_name: String,
-    pub(crate) kinds: Vec<ColumnKind>,
-    pub(crate) not_null: bool,
-    /// Characters that it holds at most; `None` if there is no such limit.
-    pub(crate) chars_max: Option<usize>,
-    /// Whether no two rows can have the same value in it.
-    pub(crate) is_unique: bool,
-}
-
-/// The columns that the table has; none if there is no such table.
-#[derive(Debug)]
+/// What is known of the pipeline's table.
+#[derive(Debug, Default)]
 pub(crate) struct TableFacts {
+    /// The columns that it has; none if there is no such table.
     pub(crate) columns: Vec<FoundColumn>,
-    /// Constraints on the status alone, each with the words of the pipeline that it refuses.
-    pub(crate) forbidden_words: Vec<(String, Vec<String>)>,
+    /// Whether it has rows. Asked only where there is no status column.
+    pub(crate) has_rows: bool,
+    /// What the status of a row is that is inserted without one; `None` for null.
+    pub(crate) default_word: Option<String>,
+    /// What its constraints on a single column refuse.
+    pub(crate) refusals: Vec<Refusal>,
+    /// Why the relation as a whole is no queue, in sentences: what only one dialect knows.
+    pub(crate) unusable: Vec<String>,
+    /// How the default of a column is changed, up to its value; `None` where the table must be made anew.
+    pub(crate) set_default: Option<String>,
 }
 
 impl TableFacts {
@@ -48,106 +35,139 @@ impl TableFacts {
         Role::ALL.into_iter().filter(|role| self.column(pipeline.columns().name(*role)).is_none()).collect()
     }
 
-    /// Why the table cannot be used, in sentences.
+    /// Why the table cannot be used, whatever `prepare` adds to it, in sentences.
     pub(crate) fn problems(&self, pipeline: &Pipeline) -> Vec<String> {
-        let mut problems = Vec::new();
-        let key = pipeline.key();
-        match self.column(key) {
-            None => problems.push(format!("there is no key column {key:?}: name an existing one")),
-            Some(column) => {
-                let kind = match pipeline.key_type() {
-                    KeyType::Text => ColumnKind::IndexedText,
-                    KeyType::Uuid => ColumnKind::Uuid,
-                    KeyType::Int => ColumnKind::Int,
-                    KeyType::BigInt => ColumnKind::BigInt,
-                };
-                if !column.kinds.contains(&kind) {
-                    let (found, asked) = (&column.type_name, pipeline.key_type());
-                    problems.push(format!(
-                        "the key column {key:?} is of type {found}, but the pipeline says {asked:?}: give the \
-                         pipeline the key's type"
-                    ));
-                }
-                if !column.is_unique {
-                    problems.push(format!("the key column {key:?} is not unique by itself: add a unique index"));
-                }
-            }
+        if self.columns.is_empty() {
+            return self.unusable.clone();
+        }
+        let mut problems = self.unusable.clone();
+        match self.column(pipeline.key()) {
+            None => problems.push(format!("there is no key column {:?}: name an existing one", pipeline.key())),
+            Some(column) => problems.extend(column.problems_as_key(pipeline)),
         }
         for role in Role::ALL {
             let name = pipeline.columns().name(role);
-            let (kind, wanted) = wanted(role);
             match self.column(name) {
-                None => problems.push(format!("there is no column {name:?} ({role:?}): run prepare")),
-                Some(column) if !column.kinds.contains(&kind) => problems.push(format!(
-                    "the column {name:?} ({role:?}) is of type {}, but it must be {wanted}: change its type, or map \
-                     the role to another column",
-                    column.type_name
+                None if name != role.default_column() => problems.push(format!(
+                    "there is no column {name:?}, to which the pipeline maps {role:?}: name an existing one, or leave \
+                     the mapping out, and prepare adds {:?}",
+                    role.default_column()
                 )),
-                Some(column) if column.not_null && must_take_null(role) => problems.push(format!(
-                    "the column {name:?} ({role:?}) is not null, but moves set it to null: drop the constraint, or \
-                     map the role to another column"
-                )),
-                Some(column) => problems.extend(too_short(pipeline, role, column)),
+                None if role == Role::Status => problems.extend(self.untold_rows(pipeline)),
+                None => {}
+                Some(column) => {
+                    problems.extend(column.problems_as(pipeline, role));
+                    if role == Role::Status {
+                        problems.extend(self.other_default(pipeline, column));
+                    }
+                }
             }
         }
-        for (constraint, words) in &self.forbidden_words {
-            problems.push(format!("the constraint {constraint:?} does not allow the status {words:?}: extend it"));
-        }
+        problems.extend(self.refusals.iter().filter_map(|refusal| refusal.problem(pipeline)));
         problems
     }
 
-    fn column(&self, name: &str) -> Option<&FoundColumn> {
-        self.columns.iter().find(|column| column.name == name)
+    /// What `prepare` would add, in sentences.
+    pub(crate) fn lacking(&self, pipeline: &Pipeline) -> Vec<String> {
+        let missing = self.missing_roles(pipeline).into_iter();
+        missing
+            .map(|role| (role, pipeline.columns().name(role)))
+            .filter(|(role, name)| *name == role.default_column())
+            .map(|(role, name)| format!("there is no column {name:?} ({role:?}): run prepare"))
+            .collect()
     }
-}
 
-/// Why a text column cannot hold what is written to it. Each row would be refused, one by one, until all are failed.
-fn too_short(pipeline: &Pipeline, role: Role, column: &FoundColumn) -> Option<String> {
-    let needed = match role {
-        Role::Status | Role::ResumeStatus => pipeline.words().iter().map(|word| word.chars().count()).max()?,
-        Role::ErrorMessage => ERROR_MESSAGE_BYTES_MAX,
-        Role::ClaimedBy => HOLDER_COLUMN_CHARS_MIN,
-        Role::RetryCount
-        | Role::ResetCount
-        | Role::ClaimToken
-        | Role::RetryAfter
-        | Role::Heartbeat
-        | Role::ClaimedAt
-        | Role::CreatedAt
-        | Role::UpdatedAt => return None,
-    };
-    let found = column.chars_max.filter(|found| *found < needed)?;
-    Some(format!(
-        "the column {:?} ({role:?}) holds {found} characters, but up to {needed} are written: make it text",
-        column.name
-    ))
-}
-
-fn wanted(role: Role) -> (ColumnKind, &'static str) {
-    match role {
-        Role::Status => (ColumnKind::IndexedText, "text"),
-        Role::ErrorMessage | Role::ClaimedBy | Role::ResumeStatus => (ColumnKind::Text, "text"),
-        Role::RetryCount | Role::ResetCount => (ColumnKind::Count, "an integer"),
-        Role::ClaimToken => (ColumnKind::BigInt, "a 64-bit integer"),
-        Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => {
-            (ColumnKind::Time, "a time (timestamptz; text on SQLite)")
+    /// What the rows that are there would become is for the owner to say: most are done already.
+    fn untold_rows(&self, pipeline: &Pipeline) -> Option<String> {
+        if !self.has_rows || pipeline.existing_rows().is_some() {
+            return None;
         }
+        let words = [Existing::Ready, Existing::Succeeded].map(|existing| existing.word(pipeline));
+        Some(format!(
+            "the table has rows, but no status column {:?}: say what they are by existing_rows of the pipeline's \
+             builder: Existing::Ready makes them all work ({:?}), Existing::Succeeded says that they are done ({:?})",
+            pipeline.columns().name(Role::Status),
+            words[0],
+            words[1]
+        ))
+    }
+
+    /// A row that is inserted without a status would be no item, and nobody would work on it.
+    fn other_default(&self, pipeline: &Pipeline, column: &FoundColumn) -> Option<String> {
+        let ready = pipeline.stages()[0].ready_word();
+        let usable = column.kinds.contains(&ColumnKind::Text) && !column.is_generated;
+        if pipeline.allows_other_default() || !usable || self.default_word.as_deref() == Some(ready) {
+            return None;
+        }
+        let found = match &self.default_word {
+            Some(word) => format!("the default {word:?}"),
+            None => "no default".to_owned(),
+        };
+        let remedy = match &self.set_default {
+            Some(statement) => format!("`{statement} '{}'`", ready.replace('\'', "''")),
+            None => "make the table anew with that default".to_owned(),
+        };
+        Some(format!(
+            "the column {:?} (Status) has {found}, and not the first ready word {ready:?}, so that a row which is \
+             inserted without a status is no item: {remedy}, or say without_ready_default of the pipeline's builder",
+            column.name
+        ))
+    }
+
+    pub(crate) fn column(&self, name: &str) -> Option<&FoundColumn> {
+        self.columns.iter().find(|column| column.is_called(name))
     }
 }
 
-/// Roles that a move sets to null.
-pub(crate) fn must_take_null(role: Role) -> bool {
-    match role {
-        Role::RetryAfter | Role::ClaimToken | Role::ResumeStatus => true,
-        Role::Status
-        | Role::RetryCount
-        | Role::ResetCount
-        | Role::ErrorMessage
-        | Role::Heartbeat
-        | Role::ClaimedBy
-        | Role::ClaimedAt
-        | Role::CreatedAt
-        | Role::UpdatedAt => false,
+/// All the problems of a table as one error.
+pub(crate) fn refused(pipeline: &Pipeline, problems: &[String]) -> Error {
+    Error::Schema { table: pipeline.table().to_string(), problem: problems.join("; ") }
+}
+
+/// What is told of rows that no worker takes up, or that may be somebody's.
+#[derive(Debug, Default)]
+pub(crate) struct StrayRows {
+    /// Words that the pipeline does not know, with how many rows have each; `None` is null.
+    pub(crate) unknown: Vec<(Option<String>, i64)>,
+    /// Rows in progress without a token.
+    pub(crate) unleased: i64,
+    /// How far was counted.
+    pub(crate) limit: i64,
+}
+
+impl StrayRows {
+    /// In sentences.
+    pub(crate) fn remarks(&self, pipeline: &Pipeline) -> Vec<String> {
+        let status = pipeline.columns().name(Role::Status);
+        let rows = |count: i64| match (count, count >= self.limit) {
+            (1, _) => "1 row".to_owned(),
+            (count, false) => format!("{count} rows"),
+            (_, true) => format!("at least {} rows", self.limit),
+        };
+        let mut remarks: Vec<String> = self
+            .unknown
+            .iter()
+            .map(|(word, count)| {
+                let word = word.as_ref().map_or("null".to_owned(), |word| format!("{word:?}"));
+                let verb = if *count == 1 { "has" } else { "have" };
+                format!(
+                    "{} {verb} {word} in {status:?}, which is no word of the pipeline: no worker takes them up; give them \
+                     one of its words, or the pipeline theirs",
+                    rows(*count)
+                )
+            })
+            .collect();
+        if self.unleased > 0 {
+            let words = pipeline.statuses().filter(|status| Status::is_in_progress(*status));
+            let words: Vec<&str> = words.map(|status| pipeline.word(status)).collect();
+            remarks.push(format!(
+                "{} in progress ({words:?}) under no lease of Rowlock's: a sweep takes them back when their heartbeat \
+                 is older than {:?} or missing; stop whoever else works on them",
+                rows(self.unleased),
+                pipeline.stale_after()
+            ));
+        }
+        remarks
     }
 }
 

@@ -148,6 +148,16 @@ pub struct Added {
     pub refused: Vec<(Key, String)>,
 }
 
+impl Moved {
+    /// With the word that would have been written: a constraint may not allow it.
+    pub(super) fn into_word(self, word: &str) -> Moved {
+        match self {
+            Moved::Refused { reason } => Moved::Refused { reason: format!("the status would be {word:?}: {reason}") },
+            moved => moved,
+        }
+    }
+}
+
 /// An item as it is.
 #[derive(Debug)]
 pub struct ItemRow<Row> {

@@ -19,7 +19,10 @@ async fn problem(harness: &PostgresHarness, create: &str) -> String {
         other => panic!("{create}: {other:?}"),
     };
     let inspected = store.inspect().await.expect("inspect");
-    assert!(inspected.contains(&problem), "{create}: {inspected:?}");
+    for sentence in inspected.iter().filter(|sentence| !sentence.ends_with("run prepare")) {
+        assert!(problem.contains(sentence), "{create}: {sentence} is not in {problem}");
+    }
+    assert!(inspected.iter().any(|sentence| problem.contains(sentence)), "{create}: {inspected:?}");
     store.close().await;
     harness.execute("drop table pages").await.expect("drop");
     problem
@@ -33,14 +36,13 @@ async fn a_column_that_cannot_hold_what_is_written_is_refused() {
             ("status varchar(16)", "17"),
             ("status char(16)", "char"),
             ("resume_status varchar(10)", "17"),
-            ("error_message varchar(255)", "4096"),
             ("claimed_by varchar(20)", "96"),
         ] {
             let problem = problem(harness, &format!("create table pages (page text primary key, {column})")).await;
             assert!(problem.contains(named), "{column}: {problem}");
         }
         let wide = "create table pages (page varchar(50) primary key, status varchar(17) default 'PENDING',
-                    resume_status varchar(17), error_message varchar(4096), claimed_by varchar(96))";
+                    resume_status varchar(17), error_message varchar(1), claimed_by varchar(96))";
         harness.execute(wide).await.expect("create table");
         harness.open(pipeline()).await.prepare().await.expect("wide enough");
     })

@@ -81,7 +81,9 @@ impl PostgresStore {
 
     pub(super) async fn cancel_items(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> Result<Vec<Moved>> {
         let operation = Operation { verb: "cancel", sql: &self.statements.cancel, word: None, now, error: None };
-        self.move_items(&operation, keys).await
+        let moved = self.move_items(&operation, keys).await?;
+        let cancelled = self.pipeline.word(Status::Cancelled);
+        Ok(moved.into_iter().map(|moved| moved.into_word(cancelled)).collect())
     }
 
     pub(super) async fn requeue_items(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
@@ -309,7 +311,8 @@ impl PostgresStore {
     }
 
     async fn add_asked(&self, session: &mut Session, keys: &[AskedKey]) -> Result<u64> {
-        if self.keys_existed.load(Ordering::Relaxed) {
+        // COPY would give each row the default status.
+        if self.keys_existed.load(Ordering::Relaxed) || self.pipeline.allows_other_default() {
             return self.stage_keys(session, keys).await;
         }
         match self.copy_new_keys(session, keys).await {

@@ -6,12 +6,13 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::PostgresStore;
 use super::claim::query;
+use super::indexes::{CREATE_INDEX, IndexState, index_state};
 use super::rows::column;
 use super::session::Session;
 use super::statements::{key_type, template};
 use crate::limits::PREPARE_DEADLINE;
 use crate::pipeline::{Pipeline, Role};
-use crate::schema::{ColumnKind, FoundColumn, SCHEMA_VERSION, TableFacts, check_version};
+use crate::schema::{SCHEMA_VERSION, TableFacts, check_version, refused};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::Template;
 use crate::{Error, Result};
@@ -20,112 +21,158 @@ use crate::{Error, Result};
 const LOCK_TIMEOUT: &str = "5s";
 
 /// Time between two tries for the lock under which indexes are built.
-const LOCK_RETRY: Duration = Duration::from_millis(200);
+pub(super) const LOCK_RETRY: Duration = Duration::from_millis(200);
 
-/// The indexes: the variable that has their name, and their statement.
-const CREATE_INDEX: [(&str, &str); 3] = [
-    ("ready_index", include_str!("sql/create_ready_index.sql")),
-    ("running_index", include_str!("sql/create_running_index.sql")),
-    ("stopped_index", include_str!("sql/create_stopped_index.sql")),
-];
+/// Stamps rows that somebody else may be working on.
+const STAMP: &str = "update :table t set :\"heartbeat_at\" = statement_timestamp()
+where t.:\"status\" in (:running_words) and t.:\"heartbeat_at\" is null";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum IndexState {
-    Missing,
-    Invalid,
-    Valid,
+/// What a look at the table found.
+struct Look {
+    /// What `prepare` cannot mend.
+    problems: Vec<String>,
+    /// What it can.
+    lacking: Vec<String>,
+}
+
+impl Look {
+    fn is_complete(&self) -> bool {
+        self.problems.is_empty() && self.lacking.is_empty()
+    }
 }
 
 impl PostgresStore {
-    /// The tables and columns in one short transaction, one preparer at a time; then, on a table that is in use
-    /// already, the indexes one by one without holding anybody up.
+    /// What is wrong is found before anything is changed. Then the tables and columns in one short transaction, one
+    /// preparer at a time; then, on a table that is in use already, the indexes one by one without holding anybody up.
+    /// A table that lacks nothing is only read.
     pub(super) async fn prepare_schema(&self) -> Result<()> {
         let mut session = self.sessions.open("prepare").await?;
         session.extend_deadline(PREPARE_DEADLINE);
-        begin_alone(&mut session).await?;
+        if !self.look(&mut session).await?.is_complete() {
+            begin_alone(&mut session).await?;
+            if let Err(refused) = self.complete_table(&mut session).await {
+                session.run("rollback").await?;
+                session.done();
+                return Err(refused);
+            }
+            session.run("commit").await?;
+            self.build_indexes(&mut session).await?;
+        }
+        for remark in self.remarks(&mut session).await? {
+            tracing::warn!(table = %self.pipeline.table(), "{remark}");
+        }
+        session.done();
+        Ok(())
+    }
+
+    async fn complete_table(&self, session: &mut Session) -> Result<()> {
+        self.check_known_schema(session).await?;
+        let facts = self.table_facts(session).await?;
+        let problems = facts.problems(&self.pipeline);
+        if !problems.is_empty() {
+            return Err(refused(&self.pipeline, &problems));
+        }
         let template = self.ddl_template();
         session.run(&template.render(include_str!("sql/create_own_tables.sql"))).await?;
-        self.check_schema_version(&mut session).await?;
-        let mut facts = self.table_facts(&mut session).await?;
         if facts.columns.is_empty() {
             session.run(&template.render(include_str!("sql/create_table.sql"))).await?;
             for (_, sql) in CREATE_INDEX {
                 session.run(&template.render(sql)).await?;
             }
-            let schema = session_schema(&mut session).await?;
-            session.run(&self.render_trigger(&schema)).await?;
-            facts = self.table_facts(&mut session).await?;
+            let schema = session_schema(session).await?;
+            return session.run(&self.render_trigger(&schema)).await;
         }
-        for role in facts.missing_roles(&self.pipeline) {
-            let table = template.render(":table");
-            session.run(&format!("alter table {table} add column {}", self.column_definition(role))).await?;
+        self.add_columns(session, &facts).await
+    }
+
+    /// Adds what the table lacks. Whatever is read of its rows is read before the first column is added, which locks it.
+    async fn add_columns(&self, session: &mut Session, facts: &TableFacts) -> Result<()> {
+        let template = self.ddl_template();
+        let missing = facts.missing_roles(&self.pipeline);
+        let is_adopted = [Role::ClaimToken, Role::Heartbeat].iter().any(|role| missing.contains(role));
+        let may_be_held = is_adopted && !missing.contains(&Role::Status) && !self.pipeline.existing_leases_are_stale();
+        let stamp_all = may_be_held && missing.contains(&Role::Heartbeat) && self.any_in_progress(session).await?;
+        if may_be_held && !missing.contains(&Role::Heartbeat) {
+            session.run(&template.render(STAMP)).await?;
         }
-        let facts = self.table_facts(&mut session).await?;
-        if let Some(problem) = facts.problems(&self.pipeline).into_iter().next() {
-            session.run("rollback").await?;
-            session.done();
-            return Err(Error::Schema { table: self.pipeline.table().to_string(), problem });
+        for role in missing {
+            let name = quote_identifier(self.pipeline.columns().name(role));
+            let mut definition = self.column_definition(role);
+            let mut then = None;
+            if role == Role::Status && facts.has_rows && self.pipeline.existing_rows().is_some() {
+                let word = |word: &str| quote_literal(word, Dialect::Postgres);
+                let existing = self.pipeline.existing_rows().map_or("", |existing| existing.word(&self.pipeline));
+                definition = format!("{name} text not null default {}", word(existing));
+                then = Some(format!("set default {}", word(self.pipeline.stages()[0].ready_word())));
+            }
+            // A default that is a constant at the time writes no row; those that are not in progress bear a stamp that
+            // nobody reads.
+            if role == Role::Heartbeat && stamp_all {
+                definition.push_str(" default statement_timestamp()");
+                then = Some("drop default".to_owned());
+            }
+            session
+                .run(
+                    &template
+                        .render("alter table :table add column ")
+                        .chars()
+                        .chain(definition.chars())
+                        .collect::<String>(),
+                )
+                .await?;
+            if let Some(then) = then {
+                let alter = template.render("alter table :table alter column ");
+                session.run(&format!("{alter}{name} {then}")).await?;
+            }
         }
-        session.run("commit").await?;
-        self.build_indexes(&mut session, &template).await?;
-        session.done();
         Ok(())
     }
 
-    /// Builds the indexes that are missing while others go on reading and writing the table.
-    async fn build_indexes(&self, session: &mut Session, template: &Template) -> Result<()> {
-        let mut missing = Vec::new();
-        for (variable, sql) in CREATE_INDEX {
-            let name = self.in_table_schema(&template.render(&format!(":{variable}")));
-            if index_state(session, &name).await? != IndexState::Valid {
-                missing.push((name, sql));
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        while !try_lock(session, "pg_try_advisory_lock").await? {
-            tokio::time::sleep(LOCK_RETRY).await;
-        }
-        session.run("set statement_timeout = 0").await?;
-        for (name, sql) in missing {
-            match index_state(session, &name).await? {
-                IndexState::Valid => continue,
-                // Somebody's build was interrupted, which leaves an index that is written but never used.
-                IndexState::Invalid => session.run(&format!("drop index concurrently if exists {name}")).await?,
-                IndexState::Missing => {}
-            }
-            let sql = template.render(sql).replacen("create index", "create index concurrently", 1);
-            session.run(&sql).await?;
-        }
-        session.run(&format!("set statement_timeout = {}", self.sessions.deadline().as_millis().max(1))).await?;
-        session.run("select pg_advisory_unlock(hashtext('rowlock prepare'))").await
+    async fn any_in_progress(&self, session: &mut Session) -> Result<bool> {
+        let sql = self
+            .ddl_template()
+            .render("select exists (select from :table t where t.:\"status\" in (:running_words)) as found");
+        let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
+        rows.first().map_or(Ok(false), |row| column("prepare", row, "found"))
     }
 
     pub(super) async fn inspect_schema(&self) -> Result<Vec<String>> {
         let mut session = self.sessions.open("inspect").await?;
-        self.check_known_schema(&mut session).await?;
-        let facts = self.table_facts(&mut session).await?;
-        let mut problems = Vec::new();
+        let looked = self.look(&mut session).await?;
+        let is_complete = looked.is_complete();
+        let mut sentences = looked.problems;
+        sentences.extend(looked.lacking);
+        sentences.extend(self.missing_rights(&mut session).await?);
+        if is_complete && sentences.is_empty() {
+            sentences.extend(self.remarks(&mut session).await?);
+        }
+        session.done();
+        Ok(sentences)
+    }
+
+    /// What is wrong with the table and what it lacks.
+    async fn look(&self, session: &mut Session) -> Result<Look> {
+        self.check_known_schema(session).await?;
+        let facts = self.table_facts(session).await?;
+        let mut lacking = Vec::new();
         let rendered = self.ddl_template();
         for own in ["rowlock_meta", "rowlock_stages", "rowlock_failures"] {
-            if !self.relation_exists(&mut session, &rendered.render(&format!(":{own}"))).await? {
-                problems.push(format!("the table {own} is missing: run prepare"));
+            if !self.relation_exists(session, &rendered.render(&format!(":{own}"))).await? {
+                lacking.push(format!("the table {own} is missing: run prepare"));
             }
         }
         if facts.columns.is_empty() {
-            problems.push("the table is missing: run prepare".to_owned());
+            lacking.push("the table is missing: run prepare".to_owned());
         } else {
-            problems.extend(facts.problems(&self.pipeline));
+            lacking.extend(facts.lacking(&self.pipeline));
             for (variable, _) in CREATE_INDEX {
-                let name = self.in_table_schema(&rendered.render(&format!(":{variable}")));
-                if index_state(&mut session, &name).await? != IndexState::Valid {
-                    problems.push(format!("the index {name} is missing or was not built to its end: run prepare"));
+                let name = self.index_name(&rendered, variable);
+                if index_state(session, &name).await? != IndexState::Valid {
+                    lacking.push(format!("the index {name} is missing or was not built to its end: run prepare"));
                 }
             }
         }
-        session.done();
-        Ok(problems)
+        Ok(Look { problems: facts.problems(&self.pipeline), lacking })
     }
 
     /// Installs the trigger that wakes idle workers on an insert. `prepare` does it by itself only for a table that
@@ -193,58 +240,21 @@ impl PostgresStore {
         Ok(())
     }
 
-    async fn table_facts(&self, session: &mut Session) -> Result<TableFacts> {
-        let table = self.ddl_template().render(":table");
-        let rows = session.fetch(query(&self.statements.columns).bind(&table)).await?;
-        let mut columns = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let type_name: String = column("inspect", row, "type")?;
-            columns.push(FoundColumn {
-                name: column("inspect", row, "name")?,
-                kinds: kinds(&type_name),
-                type_name,
-                not_null: column("inspect", row, "not_null")?,
-                is_unique: column("inspect", row, "is_unique")?,
-                chars_max: column::<Option<i32>>("inspect", row, "chars_max")?
-                    .and_then(|chars| usize::try_from(chars).ok()),
-            });
-        }
-        let forbidden_words = self.forbidden_words(session, &table).await?;
-        Ok(TableFacts { columns, forbidden_words })
-    }
-
-    /// Asks each constraint on the status alone about each word: a word that it refuses is refused for every row.
-    async fn forbidden_words(&self, session: &mut Session, table: &str) -> Result<Vec<(String, Vec<String>)>> {
-        let status = self.pipeline.columns().name(Role::Status);
-        let words: Vec<&str> = self.pipeline.words();
-        let mut forbidden = Vec::new();
-        for row in session.fetch(query(&self.statements.status_checks).bind(table).bind(status)).await? {
-            let expression: String = column("inspect", &row, "expression")?;
-            let status = quote_identifier(status);
-            let sql =
-                format!("select {status} as word from unnest($1::text[]) as words ({status}) where not ({expression})");
-            let refused = session.fetch(sqlx::query(AssertSqlSafe(sql)).bind(&words)).await?;
-            let refused = refused.iter().map(|row| column("inspect", row, "word")).collect::<Result<Vec<String>>>()?;
-            if !refused.is_empty() {
-                forbidden.push((column("inspect", &row, "name")?, refused));
-            }
-        }
-        Ok(forbidden)
-    }
-
-    async fn relation_exists(&self, session: &mut Session, quoted: &str) -> Result<bool> {
+    pub(super) async fn relation_exists(&self, session: &mut Session, quoted: &str) -> Result<bool> {
         let rows = session.fetch(sqlx::query("select to_regclass($1) is not null as found").bind(quoted)).await?;
         rows.first().map_or(Ok(false), |row| column("inspect", row, "found"))
     }
 
-    fn in_table_schema(&self, quoted: &str) -> String {
+    /// The name of an index, with its schema.
+    pub(super) fn index_name(&self, template: &Template, variable: &str) -> String {
+        let quoted = template.render(&format!(":{variable}"));
         match self.pipeline.table().schema() {
             Some(schema) => format!("{}.{quoted}", quote_identifier(schema)),
-            None => quoted.to_owned(),
+            None => quoted,
         }
     }
 
-    fn ddl_template(&self) -> Template {
+    pub(super) fn ddl_template(&self) -> Template {
         let mut template = template(&self.pipeline);
         template.insert("schema_version", format!("'{SCHEMA_VERSION}'"));
         // An index is named after its definition: where the words change, `prepare` makes the index that fits.
@@ -278,16 +288,6 @@ impl PostgresStore {
     }
 }
 
-async fn index_state(session: &mut Session, name: &str) -> Result<IndexState> {
-    let sql = "select indisvalid as valid from pg_index where indexrelid = to_regclass($1)";
-    let rows = session.fetch(sqlx::query(sql).bind(name)).await?;
-    Ok(match rows.first().map(|row| column::<bool>("prepare", row, "valid")).transpose()? {
-        None => IndexState::Missing,
-        Some(false) => IndexState::Invalid,
-        Some(true) => IndexState::Valid,
-    })
-}
-
 /// Begins the transaction of the only preparer.
 async fn begin_alone(session: &mut Session) -> Result<()> {
     let begin = format!("begin; set local lock_timeout = '{LOCK_TIMEOUT}'; set local statement_timeout = 0");
@@ -303,7 +303,7 @@ async fn begin_alone(session: &mut Session) -> Result<()> {
 
 /// Tried and not waited for: a concurrent build waits for every statement and every snapshot that is under way, and so
 /// for one that would wait for the lock under which it builds.
-async fn try_lock(session: &mut Session, function: &str) -> Result<bool> {
+pub(super) async fn try_lock(session: &mut Session, function: &str) -> Result<bool> {
     let sql = format!("select {function}(hashtext('rowlock prepare')) as locked");
     let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
     rows.first().map_or(Ok(false), |row| column("prepare", row, "locked"))
@@ -320,21 +320,6 @@ async fn session_schema(session: &mut Session) -> Result<String> {
     }
 }
 
-/// What a column of this type can be used as.
-fn kinds(type_name: &str) -> Vec<ColumnKind> {
-    match type_name {
-        "text" | "character varying" => vec![ColumnKind::Text, ColumnKind::IndexedText],
-        // An index over it is not used for a parameter of type text: every statement would read the table.
-        "citext" => vec![ColumnKind::Text],
-        "uuid" => vec![ColumnKind::Uuid],
-        "smallint" => vec![ColumnKind::Count],
-        "integer" => vec![ColumnKind::Count, ColumnKind::Int],
-        "bigint" => vec![ColumnKind::Count, ColumnKind::BigInt],
-        "timestamp with time zone" => vec![ColumnKind::Time],
-        _ => Vec::new(),
-    }
-}
-
 /// The channel on which new items of a pipeline are told.
 pub(super) fn channel(pipeline: &Pipeline) -> String {
     format!("rowlock_{:016x}", hash(&format!("{} {}", pipeline.table(), pipeline.name())))
@@ -344,16 +329,4 @@ pub(super) fn channel(pipeline: &Pipeline) -> String {
 /// Source: Fowler, Noll, Vo; draft-eastlake-fnv.
 pub(super) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn citext_is_no_type_for_a_column_that_is_searched() {
-        assert!(kinds("text").contains(&ColumnKind::IndexedText));
-        assert!(kinds("character varying").contains(&ColumnKind::IndexedText));
-        assert_eq!(kinds("citext"), [ColumnKind::Text]);
-    }
 }

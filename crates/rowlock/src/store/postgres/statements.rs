@@ -65,6 +65,7 @@ statements!(
     add_many,
     cancel,
     canonical_keys,
+    checks,
     claim,
     columns,
     columns_now,
@@ -92,13 +93,15 @@ statements!(
     probe_lock,
     read_leases,
     refuse,
+    relation,
     renew,
     requeue,
     resume,
+    rights,
     set,
     stage_counts,
     stage_keys,
-    status_checks,
+    stray_rows,
     sweep,
     sweep_turn,
     unfinished,
@@ -224,6 +227,9 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     // A page begins behind a key, or here: a condition that an index can serve in either case.
     template.set("key_min", key_min(pipeline.key_type()));
     template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
+    let other_default = pipeline.allows_other_default();
+    template.set("and_status", if other_default { ", :\"status\"" } else { "" });
+    template.set("and_first_ready", if other_default { ", :'first_ready'" } else { "" });
     template.set("failures_kept", &FAILURES_KEPT_MAX.to_string());
     template.set("failures_kept_less_one", &(FAILURES_KEPT_MAX - 1).to_string());
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");

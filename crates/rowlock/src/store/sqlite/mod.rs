@@ -3,6 +3,7 @@
 //! SQLite has one writer at a time. Each verb that writes is one `BEGIN IMMEDIATE` transaction, so nothing changes
 //! between its statements; everything that reads does so on connections that are opened read-only.
 
+mod checks;
 mod claim;
 mod clock;
 mod continuing;
@@ -22,6 +23,7 @@ mod schema;
 mod session;
 mod statements;
 mod sweep;
+mod table_facts;
 #[cfg(test)]
 mod tests;
 mod transaction;

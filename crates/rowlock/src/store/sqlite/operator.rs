@@ -51,7 +51,9 @@ impl SqliteStore {
             now,
             is_legal_from: |status| !status.is_terminal(),
         };
-        self.operate(verb, &operation, keys).await
+        let moved = self.operate(verb, &operation, keys).await?;
+        let cancelled = self.pipeline.word(Status::Cancelled);
+        Ok(moved.into_iter().map(|moved| moved.into_word(cancelled)).collect())
     }
 
     pub(super) async fn requeue_items(&self, verb: &Verb, requeueing: &Requeueing) -> Result<Vec<Moved>> {

@@ -1,80 +1,64 @@
 //! What the table needs: `prepare` makes it, `inspect` says what is lacking.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::session::{Session, Sql, Verb};
 use super::{SqliteStore, indexes, rows};
-use crate::pipeline::{KeyType, Role};
-use crate::schema::{SCHEMA_VERSION, must_take_null};
+use crate::pipeline::Role;
+use crate::schema::{SCHEMA_VERSION, TableFacts, refused};
 use crate::store::identifier::quote_identifier;
 use crate::{Error, Result};
 
-/// What a file has.
+/// Rowlock's own tables and indexes that a file has.
 #[derive(Debug, Default)]
-struct Found {
-    /// Of the pipeline's table, by name in lower case; none if there is no such table.
-    columns: HashMap<String, Column>,
-    /// Columns of it that are unique by themselves, in lower case.
-    unique: HashSet<String>,
-    /// Whether the table's name is that of a view.
-    is_view: bool,
-    own_tables: HashSet<String>,
+struct OwnObjects {
+    tables: HashSet<String>,
     indexes: HashSet<String>,
 }
 
-#[derive(Debug)]
-struct Column {
-    not_null: bool,
-    affinity: Option<Affinity>,
+/// What a look at a file found.
+struct Look {
+    /// What `prepare` cannot mend.
+    problems: Vec<String>,
+    /// What it can.
+    lacking: Vec<String>,
+    /// Rows that are no items.
+    strange_keys: Option<String>,
 }
 
-/// What a column makes of the values that it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Affinity {
-    Integer,
-    Text,
-    Blob,
-    Real,
-    Numeric,
-}
-
-impl Affinity {
-    /// By the declared type, as SQLite decides it (<https://www.sqlite.org/datatype3.html>); none without one.
-    fn of(declared: &str) -> Option<Affinity> {
-        let declared = declared.to_ascii_uppercase();
-        let has = |parts: &[&str]| parts.iter().any(|part| declared.contains(part));
-        if declared.is_empty() {
-            None
-        } else if has(&["INT"]) {
-            Some(Affinity::Integer)
-        } else if has(&["CHAR", "CLOB", "TEXT"]) {
-            Some(Affinity::Text)
-        } else if has(&["BLOB"]) {
-            Some(Affinity::Blob)
-        } else if has(&["REAL", "FLOA", "DOUB"]) {
-            Some(Affinity::Real)
-        } else {
-            Some(Affinity::Numeric)
-        }
-    }
-
-    /// Whether keys of this type can be stored as they are.
-    fn keeps(self, key_type: KeyType) -> bool {
-        match key_type {
-            KeyType::Text | KeyType::Uuid => matches!(self, Affinity::Text | Affinity::Numeric),
-            KeyType::Int | KeyType::BigInt => matches!(self, Affinity::Integer | Affinity::Numeric),
-        }
+impl Look {
+    fn is_complete(&self) -> bool {
+        self.problems.is_empty() && self.lacking.is_empty()
     }
 }
 
 impl SqliteStore {
-    /// In one transaction: whoever prepares at the same time waits, and then finds it done.
+    /// What is wrong is found before anything is changed. In one transaction: whoever prepares at the same time waits,
+    /// and then finds it done. A file that lacks nothing is only read.
     pub(super) async fn prepare_schema(&self, verb: &Verb) -> Result<()> {
-        let mut session = self.write(verb).await?;
-        self.check_version(&mut session).await?;
-        let found = self.read_schema(&mut session).await?;
-        if found.is_view {
-            return Err(self.schema_error("it is a view: a queue needs a table"));
+        let mut session = self.take_writer(verb).await?;
+        session.run("BEGIN").await?;
+        let look = self.look(&mut session).await;
+        session.roll_back().await?;
+        if !look?.is_complete() {
+            let mut session = self.write(verb).await?;
+            self.complete_table(&mut session).await?;
+            session.commit().await?;
+        }
+        let mut session = self.take_writer(verb).await?;
+        for remark in self.remarks(&mut session).await? {
+            tracing::warn!(table = %self.pipeline.table(), "{remark}");
+        }
+        session.keep();
+        Ok(())
+    }
+
+    async fn complete_table(&self, session: &mut Session) -> Result<()> {
+        self.check_version(session).await?;
+        let facts = self.table_facts(session).await?;
+        let problems = facts.problems(&self.pipeline);
+        if !problems.is_empty() {
+            return Err(refused(&self.pipeline, &problems));
         }
         let statements = &self.statements;
         for sql in [
@@ -86,30 +70,40 @@ impl SqliteStore {
             session.execute(sql, []).await?;
         }
         session.execute(&statements.write_version, [SCHEMA_VERSION.to_string().into()]).await?;
-        if found.columns.is_empty() {
+        let missing = if facts.columns.is_empty() {
             session.execute(&statements.create_table, []).await?;
+            Vec::new()
         } else {
-            self.add_columns(&mut session, &found).await?;
-            let completed = self.read_schema(&mut session).await?;
-            if let Some(problem) = self.column_problems(&completed).into_iter().next() {
-                return Err(self.schema_error(&problem));
-            }
+            facts.missing_roles(&self.pipeline)
+        };
+        for role in &missing {
+            session.execute(statements.add_column(*role), []).await?;
         }
-        for outdated in found.indexes.iter().filter(|index| indexes::is_outdated(&self.pipeline, index)) {
+        if missing.contains(&Role::Status) {
+            self.write_existing(session, &facts).await?;
+        }
+        let own = self.own_objects(session).await?;
+        for outdated in own.indexes.iter().filter(|index| indexes::is_outdated(&self.pipeline, index)) {
             session.execute(&Sql::new(format!("drop index {}", quote_identifier(outdated))), []).await?;
         }
         for sql in [&statements.create_ready_index, &statements.create_running_index, &statements.create_stopped_index]
         {
             session.execute(sql, []).await?;
         }
-        session.commit().await
+        let is_adopted = [Role::ClaimToken, Role::Heartbeat].iter().any(|role| missing.contains(role));
+        if is_adopted && !self.pipeline.existing_leases_are_stale() {
+            let now = self.time(session, None).await?;
+            session.execute(&statements.stamp_in_progress, [now.into()]).await?;
+        }
+        Ok(())
     }
 
-    async fn add_columns(&self, session: &mut Session, found: &Found) -> Result<()> {
-        for role in Role::ALL {
-            if !found.has_column(self.pipeline.columns().name(role)) {
-                session.execute(self.statements.add_column(role), []).await?;
-            }
+    /// SQLite cannot change a column's default, so that rows which are not ready are written.
+    async fn write_existing(&self, session: &mut Session, facts: &TableFacts) -> Result<()> {
+        let ready = self.pipeline.stages()[0].ready_word();
+        let word = self.pipeline.existing_rows().map_or(ready, |existing| existing.word(&self.pipeline));
+        if facts.has_rows && word != ready {
+            session.execute(&self.statements.write_existing, [word.into()]).await?;
         }
         Ok(())
     }
@@ -117,20 +111,48 @@ impl SqliteStore {
     pub(super) async fn inspect_schema(&self, verb: &Verb) -> Result<Vec<String>> {
         let mut session = self.read_session(verb).await?;
         session.run("BEGIN").await?;
-        let version = self.check_version(&mut session).await;
-        let found = self.read_schema(&mut session).await?;
-        let strange = self.strange_keys(&mut session, &found).await?;
+        let look = self.look(&mut session).await;
+        let remarks = match &look {
+            Ok(look) if look.is_complete() => self.remarks(&mut session).await,
+            Ok(_) | Err(_) => Ok(Vec::new()),
+        };
         session.roll_back().await?;
-        version?;
-        let mut lacking = self.lacking(&found);
-        lacking.extend(strange);
-        Ok(lacking)
+        let look = look?;
+        Ok([look.problems, look.lacking, look.strange_keys.into_iter().collect(), remarks?].concat())
+    }
+
+    /// What is wrong with the table and what it lacks.
+    async fn look(&self, session: &mut Session) -> Result<Look> {
+        self.check_version(session).await?;
+        let facts = self.table_facts(session).await?;
+        let own = self.own_objects(session).await?;
+        let table = self.pipeline.table().name();
+        let mut lacking = Vec::new();
+        if facts.columns.is_empty() && facts.unusable.is_empty() {
+            lacking.push(format!("there is no table {table:?}"));
+        } else {
+            lacking.extend(facts.lacking(&self.pipeline));
+            for kind in indexes::KINDS {
+                let name = indexes::name(&self.pipeline, kind);
+                if !own.indexes.contains(&name) {
+                    lacking.push(format!("table {table:?} lacks the index {name:?}"));
+                }
+            }
+        }
+        for table in ["rowlock_failures", "rowlock_stages", "rowlock_meta"] {
+            if !own.tables.contains(table) {
+                lacking.push(format!("there is no table {table:?}"));
+            }
+        }
+        let problems = facts.problems(&self.pipeline);
+        let strange_keys = self.strange_keys(session, &facts).await?;
+        Ok(Look { problems, lacking, strange_keys })
     }
 
     /// Rows whose key is not of the pipeline's type. They do not keep the others from being worked on.
-    async fn strange_keys(&self, session: &mut Session, found: &Found) -> Result<Option<String>> {
+    async fn strange_keys(&self, session: &mut Session, facts: &TableFacts) -> Result<Option<String>> {
         let key = self.pipeline.key();
-        if !found.has_column(key) || !found.has_column(self.pipeline.columns().name(Role::Status)) {
+        if facts.column(key).is_none() || facts.column(self.pipeline.columns().name(Role::Status)).is_none() {
             return Ok(None);
         }
         let rows = session.rows(&self.statements.read_strange_key, []).await?;
@@ -144,94 +166,17 @@ impl SqliteStore {
         Ok(rows.first().and_then(|row| rows::text(row, 0)).map(sentence))
     }
 
-    fn lacking(&self, found: &Found) -> Vec<String> {
+    async fn own_objects(&self, session: &mut Session) -> Result<OwnObjects> {
         let table = self.pipeline.table().name();
-        let mut lacking = Vec::new();
-        if found.is_view {
-            return vec![format!("{table:?} is a view: a queue needs a table")];
-        }
-        if found.columns.is_empty() {
-            lacking.push(format!("there is no table {table:?}"));
-        } else {
-            lacking.extend(self.column_problems(found));
-            for kind in indexes::KINDS {
-                let name = indexes::name(&self.pipeline, kind);
-                if !found.indexes.contains(&name) {
-                    lacking.push(format!("table {table:?} lacks the index {name:?}"));
-                }
-            }
-        }
-        for own in ["rowlock_failures", "rowlock_stages", "rowlock_meta"] {
-            if !found.own_tables.contains(own) {
-                lacking.push(format!("there is no table {own:?}"));
-            }
-        }
-        lacking
-    }
-
-    /// Why the columns cannot be used, in sentences.
-    fn column_problems(&self, found: &Found) -> Vec<String> {
-        let mut problems = Vec::new();
-        let (key, key_type) = (self.pipeline.key(), self.pipeline.key_type());
-        if let Some(affinity) = found.columns.get(&key.to_ascii_lowercase()).and_then(|column| column.affinity)
-            && !affinity.keeps(key_type)
-        {
-            problems.push(format!(
-                "the key column {key:?} holds {affinity:?} values, but the pipeline says {key_type:?}: give the \
-                 pipeline the key's type"
-            ));
-        }
-        if !found.has_column(key) {
-            problems.push(format!("there is no key column {key:?}: name the one that it has"));
-        } else if !found.unique.contains(&key.to_ascii_lowercase()) {
-            problems.push(format!("the key column {key:?} is not unique by itself: add a unique index"));
-        }
-        for role in Role::ALL {
-            let name = self.pipeline.columns().name(role);
-            match found.columns.get(&name.to_ascii_lowercase()) {
-                None => problems.push(format!("there is no column {name:?} ({role:?}): run prepare")),
-                Some(column) if column.not_null && must_take_null(role) => problems.push(format!(
-                    "the column {name:?} ({role:?}) is not null, but moves set it to null: drop the constraint, or \
-                     map the role to another column"
-                )),
-                Some(_) => {}
-            }
-        }
-        problems
-    }
-
-    async fn read_schema(&self, session: &mut Session) -> Result<Found> {
-        let table = self.pipeline.table().name();
-        let mut found = Found::default();
-        let mut primary_key = Vec::new();
-        for row in session.rows(&self.statements.read_columns, [table.into()]).await? {
-            let name = rows::text(&row, 0).unwrap_or_default().to_ascii_lowercase();
-            if rows::integer(&row, 2).unwrap_or(0) > 0 {
-                primary_key.push(name.clone());
-            }
-            let declared = rows::text(&row, 3).unwrap_or_default();
-            let column = Column { not_null: rows::integer(&row, 1) == Some(1), affinity: Affinity::of(&declared) };
-            found.columns.insert(name, column);
-        }
-        // An integer primary key has no index.
-        if let [key] = &primary_key[..] {
-            found.unique.insert(key.clone());
-        }
-        for row in session.rows(&self.statements.read_unique_columns, [table.into()]).await? {
-            found.unique.extend(rows::text(&row, 0).map(|name| name.to_ascii_lowercase()));
-        }
+        let mut own = OwnObjects::default();
         for row in session.rows(&self.statements.read_objects, [table.into()]).await? {
             let (Some(kind), Some(name)) = (rows::text(&row, 0), rows::text(&row, 1)) else { continue };
             match kind.as_str() {
-                "index" => found.indexes.insert(name),
-                "view" => {
-                    found.is_view |= name.eq_ignore_ascii_case(table);
-                    false
-                }
-                _ => found.own_tables.insert(name),
+                "index" => own.indexes.insert(name),
+                _ => own.tables.insert(name),
             };
         }
-        Ok(found)
+        Ok(own)
     }
 
     /// Refuses a file that was prepared by a newer Rowlock.
@@ -247,15 +192,5 @@ impl SqliteStore {
             }
             Some(_) | None => Ok(()),
         }
-    }
-
-    fn schema_error(&self, problem: &str) -> Error {
-        Error::Schema { table: self.pipeline.table().to_string(), problem: problem.to_owned() }
-    }
-}
-
-impl Found {
-    fn has_column(&self, name: &str) -> bool {
-        self.columns.contains_key(&name.to_ascii_lowercase())
     }
 }

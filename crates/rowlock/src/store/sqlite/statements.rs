@@ -114,6 +114,13 @@ statements! {
     create_meta: "create_own_tables", "meta";
     write_version: "create_own_tables", "version";
     read_columns: "read_schema", "columns";
+    read_kind: "read_schema", "kind";
+    read_create: "read_schema", "create";
+    has_rows: "read_schema", "has_rows";
+    write_existing: "adopt", "existing";
+    stamp_in_progress: "adopt", "stamp";
+    stray_words: "stray_rows", "words";
+    stray_in_progress: "stray_rows", "in_progress";
     read_strange_key: "read_schema", "strange_key";
     read_unique_columns: "read_schema", "unique_columns";
     read_objects: "read_schema", "objects";
@@ -186,6 +193,10 @@ fn template(pipeline: &Pipeline) -> Template {
     };
     template.set("is_item", is_item);
     template.set("is_strange", is_strange);
+
+    let other_default = pipeline.allows_other_default();
+    template.set("and_status", if other_default { ", :\"status\"" } else { "" });
+    template.set("and_first_ready", if other_default { ", :'first_ready'" } else { "" });
 
     // A count that is null or not a number counts from zero.
     template.set("retries", "coalesce(cast(t.:\"retry_count\" as integer), 0)");

@@ -6,6 +6,7 @@ mod keys;
 mod plain;
 mod plans;
 mod refusals;
+mod shapes;
 
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
 
@@ -67,6 +68,15 @@ impl Scene {
 
     async fn word(&self, key: &str) -> String {
         self.store.get(&Key::from(key)).await.expect("get").expect("an item").word
+    }
+
+    /// The number that a query past the verbs gives.
+    async fn count(&self, sql: &'static str) -> i64 {
+        let verb = self.store.verb("test");
+        let mut session = self.store.take_writer(&verb).await.expect("a connection");
+        let count = (*session).fetch_one(sql).await.expect("a number").get(0);
+        session.keep();
+        count
     }
 
     async fn add(&self, keys: &[&str]) {

@@ -2,10 +2,12 @@
 -- calls of which `copy_keys.sql` found that some do.
 --
 -- Guarantee: all keys of a call, or none: one transaction, whatever their number. Everything else in a row takes its
---            default.
+--            default, but for the status if its default may be another. A key that is an identity is written as given, as
+--            COPY does.
 -- Index:     the key's, one look-up a key.
 -- Binds:     none; see `stage_keys.sql`
-insert into :table (:"key")
-select (staged.key):::key_type
+insert into :table (:"key":and_status)
+overriding system value
+select (staged.key):::key_type:and_first_ready
 from rowlock_staged staged
 on conflict do nothing

@@ -5,6 +5,8 @@ select
   a.attname::text as name,
   format_type(a.atttypid, null) as type,
   a.attnotnull as not_null,
+  a.attgenerated <> '' or a.attidentity = 'a' as is_generated,
+  pg_get_expr(d.adbin, d.adrelid) as default_value,
   case when a.atttypid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 4 then a.atttypmod - 4 end as chars_max,
   exists (
     select
@@ -13,6 +15,7 @@ select
       and i.indnkeyatts = 1 and i.indkey[0] = a.attnum
   ) as is_unique
 from pg_attribute a
+left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where a.attrelid = to_regclass($1::text)
   and a.attnum > 0
   and not a.attisdropped

@@ -30,8 +30,10 @@ async fn assert_only_good_is_an_item(scene: &Scene, good: &str) {
     assert!(matches!(finished[..], [Finished::Applied { .. }]), "{finished:?}");
 }
 
+/// What is said of keys. (Rows in progress under no lease are reported as well.)
 async fn strange_keys(scene: &Scene) -> Vec<String> {
-    scene.store.inspect().await.expect("inspect")
+    let reported = scene.store.inspect().await.expect("inspect");
+    reported.into_iter().filter(|sentence| sentence.contains("key")).collect()
 }
 
 #[tokio::test]

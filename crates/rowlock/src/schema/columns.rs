@@ -1,0 +1,141 @@
+//! What one column must be, as the key and in each role.
+
+use crate::limits::HOLDER_COLUMN_CHARS_MIN;
+use crate::pipeline::{KeyType, Pipeline, Role};
+
+/// What a column can be used as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ColumnKind {
+    Text,
+    /// A text that an index finds by a parameter of type text.
+    IndexedText,
+    Uuid,
+    Int,
+    BigInt,
+    Count,
+    Token,
+    Time,
+}
+
+/// A column that the table has.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundColumn {
+    pub(crate) name: String,
+    /// Whether its name is the same in any case.
+    pub(crate) ignores_case: bool,
+    pub(crate) type_name: String,
+    /// What it can be used as, by its type alone.
+    pub(crate) kinds: Vec<ColumnKind>,
+    pub(crate) not_null: bool,
+    /// Whether the database computes it: nobody can write it.
+    pub(crate) is_generated: bool,
+    /// Characters that it holds at most; `None` if there is no such limit.
+    pub(crate) chars_max: Option<usize>,
+    /// Whether no two rows can have the same value in it.
+    pub(crate) is_unique: bool,
+}
+
+impl FoundColumn {
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name || (self.ignores_case && self.name.eq_ignore_ascii_case(name))
+    }
+
+    pub(super) fn problems_as_key(&self, pipeline: &Pipeline) -> Vec<String> {
+        let mut problems = Vec::new();
+        let key = pipeline.key();
+        let kind = match pipeline.key_type() {
+            KeyType::Text => ColumnKind::IndexedText,
+            KeyType::Uuid => ColumnKind::Uuid,
+            KeyType::Int => ColumnKind::Int,
+            KeyType::BigInt => ColumnKind::BigInt,
+        };
+        if !self.kinds.contains(&kind) {
+            problems.push(format!(
+                "the key column {key:?} is of type {}, but the pipeline says {:?}: give the pipeline the key's type",
+                self.type_name,
+                pipeline.key_type()
+            ));
+        }
+        if !self.is_unique {
+            problems.push(format!("the key column {key:?} is not unique by itself: add a unique index"));
+        }
+        problems
+    }
+
+    pub(super) fn problems_as(&self, pipeline: &Pipeline, role: Role) -> Vec<String> {
+        let (kinds, wanted) = wanted(role);
+        let name = &self.name;
+        let mut problems = Vec::new();
+        if self.is_generated {
+            problems.push(format!(
+                "the column {name:?} ({role:?}) is generated, but Rowlock writes it: map the role to another column"
+            ));
+        }
+        if !kinds.iter().all(|kind| self.kinds.contains(kind)) {
+            problems.push(format!(
+                "the column {name:?} ({role:?}) is of type {}, but it must be {wanted}: change its type, or map the role \
+                 to another column",
+                self.type_name
+            ));
+        } else if self.not_null && must_take_null(role) {
+            problems.push(format!(
+                "the column {name:?} ({role:?}) is not null, but moves set it to null: drop the constraint, or map the \
+                 role to another column"
+            ));
+        }
+        problems.extend(self.too_short(pipeline, role));
+        problems
+    }
+
+    /// Why a text column cannot hold what is written to it. Each row would be refused, one by one, until all are failed.
+    /// (An error is cut to its column.)
+    fn too_short(&self, pipeline: &Pipeline, role: Role) -> Option<String> {
+        let needed = match role {
+            Role::Status | Role::ResumeStatus => pipeline.words().iter().map(|word| word.chars().count()).max()?,
+            Role::ClaimedBy => HOLDER_COLUMN_CHARS_MIN,
+            Role::ErrorMessage
+            | Role::RetryCount
+            | Role::ResetCount
+            | Role::ClaimToken
+            | Role::RetryAfter
+            | Role::Heartbeat
+            | Role::ClaimedAt
+            | Role::CreatedAt
+            | Role::UpdatedAt => return None,
+        };
+        let found = self.chars_max.filter(|found| *found < needed)?;
+        Some(format!(
+            "the column {:?} ({role:?}) holds {found} characters, but up to {needed} are written: make it text",
+            self.name
+        ))
+    }
+}
+
+fn wanted(role: Role) -> (&'static [ColumnKind], &'static str) {
+    match role {
+        Role::Status => (&[ColumnKind::Text, ColumnKind::IndexedText], "text"),
+        Role::ErrorMessage | Role::ClaimedBy | Role::ResumeStatus => (&[ColumnKind::Text], "text"),
+        Role::RetryCount | Role::ResetCount => (&[ColumnKind::Count], "an integer"),
+        Role::ClaimToken => (&[ColumnKind::Token], "a 64-bit integer"),
+        Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => (
+            &[ColumnKind::Time],
+            "a time (timestamptz; text on SQLite: seconds or milliseconds in an integer column are for a later version)",
+        ),
+    }
+}
+
+/// Roles that a move sets to null.
+fn must_take_null(role: Role) -> bool {
+    match role {
+        Role::RetryAfter | Role::ClaimToken | Role::ResumeStatus => true,
+        Role::Status
+        | Role::RetryCount
+        | Role::ResetCount
+        | Role::ErrorMessage
+        | Role::Heartbeat
+        | Role::ClaimedBy
+        | Role::ClaimedAt
+        | Role::CreatedAt
+        | Role::UpdatedAt => false,
+    }
+}

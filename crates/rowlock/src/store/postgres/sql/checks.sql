@@ -1,0 +1,9 @@
+-- checks: the check constraints of the pipeline's table that are on a single column, each with its expression.
+--
+-- Binds: $1 the table, quoted and qualified as in the statements
+select c.conname::text as name, a.attname::text as column, pg_get_expr(c.conbin, c.conrelid) as expression
+from pg_constraint c
+join pg_attribute a on a.attrelid = c.conrelid and c.conkey = array[a.attnum]
+where c.conrelid = to_regclass($1::text)
+  and c.contype = 'c'
+order by c.conname
