@@ -131,9 +131,11 @@ impl Plan {
         self.check_indexes(indexes);
     }
 
-    /// Reads by an index the rows that it is for and no other, and the leases once, for the hash, and not once a row.
+    /// Reads by an index the rows that it is for and no other, and the leases once, for the hash, and not once a row. (The
+    /// catalogue is another matter.)
     fn check_batch(&self, items: usize) {
-        let of_kind = |kind| self.nodes().into_iter().find(|node| node["Node Type"] == kind);
+        let is_meant = |kind, node: &Value| node["Node Type"] == kind && node["Relation Name"] != "pg_attribute";
+        let of_kind = |kind| self.nodes().into_iter().find(|node| is_meant(kind, node));
         let node = |kind| of_kind(kind).unwrap_or_else(|| panic!("no {kind} in {:#}", self.root));
         assert_eq!(rows_of(node("Index Scan")), items as f64, "{:#}", self.root);
         assert_eq!(node("Function Scan")["Actual Loops"].as_f64(), Some(1.0), "{:#}", self.root);
@@ -343,7 +345,9 @@ async fn a_batch_is_completed_or_continues_by_its_tokens() {
             let arguments = format!("{}, null, '{{{}}}', '{{{token}}}'", leases_of(token), of_each("1"));
             let plan = scene.plan("complete_batch", mode, &arguments).await;
             plan.check(&["rowlock_running_index"]);
-            let nodes = plan.nodes();
+            let mut nodes = plan.nodes();
+            // What becomes of an earlier error is looked up in the catalogue, where there is one.
+            nodes.retain(|node| node["Relation Name"] != "pg_attribute" || node["Actual Loops"] != 0);
             let kind = |node: &serde_json::Value| node["Node Type"].as_str().unwrap_or_default().to_owned();
             let [tally @ .., written, kept, found, leases] = nodes.as_slice() else { panic!("{:#}", plan.root) };
             assert!(tally.iter().all(|node| ["Aggregate", "Sort"].contains(&&*kind(node))), "{:#}", plan.root);

@@ -4,7 +4,7 @@ use super::Harness;
 use super::scene::{Scene, Value, at, fail, keys, retry};
 use crate::limits::{ERROR_MESSAGE_BYTES_MAX, FAILURES_KEPT_MAX};
 use crate::pipeline::{Role, Status};
-use crate::store::{Finished, Outcome, Setting, Store};
+use crate::store::{Finish, Finished, Finishing, Limits, Outcome, Setting, Store};
 use crate::{Key, Lease};
 
 /// What is left of a long error at the least: a store may reserve some room for what it writes before it.
@@ -89,6 +89,7 @@ pub async fn an_error_with_a_nul_does_not_keep_the_item_from_moving<H: Harness>(
 
 pub async fn moves_without_an_error_keep_the_last_one<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
+    // It is the first of two stages that is completed.
     for (number, outcome) in [Outcome::Complete, Outcome::Release, Outcome::SnoozeUntil(at(9))].into_iter().enumerate()
     {
         let key = format!("{number}");
@@ -97,6 +98,87 @@ pub async fn moves_without_an_error_keep_the_last_one<H: Harness>(harness: &H) {
         scene.finish(&lease, outcome).await;
         assert_eq!(scene.raw(&key).await.error.as_deref(), Some("of before"));
         scene.delete(&key).await;
+    }
+}
+
+/// Items in the last stage, each with the error of an earlier attempt.
+async fn tried_before<H: Harness>(scene: &Scene<'_, H>, many: usize) -> Vec<Lease> {
+    let names: Vec<String> = (0..many).map(|number| format!("{number:03}")).collect();
+    scene.insert_all(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for name in &names {
+        scene
+            .edit(
+                name,
+                &[(Role::Status, Value::Text("FETCH_COMPLETE")), (Role::ErrorMessage, Value::Text("of before"))],
+            )
+            .await;
+    }
+    scene.claim(1000).await.leases().cloned().collect()
+}
+
+/// Completes them by one statement, and asserts that each was applied.
+async fn complete_all<H: Harness>(scene: &Scene<'_, H>, leases: &[Lease]) {
+    let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect();
+    let finished = scene.store.finish(&Finishing { items, limits: LIMITS, now: Some(at(1)) }).await.expect("finish");
+    assert!(finished.iter().all(|finished| matches!(finished, Finished::Applied { .. })), "{finished:?}");
+}
+
+const LIMITS: Limits = Limits { max_retries: 5, max_resets: 3 };
+
+/// Its reader takes an error for a failure.
+pub async fn after_success_no_error_stays_in_the_row<H: Harness>(harness: &H) {
+    // One by itself, a few, and so many that they go by their token.
+    for many in [1, 5, 100] {
+        let scene = Scene::new(harness).await;
+        let leases = tried_before(&scene, many).await;
+        complete_all(&scene, &leases).await;
+        for item in scene.raw_all().await {
+            assert_eq!((item.status.as_deref(), item.error), (Some("SUCCEEDED"), None));
+        }
+        scene.execute("drop table pages").await;
+    }
+    // Beside others that do not succeed, in the user's transaction, and by an operator.
+    let scene = Scene::new(harness).await;
+    let leases = tried_before(&scene, 4).await;
+    let items = vec![
+        Finish { lease: leases[0].clone(), outcome: Outcome::Complete },
+        Finish { lease: leases[1].clone(), outcome: fail("hopeless") },
+    ];
+    scene.store.finish(&Finishing { items, limits: LIMITS, now: Some(at(1)) }).await.expect("finish");
+    let transaction = scene.store.begin().await.expect("begin");
+    let own = Finish { lease: leases[2].clone(), outcome: Outcome::Complete };
+    scene.store.finish_in(transaction, &own, LIMITS).await.expect("finish_in");
+    let setting = Setting { keys: keys(&["003"]), to: Status::Succeeded, error: None, now: Some(at(2)) };
+    scene.store.set(&setting).await.expect("set");
+    for (key, error) in [("000", None), ("001", Some("hopeless")), ("002", None), ("003", None)] {
+        assert_eq!(scene.raw(key).await.error.as_deref(), error, "{key}");
+    }
+}
+
+pub async fn an_error_stays_after_success_where_it_is_asked_for<H: Harness>(harness: &H) {
+    for many in [1, 100] {
+        let scene = Scene::with(harness, super::scene::two_stages().keep_error_after_success()).await;
+        let leases = tried_before(&scene, many).await;
+        complete_all(&scene, &leases).await;
+        for item in scene.raw_all().await {
+            assert_eq!((item.status.as_deref(), item.error.as_deref()), (Some("SUCCEEDED"), Some("of before")));
+        }
+        scene.execute("drop table pages").await;
+    }
+}
+
+pub async fn an_error_column_that_takes_no_null_is_cleared_to_nothing<H: Harness>(harness: &H) {
+    let create = "create table pages (page text primary key, status text default 'PENDING', \
+                  error_message text not null default '')";
+    for many in [1, 100] {
+        harness.execute(create).await.expect("create table");
+        let scene = Scene::new(harness).await;
+        let leases = tried_before(&scene, many).await;
+        complete_all(&scene, &leases).await;
+        for item in scene.raw_all().await {
+            assert_eq!((item.status.as_deref(), item.error.as_deref()), (Some("SUCCEEDED"), Some("")));
+        }
+        scene.execute("drop table pages").await;
     }
 }
 

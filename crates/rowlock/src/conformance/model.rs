@@ -153,6 +153,9 @@ impl Model {
                 let per_stage = self.pipeline.budget() == Budget::PerStage;
                 let item = self.item(key);
                 item.retry_after = None;
+                if to == Status::Succeeded {
+                    item.error = None;
+                }
                 if per_stage {
                     item.retry_count = Some(0);
                     item.reset_count = Some(0);

@@ -57,6 +57,7 @@ pub async fn set_goes_from_any_state_to_a_ready_or_a_terminal_one<H: Harness>(ha
                 retry_after: None,
                 token: None,
                 resume,
+                error: before.error.clone().filter(|_| to != Status::Succeeded),
                 updated_at: Some(at(2)),
                 ..before
             };

@@ -1,12 +1,12 @@
 //! Tables of every shape that PostgreSQL has: what `prepare` makes of them, and what it refuses before it changes anything.
 
 use rowlock::conformance::{Harness, run};
-use rowlock::store::{Moved, Outcome, Store};
-use rowlock::{Error, Existing, Key, KeyType};
+use rowlock::store::{Finished, Moved, Outcome, Setting, Store};
+use rowlock::{Error, Existing, Key, KeyType, Status};
 use sqlx::Executor;
 
 use super::refusals::{as_somebody, drop_role};
-use super::{add, claiming, finish_all, keys, lease_all, names, pipeline, stages, table, value};
+use super::{add, claiming, finish_all, keys, lease_all, names, pipeline, stages, sweeping, table, value};
 use crate::postgres::PostgresHarness;
 
 /// The problem that is told of what these statements make; nothing is changed.
@@ -297,6 +297,50 @@ async fn what_is_added_to_a_partitioned_table_is_worked_on() {
         assert_eq!(leases.len(), 40);
         finish_all(&store, &leases, Outcome::Complete).await.expect("finish");
         assert_eq!(value(harness, "select count(*)::text from pages where status = 'SUCCEEDED'").await, "40");
+    })
+    .await;
+}
+
+/// Each way in which an error is written.
+#[tokio::test]
+async fn an_error_is_cut_to_its_column() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        harness
+            .execute(
+                "create table pages (page text primary key, status text default 'PENDING', error_message varchar(20))",
+            )
+            .await
+            .expect("create table");
+        let store = table(harness, &["fail", "retry", "spent"]).await;
+        let long = "é".repeat(300);
+        let leases = lease_all(&store).await;
+        harness.execute("update pages set retry_count = 4 where page = 'spent'").await.expect("update");
+        for (lease, outcome) in leases.iter().zip([
+            Outcome::Fail { error: long.clone() },
+            Outcome::Retry { error: long.clone(), delay: None },
+            Outcome::Retry { error: long.clone(), delay: None },
+        ]) {
+            let finished = finish_all(&store, std::slice::from_ref(lease), outcome).await.expect("finish");
+            assert!(matches!(finished[..], [Finished::Applied { .. }]), "{finished:?}");
+        }
+        add(&store, &["set", "swept", "exhausted"]).await;
+        let setting = Setting { keys: vec!["set".into()], to: Status::Failed, error: Some(long), now: None };
+        store.set(&setting).await.expect("set");
+        harness
+            .execute(
+                "update pages set status = 'FETCH_IN_PROGRESS' where page = 'swept';
+                 update pages set retry_count = 5, error_message = repeat('x', 20) where page = 'exhausted'",
+            )
+            .await
+            .expect("update");
+        assert_eq!(store.sweep(&sweeping()).await.expect("sweep").items.len(), 1);
+        assert_eq!(store.claim(&claiming(9)).await.expect("claim").exhausted.len(), 1);
+        let errors = "select string_agg(page || ' ' || length(error_message)::text, ', ' order by page) from pages";
+        assert_eq!(value(harness, errors).await, "exhausted 20, fail 20, retry 20, set 20, spent 20, swept 20");
+        assert_eq!(
+            value(harness, "select error_message from pages where page = 'spent'").await,
+            "Max retries (5) exce"
+        );
     })
     .await;
 }

@@ -53,7 +53,8 @@ where
     });
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, report.retried, report.panicked), (20, 1, 1));
-    assert_eq!(error_of::<D>(&repository, &keys[7]).await, "the handler panicked: seven is odd");
+    let failures = repository.failures(keys[7].clone()).await.expect("failures");
+    assert_eq!(failures[0].error, "the handler panicked: seven is odd");
 }
 
 pub(crate) async fn a_handler_past_its_timeout_is_dropped_and_its_item_retried<D: Database>(database: &D)
@@ -78,7 +79,8 @@ where
     let report = told(soon(worker.run_until_idle()).await);
     soon(drops.recv()).await.expect("the handler was dropped");
     assert_eq!((report.completed, report.retried, report.timed_out, report.leaked_slots), (1, 1, 1, 0));
-    assert!(error_of::<D>(&repository, &keys[0]).await.contains("timeout of 150ms"));
+    let failures = repository.failures(keys[0].clone()).await.expect("failures");
+    assert!(failures[0].error.contains("timeout of 150ms"), "{failures:?}");
 }
 
 struct SendOnDrop(mpsc::UnboundedSender<()>);

@@ -34,6 +34,8 @@ impl Model {
         item.retry_after = None;
         if let Some(error) = &setting.error {
             item.error = Some(error.clone());
+        } else if to == Status::Succeeded {
+            item.error = None;
         }
         match to {
             Status::Ready(_) => item.resume = None,

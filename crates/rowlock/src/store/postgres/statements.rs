@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::schema::hash;
-use crate::limits::{FAILURES_KEPT_MAX, RETRY_TABLE_ATTEMPTS_MAX};
+use crate::limits::{ERROR_MESSAGE_BYTES_MAX, FAILURES_KEPT_MAX, RETRY_TABLE_ATTEMPTS_MAX};
 use crate::pipeline::{Budget, KeyType, Pipeline, Role, Status};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::Template;
@@ -153,6 +153,24 @@ const MAY_CONTINUE: &str = "(:budget_is_per_stage or (
   ))
   and not exists (select from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = $10::text)";
 
+/// How much of an error its column holds. Looked up at most once a statement, and only by one that writes an error.
+const ERROR_CHARS_MAX: &str = "(
+  select case when a.atttypid = 'varchar'::regtype and a.atttypmod > 4 then a.atttypmod - 4 else :error_bytes_max end
+  from pg_attribute a
+  where a.attrelid = to_regclass(:'table') and a.attname = :'error_message'
+)";
+
+/// The error of an item that succeeded: none, or '' where the column takes no null. Looked up only where there is one.
+const ERROR_AFTER_SUCCESS: &str = "case when t.:\"error_message\" is not null then (
+  select case when a.attnotnull then '' end
+  from pg_attribute a
+  where a.attrelid = to_regclass(:'table') and a.attname = :'error_message'
+) end";
+
+/// The same of an item whose stage is done: between two stages the last error stays.
+const ERROR_AFTER_COMPLETION: &str = "case when t.:\"status\" = :'last_running' then :error_after_success \
+  else t.:\"error_message\" end";
+
 impl Statements {
     pub(super) fn new(pipeline: &Pipeline) -> Statements {
         let mut template = template(pipeline);
@@ -233,6 +251,7 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     template.set("failures_kept", &FAILURES_KEPT_MAX.to_string());
     template.set("failures_kept_less_one", &(FAILURES_KEPT_MAX - 1).to_string());
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
+    set_errors(&mut template, pipeline);
     template.set("snapshot", include_str!("sql/snapshot.sql"));
     template.set("stale", include_str!("sql/stale.sql"));
     template.set("log_failures", include_str!("sql/log_failures.sql"));
@@ -241,6 +260,20 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     template.insert("swept_key", quote_literal(&swept_key(pipeline), Dialect::Postgres));
     template.insert("running_of_stopped", running_of_stopped(pipeline));
     template
+}
+
+/// What becomes of errors, by what the column holds.
+fn set_errors(template: &mut Template, pipeline: &Pipeline) {
+    let literal = |text: &str| quote_literal(text, Dialect::Postgres);
+    let last = pipeline.stages().last().map_or("", crate::Stage::running_word);
+    template.insert("'last_running'", literal(last));
+    template.insert("'error_message'", literal(pipeline.columns().name(Role::ErrorMessage)));
+    template.insert("'table'", literal(&template.render(":table")));
+    template.set("error_bytes_max", &ERROR_MESSAGE_BYTES_MAX.to_string());
+    template.set("error_chars_max", ERROR_CHARS_MAX);
+    let kept = pipeline.keeps_error_after_success();
+    template.set("error_after_success", if kept { "t.:\"error_message\"" } else { ERROR_AFTER_SUCCESS });
+    template.set("error_after_completion", if kept { "t.:\"error_message\"" } else { ERROR_AFTER_COMPLETION });
 }
 
 /// The key in `rowlock_meta` under which workers of the pipeline say that they wait.

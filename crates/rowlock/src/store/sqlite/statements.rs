@@ -4,7 +4,7 @@ use super::indexes;
 use super::session::Sql;
 use crate::limits::RETRY_TABLE_ATTEMPTS_MAX;
 use crate::pipeline::{Budget, KeyType, Pipeline, Role};
-use crate::store::identifier::{Dialect, quote_identifier};
+use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::Template;
 
 /// What a batch statement says about each row that it wrote.
@@ -14,6 +14,13 @@ const RETURNING: &str = "returning :\"key\", :\"status\", :\"claimed_by\", :\"er
 /// Counts that start anew are below any limit.
 const MAY_CONTINUE: &str = "(:budget_is_per_stage or (:retries < ?8 and :resets < max(?9 - 1, 1)))
   and not exists (select 1 from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = ?10)";
+
+/// The error of an item that succeeded: none, or '' where the column takes no null. Looked up only where there is one.
+const ERROR_AFTER_SUCCESS: &str = "iif(t.:\"error_message\" is null, null, (
+  select iif(c.\"notnull\", '', null)
+  from pragma_table_info(:'table') as c
+  where c.name = :'error_message' collate nocase
+))";
 
 macro_rules! statements {
     ($($name:ident: $file:literal $(, $step:literal)?;)*) => {
@@ -197,6 +204,13 @@ fn template(pipeline: &Pipeline) -> Template {
     let other_default = pipeline.allows_other_default();
     template.set("and_status", if other_default { ", :\"status\"" } else { "" });
     template.set("and_first_ready", if other_default { ", :'first_ready'" } else { "" });
+
+    let literal = |text: &str| quote_literal(text, Dialect::Sqlite);
+    template.insert("'last_running'", literal(pipeline.stages().last().map_or("", crate::Stage::running_word)));
+    template.insert("'table'", literal(pipeline.table().name()));
+    template.insert("'error_message'", literal(pipeline.columns().name(Role::ErrorMessage)));
+    let kept = pipeline.keeps_error_after_success();
+    template.set("error_after_success", if kept { "t.:\"error_message\"" } else { ERROR_AFTER_SUCCESS });
 
     // A count that is null or not a number counts from zero.
     template.set("retries", "coalesce(cast(t.:\"retry_count\" as integer), 0)");

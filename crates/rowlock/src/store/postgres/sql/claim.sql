@@ -19,8 +19,8 @@ moved as (
     :"claimed_at" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then t.:"claimed_at" else coalesce($3, statement_timestamp()) end,
     :"heartbeat_at" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then t.:"heartbeat_at" else coalesce($3, statement_timestamp()) end,
     :"error_message" = case
-      when t.:"retry_count" >= $4 then concat_ws(': ', format('Max retries (%s) exceeded', $4), left(t.:"error_message", 1000))
-      when t.:"reset_count" >= $5 then concat_ws(': ', format('Max resets (%s) exceeded', $5), left(t.:"error_message", 1000))
+      when t.:"retry_count" >= $4 then left(concat_ws(': ', format('Max retries (%s) exceeded', $4), left(t.:"error_message", 1000)), :error_chars_max)
+      when t.:"reset_count" >= $5 then left(concat_ws(': ', format('Max resets (%s) exceeded', $5), left(t.:"error_message", 1000)), :error_chars_max)
       else t.:"error_message"
     end,
     :"resume_status" = case when t.:"retry_count" >= $4 or t.:"reset_count" >= $5 then t.:"status" else t.:"resume_status" end,

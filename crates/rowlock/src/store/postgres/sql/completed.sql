@@ -5,4 +5,5 @@
   :"retry_count" = case when :budget_is_per_stage then 0 else t.:"retry_count" end,
   :"reset_count" = case when :budget_is_per_stage then 0 else t.:"reset_count" end,
   :"retry_after" = null,
+  :"error_message" = :error_after_completion,
   :"updated_at" = coalesce($3::timestamptz, statement_timestamp())

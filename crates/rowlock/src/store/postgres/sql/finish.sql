@@ -57,8 +57,9 @@ moved as (
     end,
     :"error_message" = case
       when i.outcome = 'retry' and coalesce(t.:"retry_count", 0) + 1 >= $14::int
-      then format('Max retries (%s) exceeded: %s', $14::int, i.error)
-      else coalesce(i.error, t.:"error_message")
+      then left(format('Max retries (%s) exceeded: %s', $14::int, i.error), :error_chars_max)
+      when i.outcome = 'complete' then :error_after_completion
+      else coalesce(left(i.error, :error_chars_max), t.:"error_message")
     end,
     :"resume_status" = case
       when i.outcome = 'fail' or (i.outcome = 'retry' and coalesce(t.:"retry_count", 0) + 1 >= $14::int) then :ready_of_running

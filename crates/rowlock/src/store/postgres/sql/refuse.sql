@@ -8,7 +8,7 @@ moved as (
   update :table t
   set
     :"status" = :'failed',
-    :"error_message" = $5::text,
+    :"error_message" = left($5::text, :error_chars_max),
     :"retry_after" = null,
     :"resume_status" = :resume_of_any,
     :"claim_token" = case when $4::bigint is null then null else t.:"claim_token" end,

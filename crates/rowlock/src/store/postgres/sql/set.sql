@@ -27,7 +27,11 @@ moved as (
     :"retry_after" = null,
     :"retry_count" = case when t.:"status" in (:terminal_words) and $2::text in (:ready_words) then 0 else t.:"retry_count" end,
     :"reset_count" = case when t.:"status" in (:terminal_words) and $2::text in (:ready_words) then 0 else t.:"reset_count" end,
-    :"error_message" = coalesce($4::text, t.:"error_message"),
+    :"error_message" = case
+      when $4::text is not null then left($4::text, :error_chars_max)
+      when $2::text = :'succeeded' then :error_after_success
+      else t.:"error_message"
+    end,
     :"resume_status" = case when $2::text in (:'failed', :'cancelled') then coalesce(:resume_of_any, t.:"resume_status") end,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
   from found

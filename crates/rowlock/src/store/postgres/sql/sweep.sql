@@ -12,11 +12,11 @@ moved as (
     :"status" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then :'failed' else :ready_of_running end,
     :"reset_count" = coalesce(t.:"reset_count", 0) + 1,
     :"retry_after" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then null else coalesce($3::timestamptz, statement_timestamp()) end,
-    :"error_message" = concat(
+    :"error_message" = left(concat(
       case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then format('Max resets (%s) exceeded: ', $4::int) end,
       'worker ', coalesce(t.:"claimed_by", '(unknown)'), ' stopped: ',
       coalesce('last heartbeat ' || to_char(t.:"heartbeat_at" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'no heartbeat')
-    ),
+    ), :error_chars_max),
     :"resume_status" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then :ready_of_running else t.:"resume_status" end,
     :"claim_token" = null,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())

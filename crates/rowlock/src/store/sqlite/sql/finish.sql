@@ -28,6 +28,7 @@ set
   :"error_message" = case
     when i.move = 'retry' and :retries + 1 >= ?3 then i.more ->> 'spent_error'
     when i.move in ('retry', 'fail') then i.more ->> 'error'
+    when i.move = 'complete' and t.:"status" = :'last_running' then :error_after_success
     else t.:"error_message"
   end,
   :"resume_status" = iif(

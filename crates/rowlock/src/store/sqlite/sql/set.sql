@@ -9,7 +9,11 @@ set
   :"retry_count" = iif(?3 in (:ready_words) and t.:"status" in (:terminal_words), 0, t.:"retry_count"),
   :"reset_count" = iif(?3 in (:ready_words) and t.:"status" in (:terminal_words), 0, t.:"reset_count"),
   :"retry_after" = null,
-  :"error_message" = coalesce(i.more ->> 'error', t.:"error_message"),
+  :"error_message" = case
+    when i.more ->> 'error' is not null then i.more ->> 'error'
+    when ?3 = :'succeeded' then :error_after_success
+    else t.:"error_message"
+  end,
   :"resume_status" = iif(?3 in (:'failed', :'cancelled'), coalesce(:resume_of_any, t.:"resume_status"), null),
   :"claim_token" = null,
   :"updated_at" = ?2
