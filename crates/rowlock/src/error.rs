@@ -126,6 +126,19 @@ pub enum Error {
         source: sqlx::Error,
     },
 
+    /// The file of an SQLite database cannot be opened, or is not the one any more that was opened.
+    #[error("{verb}: the file {file}: {problem}")]
+    File {
+        /// Which verb.
+        verb: &'static str,
+        /// Where the file is, or was.
+        file: String,
+        /// What is wrong with it, and what to do about it.
+        problem: String,
+        /// What this means for the verb.
+        fault: Fault,
+    },
+
     /// The worker cannot go on.
     #[error("worker: {problem}")]
     Worker {
@@ -171,7 +184,9 @@ impl Error {
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Database { fault, .. } => matches!(fault, Fault::NotApplied | Fault::Unknown),
+            Error::Database { fault, .. } | Error::File { fault, .. } => {
+                matches!(fault, Fault::NotApplied | Fault::Unknown)
+            }
             Error::Deadline { .. } | Error::TooManyConnections { .. } => true,
             Error::InvalidPipeline { .. }
             | Error::InvalidArgument { .. }
@@ -190,7 +205,7 @@ impl Error {
     /// Whether the call may have changed something although it failed.
     pub fn may_have_been_applied(&self) -> bool {
         match self {
-            Error::Database { fault, .. } => *fault == Fault::Unknown,
+            Error::Database { fault, .. } | Error::File { fault, .. } => *fault == Fault::Unknown,
             Error::Deadline { .. } | Error::OutcomeUnknown { .. } => true,
             _ => false,
         }

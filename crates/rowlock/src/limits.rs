@@ -110,6 +110,10 @@ pub const SQLITE_READERS: usize = 4;
 /// with more of them is an error.
 pub const REFUSED_KEYS_MAX: usize = 1_000;
 
+/// How often it is looked whether a database's file is still the one that was opened: what is written to one that was
+/// replaced is lost, and a look takes a microsecond.
+pub const FILE_CHECKED_EVERY: Duration = Duration::from_secs(1);
+
 /// Keys in one transaction of `add_many` on SQLite: between two of them heartbeats and claims get their turn.
 pub const SQLITE_ADDED_KEYS_MAX: usize = 10_000;
 

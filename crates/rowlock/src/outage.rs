@@ -30,6 +30,7 @@ pub(crate) fn is_outage(error: &(dyn StdError + 'static)) -> bool {
 fn is_ours(error: &Error) -> bool {
     match error {
         Error::Deadline { .. } | Error::OutcomeUnknown { .. } | Error::TooManyConnections { .. } => true,
+        Error::File { .. } => true,
         Error::Database { fault: Fault::ReadOnly, .. } => true,
         Error::Database { source, .. } => is_drivers(source),
         _ => false,

@@ -113,6 +113,10 @@ impl<S: Store> Dispatch<S> {
         within(verb_span!(self, "listen"), self.store.listen()).await
     }
 
+    pub(crate) async fn test_hearing(&self, listener: &mut S::Listener) -> Result<()> {
+        within(verb_span!(self, "test_hearing"), listener.test_hearing()).await
+    }
+
     pub(crate) async fn arm(&self, listener: &mut S::Listener, at_most: Duration) -> Result<()> {
         let span = verb_span!(self, "arm", at_most_ms = at_most.as_millis());
         within(span, listener.arm(at_most)).await

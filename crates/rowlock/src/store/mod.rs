@@ -15,6 +15,7 @@ mod results;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod template;
+mod url;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use results::{
     Added, ClaimBatch, ClaimedRow, Counts, Exclusion, FailureRecord, Finished, HeldItem, ItemRow, LeaseState, Moved,
     Page, StageCounts, StatusCount, Swept, SweptItem,
 };
+pub use url::displayable_url;
 
 /// A database that holds the pipeline's table.
 ///
@@ -223,4 +225,9 @@ pub trait Listener: Send + 'static {
 
     /// Returns when there may be something to claim, or after `at_most` with false.
     fn wait(&mut self, at_most: Duration) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Sees whether what is told would be heard; called when nothing was heard for a while. By default it would.
+    fn test_hearing(&mut self) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::engine::Engine;
 use super::errors::Errors;
 use crate::dispatch::Dispatch;
-use crate::limits::{POLL_MAX, VERB_BACKOFF_MAX, WAKE_SPREAD_MAX_MS};
+use crate::limits::{HEARING_TESTED_EVERY, POLL_MAX, VERB_BACKOFF_MAX, WAKE_SPREAD_MAX_MS};
 use crate::store::Listener;
 use crate::{Result, Store};
 
@@ -81,8 +81,11 @@ pub(crate) async fn listen<S: Store, R: Send + 'static>(engine: &Engine<S, R>, v
     let mut errors = Errors::default();
     loop {
         let Err(error) = hear(engine, verbs, hearing, &mut errors).await;
-        hearing.set_works(false);
         errors.met("listen", &error);
+        if hearing.works() {
+            tracing::warn!("nobody tells of new items at the moment: they are found by polling");
+        }
+        hearing.set_works(false);
         tokio::time::sleep(VERB_BACKOFF_MAX).await;
     }
 }
@@ -96,12 +99,20 @@ async fn hear<S: Store, R: Send + 'static>(
     let mut listener = verbs.listen().await?;
     hearing.set_works(listener.is_told());
     let mut armed_until = Instant::now();
+    // As often as heartbeats: who would notice later that it is cut off has lost its leases.
+    let test_every = HEARING_TESTED_EVERY.min(engine.pipeline().heartbeat_interval());
+    let mut heard_at = Instant::now();
     loop {
+        if heard_at.elapsed() >= test_every {
+            verbs.test_hearing(&mut listener).await?;
+            heard_at = Instant::now();
+        }
         let heard = tokio::select! {
-            heard = listener.wait(POLL_MAX) => {
+            heard = listener.wait(POLL_MAX.min(test_every)) => {
                 let heard = heard?;
                 // What was heard once is relied on; a table may also have a trigger of the user's own that tells.
                 if heard {
+                    heard_at = Instant::now();
                     hearing.set_works(true);
                     hearing.wait_for_others().await;
                     hearing.woken();

@@ -156,3 +156,24 @@ async fn what_waits_for_a_locked_row_ends_in_time() {
     })
     .await;
 }
+
+/// Without an end that anybody was told of, as behind a firewall that forgot the connection.
+#[tokio::test]
+async fn a_listener_whose_connection_fell_silent_finds_out() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let (wire, store) = wired(harness, u64::MAX).await;
+        let mut listener = store.listen().await.expect("listen");
+        listener.arm(Duration::from_secs(60)).await.expect("arm");
+        listener.test_hearing().await.expect("it hears");
+        assert!(!listener.wait(Duration::from_millis(100)).await.expect("wait"), "it heard nothing but itself");
+        harness.execute("insert into pages (page) values ('a')").await.expect("insert");
+        listener.test_hearing().await.expect("it hears");
+        assert!(listener.wait(Duration::from_secs(10)).await.expect("wait"), "what was told meanwhile is lost");
+
+        wire.is_cut.send_replace(true);
+        let started = Instant::now();
+        let error = in_time("test_hearing", started, listener.test_hearing()).await.expect_err("it hears nothing");
+        assert!(error.is_transient(), "{error}");
+    })
+    .await;
+}

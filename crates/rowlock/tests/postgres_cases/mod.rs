@@ -11,6 +11,7 @@ mod notifications;
 mod operators;
 mod preparing;
 mod refusals;
+mod secrets;
 mod shapes;
 mod sweep_turns;
 mod transactions;

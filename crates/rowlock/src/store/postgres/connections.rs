@@ -300,7 +300,7 @@ async fn close_all(idle: Vec<Kept>) {
 async fn in_time<T>(until: Instant, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     timeout_at(until.into(), work).await.unwrap_or_else(|_| {
         let message = "the server could not be reached in time";
-        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::NotConnected, message)))
     })
 }
 

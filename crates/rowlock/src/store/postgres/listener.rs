@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::Executor;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
 use super::PostgresStore;
@@ -9,14 +10,19 @@ use super::claim::query;
 use super::connections::{Counted, no_connection};
 use super::errors::translate;
 use super::schema::channel;
-use crate::Result;
+use crate::limits::CONNECTION_TEST_DEADLINE;
 use crate::store::Listener;
+use crate::{Error, FencingToken, Result};
 
 /// Listens on the pipeline's channel, over a connection of its own. Behind a pooler, without another way to the server,
 /// it hears nothing: what is left is polling.
 pub struct PostgresListener {
     listener: Option<PgListener>,
     _counted: Option<Counted>,
+    /// A channel that nobody else listens on.
+    own_channel: String,
+    /// Something was heard that nobody was told yet.
+    has_heard: bool,
     /// Whether the table has the trigger that tells.
     is_told: bool,
     store: PostgresStore,
@@ -34,13 +40,14 @@ const WAITING_MIN: Duration = Duration::from_secs(60);
 impl PostgresListener {
     pub(super) async fn connect(store: &PostgresStore) -> Result<PostgresListener> {
         let Some(direct) = store.sessions.direct() else {
-            return Ok(PostgresListener { listener: None, _counted: None, is_told: false, store: store.clone() });
+            return Ok(PostgresListener::new(None, String::new(), false, store));
         };
         let channel = channel(&store.pipeline);
+        let own_channel = format!("rowlock_hearing_{}", FencingToken::draw().as_i64());
         let connected = async {
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(direct.clone());
             let mut listener = PgListener::connect_with(&pool).await?;
-            listener.listen(&channel).await?;
+            listener.listen_all([&*channel, &*own_channel]).await?;
             Ok(listener)
         };
         let listener = tokio::time::timeout(store.sessions.deadline(), connected)
@@ -48,7 +55,12 @@ impl PostgresListener {
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
             .map_err(|error| no_connection("listen", error))?;
         let is_told = store.is_told().await?;
-        Ok(PostgresListener { listener: Some(listener), _counted: Some(Counted::one()), is_told, store: store.clone() })
+        Ok(PostgresListener::new(Some(listener), own_channel, is_told, store))
+    }
+
+    fn new(listener: Option<PgListener>, own_channel: String, is_told: bool, store: &PostgresStore) -> Self {
+        let _counted = listener.as_ref().map(|_| Counted::one());
+        PostgresListener { listener, _counted, own_channel, has_heard: false, is_told, store: store.clone() }
     }
 }
 
@@ -73,6 +85,9 @@ impl Listener for PostgresListener {
             tokio::time::sleep(at_most).await;
             return Ok(false);
         };
+        if std::mem::take(&mut self.has_heard) {
+            return Ok(true);
+        }
         match tokio::time::timeout(at_most, listener.try_recv()).await {
             Err(_) => Ok(false),
             // None: the connection broke and was made again, and notifications may have been lost. Look again.
@@ -81,6 +96,31 @@ impl Listener for PostgresListener {
                 Ok(true)
             }
             Ok(Err(error)) => Err(translate("wait", error)),
+        }
+    }
+
+    /// Tells itself something, on a channel of its own. A connection on which nothing comes through any more, without an
+    /// end that either side was told of, is found by this alone.
+    async fn test_hearing(&mut self) -> Result<()> {
+        let Some(listener) = &mut self.listener else { return Ok(()) };
+        let heard = async {
+            let tell = sqlx::query("select pg_notify($1, '')").bind(&*self.own_channel).persistent(false);
+            (&mut *listener).execute(tell).await?;
+            loop {
+                match listener.try_recv().await? {
+                    Some(told) if told.channel() == self.own_channel => return Ok(()),
+                    Some(_) => self.has_heard = true,
+                    // It was made again, and something may have been missed.
+                    None => {
+                        self.has_heard = true;
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        match tokio::time::timeout(CONNECTION_TEST_DEADLINE, heard).await {
+            Ok(answer) => answer.map_err(|error| translate("listen", error)),
+            Err(_) => Err(Error::Deadline { verb: "listen", deadline: CONNECTION_TEST_DEADLINE }),
         }
     }
 }

@@ -42,6 +42,7 @@ use self::queue_head::QueueHead;
 use self::session::Sessions;
 use self::statements::{DelayTable, Statements};
 use super::exclusion::Exclusions;
+use super::url::{postgres_url, unreadable};
 use super::{
     Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Explanation, FailureRecord,
     Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting,
@@ -69,12 +70,14 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store on the server with this URL. Connects once, to see that it can.
+    /// A store on the server with this URL, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Connects once, to see that it
+    /// can.
     ///
     /// # Errors
-    /// [`Error::Database`] if the URL cannot be read or the server cannot be reached, [`Error::SchemaTooNew`].
+    /// [`Error::InvalidArgument`] if the URL cannot be read or is of another database, [`Error::Database`] if the server
+    /// cannot be reached, [`Error::TooManyConnections`], [`Error::SchemaTooNew`].
     pub async fn connect(url: &str, pipeline: Pipeline) -> Result<PostgresStore> {
-        let options = url.parse::<PgConnectOptions>().map_err(|error| errors::translate_connect("connect", error))?;
+        let options = postgres_url(url)?.parse::<PgConnectOptions>().map_err(|_| unreadable(url))?;
         let store = PostgresStore::with_options(options, pipeline);
         store.refuse_newer_schema().await?;
         Ok(store)
@@ -82,7 +85,7 @@ impl PostgresStore {
 
     /// A store with these connect options. Connects when it first must.
     pub fn with_options(options: PgConnectOptions, pipeline: Pipeline) -> PostgresStore {
-        let sessions = Sessions::new(options, deadline(&pipeline));
+        let sessions = Sessions::new(without_brackets(options), deadline(&pipeline));
         PostgresStore::build(sessions, pipeline)
     }
 
@@ -94,7 +97,7 @@ impl PostgresStore {
     /// What a handler sends by itself in the transaction of [`Store::begin`] must be unprepared as well:
     /// `sqlx::query(…).persistent(false)`.
     pub fn through_pooler(options: PgConnectOptions, pipeline: Pipeline) -> PostgresStore {
-        let sessions = Sessions::through_pooler(options, deadline(&pipeline));
+        let sessions = Sessions::through_pooler(without_brackets(options), deadline(&pipeline));
         PostgresStore::build(sessions, pipeline)
     }
 
@@ -102,7 +105,7 @@ impl PostgresStore {
     /// [`Store::prepare`].
     #[must_use]
     pub fn with_direct(self, direct: PgConnectOptions) -> PostgresStore {
-        let sessions = self.sessions.clone().with_direct(direct);
+        let sessions = self.sessions.clone().with_direct(without_brackets(direct));
         self.over(sessions)
     }
 
@@ -178,6 +181,16 @@ impl PostgresStore {
                 .to_owned(),
         })?;
         Ok(self.over(self.sessions.over_direct(direct.clone())))
+    }
+}
+
+/// An IPv6 address stands in brackets in a URL, and its driver takes them for a part of a name.
+fn without_brackets(options: PgConnectOptions) -> PgConnectOptions {
+    let host = options.get_host();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
+    match address {
+        Some(address) => options.host(&address),
+        None => options,
     }
 }
 

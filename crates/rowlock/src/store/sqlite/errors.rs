@@ -25,6 +25,7 @@ const SCHEMA: i32 = 17;
 const TOOBIG: i32 = 18;
 const CONSTRAINT: i32 = 19;
 const MISMATCH: i32 = 20;
+const NOTADB: i32 = 26;
 
 /// What a failed statement means. None that failed before its commit was sent has an effect: the transaction is
 /// rolled back, by us or by the closing of its connection.
@@ -46,6 +47,7 @@ pub(super) fn of_commit(verb: &'static str, source: sqlx::Error) -> Error {
 pub(super) fn after_a_commit(error: Error) -> Error {
     match error {
         Error::Database { verb, source, .. } => Error::Database { verb, fault: Fault::Unknown, source },
+        Error::File { verb, file, problem, .. } => Error::File { verb, file, problem, fault: Fault::Unknown },
         other => other,
     }
 }
@@ -93,6 +95,16 @@ pub(super) fn is_transaction_gone(error: &Error) -> bool {
 /// The database's own words about a refused row.
 pub(super) fn reason(error: &Error) -> String {
     message(error).map_or_else(|| error.to_string(), ToOwned::to_owned)
+}
+
+/// Whether the file is something else.
+pub(super) fn is_not_a_database(source: &sqlx::Error) -> bool {
+    primary_code(source) == Some(NOTADB)
+}
+
+/// The database's own words, without those of the driver.
+pub(super) fn words(source: &sqlx::Error) -> String {
+    source.as_database_error().map_or_else(|| source.to_string(), |error| error.message().to_owned())
 }
 
 fn message(error: &Error) -> Option<&str> {

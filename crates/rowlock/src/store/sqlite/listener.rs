@@ -42,6 +42,7 @@ impl SqliteStore {
 impl SqliteListener {
     /// Whether there were commits since the last look.
     async fn look(&mut self, verb: &Verb) -> Result<bool> {
+        self.store.file.check(verb.name)?;
         let mut session = match self.session.take() {
             Some(session) => session,
             None => {

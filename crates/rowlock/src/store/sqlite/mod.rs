@@ -8,6 +8,7 @@ mod claim;
 mod clock;
 mod continuing;
 mod errors;
+mod file;
 mod finish;
 mod indexes;
 mod items;
@@ -28,7 +29,7 @@ mod table_facts;
 mod tests;
 mod transaction;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,10 +37,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 
+use self::file::DatabaseFile;
 use self::items::KeyValue;
 use self::session::{Connections, Session, Verb};
 use self::statements::Statements;
 use super::exclusion::Exclusions;
+use super::url::{displayable_url, refuse_url, split_scheme};
 use super::{
     Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation,
     FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page,
@@ -72,6 +75,7 @@ pub struct SqliteStore {
     policies: Arc<str>,
     exclusions: Exclusions,
     options: SqliteConnectOptions,
+    file: Arc<DatabaseFile>,
     read_only: bool,
     writer: Arc<Connections>,
     readers: Arc<Connections>,
@@ -88,43 +92,49 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens a file, and creates it if there is none.
+    /// Opens a file, and creates it if there is none: for its owner alone.
     ///
     /// # Errors
-    /// Those of the file.
+    /// [`Error::InvalidArgument`] for a URL, [`Error::File`] for what is wrong with the file.
     pub async fn open(path: impl AsRef<Path>, pipeline: Pipeline) -> Result<SqliteStore> {
         let options =
             SqliteConnectOptions::new().filename(path).create_if_missing(true).synchronous(SqliteSynchronous::Full);
-        SqliteStore::with_options(options, pipeline).await
+        SqliteStore::with_file(options, true, pipeline).await
     }
 
     /// Opens the file of a URL, `sqlite://FILE`. It must exist, unless the URL ends in `?mode=rwc`.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a URL that names no file, and those of the file.
+    /// [`Error::InvalidArgument`] for a URL that names no file, [`Error::File`] for what is wrong with the file.
     pub async fn connect(url: &str, pipeline: Pipeline) -> Result<SqliteStore> {
-        let options = SqliteConnectOptions::from_str(url).map_err(|error| Error::InvalidArgument {
-            argument: "url",
-            value: format!("{url:?}"),
-            rule: format!("it must be sqlite://FILE: {error}"),
-        })?;
-        SqliteStore::with_options(options.synchronous(SqliteSynchronous::Full), pipeline).await
+        let file = match split_scheme(url) {
+            Some((scheme, file)) if scheme == "sqlite" => file,
+            Some((scheme, _)) if scheme.starts_with("postgres") => {
+                return Err(refuse_url(url, "an SqliteStore needs sqlite://FILE; a server is for PostgresStore"));
+            }
+            _ => return Err(refuse_url(url, "an SqliteStore needs sqlite://FILE")),
+        };
+        let (_, parameters) = file.split_once('?').unwrap_or((file, ""));
+        if parameters.split('&').any(|parameter| parameter == "mode=memory") {
+            return Err(refuse_url(url, IN_MEMORY));
+        }
+        let options = SqliteConnectOptions::from_str(&format!("sqlite:{file}"))
+            .map_err(|_| refuse_url(url, "of its parameters only mode, cache, immutable and vfs are known"))?;
+        let creates = parameters.split('&').any(|parameter| parameter == "mode=rwc");
+        SqliteStore::with_file(options.synchronous(SqliteSynchronous::Full), creates, pipeline).await
     }
 
     /// Opens a file with options of the caller's. The journal is a write-ahead log and the busy timeout follows the
     /// verbs' deadline in any case; how durable commits are is the caller's choice.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a database in memory, and those of the file.
+    /// [`Error::InvalidArgument`] for a database in memory, [`Error::File`] for what is wrong with the file.
     pub async fn with_options(options: SqliteConnectOptions, pipeline: Pipeline) -> Result<SqliteStore> {
-        let file = options.get_filename().to_string_lossy();
-        if file.is_empty() || file == ":memory:" || file.starts_with("file:sqlx-in-memory") {
-            return Err(Error::InvalidArgument {
-                argument: "url",
-                value: format!("{file:?}"),
-                rule: "a queue must outlive its process: name a file".to_owned(),
-            });
-        }
+        SqliteStore::with_file(options, false, pipeline).await
+    }
+
+    async fn with_file(options: SqliteConnectOptions, creates: bool, pipeline: Pipeline) -> Result<SqliteStore> {
+        let path = path_of(&options)?;
         if pipeline.table().schema().is_some_and(|schema| schema != "main") {
             return Err(Error::InvalidPipeline {
                 field: "table.schema".to_owned(),
@@ -132,27 +142,38 @@ impl SqliteStore {
                 rule: "SQLite has no schemas: a file has one set of tables".to_owned(),
             });
         }
+        // Wherever this process goes later.
+        let options = options.filename(&path);
+        let file = Arc::new(DatabaseFile::new(path));
         let statements = Arc::new(Statements::new(&pipeline));
         let policies = statements::policies(&pipeline).into();
-        let (writer, readers) = connections(&options, false, &pipeline);
+        let (writer, readers) = connections(&options, &file, false, &pipeline);
         let store = SqliteStore {
             pipeline: Arc::new(pipeline),
             statements,
             policies,
             exclusions: Exclusions::default(),
             options,
+            file,
             read_only: false,
             writer,
             readers,
         };
+        if creates {
+            store.file.create();
+        }
+        let was_there = store.file.is_there();
         let verb = store.verb("open");
         verb.within(async { store.take_writer(&verb).await.map(Session::keep) }).await?;
+        if !was_there {
+            store.file.restrict();
+        }
         Ok(store)
     }
 
     /// The same over connections of its own, which are not open yet.
     fn again(&self, read_only: bool) -> SqliteStore {
-        let (writer, readers) = connections(&self.options, read_only, &self.pipeline);
+        let (writer, readers) = connections(&self.options, &self.file, read_only, &self.pipeline);
         SqliteStore { read_only, writer, readers, ..self.clone() }
     }
 
@@ -212,19 +233,46 @@ impl SqliteStore {
     }
 }
 
+const IN_MEMORY: &str = "a database in memory ends with its process, which a queue must outlive: name a file";
+
+/// Where the file is, from the root on.
+fn path_of(options: &SqliteConnectOptions) -> Result<PathBuf> {
+    let name = options.get_filename();
+    let text = name.to_string_lossy();
+    if text.is_empty() || text == ":memory:" || text.contains(":memory:") || text.starts_with("file:") {
+        let value = if text.starts_with("file:") { displayable_url(&text) } else { format!("{text:?}") };
+        return Err(Error::InvalidArgument { argument: "file", value, rule: IN_MEMORY.to_owned() });
+    }
+    // Of anything else that begins like a URL a part may be a password.
+    let is_url = split_scheme(&text).is_some_and(|(_, rest)| rest.starts_with("//"));
+    let may_hold_password = text.split_once(':').is_some_and(|(_, rest)| rest.contains('@'));
+    if is_url || (may_hold_password && !name.exists()) {
+        let rule = "it must be the path of a file; a URL is for connect, and sqlite://FILE is this database's";
+        let value = displayable_url(&text);
+        return Err(Error::InvalidArgument { argument: "file", value, rule: rule.to_owned() });
+    }
+    std::path::absolute(name).map_err(|error| Error::InvalidArgument {
+        argument: "file",
+        value: format!("{name:?}"),
+        rule: format!("it must be the path of a file: {error}"),
+    })
+}
+
 /// The places for a store's writing connection and for its reading ones.
 fn connections(
     options: &SqliteConnectOptions,
+    file: &Arc<DatabaseFile>,
     read_only: bool,
     pipeline: &Pipeline,
 ) -> (Arc<Connections>, Arc<Connections>) {
     // A tenth less than the deadline: SQLite's own answer, that the file is busy, is the clearer one.
     let busy_timeout = verb_deadline(pipeline).mul_f64(0.9);
     // The rows of a whole batch fit: the driver's thread waits for nobody to take them.
-    let shared = options.clone().busy_timeout(busy_timeout).row_buffer_size(BATCH_ITEMS_MAX);
+    let shared = options.clone().row_buffer_size(BATCH_ITEMS_MAX);
     let reading = shared.clone().read_only(true).create_if_missing(false);
     let writing = if read_only { reading.clone() } else { shared.journal_mode(SqliteJournalMode::Wal) };
-    (Connections::new(writing, 1), Connections::new(reading, SQLITE_READERS))
+    let new = |options, places| Connections::new(options, busy_timeout, Arc::clone(file), places);
+    (new(writing, 1), new(reading, SQLITE_READERS))
 }
 
 fn verb_deadline(pipeline: &Pipeline) -> Duration {

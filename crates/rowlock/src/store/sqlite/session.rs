@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::errors;
+use super::file::{DatabaseFile, busy_timeout_of_opening};
 use crate::{Error, Fault, Result};
 
 /// SQLite's virtual-machine steps between two looks at whether a statement is still wanted: a few microseconds.
@@ -106,6 +107,8 @@ impl Verb {
 /// The places for connections of one kind. A connection is opened when a verb finds its place empty.
 pub(super) struct Connections {
     options: SqliteConnectOptions,
+    busy_timeout: Duration,
+    file: Arc<DatabaseFile>,
     idle: Mutex<Vec<Open>>,
     places: Arc<Semaphore>,
 }
@@ -117,13 +120,20 @@ struct Open {
 }
 
 impl Connections {
-    pub(super) fn new(options: SqliteConnectOptions, places: usize) -> Arc<Connections> {
-        Arc::new(Connections { options, idle: Mutex::default(), places: Arc::new(Semaphore::new(places)) })
+    pub(super) fn new(
+        options: SqliteConnectOptions,
+        busy_timeout: Duration,
+        file: Arc<DatabaseFile>,
+        places: usize,
+    ) -> Arc<Connections> {
+        let places = Arc::new(Semaphore::new(places));
+        Arc::new(Connections { options, busy_timeout, file, idle: Mutex::default(), places })
     }
 
     /// Takes a connection, when a place is free.
     pub(super) async fn take(self: &Arc<Self>, verb: &Verb) -> Result<Session> {
         let start = Instant::now();
+        self.file.check(verb.name)?;
         let acquiring = Arc::clone(&self.places).acquire_owned();
         let permit = match tokio::time::timeout(verb.deadline, acquiring).await {
             Ok(Ok(permit)) => permit,
@@ -133,27 +143,32 @@ impl Connections {
         let idle = self.idle().pop();
         let open = match idle {
             Some(open) => open,
-            None => self.open(verb, start + verb.deadline).await?,
+            // A tenth less than the deadline: what is wrong with the file is said before it is given up.
+            None => self.open(verb, start + verb.deadline.mul_f64(0.9)).await?,
         };
         Ok(Session { verb: verb.clone(), open: Some(open), home: Arc::clone(self), _permit: permit })
     }
 
     /// Opens a connection, again and again while the file is busy.
     async fn open(&self, verb: &Verb, until: Instant) -> Result<Open> {
+        let opening = busy_timeout_of_opening(verb.deadline).min(self.busy_timeout);
         loop {
-            match self.open_once().await.map_err(|error| errors::of_statement(verb.name, error)) {
+            match self.open_once(opening).await.map_err(|error| errors::of_statement(verb.name, error)) {
                 Err(Error::Database { fault: Fault::NotApplied, source: sqlx::Error::Database(source), .. })
-                    if is_busy(&*source) && Instant::now() + OPEN_AGAIN_AFTER < until =>
+                    if is_busy(&*source) && Instant::now() + OPEN_AGAIN_AFTER + opening < until =>
                 {
                     tokio::time::sleep(OPEN_AGAIN_AFTER).await;
                 }
-                result => return result,
+                Ok(open) => return self.file.opened(verb.name).map(|()| open),
+                Err(error) => return Err(self.file.explain(verb.name, error)),
             }
         }
     }
 
-    async fn open_once(&self) -> Result<Open, sqlx::Error> {
-        let mut raw = self.options.connect().await?;
+    async fn open_once(&self, opening: Duration) -> Result<Open, sqlx::Error> {
+        let mut raw = self.options.clone().busy_timeout(opening).connect().await?;
+        let busy_timeout = format!("PRAGMA busy_timeout = {}", self.busy_timeout.as_millis());
+        sqlx::query(AssertSqlSafe(busy_timeout)).execute(&mut raw).await?;
         count_one_transaction(&mut raw).await?;
         let interrupt = Arc::new(AtomicBool::new(false));
         let wanted = Arc::clone(&interrupt);

@@ -2,6 +2,7 @@
 //! Behaviour that every store has is in the conformance suite.
 
 mod busy;
+mod files;
 mod keys;
 mod plain;
 mod plans;
