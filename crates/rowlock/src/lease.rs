@@ -4,8 +4,9 @@ use std::fmt;
 
 use rand::RngExt;
 
-use crate::Key;
+use crate::limits::HOLDER_COLUMN_CHARS_MIN;
 use crate::pipeline::StageId;
+use crate::{Error, Key, Result};
 
 /// 63 random bits that the claimer draws for each statement that claims or continues; compared for equality, never reused.
 ///
@@ -54,7 +55,8 @@ impl Holder {
         Holder(format!("{host}:{}:{:08x}", std::process::id(), rand::rng().random::<u32>()))
     }
 
-    /// A given name. Two workers should never share one, but nothing breaks if they do.
+    /// A given name, of at most 96 characters and without NUL; another is refused by whoever claims under it. Two workers should
+    /// never share one, but nothing breaks if they do.
     pub fn named(name: impl Into<String>) -> Holder {
         Holder(name.into())
     }
@@ -62,6 +64,17 @@ impl Holder {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Refuses a name that no row could be claimed under: that would be no row's fault.
+    pub(crate) fn check(&self) -> Result<()> {
+        let chars = self.0.chars().count();
+        if self.0.is_empty() || chars > HOLDER_COLUMN_CHARS_MIN || self.0.contains('\0') {
+            let rule = format!("a holder's name has from 1 to {HOLDER_COLUMN_CHARS_MIN} characters, and no NUL");
+            let value = format!("{:?}, of {chars} characters", self.0);
+            return Err(Error::InvalidArgument { argument: "holder", value, rule });
+        }
+        Ok(())
     }
 }
 

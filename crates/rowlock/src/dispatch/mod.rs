@@ -74,6 +74,7 @@ impl<S: Store> Dispatch<S> {
     /// If the answer is lost the rows are looked for by the token at once and adopted; what may still be committed
     /// later is remembered for [`Dispatch::recover_lost_claims`]. A dropped future is a lost answer too.
     pub(crate) async fn claim_once(&self, claiming: &Claiming) -> Result<ClaimBatch<S::Row>> {
+        claiming.holder.check()?;
         let span = verb_span!(
             self,
             "claim",

@@ -280,6 +280,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|error| Error::Worker { problem: format!("it must be run inside a tokio runtime: {error}") })?;
         self.settings.check()?;
+        self.repository.holder().check()?;
         let pipeline = Arc::clone(self.repository.pipeline());
         let handlers = resolve(&pipeline, self.handlers, &self.concurrency)?;
         let floor = Arc::new(Floor {

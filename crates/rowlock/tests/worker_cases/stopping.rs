@@ -181,9 +181,26 @@ where
         handled().hold_between(Duration::ZERO, Duration::from_secs(1)).run().await,
         worker().handle_batch("ONE", 0, |_, _| async { vec![] }).run().await,
     ];
+    for name in ["a\0b".to_owned(), "é".repeat(97), String::new()] {
+        let repository = repository.clone().with_holder(rowlock::Holder::named(name));
+        add_one_and_be_refused::<D>(&repository).await;
+        let worker = Worker::new(repository).handle("ONE", |_, _| async { Ok(()) });
+        let error = worker.run_until_idle().await.expect_err("refused at the start");
+        assert!(error.to_string().contains("from 1 to 96 characters"), "{error}");
+    }
+    assert_eq!(count::<D>(&repository, Status::Failed).await, 0, "it is no row's fault");
     for answer in refused {
         assert!(matches!(answer, Err(Error::InvalidArgument { .. })), "{answer:?}");
     }
+}
+
+async fn add_one_and_be_refused<D: Database>(repository: &Repo<D>)
+where
+    Item: Record<D::S>,
+{
+    repository.add_many(&["item".into()]).await.expect("added");
+    let refused = repository.claim(1).await.map(drop).expect_err("a claim as well");
+    assert!(matches!(refused, Error::InvalidArgument { argument: "holder", .. }), "{refused:?}");
 }
 
 pub(crate) async fn no_time_is_too_long_for_a_worker<D: Database>(database: &D)
