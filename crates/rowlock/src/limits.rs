@@ -64,6 +64,10 @@ pub const EXCLUDED_KEYS_MAX: usize = 10_000;
 /// How long such a key is left out. Then it is tried again: somebody may have mended the row.
 pub const EXCLUDED_FOR: Duration = Duration::from_secs(300);
 
+/// Single items of a batch that failed as a whole that are tried before it is taken for everybody's fault: so many of them, from
+/// all over the batch, are hardly ever bad by chance, and a table that is gone costs no more than so many statements.
+pub const LADDER_PROBES_MAX: usize = 5;
+
 /// Longest wait of one verb, on the client and on the server, unless a third of `stale_after` is shorter.
 pub const VERB_DEADLINE: Duration = Duration::from_secs(30);
 

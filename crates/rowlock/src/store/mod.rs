@@ -8,6 +8,7 @@ mod error_text;
 mod exclusion;
 mod explanation;
 mod identifier;
+mod ladder;
 mod params;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -6,9 +6,9 @@ use sqlx::sqlite::SqliteRow;
 
 use super::items::{Item, KeyValue, json};
 use super::plain::Ended;
-use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
+use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written, are_all_ignored};
 use super::session::{Bind, Session, Sql, Verb};
-use super::{SqliteStore, rows};
+use super::{SqliteStore, errors, rows};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{StageId, Status};
 use crate::store::error_text::stored_error;
@@ -69,18 +69,25 @@ impl SqliteStore {
             cause: |item| item.step.filter(|step| *step == "exhaust"),
         };
         match self.write_batch(&mut session, &batch).await {
+            Ok(written) if are_all_ignored(&written) => {
+                session.roll_back().await?;
+                self.claim_repeated(verb, claiming, &batch, answer).await
+            }
             Ok(written) => {
                 let rows = self.read_rows(&mut session, &self.statements.claim_by_key.read, &batch.items).await?;
+                self.let_go(&mut session, claiming, &batch, &written).await?;
                 match session.commit().await {
                     Ok(()) => {
                         let written = self.repeat_ignored(verb, &batch, refusing_strange_keys(written)).await?;
                         Ok(self.fill(answer, claiming, &batch.items, written, rows))
                     }
-                    Err(error) if error.is_row_refusal() => self.claim_repeated(verb, claiming, &batch, answer).await,
+                    Err(error) if errors::may_be_a_rows(&error) => {
+                        self.claim_repeated(verb, claiming, &batch, answer).await
+                    }
                     Err(error) => Err(error),
                 }
             }
-            Err(error) if error.is_row_refusal() => {
+            Err(error) if errors::may_be_a_rows(&error) => {
                 session.roll_back().await?;
                 self.claim_repeated(verb, claiming, &batch, answer).await
             }
@@ -96,10 +103,44 @@ impl SqliteStore {
         answer: ClaimBatch<SqliteRow>,
     ) -> Result<ClaimBatch<SqliteRow>> {
         let written = self.repeat_batch(verb, batch).await?;
+        if written.iter().any(|outcome| matches!(outcome, Written::Rewritten { .. })) {
+            let mut session = self.write(verb).await?;
+            self.let_go(&mut session, claiming, batch, &written).await?;
+            session.commit().await?;
+        }
         let mut session = self.read_session(verb).await?;
         let rows = self.read_rows(&mut session, &self.statements.claim_by_key.read, &batch.items).await?;
         session.keep();
         Ok(self.fill(answer, claiming, &batch.items, written, rows))
+    }
+
+    /// Takes the token from what is not claimed after all. Where the database refuses that too it stays: nobody goes by it.
+    async fn let_go(
+        &self,
+        session: &mut Session,
+        claiming: &Claiming,
+        batch: &Batch<'_>,
+        written: &[Written],
+    ) -> Result<()> {
+        let is_rewritten = |outcome: &Written| matches!(outcome, Written::Rewritten { .. });
+        let keys: Vec<&KeyValue> = batch
+            .items
+            .iter()
+            .zip(written)
+            .filter(|(_, outcome)| is_rewritten(outcome))
+            .map(|(item, _)| &item.key)
+            .collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        session.run("SAVEPOINT letting_go").await?;
+        let binds: [Bind; 3] = [json(&keys).into(), batch.now.as_str().into(), claiming.token.as_i64().into()];
+        match session.execute(&self.statements.let_go, binds).await {
+            Ok(_) => {}
+            Err(error) if errors::may_be_a_rows(&error) => session.run("ROLLBACK TO letting_go").await?,
+            Err(error) => return Err(error),
+        }
+        session.run("RELEASE letting_go").await
     }
 
     pub(super) async fn preview_items(&self, verb: &Verb, claiming: &Claiming) -> Result<Vec<ItemRow<SqliteRow>>> {
@@ -225,6 +266,14 @@ impl SqliteStore {
                 Written::Applied { .. } if item.step == Some("exhaust") => batch.exhausted.push(key),
                 Written::Applied { .. } => {
                     batch.claimed.extend(rows.remove(&key).and_then(|row| self.claimed(claiming, row)));
+                }
+                Written::Rewritten { word } => {
+                    let reason = Written::rewritten(word.as_deref());
+                    // It would be claimed at once again, and rewritten.
+                    if word.and_then(|word| self.pipeline.status(&word)).is_some_and(Status::is_ready) {
+                        self.exclusions.add(key.clone(), &reason);
+                    }
+                    batch.refused.push((key, reason));
                 }
                 Written::Refused { reason, .. } => batch.refused.push((key, reason)),
                 Written::Ignored => batch.refused.push((key, SILENTLY_REFUSED.to_owned())),

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 
 use super::session::{Bind, Session, Verb};
-use super::{SqliteStore, rows};
+use super::{SqliteStore, errors, rows};
 use crate::pipeline::{StageId, Status};
 use crate::store::{ClaimedRow, Continuing};
 use crate::{Lease, Result};
@@ -22,23 +22,29 @@ impl SqliteStore {
         };
         let mut session = self.write(verb).await?;
         let now = self.time(&mut session, continuing.now).await?;
+        let mut written = 0;
         for group in &groups {
             let binds = self.group_binds(group, &now).into_iter().chain(self.continue_binds(continuing, next));
             let is_by_token = self.is_by_token(&mut session, group).await?;
             let sql = if is_by_token { &self.statements.continue_many } else { &self.statements.continue_few };
             match session.execute(sql, binds).await {
-                Ok(_) => {}
-                Err(error) if error.is_row_refusal() => {
+                Ok(rows) => written += rows,
+                Err(error) if errors::may_be_a_rows(&error) => {
                     session.roll_back().await?;
                     return Ok(Vec::new());
                 }
                 Err(error) => return Err(error),
             }
         }
-        let found = self.read_continued(&mut session, continuing).await?;
+        let found = self.read_continued(&mut session, continuing, next).await?;
+        if found.len() as u64 != written {
+            // A trigger changed what was written, and finishing finds out which it is.
+            session.roll_back().await?;
+            return Ok(Vec::new());
+        }
         match session.commit().await {
             Ok(()) => Ok(found),
-            Err(error) if error.is_row_refusal() => Ok(Vec::new()),
+            Err(error) if errors::may_be_a_rows(&error) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
@@ -47,10 +53,11 @@ impl SqliteStore {
         &self,
         session: &mut Session,
         continuing: &Continuing,
+        next: StageId,
     ) -> Result<Vec<ClaimedRow<SqliteRow>>> {
         let rows = session.rows(&self.statements.find_claimed, [continuing.token.as_i64().into()]).await?;
         let claimed = |row| rows::claimed(&self.pipeline, row, continuing.token, continuing.limits.max_resets);
-        Ok(rows.into_iter().filter_map(claimed).collect())
+        Ok(rows.into_iter().filter_map(claimed).filter(|claimed| claimed.lease.stage == next).collect())
     }
 
     fn continue_binds(&self, continuing: &Continuing, next: StageId) -> [Bind; 6] {

@@ -92,6 +92,28 @@ pub(super) fn is_transaction_gone(error: &Error) -> bool {
         .is_some_and(|message| message.starts_with("no such savepoint") || message.contains("no transaction is active"))
 }
 
+/// Whether the error may be that of one row of a batch, so that a part of the batch may pass. A code is only a hint: a table
+/// that is missing and a trigger that cannot take a value have the same one, and a full-text index that does not fit one
+/// row says that the file is corrupt. Where the file, the disk, the memory or another writer is in the way, no row is.
+pub(super) fn may_be_a_rows(error: &Error) -> bool {
+    let Error::Database { source, .. } = error else { return false };
+    primary_code(source).is_some_and(|code| {
+        let is_everybodys = [BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL, SCHEMA, NOTADB];
+        !is_everybodys.contains(&code)
+    })
+}
+
+/// Whether an error of an insert into a table of Rowlock's own leaves it out alone: that of a row, or a table whose numbers
+/// are used up, which SQLite calls full.
+pub(super) fn may_be_left_out(error: &Error) -> bool {
+    may_be_a_rows(error) || matches!(error, Error::Database { source, .. } if primary_code(source) == Some(FULL))
+}
+
+/// Whether a transaction could not begin because one is open.
+pub(super) fn is_within_a_transaction(error: &Error) -> bool {
+    message(error).is_some_and(|message| message.starts_with("cannot start a transaction within a transaction"))
+}
+
 /// The database's own words about a refused row.
 pub(super) fn reason(error: &Error) -> String {
     message(error).map_or_else(|| error.to_string(), ToOwned::to_owned)
@@ -117,26 +139,19 @@ fn message(error: &Error) -> Option<&str> {
 fn fault(error: &sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => Fault::NotApplied,
-        sqlx::Error::Database(source) => fault_of_code(primary_code(error).unwrap_or(ERROR), source.message()),
+        sqlx::Error::Database(_) => fault_of_code(primary_code(error).unwrap_or(ERROR)),
         _ => Fault::Lasting,
     }
 }
 
-fn fault_of_code(code: i32, message: &str) -> Fault {
+/// By result code. It says what whoever gets the error may hope for; whose fault it was is not for the code to say.
+fn fault_of_code(code: i32) -> Fault {
     match code {
         ABORT | BUSY | LOCKED | NOMEM | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL | SCHEMA => Fault::NotApplied,
         READONLY => Fault::ReadOnly,
         CONSTRAINT | TOOBIG | MISMATCH => Fault::RowRefused,
-        ERROR if is_about_a_value(message) => Fault::RowRefused,
         _ => Fault::Lasting,
     }
-}
-
-/// A missing table and a value that an expression of a trigger or an index cannot take have the same code.
-fn is_about_a_value(message: &str) -> bool {
-    ["integer overflow", "malformed JSON", "JSON", "bad JSON", "non-deterministic use of"]
-        .iter()
-        .any(|start| message.starts_with(start))
 }
 
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
@@ -151,15 +166,14 @@ mod tests {
     #[test]
     fn a_busy_database_and_a_full_disk_had_no_effect() {
         for code in [BUSY, LOCKED, FULL, IOERR, INTERRUPT] {
-            assert_eq!(fault_of_code(code, ""), Fault::NotApplied);
+            assert_eq!(fault_of_code(code), Fault::NotApplied);
         }
     }
 
     #[test]
     fn a_constraint_refuses_a_row_and_a_missing_table_is_lasting() {
-        assert_eq!(fault_of_code(CONSTRAINT, "CHECK constraint failed"), Fault::RowRefused);
-        assert_eq!(fault_of_code(ERROR, "malformed JSON"), Fault::RowRefused);
-        assert_eq!(fault_of_code(ERROR, "no such table: videos"), Fault::Lasting);
+        assert_eq!(fault_of_code(CONSTRAINT), Fault::RowRefused);
+        assert_eq!(fault_of_code(ERROR), Fault::Lasting);
     }
 
     #[test]

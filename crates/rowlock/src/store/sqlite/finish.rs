@@ -10,6 +10,7 @@ use super::session::Verb;
 use super::{SqliteStore, clock};
 use crate::Result;
 use crate::limits::RETRY_DELAY_MAX;
+use crate::pipeline::Status;
 use crate::store::error_text::stored_error;
 use crate::store::{Finish, Finished, Finishing, Limits, Outcome};
 
@@ -20,16 +21,16 @@ impl SqliteStore {
         }
         let completions = self.completions(&finishing.items)?;
         let mut session = self.write(verb).await?;
-        let mut now = self.time(&mut session, finishing.now).await?;
+        let mut moment = self.moment(&mut session, finishing.now).await?;
         if let Some(completions) = completions {
-            let finished = self.finish_plain(&mut session, finishing, &now, &completions).await?;
+            let finished = self.finish_plain(&mut session, finishing, &moment, &completions).await?;
             match self.end_plain(verb, session, finished).await? {
                 Ended::Committed(finished) => return Ok(finished),
                 Ended::Undone(again) => session = again,
             }
-            now = self.time(&mut session, finishing.now).await?;
+            moment = self.moment(&mut session, finishing.now).await?;
         }
-        let batch = self.finish_batch(&finishing.items, finishing.limits, now)?;
+        let batch = self.finish_batch(&finishing.items, finishing.limits, moment.now)?;
         let written = self.write_or_repeat(verb, session, &batch).await?;
         Ok(written.into_iter().map(|outcome| self.finished(outcome)).collect())
     }
@@ -70,9 +71,11 @@ impl SqliteStore {
             Written::Applied { word, .. } => match self.pipeline.status(&word) {
                 Some(to) => Finished::Applied { to },
                 // Only a trigger writes another word than one of the pipeline's.
-                None => {
-                    Finished::Refused { reason: format!("a trigger changed the status to {word:?}"), failed: false }
-                }
+                None => Finished::Refused { reason: Written::rewritten(Some(&word)), failed: false },
+            },
+            Written::Rewritten { word } => Finished::Refused {
+                reason: Written::rewritten(word.as_deref()),
+                failed: word.as_deref() == Some(self.pipeline.word(Status::Failed)),
             },
             Written::Missing => Finished::LeaseLost,
             Written::Ignored => Finished::Refused { reason: SILENTLY_REFUSED.to_owned(), failed: false },

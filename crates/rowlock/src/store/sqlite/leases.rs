@@ -7,7 +7,7 @@ use super::items::{Item, KeyValue, json};
 use super::plain::Ended;
 use super::refusal::{Batch, WhenRefused, Written};
 use super::session::{Session, Verb};
-use super::{SqliteStore, rows};
+use super::{SqliteStore, errors, rows};
 use crate::pipeline::Status;
 use crate::store::{ClaimedRow, LeaseState};
 use crate::{FencingToken, Key, Lease, Result};
@@ -67,7 +67,7 @@ impl SqliteStore {
                 session.commit().await?;
                 Ok(states)
             }
-            Err(error) if error.is_row_refusal() => {
+            Err(error) if errors::may_be_a_rows(&error) => {
                 session.roll_back().await?;
                 let written = self.repeat_batch(verb, &batch).await?;
                 let mut session = self.read_session(verb).await?;
@@ -134,7 +134,7 @@ impl SqliteStore {
                 rows
             }
             // The database refuses a heartbeat: what was claimed is found all the same.
-            Err(error) if error.is_row_refusal() => {
+            Err(error) if errors::may_be_a_rows(&error) => {
                 session.roll_back().await?;
                 let mut session = self.read_session(verb).await?;
                 let rows = session.rows(&self.statements.find_claimed, [token.as_i64().into()]).await?;

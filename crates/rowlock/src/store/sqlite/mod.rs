@@ -8,6 +8,7 @@ mod claim;
 mod clock;
 mod continuing;
 mod errors;
+mod failure_log;
 mod file;
 mod finish;
 mod indexes;
@@ -28,6 +29,7 @@ mod table_facts;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod trial;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
@@ -37,6 +39,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 
+use self::failure_log::FailureLog;
 use self::file::DatabaseFile;
 use self::items::KeyValue;
 use self::session::{Connections, Session, Verb};
@@ -74,6 +77,7 @@ pub struct SqliteStore {
     statements: Arc<Statements>,
     policies: Arc<str>,
     exclusions: Exclusions,
+    failure_log: FailureLog,
     options: SqliteConnectOptions,
     file: Arc<DatabaseFile>,
     read_only: bool,
@@ -153,6 +157,7 @@ impl SqliteStore {
             statements,
             policies,
             exclusions: Exclusions::default(),
+            failure_log: FailureLog::default(),
             options,
             file,
             read_only: false,
@@ -216,11 +221,20 @@ impl SqliteStore {
     async fn time(&self, session: &mut Session, now: Option<DateTime<Utc>>) -> Result<String> {
         match now {
             Some(now) => Ok(clock::format(now)),
-            None => {
-                let rows = session.rows(&self.statements.now, []).await?;
-                Ok(rows.first().and_then(|row| rows::text(row, 0)).unwrap_or_default())
-            }
+            None => Ok(self.moment(session, None).await?.now),
         }
+    }
+
+    async fn moment(&self, session: &mut Session, now: Option<DateTime<Utc>>) -> Result<Moment> {
+        let rows = session.rows(&self.statements.now, [self.pipeline.table().name().into()]).await?;
+        let row = rows.first();
+        Ok(Moment {
+            now: match now {
+                Some(now) => clock::format(now),
+                None => row.and_then(|row| rows::text(row, 0)).unwrap_or_default(),
+            },
+            has_triggers: row.and_then(|row| rows::integer(row, 1)) == Some(1),
+        })
     }
 
     fn key_of_row(&self, row: &SqliteRow, column: usize) -> KeyValue {
@@ -256,6 +270,13 @@ fn path_of(options: &SqliteConnectOptions) -> Result<PathBuf> {
         value: format!("{name:?}"),
         rule: format!("it must be the path of a file: {error}"),
     })
+}
+
+/// What a verb asks first.
+struct Moment {
+    now: String,
+    /// Whether the table has triggers, which may change a row after a move.
+    has_triggers: bool,
 }
 
 /// The places for a store's writing connection and for its reading ones.

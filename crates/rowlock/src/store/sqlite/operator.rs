@@ -126,8 +126,9 @@ impl SqliteStore {
         match outcome {
             Written::Applied { word, .. } => match self.pipeline.status(&word) {
                 Some(to) => Moved::Applied { to },
-                None => Moved::Refused { reason: format!("a trigger changed the status to {word:?}") },
+                None => Moved::Refused { reason: Written::rewritten(Some(&word)) },
             },
+            Written::Rewritten { word } => Moved::Refused { reason: Written::rewritten(word.as_deref()) },
             Written::Ignored => Moved::Refused { reason: SILENTLY_REFUSED.to_owned() },
             Written::Refused { reason, .. } => Moved::Refused { reason },
             // Only in a repeated batch, between whose transactions the row was moved by somebody else.

@@ -11,7 +11,7 @@ use super::items::{KeyValue, json};
 use super::refusal::Written;
 use super::session::{Bind, Session, Sql, Verb};
 use super::statements::PlainClaim;
-use super::{SqliteStore, indexes, rows};
+use super::{Moment, SqliteStore, errors, indexes, rows};
 use crate::pipeline::{StageId, Status};
 use crate::store::{ClaimBatch, Claiming, Finish, Finished, Finishing, Limits, Outcome};
 use crate::{FencingToken, Key, Lease, Result};
@@ -114,7 +114,8 @@ impl SqliteStore {
             let rows = session.rows(&sql.read, [head.addresses.as_str().into()]).await?;
             let is_taken = |row: &SqliteRow| {
                 let reader = rows::RoleReader::new(&self.pipeline, row);
-                reader.token() == Some(claiming.token.as_i64()) && reader.has_utf8_key()
+                let is_ours = reader.token() == Some(claiming.token.as_i64());
+                is_ours && reader.status() == Some(Status::InProgress(head.stage)) && reader.has_utf8_key()
             };
             if rows.len() != head.count || !rows.iter().all(is_taken) {
                 return Ok(None);
@@ -130,18 +131,21 @@ impl SqliteStore {
         &self,
         session: &mut Session,
         finishing: &Finishing,
-        now: &str,
+        Moment { now, has_triggers }: &Moment,
         groups: &[Group],
     ) -> Result<Option<Vec<Finished>>> {
         for group in groups {
             let leads_to = self.pipeline.word(self.pipeline.completed(group.stage));
-            let binds = self.group_binds(group, now).into_iter().chain([leads_to.into()]);
+            let binds: Vec<Bind> = self.group_binds(group, now).into_iter().chain([leads_to.into()]).collect();
             let sql = if self.is_by_token(session, group).await? {
                 &self.statements.complete_many
             } else {
                 &self.statements.complete_few
             };
-            if !wrote(session, sql, binds, group.count).await? {
+            if !wrote(session, sql, binds.clone(), group.count).await? {
+                return Ok(None);
+            }
+            if *has_triggers && !self.stands(session, binds, group.count).await? {
                 return Ok(None);
             }
         }
@@ -154,6 +158,12 @@ impl SqliteStore {
             false => others.next(),
         };
         Ok(finishing.items.iter().map(finished).collect())
+    }
+
+    /// Whether all that was completed still is: no trigger changed it afterwards.
+    async fn stands(&self, session: &mut Session, binds: Vec<Bind>, count: usize) -> Result<bool> {
+        let rows = session.rows(&self.statements.count_completed, binds).await?;
+        Ok(rows.first().and_then(|row| rows::integer(row, 0)) == i64::try_from(count).ok())
     }
 
     /// Whether the items of a group are found by the index on their token.
@@ -178,7 +188,7 @@ impl SqliteStore {
         match self.write_batch(session, &batch).await {
             Ok(written) if written.iter().any(|outcome| matches!(outcome, Written::Ignored)) => Ok(None),
             Ok(written) => Ok(Some(written.into_iter().map(|outcome| self.finished(outcome)).collect())),
-            Err(error) if error.is_row_refusal() => Ok(None),
+            Err(error) if errors::may_be_a_rows(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -228,7 +238,7 @@ impl SqliteStore {
         };
         match session.commit().await {
             Ok(()) => Ok(Ended::Committed(written)),
-            Err(error) if error.is_row_refusal() => Ok(Ended::Undone(self.write(verb).await?)),
+            Err(error) if errors::may_be_a_rows(&error) => Ok(Ended::Undone(self.write(verb).await?)),
             Err(error) => Err(error),
         }
     }
@@ -249,7 +259,7 @@ fn head(stage: StageId, row: &SqliteRow) -> Option<Head> {
 async fn wrote(session: &mut Session, sql: &Sql, binds: impl IntoIterator<Item = Bind>, rows: usize) -> Result<bool> {
     match session.execute(sql, binds).await {
         Ok(written) => Ok(written == rows as u64),
-        Err(error) if error.is_row_refusal() => Ok(false),
+        Err(error) if errors::may_be_a_rows(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

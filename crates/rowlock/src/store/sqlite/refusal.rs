@@ -1,19 +1,13 @@
 //! Batch writes, and the rows in them that the database refuses.
 //!
-//! A batch is one statement. When the database refuses one of its rows, the batch is repeated in a transaction that
-//! finds the row by bisection under savepoints. Where that cannot work (a trigger that raises `ROLLBACK`, a
-//! constraint that is checked at the commit), each item is repeated in a transaction of its own.
+//! A batch is one statement. Where it fails, whose fault that is comes out by experiment (`trial`).
 
 use std::collections::HashMap;
-
-use serde::Serialize;
 
 use super::items::{Item, json};
 use super::session::{Bind, Session, Sql, Verb};
 use super::{SqliteStore, errors, rows};
-use crate::limits::FAILURES_KEPT_MAX;
 use crate::store::Finished;
-use crate::store::bisection::Parts;
 use crate::store::error_text::stored_error;
 use crate::{Key, Result};
 
@@ -33,7 +27,7 @@ pub(super) struct Batch<'a> {
 
 impl Batch<'_> {
     /// Its binds, with these items.
-    fn binds(&self, items: String) -> impl Iterator<Item = Bind> {
+    pub(super) fn binds(&self, items: String) -> impl Iterator<Item = Bind> {
         [Bind::from(items), Bind::from(self.now.as_str())].into_iter().chain(self.binds.iter().cloned())
     }
 }
@@ -62,28 +56,34 @@ pub(super) enum Written {
     Missing,
     /// The row matches still: a trigger left the update out.
     Ignored,
+    /// It was written, and a trigger changed its status afterwards.
+    Rewritten {
+        /// The word that the row has now; none if there is no such row any more.
+        word: Option<String>,
+    },
     Refused {
         reason: String,
         failed: bool,
     },
 }
 
-/// One record of `rowlock_failures`.
-#[derive(Debug, Serialize)]
-struct Failure<'a> {
-    item: String,
-    word: &'a str,
-    cause: &'static str,
-    holder: Option<&'a str>,
-    error: &'a str,
+impl Written {
+    /// What is said of a row whose status a trigger changed after the move.
+    pub(super) fn rewritten(word: Option<&str>) -> String {
+        match word {
+            Some(word) => format!("a trigger changed the status to {word:?}"),
+            None => "a trigger deleted the row, or gave it another key".to_owned(),
+        }
+    }
 }
 
 impl SqliteStore {
-    /// The whole batch in one statement, within the session's transaction. An error that refuses a row leaves the
+    /// The whole batch in one statement, within the session's transaction. An error that may be of a row leaves the
     /// transaction to be rolled back.
     pub(super) async fn write_batch(&self, session: &mut Session, batch: &Batch<'_>) -> Result<Vec<Written>> {
         let mut written = self.apply(session, batch, &(0..batch.items.len()).collect::<Vec<_>>()).await?;
         self.mark_ignored(session, batch, &mut written).await?;
+        self.mark_rewritten(session, batch, &mut written).await?;
         self.record_failures(session, batch, &written).await?;
         Ok(written)
     }
@@ -96,12 +96,16 @@ impl SqliteStore {
         batch: &Batch<'_>,
     ) -> Result<Vec<Written>> {
         match self.write_batch(&mut session, batch).await {
+            Ok(written) if are_all_ignored(&written) => {
+                session.roll_back().await?;
+                self.repeat_batch(verb, batch).await
+            }
             Ok(written) => match session.commit().await {
                 Ok(()) => self.repeat_ignored(verb, batch, written).await,
-                Err(error) if error.is_row_refusal() => self.repeat_batch(verb, batch).await,
+                Err(error) if errors::may_be_a_rows(&error) => self.repeat_batch(verb, batch).await,
                 Err(error) => Err(error),
             },
-            Err(error) if error.is_row_refusal() => {
+            Err(error) if errors::may_be_a_rows(&error) => {
                 session.roll_back().await?;
                 self.repeat_batch(verb, batch).await
             }
@@ -123,90 +127,16 @@ impl SqliteStore {
         }
         let items = ignored.iter().map(|index| batch.items[*index].clone()).collect();
         let again = Batch { items, now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
-        for (index, outcome) in ignored.into_iter().zip(self.repeat_batch(verb, &again).await?) {
+        let beside_others = written.iter().any(|outcome| matches!(outcome, Written::Applied { .. }));
+        for (index, outcome) in ignored.into_iter().zip(self.settle(verb, &again, beside_others).await?) {
             written[index] = outcome;
         }
         Ok(written)
     }
 
-    /// The batch, or what of it is to be repeated, in transactions of its own that find the refused rows.
+    /// A batch that failed as a whole, in parts. If the fault is none of its items' it is the error, and nothing is changed.
     pub(super) async fn repeat_batch(&self, verb: &Verb, batch: &Batch<'_>) -> Result<Vec<Written>> {
-        let mut session = self.write(verb).await?;
-        match self.bisect(&mut session, batch).await {
-            Ok(written) => match session.commit().await {
-                Ok(()) => return Ok(self.excluding(batch, written)),
-                Err(error) if error.is_row_refusal() => {}
-                Err(error) => return Err(error),
-            },
-            Err(error) if errors::is_transaction_gone(&error) => session.roll_back().await?,
-            Err(error) => return Err(error),
-        }
-        let mut written = Vec::with_capacity(batch.items.len());
-        for item in &batch.items {
-            written.push(self.repeat_alone(verb, batch, item).await?);
-        }
-        Ok(self.excluding(batch, written))
-    }
-
-    async fn bisect(&self, session: &mut Session, batch: &Batch<'_>) -> Result<Vec<Written>> {
-        let mut written = vec![Written::Missing; batch.items.len()];
-        let mut refused: Vec<(usize, String)> = Vec::new();
-        let mut parts = Parts::new((0..batch.items.len()).collect::<Vec<_>>());
-        while let Some(part) = parts.next() {
-            session.run("SAVEPOINT part").await?;
-            match self.apply(session, batch, &part).await {
-                Ok(applied) => {
-                    session.run("RELEASE part").await?;
-                    for (index, outcome) in part.into_iter().zip(applied) {
-                        written[index] = outcome;
-                    }
-                }
-                Err(error) if error.is_row_refusal() => {
-                    session.run("ROLLBACK TO part").await?;
-                    session.run("RELEASE part").await?;
-                    let reason = errors::reason(&error);
-                    if let Some(index) = parts.halve(part) {
-                        written[index] = Written::Refused { reason: reason.clone(), failed: false };
-                        refused.push((index, reason));
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.mark_ignored(session, batch, &mut written).await?;
-        let ignored = written.iter().enumerate().filter(|(_, outcome)| matches!(outcome, Written::Ignored));
-        refused.extend(ignored.map(|(index, _)| (index, SILENTLY_REFUSED.to_owned())));
-        self.record_failures(session, batch, &written).await?;
-        for (index, reason) in refused {
-            let failed = self.fail_refused(session, batch, &batch.items[index], &reason).await?;
-            written[index] = Written::Refused { reason, failed };
-        }
-        Ok(written)
-    }
-
-    /// One item in a transaction of its own, and in another as `FAILED`.
-    async fn repeat_alone(&self, verb: &Verb, batch: &Batch<'_>, item: &Item) -> Result<Written> {
-        let alone = Batch { items: vec![item.clone()], now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
-        let mut session = self.write(verb).await?;
-        let attempt = match self.write_batch(&mut session, &alone).await {
-            Ok(written) => session.commit().await.map(|()| written),
-            Err(error) if error.is_row_refusal() => {
-                session.roll_back().await?;
-                Err(error)
-            }
-            Err(error) => return Err(error),
-        };
-        let reason = match attempt {
-            Ok(mut written) => match written.pop() {
-                Some(Written::Ignored) => SILENTLY_REFUSED.to_owned(),
-                Some(outcome) => return Ok(outcome),
-                None => return Ok(Written::Missing),
-            },
-            Err(error) if error.is_row_refusal() => errors::reason(&error),
-            Err(error) => return Err(error),
-        };
-        let failed = self.fail_alone(verb, batch, item, &reason).await?;
-        Ok(Written::Refused { reason, failed })
+        self.settle(verb, batch, false).await
     }
 
     /// Makes the only item of a batch `FAILED` whose move was refused in a transaction of the user's. Its move alone
@@ -214,8 +144,10 @@ impl SqliteStore {
     pub(super) async fn refuse_finish(&self, verb: &Verb, batch: &Batch<'_>, outcome: Written) -> Result<Finished> {
         let reason = match outcome {
             Written::Refused { reason, .. } => reason,
+            Written::Rewritten { word } => Written::rewritten(word.as_deref()),
             Written::Applied { .. } | Written::Missing | Written::Ignored => SILENTLY_REFUSED.to_owned(),
         };
+        self.probe_apart(verb, batch).await?;
         let failed = match batch.items.first() {
             Some(item) => self.fail_alone(verb, batch, item, &reason).await?,
             None => false,
@@ -225,12 +157,12 @@ impl SqliteStore {
     }
 
     /// Makes a refused item `FAILED` in a transaction of its own. False if the database refuses that too.
-    async fn fail_alone(&self, verb: &Verb, batch: &Batch<'_>, item: &Item, reason: &str) -> Result<bool> {
+    pub(super) async fn fail_alone(&self, verb: &Verb, batch: &Batch<'_>, item: &Item, reason: &str) -> Result<bool> {
         let mut session = self.write(verb).await?;
         match self.fail_refused(&mut session, batch, item, reason).await {
             Ok(failed) => match session.commit().await {
                 Ok(()) => Ok(failed),
-                Err(error) if error.is_row_refusal() => Ok(false),
+                Err(error) if errors::may_be_a_rows(&error) => Ok(false),
                 Err(error) => Err(error),
             },
             Err(error) if errors::is_transaction_gone(&error) => {
@@ -242,7 +174,13 @@ impl SqliteStore {
     }
 
     /// Makes a refused item `FAILED`, under a savepoint. False if the database refuses that too.
-    async fn fail_refused(&self, session: &mut Session, batch: &Batch<'_>, item: &Item, reason: &str) -> Result<bool> {
+    pub(super) async fn fail_refused(
+        &self,
+        session: &mut Session,
+        batch: &Batch<'_>,
+        item: &Item,
+        reason: &str,
+    ) -> Result<bool> {
         if batch.when_refused == WhenRefused::Leave {
             return Ok(false);
         }
@@ -262,7 +200,7 @@ impl SqliteStore {
                 session.run("RELEASE failing").await?;
                 Ok(matches!(written.as_slice(), [Written::Applied { .. }]))
             }
-            Err(error) if error.is_row_refusal() => {
+            Err(error) if errors::may_be_a_rows(&error) => {
                 session.run("ROLLBACK TO failing").await?;
                 session.run("RELEASE failing").await?;
                 Ok(false)
@@ -272,7 +210,7 @@ impl SqliteStore {
     }
 
     /// Leaves out what could not even be made `FAILED`.
-    fn excluding(&self, batch: &Batch<'_>, written: Vec<Written>) -> Vec<Written> {
+    pub(super) fn excluding(&self, batch: &Batch<'_>, written: Vec<Written>) -> Vec<Written> {
         if batch.when_refused == WhenRefused::Fail {
             for (item, outcome) in batch.items.iter().zip(&written) {
                 if let Written::Refused { reason, failed: false } = outcome {
@@ -284,7 +222,12 @@ impl SqliteStore {
     }
 
     /// The statement for some of the batch's items; the answer has one entry for each, in order.
-    async fn apply(&self, session: &mut Session, batch: &Batch<'_>, indexes: &[usize]) -> Result<Vec<Written>> {
+    pub(super) async fn apply(
+        &self,
+        session: &mut Session,
+        batch: &Batch<'_>,
+        indexes: &[usize],
+    ) -> Result<Vec<Written>> {
         if indexes.is_empty() {
             return Ok(Vec::new());
         }
@@ -321,7 +264,12 @@ impl SqliteStore {
     }
 
     /// Tells a row that does not match from one whose update a trigger left out.
-    async fn mark_ignored(&self, session: &mut Session, batch: &Batch<'_>, written: &mut [Written]) -> Result<()> {
+    pub(super) async fn mark_ignored(
+        &self,
+        session: &mut Session,
+        batch: &Batch<'_>,
+        written: &mut [Written],
+    ) -> Result<()> {
         let missing = |outcome: &Written| matches!(outcome, Written::Missing);
         let asked: Vec<usize> = (0..written.len()).filter(|index| missing(&written[*index])).collect();
         if asked.is_empty() {
@@ -338,27 +286,34 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Writes the failures among what was written, and prunes the older ones of the same items.
-    async fn record_failures(&self, session: &mut Session, batch: &Batch<'_>, written: &[Written]) -> Result<()> {
-        let mut records: Vec<Failure<'_>> = Vec::new();
-        for (item, outcome) in batch.items.iter().zip(written) {
-            if let (Written::Applied { key, holder, error, .. }, Some(cause)) = (outcome, (batch.cause)(item)) {
-                records.push(Failure {
-                    item: key.as_str().to_owned(),
-                    word: &item.word,
-                    cause,
-                    holder: holder.as_deref(),
-                    error: error.as_deref().unwrap_or_default(),
-                });
-            }
-        }
-        if records.is_empty() {
+    /// Tells a move that stands from one whose status a trigger changed afterwards: what a statement returns is from before
+    /// such triggers run.
+    pub(super) async fn mark_rewritten(
+        &self,
+        session: &mut Session,
+        batch: &Batch<'_>,
+        written: &mut [Written],
+    ) -> Result<()> {
+        let is_applied = |index: &usize| matches!(written[*index], Written::Applied { .. });
+        let applied: Vec<usize> = (0..written.len()).filter(is_applied).collect();
+        if applied.is_empty() || !self.moment(session, None).await?.has_triggers {
             return Ok(());
         }
-        let records = json(&records);
-        let kept = i64::try_from(FAILURES_KEPT_MAX).unwrap_or(i64::MAX);
-        session.execute(&self.statements.add_failures, [records.as_str().into(), batch.now.as_str().into()]).await?;
-        session.execute(&self.statements.prune_failures, [records.into(), kept.into()]).await?;
+        let items: Vec<&Item> = applied.iter().map(|index| &batch.items[*index]).collect();
+        for (index, found) in applied.into_iter().zip(self.read_words(session, &items).await?) {
+            let now = found.map(|found| found.word);
+            if let Written::Applied { word, .. } = &written[index]
+                && now.as_ref() != Some(word)
+            {
+                written[index] = Written::Rewritten { word: now };
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether triggers have left out all that matches: then nothing is written, and whose fault that is, is to be found out.
+pub(super) fn are_all_ignored(written: &[Written]) -> bool {
+    written.iter().any(|outcome| matches!(outcome, Written::Ignored))
+        && written.iter().all(|outcome| matches!(outcome, Written::Ignored | Written::Missing))
 }

@@ -246,7 +246,7 @@ impl Session {
             Err(error) => {
                 let error = errors::of_commit(verb, error);
                 self.verb.may_be_committed.store(before || error.may_have_been_applied(), Ordering::Release);
-                if error.is_row_refusal() {
+                if errors::may_be_a_rows(&error) {
                     self.roll_back().await?;
                 }
                 Err(error)

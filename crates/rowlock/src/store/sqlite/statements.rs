@@ -69,6 +69,8 @@ statements! {
     continue_many: "continue_items", "many";
     has_index: "complete_plain", "has_index";
     complete_many: "complete_plain", "many";
+    count_completed: "complete_plain", "as_written";
+    let_go: "claim", "let_go";
     renew: "renew";
     renew_plain: "renew_plain";
     read_leases: "read_leases";

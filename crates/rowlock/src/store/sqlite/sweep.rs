@@ -66,8 +66,9 @@ impl SqliteStore {
             match outcome {
                 Written::Applied { word, holder, error, .. } => match self.pipeline.status(&word) {
                     Some(to) => swept.items.push(SweptItem { key, to, holder, error: error.unwrap_or_default() }),
-                    None => swept.refused.push((key, format!("a trigger changed the status to {word:?}"))),
+                    None => swept.refused.push((key, Written::rewritten(Some(&word)))),
                 },
+                Written::Rewritten { word } => swept.refused.push((key, Written::rewritten(word.as_deref()))),
                 Written::Refused { reason, .. } => swept.refused.push((key, reason)),
                 Written::Ignored => swept.refused.push((key, SILENTLY_REFUSED.to_owned())),
                 // Between the finding and the repeated taking back its holder was heard of again.

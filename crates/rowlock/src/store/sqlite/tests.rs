@@ -2,12 +2,15 @@
 //! Behaviour that every store has is in the conformance suite.
 
 mod busy;
+mod failure_log;
 mod files;
 mod keys;
 mod plain;
 mod plans;
 mod refusals;
+mod rewritten;
 mod shapes;
+mod whose_fault;
 
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
 

@@ -141,11 +141,13 @@ impl SqliteStore {
         let outcome = match self.write_batch(&mut session, &batch).await {
             Ok(mut written) => written.pop().unwrap_or(Written::Missing),
             // What the user wrote cannot be committed without the move: the item is made `FAILED` on its own.
-            Err(error) if error.is_row_refusal() => Written::Refused { reason: errors::reason(&error), failed: false },
+            Err(error) if errors::may_be_a_rows(&error) => {
+                Written::Refused { reason: errors::reason(&error), failed: false }
+            }
             Err(error) => return Err(error),
         };
         match outcome {
-            Written::Applied { .. } => {
+            Written::Applied { .. } | Written::Rewritten { .. } => {
                 session.commit().await?;
                 Ok(self.finished(outcome))
             }

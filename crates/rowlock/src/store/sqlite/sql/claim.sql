@@ -25,3 +25,15 @@ from i
 where t.:"key" = i.item
   and t.:"status" = i.word
 :returning
+
+-- step: let_go
+-- Takes the token from rows that are not claimed after all, since a trigger changed their status. Their words stay.
+-- Guarantee: matched by key and token.
+-- Index: the key's.
+-- Binds: ?1 keys, JSON  ?2 now  ?3 token
+update :table as t
+set
+  :"claim_token" = null,
+  :"updated_at" = ?2
+where t.:"key" in (select value from json_each(?1))
+  and t.:"claim_token" = ?3

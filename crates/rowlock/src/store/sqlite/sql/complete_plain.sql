@@ -31,3 +31,12 @@ where t.:"claim_token" = ?3
   and t.:"status" in (:running_words)
   and +t.:"key" in (select value from json_each(?1))
   and +t.:"status" = ?4
+
+-- step: as_written
+-- How many are as they were written. Asked where the table has triggers.
+-- Index: the key's, one look-up an item.
+select count(*)
+from :table as t
+where t.:"key" in (select value from json_each(?1))
+  and t.:"claim_token" = ?3
+  and +t.:"status" = ?5

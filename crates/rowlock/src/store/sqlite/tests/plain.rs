@@ -57,8 +57,8 @@ async fn complete_plain(scene: &Scene, leases: &[Lease]) {
     let finishing = finishing(store, leases, &Outcome::Complete);
     let groups = store.completions(&finishing.items).expect("groups").expect("few groups");
     let mut session = store.write(&verb).await.expect("a transaction");
-    let now = store.time(&mut session, None).await.expect("a time");
-    let finished = store.finish_plain(&mut session, &finishing, &now, &groups).await.expect("a finish");
+    let moment = store.moment(&mut session, None).await.expect("a time");
+    let finished = store.finish_plain(&mut session, &finishing, &moment, &groups).await.expect("a finish");
     session.commit().await.expect("committed");
     let finished = finished.expect("nothing is undone");
     assert!(finished.iter().all(|outcome| matches!(outcome, Finished::Applied { .. })), "{finished:?}");

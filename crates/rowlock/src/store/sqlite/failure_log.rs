@@ -1,0 +1,89 @@
+//! The log of failures, for people: it stops no move.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use super::items::json;
+use super::refusal::{Batch, Written};
+use super::session::Session;
+use super::{SqliteStore, errors};
+use crate::Result;
+use crate::limits::FAILURES_KEPT_MAX;
+
+/// One record of `rowlock_failures`.
+#[derive(Debug, Serialize)]
+struct Failure<'a> {
+    item: String,
+    word: &'a str,
+    cause: &'static str,
+    holder: Option<&'a str>,
+    error: &'a str,
+}
+
+/// What a store knows of its log; its clones know the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FailureLog {
+    /// It was told that lines are lost.
+    is_told: Arc<AtomicBool>,
+    /// Writing a line undoes the move: none is written any more.
+    is_given_up: Arc<AtomicBool>,
+}
+
+impl SqliteStore {
+    /// Writes the failures among what was written, and prunes the older ones of the same items. Where that fails, the
+    /// lines are lost and the moves stand: SQLite undoes the statement that failed, and not the transaction.
+    ///
+    /// # Errors
+    /// Those that concern more than the log; and that the transaction is gone, if a trigger of the log undid it and the moves
+    /// with it. They can be repeated then, since nothing is logged any more.
+    pub(super) async fn record_failures(
+        &self,
+        session: &mut Session,
+        batch: &Batch<'_>,
+        written: &[Written],
+    ) -> Result<()> {
+        let mut records: Vec<Failure<'_>> = Vec::new();
+        for (item, outcome) in batch.items.iter().zip(written) {
+            if let (Written::Applied { key, holder, error, .. }, Some(cause)) = (outcome, (batch.cause)(item)) {
+                records.push(Failure {
+                    item: key.as_str().to_owned(),
+                    word: &item.word,
+                    cause,
+                    holder: holder.as_deref(),
+                    error: error.as_deref().unwrap_or_default(),
+                });
+            }
+        }
+        if records.is_empty() || self.failure_log.is_given_up.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match self.write_failures(session, &json(&records), &batch.now).await {
+            Err(error) if errors::may_be_left_out(&error) => {
+                if !self.failure_log.is_told.swap(true, Ordering::AcqRel) {
+                    tracing::warn!(%error, "failures of items are not logged in rowlock_failures; the items move all the same");
+                }
+                // Only beginning another transaction tells whether this one is still open.
+                match session.run("BEGIN").await {
+                    Err(within) if errors::is_within_a_transaction(&within) => Ok(()),
+                    Err(other) => Err(other),
+                    Ok(()) => {
+                        self.failure_log.is_given_up.store(true, Ordering::Release);
+                        session.run("ROLLBACK").await?;
+                        // As after any trigger that undid a transaction.
+                        session.run("RELEASE part").await
+                    }
+                }
+            }
+            result => result,
+        }
+    }
+
+    async fn write_failures(&self, session: &mut Session, records: &str, now: &str) -> Result<()> {
+        let kept = i64::try_from(FAILURES_KEPT_MAX).unwrap_or(i64::MAX);
+        session.execute(&self.statements.add_failures, [records.into(), now.into()]).await?;
+        session.execute(&self.statements.prune_failures, [records.into(), kept.into()]).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,276 @@
+//! A batch that failed as a whole, tried in parts: whose fault it was.
+//!
+//! The parts are those of the [`Ladder`], under savepoints of one transaction. Where that cannot work (a trigger that raises
+//! `ROLLBACK`, a constraint that is checked at the commit), each has a transaction of its own.
+
+use super::items::{Item, json};
+use super::leases::Found;
+use super::refusal::{Batch, SILENTLY_REFUSED, Written};
+use super::session::{Session, Verb};
+use super::{SqliteStore, errors};
+use crate::store::ladder::{AtFault, Ladder};
+use crate::{Error, Result};
+
+/// A batch that failed as a whole, tried in parts.
+struct Trial {
+    ladder: Ladder<String>,
+    /// The places of the items that the ladder numbers.
+    matching: Vec<usize>,
+    written: Vec<Written>,
+    /// Of the last part that failed.
+    why: Option<NotWritten>,
+}
+
+/// Why a part was not written.
+enum NotWritten {
+    Refused(Error),
+    /// A trigger left an update out.
+    Ignored,
+}
+
+impl NotWritten {
+    fn reason(&self) -> String {
+        match self {
+            NotWritten::Refused(error) => errors::reason(error),
+            NotWritten::Ignored => SILENTLY_REFUSED.to_owned(),
+        }
+    }
+}
+
+/// A part of a batch.
+struct Part {
+    /// Its items as the ladder numbers them.
+    rungs: Vec<usize>,
+    /// Their places in the batch.
+    indexes: Vec<usize>,
+}
+
+/// What trying in parts came to.
+enum Outcome {
+    Settled {
+        written: Vec<Written>,
+        refused: Vec<(usize, String)>,
+    },
+    /// Each item failed, and there are too few for a verdict.
+    Undecided {
+        written: Vec<Written>,
+        refused: Vec<(usize, String)>,
+    },
+    Everybody(NotWritten),
+}
+
+impl Trial {
+    fn new(items: usize, matching: Vec<usize>, beside_others: bool) -> Trial {
+        let mut ladder = Ladder::new(matching.len());
+        if beside_others {
+            ladder.passed(&[]);
+        }
+        Trial { ladder, matching, written: vec![Written::Missing; items], why: None }
+    }
+
+    fn next(&mut self) -> Option<Part> {
+        let rungs = self.ladder.next()?;
+        let indexes = rungs.iter().map(|rung| self.matching[*rung]).collect();
+        Some(Part { rungs, indexes })
+    }
+
+    fn passed(&mut self, part: &Part, written: Vec<Written>) {
+        self.ladder.passed(&part.rungs);
+        for (index, outcome) in part.indexes.iter().zip(written) {
+            self.written[*index] = outcome;
+        }
+    }
+
+    fn failed(&mut self, part: Part, why: NotWritten) {
+        self.ladder.failed(part.rungs, why.reason());
+        self.why = Some(why);
+    }
+
+    fn end(self) -> Outcome {
+        let Trial { ladder, matching, written, why } = self;
+        let places =
+            |failed: Vec<(usize, String)>| failed.into_iter().map(|(rung, reason)| (matching[rung], reason)).collect();
+        match (ladder.at_fault(), why) {
+            (AtFault::Items(failed), _) => Outcome::Settled { written, refused: places(failed) },
+            (AtFault::AllTried(failed), _) => Outcome::Undecided { written, refused: places(failed) },
+            (AtFault::Everybody, Some(why)) => Outcome::Everybody(why),
+            (AtFault::Everybody, None) => Outcome::Settled { written, refused: Vec::new() },
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Writes what can be written, and makes `FAILED` or leaves out what is at fault. If the fault is none of the items' it is
+    /// the error, and nothing is changed. Beside others that passed before, what fails is its own fault.
+    pub(super) async fn settle(&self, verb: &Verb, batch: &Batch<'_>, beside_others: bool) -> Result<Vec<Written>> {
+        let mut session = self.write(verb).await?;
+        match self.settle_at_once(&mut session, batch, beside_others).await {
+            Ok(written) => match session.commit().await {
+                Ok(()) => return Ok(self.excluding(batch, written)),
+                Err(error) if errors::may_be_a_rows(&error) => {}
+                Err(error) => return Err(error),
+            },
+            Err(error) if errors::is_transaction_gone(&error) => session.roll_back().await?,
+            Err(error) if errors::may_be_a_rows(&error) => {
+                session.roll_back().await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        let written = self.settle_apart(verb, batch, beside_others).await?;
+        Ok(self.excluding(batch, written))
+    }
+
+    /// In one transaction, each part under a savepoint.
+    async fn settle_at_once(
+        &self,
+        session: &mut Session,
+        batch: &Batch<'_>,
+        beside_others: bool,
+    ) -> Result<Vec<Written>> {
+        let mut trial = Trial::new(batch.items.len(), self.matching(session, batch).await?, beside_others);
+        while let Some(part) = trial.next() {
+            session.run("SAVEPOINT part").await?;
+            match self.write_part(session, batch, &part.indexes).await? {
+                Ok(written) => {
+                    session.run("RELEASE part").await?;
+                    trial.passed(&part, written);
+                }
+                Err(why) => {
+                    session.run("ROLLBACK TO part").await?;
+                    session.run("RELEASE part").await?;
+                    trial.failed(part, why);
+                }
+            }
+        }
+        let (mut written, refused) = match trial.end() {
+            Outcome::Settled { written, refused } => (written, refused),
+            Outcome::Undecided { written, refused } => {
+                self.probe(session, batch).await?;
+                (written, refused)
+            }
+            Outcome::Everybody(why) => return Err(self.everybodys(why)),
+        };
+        self.record_failures(session, batch, &written).await?;
+        for (index, reason) in refused {
+            let failed = self.fail_refused(session, batch, &batch.items[index], &reason).await?;
+            written[index] = Written::Refused { reason, failed };
+        }
+        Ok(written)
+    }
+
+    /// Each part in a transaction of its own, and each refused item in another as `FAILED`.
+    async fn settle_apart(&self, verb: &Verb, batch: &Batch<'_>, beside_others: bool) -> Result<Vec<Written>> {
+        let mut session = self.write(verb).await?;
+        let mut trial = Trial::new(batch.items.len(), self.matching(&mut session, batch).await?, beside_others);
+        session.roll_back().await?;
+        while let Some(part) = trial.next() {
+            match self.write_part_apart(verb, batch, &part.indexes).await? {
+                Ok(written) => trial.passed(&part, written),
+                Err(why) => trial.failed(part, why),
+            }
+        }
+        let (mut written, refused) = match trial.end() {
+            Outcome::Settled { written, refused } => (written, refused),
+            Outcome::Undecided { written, refused } => {
+                self.probe_apart(verb, batch).await?;
+                (written, refused)
+            }
+            Outcome::Everybody(why) => return Err(self.everybodys(why)),
+        };
+        for (index, reason) in refused {
+            let failed = self.fail_alone(verb, batch, &batch.items[index], &reason).await?;
+            written[index] = Written::Refused { reason, failed };
+        }
+        Ok(written)
+    }
+
+    /// The places of the items whose rows are as a move must find them. What matches no row would pass anyway, and say
+    /// nothing about the others.
+    async fn matching(&self, session: &mut Session, batch: &Batch<'_>) -> Result<Vec<usize>> {
+        let found = self.read_words(session, &batch.items.iter().collect::<Vec<_>>()).await?;
+        let matches = |(index, (item, found)): (usize, (&Item, Option<Found>))| {
+            found.is_some_and(|found| found.matches(item)).then_some(index)
+        };
+        Ok(batch.items.iter().zip(found).enumerate().filter_map(matches).collect())
+    }
+
+    /// Some of the batch's items; or why not, which may be of a row. An update that a trigger left out is as an error of it.
+    async fn write_part(
+        &self,
+        session: &mut Session,
+        batch: &Batch<'_>,
+        indexes: &[usize],
+    ) -> Result<Result<Vec<Written>, NotWritten>> {
+        let items: Vec<Item> = indexes.iter().map(|index| batch.items[*index].clone()).collect();
+        let part = Batch { items, now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
+        let mut written = match self.apply(session, &part, &(0..part.items.len()).collect::<Vec<_>>()).await {
+            Ok(written) => written,
+            Err(error) if errors::may_be_a_rows(&error) => return Ok(Err(NotWritten::Refused(error))),
+            Err(error) => return Err(error),
+        };
+        self.mark_ignored(session, &part, &mut written).await?;
+        if written.iter().any(|outcome| matches!(outcome, Written::Ignored)) {
+            return Ok(Err(NotWritten::Ignored));
+        }
+        self.mark_rewritten(session, &part, &mut written).await?;
+        Ok(Ok(written))
+    }
+
+    async fn write_part_apart(
+        &self,
+        verb: &Verb,
+        batch: &Batch<'_>,
+        indexes: &[usize],
+    ) -> Result<Result<Vec<Written>, NotWritten>> {
+        let mut session = self.write(verb).await?;
+        let written = match self.write_part(&mut session, batch, indexes).await? {
+            Ok(written) => written,
+            Err(why) => {
+                session.roll_back().await?;
+                return Ok(Err(why));
+            }
+        };
+        let items = indexes.iter().map(|index| batch.items[*index].clone()).collect();
+        let part = Batch { items, now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
+        if let Err(error) = self.record_failures(&mut session, &part, &written).await {
+            // The log undid the move, and is left out from now on.
+            session.roll_back().await?;
+            return if errors::is_transaction_gone(&error) {
+                Box::pin(self.write_part_apart(verb, batch, indexes)).await
+            } else {
+                Err(error)
+            };
+        }
+        match session.commit().await {
+            Ok(()) => Ok(Ok(written)),
+            Err(error) if errors::may_be_a_rows(&error) => Ok(Err(NotWritten::Refused(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn everybodys(&self, why: NotWritten) -> Error {
+        match why {
+            NotWritten::Refused(error) => error,
+            NotWritten::Ignored => Error::Schema {
+                table: self.pipeline.table().to_string(),
+                problem: format!("{SILENTLY_REFUSED}, of every item that was tried"),
+            },
+        }
+    }
+
+    /// The statement with no items. Where each item of a small batch failed there is none to compare with, and this
+    /// touches no row: if it fails too (a column that is gone, a trigger that does not compile) the fault is everybody's, and
+    /// if it does not, what failed was the items' own.
+    async fn probe(&self, session: &mut Session, batch: &Batch<'_>) -> Result<()> {
+        session.rows(batch.sql, batch.binds(json::<Item>(&[]))).await?;
+        Ok(())
+    }
+
+    pub(super) async fn probe_apart(&self, verb: &Verb, batch: &Batch<'_>) -> Result<()> {
+        let mut session = self.write(verb).await?;
+        let probed = self.probe(&mut session, batch).await;
+        session.roll_back().await?;
+        probed
+    }
+}
