@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 /// PostgreSQL cuts longer identifiers off silently, so that two names could become one.
 pub const IDENTIFIER_BYTES_MAX: usize = 63;
 
@@ -164,6 +166,10 @@ pub const CONCURRENCY_MAX: usize = 1_000;
 
 /// Items that a slot handles before it lets other tasks of the user's runtime run.
 pub const WORKER_ITEMS_BETWEEN_YIELDS: usize = 32;
+
+/// What is due from this day on is never due: `infinity`, and the last day that many a table has for it. It is also
+/// the last day that SQLite's times and PostgreSQL's share.
+pub const NEVER_DUE_FROM: DateTime<Utc> = DateTime::from_timestamp(253_402_214_400, 0).expect("9999-12-31");
 
 /// Between two light reads of the held leases, which notice cancelled and lost ones sooner than a renewal.
 pub const LEASE_CHECK_INTERVAL: Duration = Duration::from_secs(5);

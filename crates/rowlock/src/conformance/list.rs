@@ -138,6 +138,12 @@ macro_rules! conformance_tests {
             a_reset_count_that_cannot_grow_harms_only_its_own_item,
             without_a_given_time_the_database_says_what_is_stale,
         );
+        $crate::conformance_tests!(@group times, $harness;
+            a_heartbeat_that_is_far_ahead_is_stale,
+            a_renewal_brings_a_heartbeat_back_that_is_ahead,
+            explain_and_held_say_that_a_heartbeat_is_ahead,
+            what_is_never_due_is_named_by_every_verb_and_claimed_by_none,
+        );
         $crate::conformance_tests!(@group operators, $harness;
             set_goes_from_any_state_to_a_ready_or_a_terminal_one,
             set_never_leads_to_in_progress,

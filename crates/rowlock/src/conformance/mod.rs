@@ -41,6 +41,7 @@ pub mod sequences;
 pub mod spellings;
 pub mod suspects;
 pub mod sweeps;
+pub mod times;
 pub mod transactions;
 pub mod words;
 pub mod workers;

@@ -268,12 +268,12 @@ impl Model {
         swept: &[(Key, Status, String)],
     ) -> Result<(), String> {
         let limit = usize::try_from(sweeping.limit).map_err(|_| "a negative limit was accepted")?;
-        let oldest = now - sweeping.stale_after;
+        let (oldest, latest) = (now - sweeping.stale_after, now + sweeping.stale_after);
         let stale: Vec<String> = self
             .items
             .values()
             .filter(|item| self.status_of(item).is_some_and(Status::is_in_progress))
-            .filter(|item| item.heartbeat.is_none_or(|heartbeat| heartbeat < oldest))
+            .filter(|item| item.heartbeat.is_none_or(|heartbeat| heartbeat < oldest || heartbeat > latest))
             .map(|item| item.key.clone())
             .collect();
         if swept.len() != stale.len().min(limit) {

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Limits;
 use crate::Key;
+use crate::limits::NEVER_DUE_FROM;
 use crate::pipeline::{Pipeline, StageId, Status};
 
 /// The facts that decide whether an item can be claimed now.
@@ -74,6 +75,13 @@ pub enum Verdict {
         /// What is left of its budgets.
         left: BudgetsLeft,
     },
+    /// It will never be due: `infinity` or the last day of all, in the due time or in when the row says that it was made.
+    NeverDue {
+        /// The stage's name.
+        stage: String,
+        /// It waits because its row says that it is made then, not because somebody delayed it.
+        created_later: bool,
+    },
     /// Claims for its stage are stopped.
     Paused {
         /// The stage's name.
@@ -102,11 +110,15 @@ pub enum Verdict {
         stage: String,
         /// Who, as the claim wrote it.
         holder: Option<String>,
-        /// For how long.
+        /// For how long; none if nobody wrote it, or a time that is still to come.
         held_for: Option<Duration>,
-        /// Since when its holder was not heard of.
+        /// Since when its holder was not heard of; none likewise.
         silent_for: Option<Duration>,
-        /// The heartbeat is missing or too old: the next sweep takes it back.
+        /// By how much the claim lies in the future, as after a clock that was set back.
+        claimed_ahead_by: Option<Duration>,
+        /// By how much the heartbeat does.
+        heartbeat_ahead_by: Option<Duration>,
+        /// The heartbeat is missing, too old, or as far ahead: the next sweep takes it back.
         stale: bool,
     },
     /// It failed.
@@ -162,13 +174,16 @@ impl Explanation {
             Some(Status::Cancelled) => Verdict::Cancelled { resume: resume() },
             Some(Status::Failed) => Verdict::Failed { limit: self.limit_reached(), resume: resume() },
             Some(Status::InProgress(stage)) => {
-                let silent_for = self.heartbeat_at.map(|at| self.age(at));
+                let (claimed_ahead_by, heartbeat_ahead_by) =
+                    (self.ahead(self.claimed_at), self.ahead(self.heartbeat_at));
                 Verdict::Held {
                     stage: name(stage),
                     holder: self.holder.clone(),
-                    held_for: self.claimed_at.map(|at| self.age(at)),
-                    silent_for,
-                    stale: silent_for.is_none_or(|silent_for| silent_for > self.stale_after),
+                    held_for: self.claimed_at.filter(|_| claimed_ahead_by.is_none()).map(|at| self.age(at)),
+                    silent_for: self.heartbeat_at.filter(|_| heartbeat_ahead_by.is_none()).map(|at| self.age(at)),
+                    claimed_ahead_by,
+                    heartbeat_ahead_by,
+                    stale: is_stale(self.heartbeat_at, self.at, self.stale_after),
                 }
             }
             Some(Status::Ready(stage)) => self.verdict_of_ready(name(stage)),
@@ -188,6 +203,9 @@ impl Explanation {
         }
         // Without a due time an item is ready since it was made.
         let due = self.retry_after.or(self.created_at).filter(|due| *due > self.at);
+        if due.is_some_and(|due| due >= NEVER_DUE_FROM) {
+            return Verdict::NeverDue { stage, created_later: self.retry_after.is_none() };
+        }
         if let Some(due_in) = due.and_then(|due| (due - self.at).to_std().ok()) {
             return Verdict::Waiting { stage, due_in, created_later: self.retry_after.is_none(), left };
         }
@@ -216,6 +234,17 @@ impl Explanation {
     fn age(&self, at: DateTime<Utc>) -> Duration {
         (self.at - at).to_std().unwrap_or_default()
     }
+
+    /// How far ahead this is. What was written while the answer was on its way is not.
+    fn ahead(&self, at: Option<DateTime<Utc>>) -> Option<Duration> {
+        (at? - self.at).to_std().ok().filter(|ahead| *ahead >= Duration::from_secs(1))
+    }
+}
+
+/// Whether a sweep takes back what has this heartbeat: as the statements of the sweep say it.
+pub(super) fn is_stale(heartbeat_at: Option<DateTime<Utc>>, at: DateTime<Utc>, stale_after: Duration) -> bool {
+    let stale_after = TimeDelta::from_std(stale_after).unwrap_or(TimeDelta::MAX);
+    heartbeat_at.is_none_or(|heartbeat_at| (at - heartbeat_at).abs() > stale_after)
 }
 
 impl fmt::Display for Verdict {
@@ -233,6 +262,10 @@ impl fmt::Display for Verdict {
                 let why = if *created_later { ", when it says that it was made" } else { "" };
                 write!(f, "waits for {stage}, and is due in {}{why} ({left})", Span(*due_in))
             }
+            Verdict::NeverDue { stage, created_later } => {
+                let which = if *created_later { "when it says that it was made" } else { "its due time" };
+                write!(f, "waits for {stage}, and is never due: {which} is infinity, or the end of the year 9999")
+            }
             Verdict::Paused { stage } => write!(f, "ready for {stage}, which is paused"),
             Verdict::Locked { stage } => {
                 write!(f, "ready for {stage}, but another transaction has its row locked just now")
@@ -243,14 +276,17 @@ impl fmt::Display for Verdict {
             Verdict::Exhausted { stage, limit } => {
                 write!(f, "ready for {stage}, but {limit} is reached: the next claim makes it FAILED")
             }
-            Verdict::Held { stage, holder, held_for, silent_for, stale } => {
+            Verdict::Held { stage, holder, held_for, silent_for, claimed_ahead_by, heartbeat_ahead_by, stale } => {
                 write!(f, "{} has had it in {stage}", holder.as_deref().unwrap_or("(unknown)"))?;
-                if let Some(held_for) = held_for {
-                    write!(f, " for {}", Span(*held_for))?;
+                match (held_for, claimed_ahead_by) {
+                    (_, Some(ahead)) => write!(f, " since a time that lies {} in the future", Span(*ahead))?,
+                    (Some(held_for), None) => write!(f, " for {}", Span(*held_for))?,
+                    (None, None) => {}
                 }
-                match silent_for {
-                    Some(silent_for) => write!(f, "; last heartbeat {} ago", Span(*silent_for))?,
-                    None => f.write_str("; there is no heartbeat")?,
+                match (silent_for, heartbeat_ahead_by) {
+                    (_, Some(ahead)) => write!(f, "; its heartbeat lies {} in the future", Span(*ahead))?,
+                    (Some(silent_for), None) => write!(f, "; last heartbeat {} ago", Span(*silent_for))?,
+                    (None, None) => f.write_str("; there is no heartbeat")?,
                 }
                 if *stale { f.write_str(": the next sweep takes it back") } else { Ok(()) }
             }
@@ -389,6 +425,23 @@ mod tests {
             ),
             (running(), "host-1 has had it in ONE for 90 s; last heartbeat 30 s ago"),
             (late, "host-1 has had it in ONE for 90 s; last heartbeat 5 min ago: the next sweep takes it back"),
+            (
+                Explanation { heartbeat_at: Some(at(300)), ..running() },
+                "host-1 has had it in ONE for 90 s; its heartbeat lies 5 min in the future",
+            ),
+            (
+                Explanation { heartbeat_at: Some(at(7_201)), claimed_at: Some(at(7_200)), ..running() },
+                "host-1 has had it in ONE since a time that lies 2 h in the future; its heartbeat lies 2 h in the future: \
+                 the next sweep takes it back",
+            ),
+            (
+                Explanation { retry_after: Some(NEVER_DUE_FROM), ..ready() },
+                "waits for TWO, and is never due: its due time is infinity, or the end of the year 9999",
+            ),
+            (
+                Explanation { created_at: Some(DateTime::<Utc>::MAX_UTC), ..ready() },
+                "waits for TWO, and is never due: when it says that it was made is infinity, or the end of the year 9999",
+            ),
             (silent, "(unknown) has had it in ONE; there is no heartbeat: the next sweep takes it back"),
             (failed.clone(), "failed for good; a requeue takes it up again at ONE"),
             (

@@ -218,6 +218,9 @@ pub struct StageCounts {
     pub oldest_ready_since: Option<DateTime<Utc>>,
     /// When the next item that is not due yet will be; `None` if there is none.
     pub next_due_at: Option<DateTime<Utc>>,
+    /// Items that are ready but never due: at `infinity`, or from the last day of the year 9999 on. Counted no further than
+    /// the others.
+    pub never_due: i64,
     /// When the oldest heartbeat of an item in progress was; `None` if none is in progress or it has none.
     pub oldest_heartbeat_at: Option<DateTime<Utc>>,
 }
@@ -250,6 +253,8 @@ pub struct HeldItem {
     pub claimed_at: Option<DateTime<Utc>>,
     /// When its holder last said that it lives.
     pub heartbeat_at: Option<DateTime<Utc>>,
+    /// That is missing, too long ago, or as far ahead: the next sweep takes it back.
+    pub stale: bool,
 }
 
 /// A key that this process leaves out of its claims and sweeps for a while.

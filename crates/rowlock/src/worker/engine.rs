@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) poll_min: Duration,
     pub(crate) poll_max: Option<Duration>,
     pub(crate) until_idle: bool,
+    /// With `until_idle`: what will be due later is not waited for.
+    pub(crate) until_nothing_is_due: bool,
     pub(crate) signals: bool,
     pub(crate) continues: bool,
     pub(crate) hold_pauses: Pauses,
@@ -377,6 +379,7 @@ pub(crate) mod tests {
             poll_min: Duration::from_secs(1),
             poll_max: None,
             until_idle: true,
+            until_nothing_is_due: false,
             signals: false,
             continues: true,
             hold_pauses: Pauses { min: Duration::from_secs(1), max: Duration::from_secs(1) },

@@ -17,12 +17,20 @@ pub struct Waiting {
     pub delayed_items: i64,
     /// When the first of them is due, by the database's clock.
     pub next_due_at: Option<DateTime<Utc>>,
+    /// Items that are never due (at `infinity`), for which nobody waits; counted likewise.
+    pub never_due_items: i64,
     /// Items that others hold; counted likewise.
     pub held_items: i64,
     /// When the first of their leases ends if its holder has stopped, by the database's clock.
     pub lease_ends_at: Option<DateTime<Utc>>,
     /// The database's time of this answer.
     pub at: DateTime<Utc>,
+}
+
+impl Waiting {
+    fn for_nothing(at: DateTime<Utc>) -> Waiting {
+        Waiting { delayed_items: 0, next_due_at: None, never_due_items: 0, held_items: 0, lease_ends_at: None, at }
+    }
 }
 
 impl fmt::Display for Waiting {
@@ -37,12 +45,16 @@ impl fmt::Display for Waiting {
                 self.lease_ends_at.map(|end| format!(", unless renewed until {}", clock(end))).unwrap_or_default();
             parts.push(format!("{} held by other workers{until}", self.held_items));
         }
+        if self.never_due_items > 0 {
+            parts.push(format!("(not for {} that are never due)", self.never_due_items));
+        }
         f.write_str(&parts.join("; "))
     }
 }
 
-fn clock(at: DateTime<Utc>) -> impl fmt::Display {
-    at.format("%H:%M:%SZ")
+/// With the day: what is delayed may be due in months.
+pub(super) fn clock(at: DateTime<Utc>) -> impl fmt::Display {
+    at.format("%Y-%m-%d %H:%M:%SZ")
 }
 
 /// What counts say to a worker that holds nothing and whose claims came back empty.
@@ -64,15 +76,25 @@ pub(crate) struct Stuck {
     pub(crate) status: Option<Status>,
 }
 
-/// Decides whether a worker with handlers for these stages is done.
-pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, handled: &[StageId], stuck: &[Stuck]) -> Verdict {
+/// What a worker is there for, and what it has met.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outlook<'a> {
+    /// The stages that it has handlers for.
+    pub(crate) handled: &'a [StageId],
+    pub(crate) stuck: &'a [Stuck],
+    /// Whether it ends although items will be due later.
+    pub(crate) until_nothing_is_due: bool,
+}
+
+/// Decides whether a worker is done.
+pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>) -> Verdict {
+    let Outlook { handled, stuck, until_nothing_is_due } = outlook;
     let stuck_in = |status: Status| {
         let count = stuck.iter().filter(|stuck| stuck.status == Some(status)).count();
         i64::try_from(count).unwrap_or(i64::MAX)
     };
     let mut remaining = Remaining::default();
-    let mut waiting =
-        Waiting { delayed_items: 0, next_due_at: None, held_items: 0, lease_ends_at: None, at: counts.at };
+    let mut waiting = Waiting::for_nothing(counts.at);
     for stage in &counts.stages {
         let ready = counts.count(Status::Ready(stage.stage)) - stuck_in(Status::Ready(stage.stage));
         let held = counts.count(Status::InProgress(stage.stage)) - stuck_in(Status::InProgress(stage.stage));
@@ -94,8 +116,18 @@ pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, handled: &[StageId],
         } else if stage.oldest_ready_since.is_some() && stuck_in(Status::Ready(stage.stage)) == 0 {
             return Verdict::Work;
         } else {
-            waiting.delayed_items += ready;
-            waiting.next_due_at = earlier(waiting.next_due_at, stage.next_due_at);
+            let never_due = stage.never_due.clamp(0, ready);
+            // Both are counted up to the same limit: of many that are never due nobody sees how few others there are.
+            let delayed = (ready - never_due).max(i64::from(stage.next_due_at.is_some()));
+            waiting.never_due_items += never_due;
+            remaining.never_due.extend(items.of(never_due));
+            if until_nothing_is_due {
+                remaining.delayed.extend(items.of(delayed));
+                remaining.next_due_at = earlier(remaining.next_due_at, stage.next_due_at);
+            } else {
+                waiting.delayed_items += delayed;
+                waiting.next_due_at = earlier(waiting.next_due_at, stage.next_due_at);
+            }
         }
     }
     if waiting.delayed_items > 0 || waiting.held_items > 0 {
@@ -152,6 +184,7 @@ mod tests {
             paused: false,
             oldest_ready_since: None,
             next_due_at: None,
+            never_due: 0,
             oldest_heartbeat_at: None,
         };
         Counts {
@@ -159,6 +192,11 @@ mod tests {
             statuses: pipeline.statuses().map(status).collect(),
             stages: pipeline.stage_ids().map(stage).collect(),
         }
+    }
+
+    /// Of a worker with handlers for these stages that met nothing strange.
+    fn judged(counts: &Counts, handled: &[StageId]) -> Verdict {
+        verdict(&pipeline(), counts, Outlook { handled, stuck: &[], until_nothing_is_due: false })
     }
 
     fn put(counts: &mut Counts, status: Status, count: i64) {
@@ -173,7 +211,7 @@ mod tests {
         put(&mut counts, Status::Failed, 1);
         put(&mut counts, Status::Cancelled, 1);
         let stages: Vec<_> = pipeline.stage_ids().collect();
-        assert_eq!(verdict(&pipeline, &counts, &stages, &[]), Verdict::Idle(Remaining::default()));
+        assert_eq!(judged(&counts, &stages), Verdict::Idle(Remaining::default()));
     }
 
     #[test]
@@ -183,10 +221,59 @@ mod tests {
         let mut counts = counts(&pipeline);
         put(&mut counts, Status::Ready(stages[1]), 2);
         counts.stages[1].next_due_at = Some(at(60));
-        let Verdict::Wait(waiting) = verdict(&pipeline, &counts, &stages, &[]) else { panic!("something is delayed") };
+        let Verdict::Wait(waiting) = judged(&counts, &stages) else { panic!("something is delayed") };
         assert_eq!((waiting.delayed_items, waiting.next_due_at), (2, Some(at(60))));
         counts.stages[1].oldest_ready_since = Some(at(-1));
-        assert_eq!(verdict(&pipeline, &counts, &stages, &[]), Verdict::Work);
+        assert_eq!(judged(&counts, &stages), Verdict::Work);
+    }
+
+    #[test]
+    fn what_is_never_due_is_named_and_not_waited_for() {
+        let pipeline = pipeline();
+        let stages: Vec<_> = pipeline.stage_ids().collect();
+        let mut counts = counts(&pipeline);
+        put(&mut counts, Status::Ready(stages[0]), 3);
+        counts.stages[0].never_due = 3;
+        let Verdict::Idle(remaining) = judged(&counts, &stages) else { panic!("nothing will be due") };
+        assert_eq!(remaining.to_string(), "3 ready for ONE that are never due");
+        assert!(!remaining.is_empty());
+
+        put(&mut counts, Status::Ready(stages[0]), 5);
+        counts.stages[0].next_due_at = Some(at(60));
+        let Verdict::Wait(waiting) = judged(&counts, &stages) else { panic!("two are delayed") };
+        assert_eq!((waiting.delayed_items, waiting.never_due_items), (2, 3));
+        assert_eq!(waiting.to_string(), "2 delayed, the first at 2027-01-15 08:01:00Z; (not for 3 that are never due)");
+
+        // Both counts have ended at a limit of 3.
+        put(&mut counts, Status::Ready(stages[0]), 3);
+        let Verdict::Wait(waiting) = judged(&counts, &stages) else { panic!("one is delayed") };
+        assert_eq!(waiting.delayed_items, 1);
+        counts.stages[0].oldest_ready_since = Some(at(-1));
+        assert_eq!(judged(&counts, &stages), Verdict::Work);
+    }
+
+    #[test]
+    fn a_worker_that_ends_when_nothing_is_due_names_what_will_be() {
+        let pipeline = pipeline();
+        let stages: Vec<_> = pipeline.stage_ids().collect();
+        let outlook = Outlook { handled: &stages, stuck: &[], until_nothing_is_due: true };
+        let mut counts = counts(&pipeline);
+        put(&mut counts, Status::Ready(stages[0]), 2);
+        put(&mut counts, Status::Ready(stages[1]), 1);
+        counts.stages[0].next_due_at = Some(at(600));
+        counts.stages[1].next_due_at = Some(at(60));
+        let Verdict::Idle(remaining) = verdict(&pipeline, &counts, outlook) else { panic!("nothing is due") };
+        assert_eq!(remaining.next_due_at, Some(at(60)));
+        assert_eq!(
+            remaining.to_string(),
+            "2 delayed for ONE; 1 delayed for TWO; the next is due at 2027-01-15 08:01:00Z"
+        );
+        put(&mut counts, Status::InProgress(stages[0]), 1);
+        let Verdict::Wait(waiting) = verdict(&pipeline, &counts, outlook) else { panic!("it may be due again soon") };
+        assert_eq!((waiting.held_items, waiting.delayed_items), (1, 0));
+        put(&mut counts, Status::InProgress(stages[0]), 0);
+        counts.stages[0].oldest_ready_since = Some(at(-1));
+        assert_eq!(verdict(&pipeline, &counts, outlook), Verdict::Work);
     }
 
     #[test]
@@ -196,7 +283,7 @@ mod tests {
         let mut counts = counts(&pipeline);
         put(&mut counts, Status::InProgress(stages[0]), 1);
         counts.stages[0].oldest_heartbeat_at = Some(at(-10));
-        let Verdict::Wait(waiting) = verdict(&pipeline, &counts, &stages[1..], &[]) else { panic!("one is held") };
+        let Verdict::Wait(waiting) = judged(&counts, &stages[1..]) else { panic!("one is held") };
         assert_eq!((waiting.held_items, waiting.lease_ends_at), (1, Some(at(290))));
     }
 
@@ -208,7 +295,7 @@ mod tests {
         put(&mut counts, Status::Ready(stages[0]), 5);
         counts.stages[0].paused = true;
         counts.stages[0].oldest_ready_since = Some(at(-1));
-        let Verdict::Idle(remaining) = verdict(&pipeline, &counts, &stages, &[]) else { panic!("it is paused") };
+        let Verdict::Idle(remaining) = judged(&counts, &stages) else { panic!("it is paused") };
         assert_eq!((remaining.paused.len(), remaining.paused[0].items), (1, 5));
         assert_eq!(remaining.to_string(), "5 ready for ONE, which is paused");
     }
@@ -221,14 +308,17 @@ mod tests {
         put(&mut counts, Status::InProgress(stages[0]), 1);
         let status = Some(Status::InProgress(stages[0]));
         let stuck = [Stuck { key: Key::from("a"), reason: "a check".to_owned(), status }];
-        let Verdict::Idle(remaining) = verdict(&pipeline, &counts, &stages, &stuck) else { panic!("it is stuck") };
+        let Verdict::Idle(remaining) =
+            verdict(&pipeline, &counts, Outlook { handled: &stages, stuck: &stuck, until_nothing_is_due: false })
+        else {
+            panic!("it is stuck")
+        };
         assert_eq!(remaining.refused, [(Key::from("a"), "a check".to_owned())]);
     }
 
     #[test]
     fn renewals_of_others_are_no_news() {
-        let waiting =
-            Waiting { delayed_items: 0, next_due_at: None, held_items: 1, lease_ends_at: Some(at(1)), at: at(0) };
+        let waiting = Waiting { held_items: 1, lease_ends_at: Some(at(1)), ..Waiting::for_nothing(at(0)) };
         let renewed = Waiting { lease_ends_at: Some(at(9)), at: at(8), ..waiting.clone() };
         assert!(is_news(None, &waiting));
         assert!(!is_news(Some(&waiting), &renewed));

@@ -121,6 +121,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
                 poll_min: POLL_MIN,
                 poll_max: None,
                 until_idle: false,
+                until_nothing_is_due: false,
                 signals: true,
                 continues: true,
                 hold_pauses: Pauses { min: HOLD_PAUSE_MIN, max: HOLD_PAUSE_MAX },
@@ -250,7 +251,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
     }
 
     /// Works until every item is terminal, or nothing is left that waiting would change:
-    /// [`WorkerReport::remaining`] names paused stages, stages without a handler and unknown words.
+    /// [`WorkerReport::remaining`] names paused stages, stages without a handler, unknown words and what is never due.
     ///
     /// Waits for items that are delayed and for those that others hold, and says so by [`Worker::on_wait`].
     ///
@@ -260,6 +261,17 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
     pub async fn run_until_idle(mut self) -> Result<WorkerReport> {
         self.settings.until_idle = true;
         self.start().await
+    }
+
+    /// As [`Worker::run_until_idle`], but ends also where items are left that will be due later, for tables with schedules
+    /// far in the future: [`WorkerReport::remaining`] says how many, and when the next one is due. It works on all that is
+    /// due, and waits for what others hold, which may be due again soon; not for a retry that is still to come.
+    ///
+    /// # Errors
+    /// As [`Worker::run_until_idle`].
+    pub async fn run_until_nothing_is_due(mut self) -> Result<WorkerReport> {
+        self.settings.until_nothing_is_due = true;
+        self.run_until_idle().await
     }
 
     /// Runs the handlers on up to `limit` items that a claim would take now, one after the other, and writes nothing.

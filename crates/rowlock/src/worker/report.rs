@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::hold::HeldStage;
+use super::idle::clock;
 use crate::Key;
 use crate::pipeline::StageId;
 
@@ -52,11 +55,12 @@ pub struct WorkerReport {
     pub duration: Duration,
     /// Stages that were held when the worker ended, because what their handlers need was away.
     pub held_stages: Vec<HeldStage>,
-    /// What cannot go on by itself. Filled by [`Worker::run_until_idle`](super::Worker::run_until_idle) alone.
+    /// What cannot go on by itself. Filled by [`Worker::run_until_idle`](super::Worker::run_until_idle) and
+    /// [`Worker::run_until_nothing_is_due`](super::Worker::run_until_nothing_is_due) alone.
     pub remaining: Remaining,
 }
 
-/// Items that are not terminal and that waiting will not change.
+/// Items that are not terminal and that waiting will not change, or that were not to be waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Remaining {
@@ -68,6 +72,13 @@ pub struct Remaining {
     pub unknown_words: Vec<(String, i64)>,
     /// Items that the database refuses to have moved, with its reason.
     pub refused: Vec<(Key, String)>,
+    /// Stages with items that are never due: at `infinity`, or from the last day of the year 9999 on.
+    pub never_due: Vec<StageItems>,
+    /// Stages with items that will be due later. Only after
+    /// [`Worker::run_until_nothing_is_due`](super::Worker::run_until_nothing_is_due), which does not wait for them.
+    pub delayed: Vec<StageItems>,
+    /// When the first of those is due, by the database's clock.
+    pub next_due_at: Option<DateTime<Utc>>,
 }
 
 /// A stage and how many items wait for it.
@@ -81,6 +92,13 @@ pub struct StageItems {
     pub items: i64,
 }
 
+impl StageItems {
+    /// So many of them, if there are any.
+    pub(super) fn of(&self, items: i64) -> Option<StageItems> {
+        (items > 0).then(|| StageItems { items, ..self.clone() })
+    }
+}
+
 impl Remaining {
     /// Whether every item is terminal.
     pub fn is_empty(&self) -> bool {
@@ -88,6 +106,8 @@ impl Remaining {
             && self.without_handler.is_empty()
             && self.unknown_words.is_empty()
             && self.refused.is_empty()
+            && self.never_due.is_empty()
+            && self.delayed.is_empty()
     }
 }
 
@@ -105,6 +125,15 @@ impl fmt::Display for Remaining {
         }
         for (key, reason) in &self.refused {
             parts.push(format!("{key}, whose row the database refuses to change: {reason}"));
+        }
+        for StageItems { name, items, .. } in &self.never_due {
+            parts.push(format!("{items} ready for {name} that are never due"));
+        }
+        for StageItems { name, items, .. } in &self.delayed {
+            parts.push(format!("{items} delayed for {name}"));
+        }
+        if let Some(next_due_at) = self.next_due_at {
+            parts.push(format!("the next is due at {}", clock(next_due_at)));
         }
         if parts.is_empty() {
             return f.write_str("nothing");

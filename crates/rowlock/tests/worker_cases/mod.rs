@@ -30,6 +30,9 @@ macro_rules! with_all_cases {
             continuing::a_suspect_of_the_next_stage_has_its_turn,
             continuing::a_stop_while_items_continue_keeps_nothing,
             continuing::items_that_continued_while_the_worker_stopped_are_given_back,
+            due::what_is_never_due_is_named_and_not_waited_for,
+            due::a_worker_can_end_when_nothing_is_due,
+            due::a_worker_that_ends_when_nothing_is_due_waits_for_the_leases_of_others,
             failures::a_failed_attempt_is_retried_and_a_permanent_one_is_not,
             failures::a_panic_is_a_failed_attempt,
             failures::a_handler_past_its_timeout_is_dropped_and_its_item_retried,
@@ -105,6 +108,7 @@ macro_rules! with_all_cases {
 
 pub(crate) mod clocks;
 pub(crate) mod continuing;
+pub(crate) mod due;
 pub(crate) mod failures;
 pub(crate) mod faulty;
 pub(crate) mod flow;

@@ -10,6 +10,7 @@ use super::errors::is_about_a_value;
 use super::rows::{column, item_row, key, time};
 use crate::limits::{PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Status;
+use crate::store::explanation::is_stale;
 use crate::store::{
     Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
 };
@@ -76,6 +77,7 @@ impl PostgresStore {
             let rows = session.fetch(query(&self.statements.counts).bind(limit).bind(UNKNOWN_WORDS_MAX)).await?;
             let found = rows.iter().map(|row| self.counted_word(row, limit)).collect::<Result<_>>()?;
             let stage_counts = query(&self.statements.stage_counts).bind(ready).bind(running).bind(counting.now);
+            let stage_counts = stage_counts.bind(limit);
             (found, session.fetch(stage_counts).await?)
         };
         session.done();
@@ -86,6 +88,7 @@ impl PostgresStore {
                 paused: column("counts", row, "paused")?,
                 oldest_ready_since: time("counts", row, "oldest_ready_since")?,
                 next_due_at: time("counts", row, "next_due_at")?,
+                never_due: column::<i64>("counts", row, "never_due")?.min(counting.up_to),
                 oldest_heartbeat_at: time("counts", row, "oldest_heartbeat_at")?,
             });
         }
@@ -207,12 +210,14 @@ impl PostgresStore {
         for row in &rows {
             let word: String = column(VERB, row, "word")?;
             let Some(stage) = self.pipeline.status(&word).and_then(|status| status.stage()) else { continue };
+            let heartbeat_at = time(VERB, row, "heartbeat_at")?;
             items.push(HeldItem {
                 key: key(VERB, row, "key")?,
                 stage,
                 holder: column(VERB, row, "holder")?,
                 claimed_at: time(VERB, row, "claimed_at")?,
-                heartbeat_at: time(VERB, row, "heartbeat_at")?,
+                heartbeat_at,
+                stale: is_stale(heartbeat_at, column(VERB, row, "at")?, self.pipeline.stale_after()),
             });
         }
         Ok(items)

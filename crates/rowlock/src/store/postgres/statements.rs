@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::schema::hash;
-use crate::limits::{ERROR_MESSAGE_BYTES_MAX, FAILURES_KEPT_MAX, RETRY_TABLE_ATTEMPTS_MAX};
+use crate::limits::{ERROR_MESSAGE_BYTES_MAX, FAILURES_KEPT_MAX, NEVER_DUE_FROM, RETRY_TABLE_ATTEMPTS_MAX};
 use crate::pipeline::{Budget, KeyType, Pipeline, Role, Status};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::Template;
@@ -252,6 +252,7 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     template.set("failures_kept_less_one", &(FAILURES_KEPT_MAX - 1).to_string());
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
     set_errors(&mut template, pipeline);
+    template.insert("never", quote_literal(&NEVER_DUE_FROM.to_rfc3339(), Dialect::Postgres));
     template.set("snapshot", include_str!("sql/snapshot.sql"));
     template.set("stale", include_str!("sql/stale.sql"));
     template.set("log_failures", include_str!("sql/log_failures.sql"));

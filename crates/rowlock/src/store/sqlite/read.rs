@@ -8,6 +8,7 @@ use super::session::{Bind, Session, Verb};
 use super::{SqliteStore, clock, rows};
 use crate::limits::{FAILURES_KEPT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::{Role, StageId, Status};
+use crate::store::explanation::is_stale;
 use crate::store::{
     Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
 };
@@ -78,6 +79,7 @@ impl SqliteStore {
                 paused: paused.contains(&id),
                 oldest_ready_since: rows::time(&ready, 1),
                 next_due_at: rows::time(&ready, 2),
+                never_due: rows::integer(&ready, 3).unwrap_or(0).min(counting.up_to),
                 oldest_heartbeat_at: rows::time(&running, 1),
             });
         }
@@ -166,16 +168,19 @@ impl SqliteStore {
     pub(super) async fn held_items(&self, verb: &Verb, limit: i64) -> Result<Vec<HeldItem>> {
         let limit = page_limit(limit)?;
         let mut session = self.read_session(verb).await?;
+        let at = clock::parse(&self.time(&mut session, None).await?).unwrap_or_default();
         let rows = session.rows(&self.statements.held, [limit.into()]).await?;
         session.keep();
         let held = |row: &SqliteRow| {
             let stage = self.pipeline.status(&rows::text(row, 1)?)?.stage()?;
+            let heartbeat_at = rows::time(row, 4);
             Some(HeldItem {
                 key: Key::new(rows::text(row, 0)?),
                 stage,
                 holder: rows::text(row, 2),
                 claimed_at: rows::time(row, 3),
-                heartbeat_at: rows::time(row, 4),
+                heartbeat_at,
+                stale: is_stale(heartbeat_at, at, self.pipeline.stale_after()),
             })
         };
         Ok(rows.iter().filter_map(held).collect())

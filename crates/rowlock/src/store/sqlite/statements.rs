@@ -2,7 +2,7 @@
 
 use super::indexes;
 use super::session::Sql;
-use crate::limits::RETRY_TABLE_ATTEMPTS_MAX;
+use crate::limits::{NEVER_DUE_FROM, RETRY_TABLE_ATTEMPTS_MAX};
 use crate::pipeline::{Budget, KeyType, Pipeline, Role};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::Template;
@@ -220,6 +220,8 @@ fn template(pipeline: &Pipeline) -> Template {
     // What is not text is no time that was written here: it is as if it were missing.
     template.set("heartbeat", "iif(typeof(t.:\"heartbeat_at\") = 'text', t.:\"heartbeat_at\", null)");
     template.set("ready_since", "coalesce(t.:\"retry_after\", t.:\"created_at\", '')");
+    // As text before every way to write a time of that day.
+    template.insert("never", quote_literal(&NEVER_DUE_FROM.date_naive().to_string(), Dialect::Sqlite));
     // Not `is null or not in`: on a column that is not null SQLite leaves the first half out of the query but not out of
     // the index, which then matches no query.
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");

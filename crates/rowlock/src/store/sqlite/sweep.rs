@@ -1,5 +1,6 @@
 //! `sweep`.
 
+use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 
 use super::claim::{batch_limit, spent};
@@ -19,11 +20,14 @@ impl SqliteStore {
         }
         let mut session = self.write(verb).await?;
         let now = self.time(&mut session, sweeping.now).await?;
-        let stale_before = clock::before(clock::parse(&now).unwrap_or_default(), sweeping.stale_after);
-        let binds: [Bind; 3] = [
+        let at = clock::parse(&now).unwrap_or_default();
+        let stale_before = clock::before(at, sweeping.stale_after);
+        let stale_beyond = clock::after(at, sweeping.stale_after);
+        let binds: [Bind; 4] = [
             clock::format(stale_before).into(),
             i64::try_from(limit).unwrap_or(i64::MAX).into(),
             json(&self.excluded_keys()).into(),
+            clock::format(stale_beyond).into(),
         ];
         let found = session.rows(&self.statements.find_stale, binds).await?;
         if found.is_empty() {
@@ -32,7 +36,7 @@ impl SqliteStore {
         }
         let batch = Batch {
             sql: &self.statements.take_back,
-            items: found.iter().map(|row| self.stale_item(row, sweeping.max_resets)).collect(),
+            items: found.iter().map(|row| self.stale_item(row, at, sweeping.max_resets)).collect(),
             now,
             binds: vec![sweeping.max_resets.into()],
             when_refused: WhenRefused::Fail,
@@ -42,12 +46,16 @@ impl SqliteStore {
         Ok(self.swept(&batch.items, written, found.len() >= limit))
     }
 
-    fn stale_item(&self, row: &SqliteRow, max_resets: i32) -> Item {
+    fn stale_item(&self, row: &SqliteRow, at: DateTime<Utc>, max_resets: i32) -> Item {
         let key = self.key_of_row(row, 0);
         let heartbeat = rows::text(row, 3);
         let holder = rows::text(row, 2).unwrap_or_else(|| "(unknown)".to_owned());
         let error = match &heartbeat {
-            Some(heartbeat) => format!("worker {holder} stopped: last heartbeat {heartbeat}"),
+            Some(heartbeat) => {
+                let is_ahead = clock::parse(heartbeat).is_some_and(|heartbeat| heartbeat > at);
+                let ahead = if is_ahead { ", which is in the future" } else { "" };
+                format!("worker {holder} stopped: last heartbeat {heartbeat}{ahead}")
+            }
             None => format!("worker {holder} stopped: no heartbeat"),
         };
         Item {

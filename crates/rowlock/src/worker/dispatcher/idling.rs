@@ -10,7 +10,7 @@ use crate::limits::{COUNT_EXACT_MAX, WAITING_COUNTED_MAX};
 use crate::pipeline::StageId;
 use crate::store::{Counting, Exclusion};
 use crate::worker::handler::panic_message;
-use crate::worker::idle::{self, Stuck, Verdict, Waiting};
+use crate::worker::idle::{self, Outlook, Stuck, Verdict, Waiting};
 use crate::worker::report::Remaining;
 use crate::{Result, Store};
 
@@ -19,7 +19,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(super) fn look_around(&self) -> Call<S::Row> {
         let verbs = self.verbs.clone();
         let handled: Vec<StageId> = self.engine.crews.iter().map(|crew| crew.stage).collect();
-        Box::pin(async move { Answer::LookedAround(verdict(&verbs, &handled).await) })
+        let until_nothing_is_due = self.engine.settings.until_nothing_is_due;
+        Box::pin(async move { Answer::LookedAround(verdict(&verbs, &handled, until_nothing_is_due).await) })
     }
 
     /// What that means, unless something came meanwhile.
@@ -57,7 +58,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 }
 
 /// A short look as long as there is something to wait for; what remains at the end is counted as a report should have it.
-async fn verdict<S: Store>(verbs: &Dispatch<S>, handled: &[StageId]) -> Result<Verdict> {
+async fn verdict<S: Store>(verbs: &Dispatch<S>, handled: &[StageId], until_nothing_is_due: bool) -> Result<Verdict> {
     let excluded = verbs.store().excluded();
     // They are counted with the others, and must not fill the count.
     let excluded_items = i64::try_from(excluded.len()).unwrap_or(i64::MAX);
@@ -66,10 +67,11 @@ async fn verdict<S: Store>(verbs: &Dispatch<S>, handled: &[StageId]) -> Result<V
     let short = Counting { unfinished_only: true, ..count(WAITING_COUNTED_MAX) };
     let counts = verbs.counts(&short).await?;
     let stuck = find_stuck(verbs, excluded).await;
-    match idle::verdict(pipeline, &counts, handled, &stuck) {
+    let outlook = Outlook { handled, stuck: &stuck, until_nothing_is_due };
+    match idle::verdict(pipeline, &counts, outlook) {
         Verdict::Idle(_) => {
             let counts = verbs.counts(&count(COUNT_EXACT_MAX)).await?;
-            Ok(idle::verdict(pipeline, &counts, handled, &stuck))
+            Ok(idle::verdict(pipeline, &counts, outlook))
         }
         verdict => Ok(verdict),
     }

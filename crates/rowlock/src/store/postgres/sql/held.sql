@@ -7,7 +7,8 @@ select
   t.:"status" as word,
   t.:"claimed_by" as holder,
   t.:"claimed_at" as claimed_at,
-  t.:"heartbeat_at" as heartbeat_at
+  t.:"heartbeat_at" as heartbeat_at,
+  statement_timestamp() as at
 from :table t
 where t.:"status" in (:running_words)
   and t.:"key" is not null

@@ -1,7 +1,8 @@
--- stage_counts: for each stage, since when its oldest item is ready, and when the next one is due.
+-- stage_counts: for each stage, since when its oldest item is ready, when the next one is due, and how many never will be.
 --
--- Index: the partial one over the ready words, two look-ups a stage; the partial one over the words in progress.
+-- Index: the partial one over the ready words, three look-ups a stage; the partial one over the words in progress.
 -- Binds: $1 ready words, in the order of the stages   $2 words in progress, in the same order   $3 now, or null
+--        $4 count those that are never due no further than this
 select
   coalesce($3::timestamptz, statement_timestamp()) as at,
   exists (
@@ -17,16 +18,29 @@ select
     order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
     limit 1
   ), '-infinity') as oldest_ready_since,
-  nullif((
+  (
     select coalesce(t.:"retry_after", t.:"created_at", '-infinity')
     from :table t
     where t.:"status" = asked.ready
       and t.:"status" in (:ready_words)
       and t.:"key" is not null
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') > coalesce($3::timestamptz, statement_timestamp())
+      and coalesce(t.:"retry_after", t.:"created_at", '-infinity') < :never
     order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
     limit 1
-  ), 'infinity') as next_due_at,
+  ) as next_due_at,
+  (
+    select count(*)
+    from (
+      select
+      from :table t
+      where t.:"status" = asked.ready
+        and t.:"status" in (:ready_words)
+        and t.:"key" is not null
+        and coalesce(t.:"retry_after", t.:"created_at", '-infinity') >= :never
+      limit $4::bigint
+    ) counted
+  ) as never_due,
   (
     select min(t.:"heartbeat_at")
     from :table t

@@ -15,7 +15,15 @@ moved as (
     :"error_message" = left(concat(
       case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then format('Max resets (%s) exceeded: ', $4::int) end,
       'worker ', coalesce(t.:"claimed_by", '(unknown)'), ' stopped: ',
-      coalesce('last heartbeat ' || to_char(t.:"heartbeat_at" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'no heartbeat')
+      coalesce(
+        'last heartbeat '
+        || case
+          when isfinite(t.:"heartbeat_at") then to_char(t.:"heartbeat_at" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+          else t.:"heartbeat_at"::text
+        end
+        || case when t.:"heartbeat_at" > coalesce($3::timestamptz, statement_timestamp()) then ', which is in the future' else '' end,
+        'no heartbeat'
+      )
     ), :error_chars_max),
     :"resume_status" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then :ready_of_running else t.:"resume_status" end,
     :"claim_token" = null,

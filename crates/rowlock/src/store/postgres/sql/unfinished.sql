@@ -10,10 +10,11 @@ select
   exists (
     select from :rowlock_stages s where s.pipeline = :'pipeline' and :ready_of_stage = asked.ready
   ) as paused,
-  delayed.count + due.count as ready_count,
+  delayed.count + due.count + never.count as ready_count,
   running.count as running_count,
   due.since as oldest_ready_since,
   delayed.next_due_at,
+  never.count as never_due,
   case when running.count > 0 then (
     select min(t.:"heartbeat_at")
     from :table t
@@ -24,7 +25,7 @@ select
 from (select coalesce($4::timestamptz, statement_timestamp()) as at) clock
 cross join unnest($2::text[], $3::text[]) with ordinality as asked (ready, running, position)
 cross join lateral (
-  select count(*), nullif(min(ready.since), 'infinity') as next_due_at
+  select count(*), min(ready.since) as next_due_at
   from (
     select coalesce(t.:"retry_after", t.:"created_at", '-infinity') as since
     from :table t
@@ -32,6 +33,7 @@ cross join lateral (
       and t.:"status" in (:ready_words)
       and t.:"key" is not null
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') > clock.at
+      and coalesce(t.:"retry_after", t.:"created_at", '-infinity') < :never
     order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
     limit $1::bigint
   ) ready
@@ -50,6 +52,18 @@ cross join lateral (
     limit $1::bigint
   ) ready
 ) due
+cross join lateral (
+  select count(*)
+  from (
+    select
+    from :table t
+    where t.:"status" = asked.ready
+      and t.:"status" in (:ready_words)
+      and t.:"key" is not null
+      and coalesce(t.:"retry_after", t.:"created_at", '-infinity') >= :never
+    limit $1::bigint
+  ) counted
+) never
 cross join lateral (
   select count(*)
   from (

@@ -32,9 +32,22 @@ select
     where t.:"status" = ?1
       and t.:"status" in (:ready_words)
       and :ready_since > ?3
+      and :ready_since < :never
       and :is_item
     order by :ready_since
     limit 1
+  ),
+  (
+    select count(*)
+    from (
+      select 1
+      from :table as t
+      where t.:"status" = ?1
+        and t.:"status" in (:ready_words)
+        and :ready_since >= :never
+        and :is_item
+      limit ?2
+    )
   )
 
 -- step: running

@@ -1,11 +1,12 @@
 -- sweep: takes items back from workers that stopped sending heartbeats.
 --
--- Guarantee: every word in progress is looked at, and a heartbeat that is missing or not a time is stale. One write
+-- Guarantee: every word in progress is looked at, and a heartbeat that is missing or not a time is stale. So is one that
+--            is ahead by more than its holder may be silent: a clock that was wrong wrote it. One write
 --            transaction; safe to run by every worker at once.
 -- Index:     the partial one over the words in progress: the scan costs what is in progress, not what is in the table.
 
 -- step: find
--- Binds: ?1 heartbeats before this are stale  ?2 limit  ?3 keys to leave out, JSON
+-- Binds: ?1 heartbeats before this are stale  ?2 limit  ?3 keys to leave out, JSON  ?4 heartbeats after this are stale
 select
   t.:"key",
   t.:"status",
@@ -13,7 +14,7 @@ select
   :heartbeat
 from :table as t
 where t.:"status" in (:running_words)
-  and (:heartbeat is null or :heartbeat < ?1)
+  and (:heartbeat is null or :heartbeat < ?1 or :heartbeat > ?4)
   and :is_item
   and t.:"key" not in (select value from json_each(?3))
 limit ?2
