@@ -69,6 +69,8 @@ short_round! {
     a_pooler_stands_between_on_postgres: "pooler",
     starved_workers_keep_their_leases_on_postgres: "starvation",
     clocks_are_off_on_postgres: "clocks",
+    the_servers_clock_is_set_on_postgres: "server-clock",
+    a_machine_is_suspended_on_sqlite: "suspend",
     the_database_is_slow_on_postgres: "slow-database",
     the_disk_is_full_on_both: "full-disk",
     processes_are_killed_on_sqlite: "sqlite",

@@ -39,7 +39,15 @@ impl Cluster {
     /// # Errors
     /// If that cannot be done.
     pub async fn start() -> Result<Cluster> {
-        Cluster::keep(std::env::temp_dir(), None).await
+        Cluster::keep(std::env::temp_dir(), None, Vec::new()).await
+    }
+
+    /// Makes a server and starts it with this in its environment.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    pub async fn start_under(environment: Vec<(String, String)>) -> Result<Cluster> {
+        Cluster::keep(std::env::temp_dir(), None, environment).await
     }
 
     /// Makes a server in a folder of this one, and starts it.
@@ -47,7 +55,7 @@ impl Cluster {
     /// # Errors
     /// If that cannot be done.
     pub async fn start_in(parent: &Path) -> Result<Cluster> {
-        Cluster::keep(parent.to_owned(), None).await
+        Cluster::keep(parent.to_owned(), None, Vec::new()).await
     }
 
     /// A streaming standby of this server. Once it follows, commits here wait for it: see
@@ -56,19 +64,23 @@ impl Cluster {
     /// # Errors
     /// If that cannot be done.
     pub async fn standby(&self) -> Result<Cluster> {
-        Cluster::keep(std::env::temp_dir(), Some(self.folder())).await
+        Cluster::keep(std::env::temp_dir(), Some(self.folder()), Vec::new()).await
     }
 
-    async fn keep(parent: PathBuf, primary: Option<PathBuf>) -> Result<Cluster> {
-        tokio::task::spawn_blocking(move || Cluster::keep_blocking(&parent, primary.as_deref())).await?
+    async fn keep(parent: PathBuf, primary: Option<PathBuf>, environment: Vec<(String, String)>) -> Result<Cluster> {
+        tokio::task::spawn_blocking(move || Cluster::keep_blocking(&parent, primary.as_deref(), environment)).await?
     }
 
-    fn keep_blocking(parent: &Path, primary: Option<&Path>) -> Result<Cluster> {
+    fn keep_blocking(parent: &Path, primary: Option<&Path>, environment: Vec<(String, String)>) -> Result<Cluster> {
         let folder = tempfile::tempdir_in(parent).context("a temporary folder")?;
         // The server does not run as root, and must get to its own folder in this one.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
         let mut keep = Command::new(SCRIPT);
-        keep.arg("keep").arg(folder.path().join("server")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        keep.envs(environment)
+            .arg("keep")
+            .arg(folder.path().join("server"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         if let Some(primary) = primary {
             keep.arg("--standby-of").arg(primary);
         }

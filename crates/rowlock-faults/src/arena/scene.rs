@@ -124,6 +124,8 @@ pub struct Scene {
     pub only_items_harm: bool,
     /// No retry and no reset may be counted.
     pub nothing_counted: bool,
+    /// The database answers all the time: what is taken back was a dead or stopped holder's, or the harm is done.
+    pub the_living_keep_their_leases: bool,
     /// What a dead process held must be taken back within this time.
     pub taken_back_within: Option<Duration>,
     /// The database's URL, past any proxy.
@@ -208,6 +210,7 @@ impl Scene {
             doomed: Vec::new(),
             only_items_harm: false,
             nothing_counted: false,
+            the_living_keep_their_leases: false,
             taken_back_within: None,
             url: url.to_owned(),
             size: round.size,

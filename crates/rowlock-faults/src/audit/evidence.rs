@@ -153,6 +153,8 @@ pub struct Evidence {
     pub only_items_harm: bool,
     /// No retry and no reset may have been counted.
     pub nothing_counted: bool,
+    /// The database answered all the time, and every holder that lived renewed its leases.
+    pub the_living_keep_their_leases: bool,
     /// What a dead holder held must be taken back within this time. None where too much is wrong to promise a time.
     pub taken_back_within: Option<Duration>,
 }
@@ -171,6 +173,7 @@ impl Evidence {
             timeout: scene.cast.timeout,
             only_items_harm: scene.only_items_harm,
             nothing_counted: scene.nothing_counted,
+            the_living_keep_their_leases: scene.the_living_keep_their_leases,
             taken_back_within: scene.taken_back_within,
             ..Evidence::of_tables(&scene.database).await?
         };

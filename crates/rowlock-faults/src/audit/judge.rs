@@ -233,17 +233,22 @@ impl<'a> Judge<'a> {
         let excused = self.evidence.afflictions.iter().any(|one| one.touches(holder, since, step.row.at));
         if !excused {
             self.findings.unexplained_sweeps += 1;
+            if self.evidence.the_living_keep_their_leases {
+                let holder = holder.unwrap_or_default().to_owned();
+                self.find(Violation::SweptFromLiving { item: item.to_owned(), holder });
+            }
         }
         excused
     }
 
     /// The ledger has the heartbeat that the row had before the sweep, the last renewal that was committed. Both times
     /// are the database's, and the ledger's is never before the sweep's own: a late worker is no excuse, and needs none.
+    /// One that is as far ahead is as stale.
     fn check_age(&mut self, item: &str, step: &Step<'a>) {
         let Some(heartbeat_at) = step.row.heartbeat_at else { return }; // None is stale at any age.
         let age = step.row.at - heartbeat_at;
         let stale_after = TimeDelta::from_std(self.evidence.stale_after).unwrap_or(TimeDelta::MAX);
-        if age + ROUNDING < stale_after {
+        if age.abs() + ROUNDING < stale_after {
             let holder = step.row.holder.clone().unwrap_or_default();
             self.find(Violation::SweptTooEarly { item: item.to_owned(), holder, age_ms: age.num_milliseconds() });
         }

@@ -330,6 +330,25 @@ fn a_lease_that_is_taken_back_while_it_lives() {
     assert_eq!(audit(&evidence).violations, []);
 }
 
+#[test]
+fn a_lease_that_is_taken_from_a_holder_who_lives() {
+    let is_it = |one: &Violation| matches!(one, Violation::SweptFromLiving { holder, .. } if holder == HOLDER);
+    let mut evidence = crashed(false);
+    assert!(!audit(&evidence).violations.iter().any(is_it), "a heartbeat may be late on a busy machine");
+    evidence.the_living_keep_their_leases = true;
+    finds(&evidence, is_it);
+    let mut evidence = crashed(true);
+    evidence.the_living_keep_their_leases = true;
+    assert_eq!(audit(&evidence).violations, [], "somebody had died or was held up");
+}
+
+#[test]
+fn a_heartbeat_that_is_far_ahead_may_be_swept() {
+    let mut evidence = crashed(true);
+    evidence.moves.iter_mut().for_each(|row| row.heartbeat_at = Some(row.at + TimeDelta::hours(1)));
+    assert_eq!(audit(&evidence).violations, []);
+}
+
 /// What was over before the last heartbeat excuses no sweep.
 #[test]
 fn an_affliction_before_the_last_heartbeat() {

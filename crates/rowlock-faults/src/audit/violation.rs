@@ -23,6 +23,8 @@ pub enum Violation {
     WrongToken { item: String, holder: String },
     /// A lease was taken back whose last heartbeat was younger than the age at which it is stale.
     SweptTooEarly { item: String, holder: String, age_ms: i64 },
+    /// A lease was taken back although its holder lived and the database answered.
+    SweptFromLiving { item: String, holder: String },
     /// Two claims had the same token.
     TokenReused { item: String },
     /// A move that does not exist.

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clean_restarts;
+mod clock_steps;
 mod clocks;
 mod connections;
 mod fail_over;
@@ -94,6 +95,8 @@ pub const ALL: &[Fault] = &[
     fault!("pooler", without_pgbouncer, pooler::run),
     fault!("starvation", without_server, starvation::run),
     fault!("clocks", without_faketime, clocks::run),
+    fault!("server-clock", without_faketime, clock_steps::server_clock),
+    fault!("suspend", without_library, clock_steps::suspend),
     fault!("slow-database", without_server, slow_database::run),
     fault!("full-disk", without_small_disk, full_disk::run),
     fault!("sqlite", nothing_needed, sqlite::run),
@@ -112,8 +115,12 @@ fn without_pgbouncer(arena: &Arena) -> Option<String> {
 }
 
 fn without_faketime(arena: &Arena) -> Option<String> {
-    let library = clocks::library().is_none().then(|| "libfaketime is not installed".to_owned());
-    without_server(arena).or(library)
+    without_server(arena).or_else(|| without_library(arena))
+}
+
+/// Of libfaketime alone: no server.
+fn without_library(_: &Arena) -> Option<String> {
+    clocks::library().is_none().then(|| "libfaketime is not installed".to_owned())
 }
 
 fn without_small_disk(arena: &Arena) -> Option<String> {
