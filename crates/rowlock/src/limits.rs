@@ -70,6 +70,14 @@ pub const EXCLUDED_FOR: Duration = Duration::from_secs(300);
 /// all over the batch, are hardly ever bad by chance, and a table that is gone costs no more than so many statements.
 pub const LADDER_PROBES_MAX: usize = 5;
 
+/// Characters beyond ASCII of which a store asks whether the encoding of the database has them, where an error's text was refused
+/// for its encoding: each is a statement. What is beyond them is replaced.
+pub const TRANSLATED_CHARACTERS_MAX: usize = 64;
+
+/// Longest statement for a part of a batch that failed as a whole, unless a tenth of the verb's deadline is shorter: a part of
+/// ordinary items takes milliseconds, and one with a row that never ends is found out by as many time-outs as it has halvings.
+pub const LADDER_STATEMENT_MAX: Duration = Duration::from_secs(1);
+
 /// Longest wait of one verb, on the client and on the server, unless a third of `stale_after` is shorter.
 pub const VERB_DEADLINE: Duration = Duration::from_secs(30);
 

@@ -111,7 +111,7 @@ impl<S: Store, R> Repository<S, R> {
     /// Those of the database.
     pub async fn renew_lease(&self, lease: Lease) -> Result<LeaseState> {
         let states = self.dispatch.renew(&[lease]).await?;
-        Ok(states.first().copied().unwrap_or(LeaseState::Lost))
+        Ok(states.first().cloned().unwrap_or(LeaseState::Lost))
     }
 
     /// One item with its row as the store has it, whatever record it decodes to.

@@ -224,7 +224,7 @@ mod postgres {
                 let other = lock(harness, "select from pages for key share").await;
                 let leases: Vec<_> = batch.leases().cloned().collect();
                 let states = store.renew(&leases, None).await.expect("renew");
-                assert_eq!(states, [LeaseState::Held; 3]);
+                assert_eq!(states, vec![LeaseState::Held; 3]);
                 let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Release });
                 let limits = Limits { max_retries: 5, max_resets: 3 };
                 let finishing = Finishing { items: items.collect(), limits, now: None };

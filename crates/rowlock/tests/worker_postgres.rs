@@ -98,6 +98,11 @@ macro_rules! on_postgres {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn an_item_that_refuses_heartbeats_alone_ends_with_that_reason() {
+                super::an_item_refuses_heartbeats().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn items_that_come_due_one_by_one_are_not_looked_for_one_by_one() {
                 super::items_come_due_one_by_one().await;
             }
@@ -209,6 +214,33 @@ async fn a_column_is_added_under_running_handlers() {
         });
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, report.retried, report.failed), (40, 0, 0), "{report:?}");
+    database.end().await;
+}
+
+/// Its neighbours, which the same statement renews, are completed.
+async fn an_item_refuses_heartbeats() {
+    let database = Postgres::new("refused_heartbeats").await;
+    let times = pipeline(&["ONE"]).stale_after(Duration::from_secs(12)).heartbeat_interval(Duration::from_millis(200));
+    let repository: worker_cases::Repo<Postgres> = worker_cases::repository(&database, times).await;
+    repository.add_many(&["a", "bad", "c"].map(Key::from)).await.expect("added");
+    database
+        .execute(
+            "create function refuse() returns trigger language plpgsql as $$begin
+               raise exception 'no beat' using errcode = 'XX000'; end$$;
+             create trigger refusing before update on items for each row
+               when (new.id = 'bad' and new.status = old.status) execute function refuse()",
+        )
+        .await;
+    let worker = Worker::new(repository.clone()).concurrency("ONE", 3).handle("ONE", |_, claim| async move {
+        let lasts = if claim.key().as_str() == "bad" { Duration::from_secs(600) } else { Duration::from_secs(2) };
+        tokio::time::sleep(lasts).await;
+        Ok(())
+    });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.lost), (2, 0), "{report:?}");
+    let item = repository.explain("bad").await.expect("explain").expect("an item");
+    let error = item.error.unwrap_or_default();
+    assert!(error.contains("no beat") && !error.contains("stopped"), "{error}");
     database.end().await;
 }
 

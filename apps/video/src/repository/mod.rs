@@ -200,7 +200,7 @@ impl VideoRepository {
                 // A locked row is being written to by somebody, who will leave it fresh or ended.
                 LeaseState::Held | LeaseState::Busy => return Ok(true),
                 LeaseState::Cancelled => return Ok(false),
-                LeaseState::Lost => {}
+                LeaseState::Lost | LeaseState::Refused { .. } => {}
             }
         }
         Ok(false)

@@ -172,7 +172,7 @@ pub async fn a_batch_of_a_claim_continues_as_a_whole<H: Harness>(harness: &H) {
     assert!(claimed.iter().all(|item| is_new(&item.lease)));
     let left = [&one[MANY - 10..], &other[MANY - 10..]].concat();
     let states = scene.store.renew(&left, Some(at(2))).await.expect("renew");
-    assert_eq!(states, [LeaseState::Held; 20], "what was not asked for stays as it was");
+    assert_eq!(states, vec![LeaseState::Held; 20], "what was not asked for stays as it was");
 }
 
 pub async fn what_continued_with_a_lost_answer_is_found_by_its_token<H: Harness>(harness: &H) {

@@ -225,7 +225,7 @@ pub async fn a_row_whose_renewal_is_refused_harms_no_neighbour<H: Harness>(harne
 
         let states = scene.store.renew(&leases, Some(at(70))).await.expect("renew");
 
-        assert_eq!((states[0], states[2]), (LeaseState::Held, LeaseState::Held), "{how:?}");
+        assert_eq!((&states[0], &states[2]), (&LeaseState::Held, &LeaseState::Held), "{how:?}");
         assert_ne!(states[1], LeaseState::Cancelled, "{how:?}");
         assert_eq!(scene.raw("a").await.heartbeat, Some(at(70)), "{how:?}");
         assert_eq!(scene.raw("b").await.heartbeat, Some(at(70)), "{how:?}");

@@ -349,7 +349,7 @@ impl<'h, H: Harness> Scene<'h, H> {
     pub(super) async fn renew(&self, lease: &Lease, now: DateTime<Utc>) -> LeaseState {
         let states = self.store.renew(std::slice::from_ref(lease), Some(now)).await.expect("renew");
         assert_eq!(states.len(), 1, "one answer for one lease");
-        states[0]
+        states[0].clone()
     }
 
     pub(super) fn sweeping(&self, now: DateTime<Utc>) -> Sweeping {

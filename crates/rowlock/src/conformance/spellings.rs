@@ -89,8 +89,8 @@ pub async fn a_lease_holds_when_its_key_gets_another_spelling<H: Harness>(harnes
     let leases: Vec<Lease> = batch.leases().cloned().collect();
     scene.execute("update pages set page = 'A' where page = 'a'").await;
 
-    assert_eq!(scene.store.renew(&leases, Some(at(1))).await.expect("renew"), [LeaseState::Held; 2]);
-    assert_eq!(scene.store.read_leases(&leases).await.expect("read_leases"), [LeaseState::Held; 2]);
+    assert_eq!(scene.store.renew(&leases, Some(at(1))).await.expect("renew"), vec![LeaseState::Held; 2]);
+    assert_eq!(scene.store.read_leases(&leases).await.expect("read_leases"), vec![LeaseState::Held; 2]);
     let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: retry("broken") }).collect();
     let finishing = Finishing { items, limits: super::scene::limits(scene.pipeline()), now: Some(at(2)) };
     let finished = scene.store.finish(&finishing).await.expect("finish");

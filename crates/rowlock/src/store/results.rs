@@ -75,12 +75,17 @@ pub enum Finished {
 }
 
 /// Whether a lease still holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseState {
     /// It holds; after `renew`, with a new heartbeat.
     Held,
     /// It holds, but the row was locked and the heartbeat could not be written this time.
     Busy,
+    /// It holds, but the database refuses heartbeats of this row. It would be swept in time: its holder should end it.
+    Refused {
+        /// The database's own words, or that a trigger returned nothing.
+        reason: String,
+    },
     /// It ended because the item was cancelled.
     Cancelled,
     /// It ended in another way.

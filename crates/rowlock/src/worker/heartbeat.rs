@@ -9,7 +9,7 @@ use super::errors::Errors;
 use super::leases::Held;
 use crate::dispatch::Dispatch;
 use crate::limits::{BATCH_ITEMS_MAX, LEASE_CHECK_INTERVAL};
-use crate::store::LeaseState;
+use crate::store::{LeaseState, Outcome};
 use crate::{Lease, Result, Store};
 
 /// So many looks in a row at a dispatcher that does not tick, and it is said.
@@ -109,6 +109,15 @@ async fn learn<S: Store, R: Send + 'static>(
 ) {
     for (held, state) in held.iter().zip(states) {
         let reason = match (state, sent_at) {
+            // It would be swept in time, and run again for nothing.
+            (LeaseState::Refused { reason }, _) => {
+                if held.can_be_lost() && held.lose() {
+                    let outcome =
+                        Outcome::Fail { error: format!("the database refuses heartbeats of this row: {reason}") };
+                    engine.floor.ended.push(Ended { held: Arc::clone(held), verdict: Verdict::Write(outcome) });
+                }
+                continue;
+            }
             (LeaseState::Held | LeaseState::Busy, Some(sent_at)) => {
                 held.renewed(sent_at);
                 continue;

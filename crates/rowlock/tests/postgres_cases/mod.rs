@@ -6,6 +6,7 @@ mod connections;
 mod deadlines;
 mod encodings;
 mod fail_over;
+mod illegible;
 mod locks;
 mod notifications;
 mod operators;
@@ -16,6 +17,7 @@ mod shapes;
 mod sweep_turns;
 mod transactions;
 mod values;
+mod whose_fault;
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use rowlock::{Key, Status};
 use super::{claiming, finish_all, keys, lease_all, pipeline, sweeping, table, value};
 use crate::postgres::PostgresHarness;
 
-async fn raise(harness: &PostgresHarness, when: &str, body: &str) {
+pub(super) async fn raise(harness: &PostgresHarness, when: &str, body: &str) {
     let sql = format!(
         "create or replace function refuse() returns trigger language plpgsql as $$begin {body}; end$$; \
          create or replace trigger refusing before update on pages for each row when ({when}) execute function refuse()"
@@ -32,7 +32,7 @@ async fn a_trigger_may_raise_any_code() {
             let leases = lease_all(&store).await;
             raise(harness, "new.page = 'bad' and new.status <> 'FAILED'", &raising).await;
             let states = store.renew(&leases, None).await.expect("renew");
-            assert_eq!((states[0], states[2]), (LeaseState::Held, LeaseState::Held), "{code}");
+            assert_eq!((&states[0], &states[2]), (&LeaseState::Held, &LeaseState::Held), "{code}");
             harness.execute("alter table pages disable trigger refusing").await.expect("alter");
             harness.execute("update pages set heartbeat_at = '2000-01-01' where page <> 'a'").await.expect("update");
             harness.execute("alter table pages enable trigger refusing").await.expect("alter");
@@ -106,7 +106,7 @@ async fn a_missing_right_fails_nothing() {
         let (store, role) = as_somebody(harness).await;
         let leases = lease_all(&store).await;
         assert_eq!(leases.len(), 2);
-        harness.execute(&format!("revoke insert on rowlock_failures from {role}")).await.expect("revoke");
+        harness.execute(&format!("revoke update on pages from {role}")).await.expect("revoke");
 
         let error =
             finish_all(&store, &leases, Outcome::Fail { error: "broken".to_owned() }).await.expect_err("denied");

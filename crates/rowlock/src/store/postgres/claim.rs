@@ -1,6 +1,8 @@
 //! Claims: `claim`, `find_claimed`, `preview`.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::postgres::{PgArguments, PgRow};
@@ -8,17 +10,17 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 
 use super::PostgresStore;
+use super::encoding::is_illegible;
+use super::errors::may_be_a_rows;
 use super::queue_head::{Seen, Start};
-use super::rows::{ClaimedColumns, column, item_row, place};
-use super::session::{BEGIN_IN_PARTS, Session};
+use super::refusal::{Place, Refusal, RefusedRow, Trial, places};
+use super::rows::{ClaimedColumns, Unclaimed, column, item_row, place};
+use super::session::Session;
 use super::time::{TIME_MIN, Time};
-use crate::limits::{BATCH_ITEMS_MAX, QUEUE_FULL_ITEMS_MIN};
-use crate::store::bisection::Parts;
-use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow};
-use crate::{Error, FencingToken, Key, Result, Status};
-
-/// A trigger that returns null makes an update silently do nothing.
-pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the update without an error";
+use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX, QUEUE_FULL_ITEMS_MIN};
+use crate::store::ladder::Ladder;
+use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow, Limits};
+use crate::{Error, FencingToken, Lease, Result, Status};
 
 impl PostgresStore {
     /// One statement in the ordinary case. Once one is committed no error of the next may hide what it took.
@@ -26,13 +28,14 @@ impl PostgresStore {
         let Some(pick) = self.pick(claiming)? else { return Ok(ClaimBatch::default()) };
         let mut session = self.sessions.open("claim").await?;
         let mut batch = ClaimBatch::default();
-        let still_to_claim = match self.claim_whole(&mut session, claiming, &pick, &mut batch).await {
-            Ok(left_as_they_were) => left_as_they_were,
-            Err(error) if error.is_row_refusal() => pick.limit,
+        let (still_to_claim, error) = match self.claim_whole(&mut session, claiming, &pick, &mut batch).await {
+            Ok(left_as_they_were) => (left_as_they_were, None),
+            Err(error) if may_be_a_rows(&error) => (pick.limit, Some(error)),
             Err(error) => return Err(error),
         };
         if still_to_claim > 0 {
-            match self.claim_in_parts(&mut session, claiming, &pick.limited_to(still_to_claim)).await {
+            let pick = pick.limited_to(still_to_claim);
+            match Box::pin(self.claim_in_parts(&mut session, claiming, &pick, error)).await {
                 Ok(parts) => batch.append(parts),
                 // If the parts may be committed all of the batch is looked for by its token.
                 Err(error) if batch.is_empty() || error.may_have_been_applied() => return Err(error),
@@ -86,13 +89,18 @@ impl PostgresStore {
         let (rows, tally) = match plain {
             Some(plain) => plain,
             None => {
-                let rows = session.fetch(self.claim_query(claiming, pick, None, start.is_some())).await?;
+                let rows = session
+                    .fetch(self.claim_query(&self.statements.claim, claiming, pick, None, start.is_some()))
+                    .await?;
                 let tally = Tally::of(&rows)?;
                 (rows, tally)
             }
         };
         let took = sent_at.elapsed();
-        let Added { left_as_they_were, until } = self.add_claimed(claiming, pick, tally, rows, batch)?;
+        let Added { left_as_they_were, until, unclaimed } = self.add_claimed(claiming, pick, tally, rows, batch)?;
+        if !unclaimed.is_empty() {
+            Box::pin(self.refuse_unclaimed(session, claiming, unclaimed, batch)).await?;
+        }
         if !is_plain {
             let met_special = tally.picked > tally.chosen
                 || !batch.exhausted.is_empty()
@@ -127,44 +135,92 @@ impl PostgresStore {
         Ok(picked.flatten().map(|picked| (rows, Tally { picked, chosen: picked, suspect_at_head: false })))
     }
 
-    /// Claims what the database lets be claimed of a batch that it refused as a whole. One short transaction.
+    /// Claims what can be claimed of a batch that failed as a whole, by this error or because a trigger left rows as they were,
+    /// and fails what is at fault. One short transaction. A few rows more than are wanted are looked at, so that the only one
+    /// that is wanted has others to be compared with; they are taken in place of those that cannot be.
     async fn claim_in_parts(
         &self,
         session: &mut Session,
         claiming: &Claiming,
         pick: &Pick,
+        whole: Option<Error>,
     ) -> Result<ClaimBatch<PgRow>> {
         let mut batch = ClaimBatch::default();
-        session.run(BEGIN_IN_PARTS).await?;
-        let rows = session.fetch(pick.bind(query(&self.statements.pick_locked), None)).await?;
-        let mut keys = Vec::new();
+        self.begin_parts(session).await?;
+        let wide = pick.limited_to(pick.limit.max(i64::try_from(LADDER_PROBES_MAX).unwrap_or(pick.limit)));
+        let rows = match session.fetch(wide.bind(query(&self.statements.pick_locked), None)).await {
+            Ok(rows) => rows,
+            Err(error) => return Err(whole.unwrap_or(error)),
+        };
+        let mut all = Vec::new();
         for row in &rows {
             Tally::read(row)?.note(pick, &mut batch);
-            keys.extend(column::<Option<String>>("claim", row, "key")?.map(Key::from));
+            all.extend(Place::read("claim", row)?);
         }
-        let mut parts = Parts::new(keys);
-        while let Some(part) = parts.next() {
+        let mut ladder = Ladder::new(all.len());
+        let (mut unclaimed, mut is_unlogged) = (Vec::new(), false);
+        while session.has_time()
+            && let Some(room) = room(pick, &batch)
+            && let Some(mut part) = ladder.next()
+        {
+            part.truncate(room);
             let of_part = pick.limited_to(i64::try_from(part.len()).unwrap_or(pick.limit));
-            let reason = match self.attempt(session, self.claim_query(claiming, &of_part, Some(&part), false)).await? {
+            let here = places(&all, &part);
+            let bind = |sql: &Arc<str>| self.claim_query(sql, claiming, &of_part, Some(&here), false);
+            let trial = Trial { is_single: part.len() == 1, is_unlogged: &mut is_unlogged };
+            match self.try_logged(session, &self.statements.claim_part, trial, bind).await? {
                 Ok(rows) if moved_all(&rows)? => {
                     session.run("release savepoint part").await?;
                     let tally = Tally::of(&rows)?;
-                    self.add_claimed(claiming, pick, tally, rows, &mut batch)?;
-                    continue;
+                    unclaimed.extend(self.add_claimed(claiming, pick, tally, rows, &mut batch)?.unclaimed);
+                    ladder.passed(&part);
                 }
                 Ok(_) => {
                     session.run("rollback to savepoint part").await?;
-                    SILENTLY_REFUSED.to_owned()
+                    ladder.failed(part, Refusal::Silent);
                 }
-                Err(reason) => reason,
-            };
-            if let Some(key) = parts.halve(part) {
-                self.refuse(session, &key, None, None, claiming.now, &reason).await?;
-                batch.refused.push((key, reason));
+                Err(error) => ladder.failed(part, Refusal::Loud(error)),
             }
         }
+        let nothing = pick.limited_to(0);
+        let probe = self.claim_query(&self.statements.claim_part.logged, claiming, &nothing, Some(&[]), false);
+        let refused = self.settle_fault(session, ladder.at_fault(), whole, probe).await?;
+        for (item, refusal) in refused {
+            let (place, reason) = (&all[item], refusal.reason());
+            if refusal.lasts() {
+                Box::pin(self.refuse(session, RefusedRow::At(place), claiming.now, &reason)).await?;
+            } else {
+                self.leave_out(RefusedRow::At(place), &reason);
+            }
+            batch.refused.push((place.key.clone(), reason));
+        }
         session.run("commit").await?;
+        sort_as_picked(&mut batch, &all);
+        self.refuse_unclaimed(session, claiming, unclaimed, &mut batch).await?;
         Ok(batch)
+    }
+
+    /// Ends what a claim has written and what is no claim all the same: a trigger made something else of the row, or the key is
+    /// none that its holder could finish it by. What cannot be ended now is told: the claim is committed.
+    async fn refuse_unclaimed(
+        &self,
+        session: &mut Session,
+        claiming: &Claiming,
+        unclaimed: Vec<(Lease, Unclaimed)>,
+        batch: &mut ClaimBatch<PgRow>,
+    ) -> Result<()> {
+        for (lease, why) in unclaimed {
+            let row = match why {
+                Unclaimed::Rewritten(_) | Unclaimed::Exhausted => RefusedRow::Under(&lease.key, claiming.token),
+                Unclaimed::UnfitKey(_) => RefusedRow::Held(&lease),
+            };
+            let reason = why.to_string();
+            self.begin_parts(session).await?;
+            self.refuse(session, row, claiming.now, &reason).await?;
+            session.run("commit").await?;
+            batch.refused.push((lease.key.clone(), reason));
+        }
+        Ok(())
     }
 
     /// Adds what a claim statement returned.
@@ -176,11 +232,11 @@ impl PostgresStore {
         rows: Vec<PgRow>,
         batch: &mut ClaimBatch<PgRow>,
     ) -> Result<Added> {
-        let Some(first) = rows.first() else { return Ok(Added { left_as_they_were: 0, until: None }) };
+        let Some(first) = rows.first() else { return Ok(Added::default()) };
         tally.note(pick, batch);
         let columns = ClaimedColumns::of("claim", &self.pipeline, first)?;
         let ready_since = place("claim", first, "rowlock_ready_since")?;
-        let mut moved = 0;
+        let (mut moved, mut unclaimed) = (0, Vec::new());
         let (mut claimed, mut order) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for row in rows {
             if columns.is_none(&row)? {
@@ -189,19 +245,20 @@ impl PostgresStore {
             moved += 1;
             // Of another type only where `prepare` would refuse the table: what was claimed is worth more than its order.
             let ready_since = column::<Time>("claim", &row, ready_since).unwrap_or(Time(TIME_MIN));
-            match columns.claimed_row(&self.pipeline, claiming.token, claiming.limits.max_resets, row)? {
+            match columns.claimed_row(&self.pipeline, claiming.token, claiming.limits, row)? {
                 Ok(row) => {
                     order.push((Reverse(row.lease.stage), ready_since, claimed.len()));
                     claimed.push(Some(row));
                 }
-                Err(exhausted) => batch.exhausted.push(exhausted),
+                Err((exhausted, Unclaimed::Exhausted)) => batch.exhausted.push(exhausted.key),
+                Err(other) => unclaimed.push(other),
             }
         }
         // The order of the queue, as far as the rows have it: the statement moves them in any.
         order.sort_unstable();
         let until = order.last().map(|(_, ready_since, _)| ready_since.0).filter(|since| *since > TIME_MIN);
         batch.claimed.extend(order.into_iter().filter_map(|(_, _, at)| claimed[at].take()));
-        Ok(Added { left_as_they_were: tally.chosen - moved, until })
+        Ok(Added { left_as_they_were: tally.chosen - moved, until, unclaimed })
     }
 
     pub(super) async fn find_claimed_rows(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
@@ -214,27 +271,31 @@ impl PostgresStore {
         session.done();
         let Some(first) = rows.first() else { return Ok(Vec::new()) };
         let columns = ClaimedColumns::of("find_claimed", &self.pipeline, first)?;
-        let max_resets = self.pipeline.max_resets();
-        let found = rows.into_iter().map(|row| columns.claimed_row(&self.pipeline, token, max_resets, row));
+        let limits = Limits { max_retries: self.pipeline.max_retries(), max_resets: self.pipeline.max_resets() };
+        let found = rows.into_iter().map(|row| columns.claimed_row(&self.pipeline, token, limits, row));
         found.filter_map(|row| row.map(Result::ok).transpose()).collect()
     }
 
     pub(super) async fn preview_rows(&self, claiming: &Claiming) -> Result<Vec<ItemRow<PgRow>>> {
         let Some(pick) = self.pick(claiming)? else { return Ok(Vec::new()) };
         let mut session = self.sessions.open("preview").await?;
-        let rows = session.fetch(pick.bind(query(&self.statements.preview), None)).await?;
+        let mut rows = session.fetch(pick.bind(query(&self.statements.preview), None)).await;
+        if is_illegible(&rows) {
+            rows = session.fetch(pick.bind(query(&self.statements.preview_legible), None)).await;
+        }
+        let rows = rows?;
         session.done();
         rows.into_iter().map(|row| item_row("preview", &self.pipeline, row)).collect()
     }
 
     fn claim_query<'q>(
         &self,
+        sql: &Arc<str>,
         claiming: &'q Claiming,
         pick: &'q Pick,
-        only: Option<&'q [Key]>,
+        only: Option<&[&str]>,
         queue_is_full: bool,
     ) -> Query<'q, Postgres, PgArguments> {
-        let sql = if only.is_some() { &self.statements.claim_part } else { &self.statements.claim };
         pick.bind(query(sql), only).bind(claiming.token.as_i64()).bind(claiming.holder.as_str()).bind(queue_is_full)
     }
 
@@ -269,12 +330,28 @@ impl PostgresStore {
     }
 }
 
+/// How many more items are wanted; none if there are enough.
+fn room(pick: &Pick, batch: &ClaimBatch<PgRow>) -> Option<usize> {
+    let taken = batch.claimed.len() + batch.exhausted.len();
+    usize::try_from(pick.limit).ok()?.checked_sub(taken).filter(|room| *room > 0)
+}
+
+/// The order of the queue, which parts do not come in.
+fn sort_as_picked(batch: &mut ClaimBatch<PgRow>, all: &[Place]) {
+    let order: HashMap<&str, usize> = all.iter().zip(0..).map(|(place, at)| (place.key.as_str(), at)).collect();
+    batch.claimed.sort_by_key(|item| order.get(item.lease.key.as_str()).copied());
+    batch.refused.sort_by_key(|(key, _)| order.get(key.as_str()).copied());
+}
+
 /// What a claim statement did.
+#[derive(Default)]
 struct Added {
     /// Rows that a trigger silently left as they were.
     left_as_they_were: i64,
     /// Since when the last one was ready that it took, in the order of the queue; `None` also where it has no such time.
     until: Option<chrono::DateTime<chrono::Utc>>,
+    /// What it wrote and nobody can hold.
+    unclaimed: Vec<(Lease, Unclaimed)>,
 }
 
 /// The binds of `pick.sql`.
@@ -294,10 +371,10 @@ impl Pick {
     fn bind<'q>(
         &'q self,
         query: Query<'q, Postgres, PgArguments>,
-        only: Option<&[Key]>,
+        only: Option<&[&str]>,
     ) -> Query<'q, Postgres, PgArguments> {
         self.bind_rows(query.bind(&self.ready_words))
-            .bind(only.map(|keys| keys.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>()))
+            .bind(only.map(|places| places.iter().map(|place| (*place).to_owned()).collect::<Vec<_>>()))
             .bind(self.alone)
     }
 
@@ -357,6 +434,6 @@ fn moved_all(rows: &[PgRow]) -> Result<bool> {
 }
 
 /// A statement of this crate, prepared once a connection.
-pub(super) fn query<'q>(sql: &std::sync::Arc<str>) -> Query<'q, Postgres, PgArguments> {
-    sqlx::query(AssertSqlSafe(std::sync::Arc::clone(sql)))
+pub(super) fn query<'q>(sql: &Arc<str>) -> Query<'q, Postgres, PgArguments> {
+    sqlx::query(AssertSqlSafe(Arc::clone(sql)))
 }

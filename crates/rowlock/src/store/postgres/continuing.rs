@@ -7,8 +7,10 @@ use sqlx::query::Query;
 use super::PostgresStore;
 use super::claim::query;
 use super::complete_batch::few_tokens;
-use super::finish::{is_trigger_without_lock, keys, length, tokens};
-use super::rows::ClaimedColumns;
+use super::errors::may_be_a_rows;
+use super::finish::{keys, length, tokens};
+use super::refusal::RefusedRow;
+use super::rows::{ClaimedColumns, Unclaimed};
 use crate::store::{ClaimedRow, Continuing};
 use crate::{Lease, Result, StageId, Status};
 
@@ -25,15 +27,41 @@ impl PostgresStore {
         let mut session = self.sessions.open("continue_items").await?;
         let rows = match session.fetch(self.continue_query(continuing, &leases, next)).await {
             Ok(rows) => rows,
-            Err(error) if error.is_row_refusal() || is_trigger_without_lock(&error) => Vec::new(),
+            Err(error) if may_be_a_rows(&error) => Vec::new(),
             Err(error) => return Err(error),
         };
         session.done();
         let Some(first) = rows.first() else { return Ok(Vec::new()) };
         let columns = ClaimedColumns::of("continue_items", &self.pipeline, first)?;
-        let claimed = |row| columns.claimed_row(&self.pipeline, continuing.token, continuing.limits.max_resets, row);
-        // A row that a trigger put into another state goes on nowhere.
-        rows.into_iter().filter_map(|row| claimed(row).map(Result::ok).transpose()).collect()
+        let mut continued = Vec::with_capacity(rows.len());
+        let mut unclaimed = Vec::new();
+        for row in rows {
+            match columns.claimed_row(&self.pipeline, continuing.token, continuing.limits, row)? {
+                Ok(row) => continued.push(row),
+                Err(other) => unclaimed.push(other),
+            }
+        }
+        self.end_unclaimed(continuing, unclaimed).await;
+        Ok(continued)
+    }
+
+    /// A row that a trigger put into another state goes on nowhere, and nobody holds it. What continued is told all the same.
+    async fn end_unclaimed(&self, continuing: &Continuing, unclaimed: Vec<(Lease, Unclaimed)>) {
+        for (lease, why) in unclaimed {
+            let ended = async {
+                let mut session = self.sessions.open("continue_items").await?;
+                self.begin_parts(&mut session).await?;
+                let row = RefusedRow::Under(&lease.key, continuing.token);
+                let failed = self.refuse(&mut session, row, continuing.now, &why.to_string()).await?;
+                session.run("commit").await?;
+                session.done();
+                Ok::<bool, crate::Error>(failed)
+            };
+            match ended.await {
+                Ok(failed) => tracing::warn!(key = %lease.key, failed, "{why}, and the item does not continue"),
+                Err(error) => tracing::warn!(key = %lease.key, %error, "{why}, and that could not be mended"),
+            }
+        }
     }
 
     fn continue_query<'q>(

@@ -3,7 +3,7 @@
 use std::io;
 
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::{Error, Fault};
 
@@ -50,11 +50,8 @@ pub(super) fn is_in_recovery(source: &sqlx::Error) -> bool {
 /// Whether the connection can be used again after this error: the server answered, and it goes on.
 pub(super) fn leaves_connection_usable(source: &sqlx::Error) -> bool {
     match source {
-        sqlx::Error::Database(error) => {
-            let broken = error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"));
-            // The connection would send the outdated statement again.
-            !broken && routine(source) != PLAN_OUTDATED
-        }
+        // The connection would send the outdated statement again.
+        sqlx::Error::Database(_) => !ends_connection(source) && routine(source) != PLAN_OUTDATED,
         sqlx::Error::RowNotFound
         | sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_)
@@ -97,9 +94,70 @@ pub(super) fn is_about_a_value(error: &Error) -> bool {
     ["22001", "22003", "22021", "22P02", "22P05"].iter().any(|code| has_code(error, code))
 }
 
+/// Whether a text holds what the server's encoding cannot, or bytes that are no text in it.
+pub(super) fn is_untranslatable(error: &Error) -> bool {
+    has_code(error, "22P05") || has_code(error, "22021")
+}
+
 fn has_code(error: &Error, code: &str) -> bool {
     match error {
         Error::Database { source: sqlx::Error::Database(error), .. } => error.code().as_deref() == Some(code),
+        _ => false,
+    }
+}
+
+/// What the code of an error hints at. A trigger may raise any: whose fault it is comes out when a batch is tried in parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// The connection, or all that it may do: no part of a batch would fare better on it.
+    Connection,
+    /// Memory, disk, and what else the server ran out of.
+    Resources,
+    /// Others were in the way, or it took too long.
+    Contention,
+    /// Anything else.
+    Row,
+}
+
+/// Whether the server answered, so that a part of the same batch may pass.
+pub(super) fn may_be_a_rows(error: &Error) -> bool {
+    hint(error) != Hint::Connection
+}
+
+pub(super) fn hint(error: &Error) -> Hint {
+    match error {
+        Error::Database { source, .. } => match source {
+            sqlx::Error::Database(database) if !ends_connection(source) => {
+                hint_of_code(&database.code().unwrap_or_default(), routine(source))
+            }
+            // An answer that the driver cannot read.
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Hint::Row,
+            _ => Hint::Connection,
+        },
+        _ => Hint::Connection,
+    }
+}
+
+fn hint_of_code(code: &str, routine: &str) -> Hint {
+    match code {
+        "25006" => Hint::Connection,
+        "0A000" if routine == PLAN_OUTDATED => Hint::Connection,
+        "58030" => Hint::Resources,
+        "40001" | "40P01" | "55P03" | "57014" => Hint::Contention,
+        _ => match code.get(..2).unwrap_or_default() {
+            "53" | "72" => Hint::Resources,
+            _ => Hint::Row,
+        },
+    }
+}
+
+/// Whether the server closes the connection with this error. The code does not say: what a trigger meets on its way to a foreign
+/// server looks the same.
+fn ends_connection(source: &sqlx::Error) -> bool {
+    match source {
+        sqlx::Error::Database(error) => error
+            .try_downcast_ref::<PgDatabaseError>()
+            .is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)),
         _ => false,
     }
 }
@@ -133,8 +191,8 @@ const PLAN_OUTDATED: &str = "RevalidateCachedQuery";
 /// What checks a row against row security and the check option of a view. A missing right is found elsewhere.
 const ROW_CHECK: &str = "ExecWithCheckOptions";
 
-/// By SQLSTATE; see the appendix "PostgreSQL Error Codes" of its documentation. What is no sign of trouble with the
-/// connection, the server or the schema is the row's own: a trigger may raise any code that it likes.
+/// By SQLSTATE; see the appendix "PostgreSQL Error Codes" of its documentation. It says what whoever gets the error may hope
+/// for. Whose fault it was is not for the code to say: a trigger may raise any that it likes.
 fn fault_of_code(code: &str, routine: &str) -> Fault {
     match code {
         // Serialization failure, deadlock, lock not available, query cancelled by statement_timeout.
@@ -207,6 +265,23 @@ mod tests {
             assert_eq!(fault(code), Fault::Lasting, "{code}");
         }
         assert_eq!(fault("25006"), Fault::ReadOnly);
+    }
+
+    #[test]
+    fn whatever_a_trigger_may_raise_is_tried_in_parts() {
+        for code in
+            ["XX000", "42P01", "42883", "0A000", "55000", "HV000", "P0001", "23514", "25P01", "F0000", "ZZ001", "08006"]
+        {
+            assert_eq!(hint_of_code(code, ""), Hint::Row, "{code}");
+        }
+        for code in ["40001", "40P01", "55P03", "57014"] {
+            assert_eq!(hint_of_code(code, ""), Hint::Contention, "{code}");
+        }
+        for code in ["53100", "53200", "58030", "72000"] {
+            assert_eq!(hint_of_code(code, ""), Hint::Resources, "{code}");
+        }
+        assert_eq!(hint_of_code("25006", ""), Hint::Connection);
+        assert_eq!(hint_of_code("0A000", PLAN_OUTDATED), Hint::Connection);
     }
 
     #[test]

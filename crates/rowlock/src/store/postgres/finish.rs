@@ -1,6 +1,6 @@
 //! Ending and keeping leases: `finish`, `renew`, `read_leases`.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -9,15 +9,16 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
 use super::PostgresStore;
-use super::claim::{SILENTLY_REFUSED, query};
-use super::errors::is_lock_timeout;
-use super::refusal::refusal_reason;
-use super::rows::column;
-use super::session::Session;
+use super::claim::query;
+use super::encoding::is_illegible;
+use super::errors::{is_lock_timeout, may_be_a_rows};
+use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED, Trial};
+use super::rows::{Unclaimed, column};
+use super::session::{Session, begin_in_parts};
 use super::time::TIME_MIN;
-use crate::limits::RETRY_DELAY_MAX;
-use crate::store::bisection::Parts;
+use crate::limits::{LADDER_PROBES_MAX, RETRY_DELAY_MAX};
 use crate::store::error_text::stored_error;
+use crate::store::ladder::Ladder;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome};
 use crate::{Error, Lease, Result, Status};
 
@@ -53,16 +54,23 @@ impl PostgresStore {
                 Err(error) => Err(error),
             },
         };
+        if is_illegible(&written)
+            && let Some(reduced) = Box::pin(self.reduced(&mut session, finishing)).await?
+        {
+            session.done();
+            return Box::pin(self.finish_batch(&reduced)).await;
+        }
         match written {
             Ok(()) => {
                 are_untried = items.len() >= LOCKED_FIRST_BELOW;
             }
-            Err(error) if error.is_row_refusal() && items.len() > 1 => {
-                self.finish_in_parts(&mut session, finishing, all, &mut answers).await?;
+            Err(error) if is_trigger_without_lock(&error) => {}
+            Err(error) if may_be_a_rows(&error) => {
+                Box::pin(self.finish_in_parts(&mut session, finishing, all, error, &mut answers)).await?;
             }
-            Err(error) if error.is_row_refusal() || is_trigger_without_lock(&error) => {}
             Err(error) => return Err(error),
         }
+        // The ways of a bad row are boxed: no ordinary call should carry the room that they take.
         let missing = match self.finish_rest(&mut session, finishing, &mut answers, are_untried).await {
             Ok(()) => {
                 session.done();
@@ -81,39 +89,72 @@ impl PostgresStore {
                 self.complete_query(&self.statements.complete, item, finishing.now)
             }
             items if items.len() < LOCKED_FIRST_BELOW => {
-                self.finish_query(&self.statements.finish_locked, finishing, all)
+                self.finish_query(&self.statements.finish_locked.logged, finishing, all)
             }
             _ => self.finish_query(&self.statements.finish, finishing, all),
         }
     }
 
-    /// Writes what the database accepts of a batch that it refused as a whole; the refused items stay open.
+    /// Writes what can be written of a batch that failed as a whole by this error, and fails what is at fault. What somebody has
+    /// locked stays without an answer.
     async fn finish_in_parts(
         &self,
         session: &mut Session,
         finishing: &Finishing,
-        refused: Vec<usize>,
+        batch: Vec<usize>,
+        whole: Error,
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
-        session.run("begin; set constraints all immediate").await?;
+        self.begin_parts(session).await?;
         // None of it counts before it is committed.
         let mut applied = answers.to_vec();
-        let mut parts = Parts::new(refused);
-        while let Some(part) = parts.next() {
-            let statement = self.finish_query(&self.statements.finish_locked, finishing, &part);
-            match self.attempt(session, statement).await {
-                Ok(Ok(rows)) => {
+        let (mut ladder, mut is_unlogged) = (Ladder::new(batch.len()), false);
+        while session.has_time()
+            && let Some(part) = ladder.next()
+        {
+            let items: Vec<usize> = part.iter().map(|item| batch[*item]).collect();
+            let bind = |sql: &Arc<str>| self.finish_query(sql, finishing, &items);
+            let trial = Trial { is_single: part.len() == 1, is_unlogged: &mut is_unlogged };
+            match self.try_logged(session, &self.statements.finish_locked, trial, bind).await? {
+                Ok(rows) => {
                     session.run("release savepoint part").await?;
-                    self.note_written(&rows, &part, &mut applied)?;
+                    self.note_written(&rows, &items, &mut applied)?;
+                    ladder.passed(&part);
                 }
-                Ok(Err(_)) => drop(parts.halve(part)),
-                Err(error) if is_trigger_without_lock(&error) => session.run("rollback to savepoint part").await?,
-                Err(error) => return Err(error),
+                Err(error) => ladder.failed(part, Refusal::Loud(error)),
             }
         }
+        while let Some(part) = ladder.next() {
+            part.iter().for_each(|item| applied[batch[*item]] = Some(Finished::Busy));
+        }
+        let probe = self.finish_query(&self.statements.finish_locked.logged, finishing, &[]);
+        let refused = self.settle_fault(session, ladder.at_fault(), Some(whole), probe).await?;
         session.run("commit").await?;
         answers.clone_from_slice(&applied);
+        for (item, refusal) in refused {
+            let item = batch[item];
+            answers[item] = Some(self.end_refused(session, finishing, item, &refusal).await?);
+        }
         Ok(())
+    }
+
+    /// What becomes of an item whose finish does not pass: `FAILED`, or busy if what is in its way may go away by itself.
+    async fn end_refused(
+        &self,
+        session: &mut Session,
+        finishing: &Finishing,
+        item: usize,
+        refusal: &Refusal,
+    ) -> Result<Finished> {
+        if !refusal.lasts() {
+            return Ok(Finished::Busy);
+        }
+        let reason = refusal.reason();
+        match Box::pin(self.refuse_finish(session, &finishing.items[item], finishing.now, &reason)).await {
+            Ok(failed) => Ok(Finished::Refused { reason, failed }),
+            Err(error) if is_lock_timeout(&error) => Ok(Finished::Busy),
+            Err(error) => Err(error),
+        }
     }
 
     /// The items that a batch did not write: locked ones are waited for a little, refused ones are failed. What has no
@@ -162,12 +203,13 @@ impl PostgresStore {
         held: &mut Vec<usize>,
         answers: &mut [Option<Finished>],
     ) -> Result<bool> {
-        let again = match session.fetch(self.finish_query(&self.statements.finish_locked, finishing, held)).await {
+        let statement = self.finish_query(&self.statements.finish_locked.logged, finishing, held);
+        let again = match session.fetch(statement).await {
             Ok(rows) => self.note_written(&rows, held, answers).map(|()| true),
-            Err(error) if error.is_row_refusal() && held.len() > 1 => {
-                self.finish_in_parts(session, finishing, held.clone(), answers).await.map(|()| false)
+            Err(error) if is_trigger_without_lock(&error) => Ok(false),
+            Err(error) if may_be_a_rows(&error) => {
+                Box::pin(self.finish_in_parts(session, finishing, held.clone(), error, answers)).await.map(|()| false)
             }
-            Err(error) if error.is_row_refusal() || is_trigger_without_lock(&error) => Ok(false),
             Err(error) => Err(error),
         };
         if let Err(error) = &again
@@ -217,8 +259,7 @@ impl PostgresStore {
 
     async fn finish_single(&self, session: &mut Session, finishing: &Finishing, index: usize) -> Result<Finished> {
         let item = &finishing.items[index];
-        let statement = self.single_query(finishing, index);
-        let reason = match session.fetch(statement).await {
+        let refusal = match session.fetch(self.single_query(finishing, index)).await {
             Ok(rows) => {
                 if let Some(row) = rows.first() {
                     return self.written(row);
@@ -227,13 +268,22 @@ impl PostgresStore {
                 if states != [LeaseState::Held] {
                     return Ok(Finished::LeaseLost);
                 }
-                SILENTLY_REFUSED.to_owned()
+                Refusal::Silent
             }
-            Err(error) if error.is_row_refusal() => refusal_reason(&error),
-            Err(error) => return Err(error),
+            Err(error) if is_lock_timeout(&error) || !may_be_a_rows(&error) => return Err(error),
+            Err(error) => {
+                if let Ok(rows) = session.fetch(self.unlogged_query(finishing, index)).await
+                    && let Some(row) = rows.first()
+                {
+                    self.say_log_is_lost(&error);
+                    return self.written(row);
+                }
+                // With no row to be blamed for it, it is everybody's.
+                session.fetch(self.finish_query(&self.statements.finish_one.logged, finishing, &[])).await?;
+                Refusal::Loud(error)
+            }
         };
-        let failed = self.refuse_finish(session, item, finishing.now, &reason).await?;
-        Ok(Finished::Refused { reason, failed })
+        Box::pin(self.end_refused(session, finishing, index, &refusal)).await
     }
 
     pub(super) async fn refuse_finish(
@@ -243,9 +293,8 @@ impl PostgresStore {
         now: Option<DateTime<Utc>>,
         reason: &str,
     ) -> Result<bool> {
-        let word = self.pipeline.word(Status::InProgress(item.lease.stage)).to_owned();
-        session.run("begin; set constraints all immediate").await?;
-        match self.refuse(session, &item.lease.key, Some(&word), Some(item.lease.token), now, reason).await {
+        session.run(&begin_in_parts(self.sessions.deadline())).await?;
+        match self.refuse(session, RefusedRow::Held(&item.lease), now, reason).await {
             Ok(failed) => {
                 session.run("commit").await?;
                 Ok(failed)
@@ -277,7 +326,7 @@ impl PostgresStore {
     pub(super) fn written_as(&self, word: &str) -> Finished {
         match self.pipeline.status(word) {
             Some(to) => Finished::Applied { to },
-            None => Finished::Refused { reason: format!("a trigger changed the status to {word:?}"), failed: false },
+            None => Finished::Refused { reason: Unclaimed::Rewritten(word.to_owned()).to_string(), failed: false },
         }
     }
 
@@ -290,13 +339,33 @@ impl PostgresStore {
         let item = &finishing.items[index];
         match item.outcome {
             Outcome::Complete => self.complete_query(&self.statements.complete_one, item, finishing.now),
-            _ => self.finish_query(&self.statements.finish_one, finishing, &[index]),
+            _ => self.finish_query(&self.statements.finish_one.logged, finishing, &[index]),
         }
+    }
+
+    /// The same without the log of failures.
+    pub(super) fn unlogged_query<'q>(
+        &'q self,
+        finishing: &'q Finishing,
+        index: usize,
+    ) -> Query<'q, Postgres, PgArguments> {
+        self.finish_query(&self.statements.finish_one.unlogged, finishing, &[index])
+    }
+
+    /// Whether the only item of a finish is at fault, and not what else its holder wrote in the same transaction, nor what is
+    /// everybody's. Nothing is written.
+    pub(super) async fn fails_alone(&self, session: &mut Session, finishing: &Finishing) -> Result<bool> {
+        self.begin_parts(session).await?;
+        let fails = self.try_part(session, self.unlogged_query(finishing, 0)).await?.is_err();
+        let probe = self.finish_query(&self.statements.finish_one.unlogged, finishing, &[]);
+        let is_its_own = fails && self.try_part(session, probe).await?.is_ok();
+        session.run("rollback").await?;
+        Ok(is_its_own)
     }
 
     fn complete_query<'q>(
         &'q self,
-        sql: &std::sync::Arc<str>,
+        sql: &Arc<str>,
         item: &'q Finish,
         now: Option<DateTime<Utc>>,
     ) -> Query<'q, Postgres, PgArguments> {
@@ -310,7 +379,7 @@ impl PostgresStore {
     /// The statement for some of the items, in the order of `part`.
     fn finish_query<'q>(
         &'q self,
-        sql: &std::sync::Arc<str>,
+        sql: &Arc<str>,
         finishing: &'q Finishing,
         part: &[usize],
     ) -> Query<'q, Postgres, PgArguments> {
@@ -371,35 +440,109 @@ impl PostgresStore {
         leases: &[Lease],
         now: Option<DateTime<Utc>>,
     ) -> Result<Vec<LeaseState>> {
-        let all: Vec<&Lease> = leases.iter().collect();
-        let statement = query(&self.statements.renew)
-            .bind(keys(&all))
-            .bind(tokens(&all))
-            .bind(now)
-            .bind(self.words_in_progress(&all))
-            .bind(length(&all));
-        let renewed = match session.fetch(statement).await {
-            Ok(rows) => rows.iter().map(|row| column("renew", row, "n")).collect::<Result<HashSet<i32>>>()?,
-            // One row that refuses heartbeats must not keep the others from theirs.
-            Err(error) if error.is_row_refusal() && leases.len() > 1 => {
-                let (first, second) = leases.split_at(leases.len() / 2);
-                let mut states = Box::pin(self.renew_in(session, first, now)).await?;
-                states.extend(Box::pin(self.renew_in(session, second, now)).await?);
-                return Ok(states);
+        let all: Vec<usize> = (0..leases.len()).collect();
+        let mut states: Vec<Option<LeaseState>> = vec![None; leases.len()];
+        match session.fetch(self.renew_query(leases, &all, now)).await {
+            Ok(rows) => note_renewed(&rows, &all, &mut states)?,
+            Err(error) if may_be_a_rows(&error) => {
+                Box::pin(self.renew_in_parts(session, leases, now, error, &mut states)).await?;
             }
-            Err(error) if error.is_row_refusal() => HashSet::new(),
             Err(error) => return Err(error),
-        };
-        let was_renewed = |index: usize| i32::try_from(index + 1).is_ok_and(|n| renewed.contains(&n));
-        let mut states = vec![LeaseState::Held; leases.len()];
-        let missing: Vec<usize> = (0..leases.len()).filter(|index| !was_renewed(*index)).collect();
+        }
+        let missing: Vec<usize> = (0..leases.len()).filter(|index| states[*index].is_none()).collect();
         if !missing.is_empty() {
             let open: Vec<Lease> = missing.iter().map(|index| leases[*index].clone()).collect();
             for (index, state) in missing.iter().zip(self.read_lease_states(session, &open).await?) {
-                states[*index] = if state == LeaseState::Held { LeaseState::Busy } else { state };
+                states[*index] = Some(if state == LeaseState::Held { LeaseState::Busy } else { state });
+            }
+            let is_busy = |index: &&usize| states[**index] == Some(LeaseState::Busy);
+            let busy: Vec<usize> = missing.iter().filter(is_busy).take(LADDER_PROBES_MAX).copied().collect();
+            for index in busy {
+                states[index] = Some(Box::pin(self.busy_state(session, &leases[index], now)).await?);
             }
         }
-        Ok(states)
+        Ok(states.into_iter().map(|state| state.unwrap_or(LeaseState::Lost)).collect())
+    }
+
+    /// Renews what can be renewed of a batch that failed as a whole by this error: one row that refuses heartbeats must not keep
+    /// the others from theirs. What only took too long, or met others, is refused when it does so again.
+    async fn renew_in_parts(
+        &self,
+        session: &mut Session,
+        leases: &[Lease],
+        now: Option<DateTime<Utc>>,
+        whole: Error,
+        states: &mut [Option<LeaseState>],
+    ) -> Result<()> {
+        self.begin_parts(session).await?;
+        let mut renewed = states.to_vec();
+        let mut ladder = Ladder::new(leases.len());
+        while session.has_time()
+            && let Some(part) = ladder.next()
+        {
+            match self.try_part(session, self.renew_query(leases, &part, now)).await? {
+                Ok(rows) => {
+                    session.run("release savepoint part").await?;
+                    note_renewed(&rows, &part, &mut renewed)?;
+                    ladder.passed(&part);
+                }
+                Err(error) => ladder.failed(part, Refusal::Loud(error)),
+            }
+        }
+        let probe = self.renew_query(leases, &[], now);
+        let refused = self.settle_fault(session, ladder.at_fault(), Some(whole), probe).await?;
+        session.run("commit").await?;
+        states.clone_from_slice(&renewed);
+        for (item, refusal) in refused {
+            let (key, reason) = (&leases[item].key, refusal.reason());
+            states[item] = Some(if refusal.lasts() || self.exclusions.contains(key) {
+                LeaseState::Refused { reason }
+            } else {
+                self.leave_out(RefusedRow::Held(&leases[item]), &reason);
+                LeaseState::Busy
+            });
+        }
+        Ok(())
+    }
+
+    /// What keeps a lease that holds from its heartbeat: a lock, or a trigger that makes nothing of the update. Whoever has the
+    /// row locked can tell.
+    async fn busy_state(&self, session: &mut Session, lease: &Lease, now: Option<DateTime<Utc>>) -> Result<LeaseState> {
+        self.begin_parts(session).await?;
+        let locked = session.fetch(query(&self.statements.probe_lock).bind(lease.key.as_str())).await?;
+        let mut state = LeaseState::Busy;
+        if !locked.is_empty() {
+            let one = std::slice::from_ref(lease);
+            match self.try_part(session, self.renew_query(one, &[0], now)).await? {
+                Ok(rows) if !rows.is_empty() => state = LeaseState::Held,
+                Ok(_) => {
+                    let found = self.read_lease_states(session, one).await?;
+                    state = match found.first() {
+                        Some(LeaseState::Held) => LeaseState::Refused { reason: SILENTLY_REFUSED.to_owned() },
+                        Some(other) => other.clone(),
+                        None => LeaseState::Lost,
+                    };
+                }
+                Err(_) => {}
+            }
+        }
+        session.run("commit").await?;
+        Ok(state)
+    }
+
+    fn renew_query<'q>(
+        &'q self,
+        leases: &'q [Lease],
+        part: &[usize],
+        now: Option<DateTime<Utc>>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        let part: Vec<&Lease> = part.iter().map(|index| &leases[*index]).collect();
+        query(&self.statements.renew)
+            .bind(keys(&part))
+            .bind(tokens(&part))
+            .bind(now)
+            .bind(self.words_in_progress(&part))
+            .bind(length(&part))
     }
 
     pub(super) async fn read_lease_states(&self, session: &mut Session, leases: &[Lease]) -> Result<Vec<LeaseState>> {
@@ -430,6 +573,17 @@ impl PostgresStore {
     pub(super) fn words_in_progress(&self, leases: &[&Lease]) -> Vec<&str> {
         leases.iter().map(|lease| self.pipeline.word(Status::InProgress(lease.stage))).collect()
     }
+}
+
+/// Which leases of a part were renewed.
+fn note_renewed(rows: &[PgRow], part: &[usize], states: &mut [Option<LeaseState>]) -> Result<()> {
+    for row in rows {
+        let position: i32 = column("renew", row, "n")?;
+        if let Some(index) = usize::try_from(position - 1).ok().and_then(|position| part.get(position)) {
+            states[*index] = Some(LeaseState::Held);
+        }
+    }
+    Ok(())
 }
 
 /// A statement for a whole batch waits for no row. If it got no lock, then a trigger of the user's waited for a row of

@@ -8,6 +8,7 @@ mod complete_batch;
 mod connections;
 mod containers;
 mod continuing;
+mod encoding;
 mod errors;
 mod fields;
 mod finish;
@@ -67,6 +68,8 @@ pub struct PostgresStore {
     /// The last call of `add_many` met keys that exist.
     keys_existed: Arc<AtomicBool>,
     queue_head: QueueHead,
+    /// It was said that the log of failures cannot be written.
+    log_is_lost: Arc<AtomicBool>,
 }
 
 impl PostgresStore {
@@ -139,6 +142,7 @@ impl PostgresStore {
             exclusions: Exclusions::default(),
             keys_existed: Arc::default(),
             queue_head: QueueHead::default(),
+            log_is_lost: Arc::default(),
             pipeline: Arc::new(pipeline),
         }
     }

@@ -11,15 +11,16 @@ use sqlx::query::Query;
 
 use super::PostgresStore;
 use super::asked_key::asked_key;
-use super::claim::{SILENTLY_REFUSED, query};
+use super::claim::query;
 use super::errors::{is_about_a_value, is_not_supported};
-use super::refusal::refusal_reason;
+use super::refusal::{Refusal, SILENTLY_REFUSED, refusal_reason};
 use super::rows::column;
 use super::session::Session;
 use crate::limits::{BATCH_ITEMS_MAX, REFUSED_KEYS_MAX};
 use crate::pipeline::KeyType;
 use crate::store::bisection::Parts;
 use crate::store::error_text::stored_error;
+use crate::store::ladder::Ladder;
 use crate::store::{Added, Moved, Requeueing, Setting};
 use crate::{Error, Key, Result, StageId, Status};
 
@@ -138,20 +139,29 @@ impl PostgresStore {
         batch: Vec<usize>,
         moved: &mut [Moved],
     ) -> Result<Vec<usize>> {
+        let whole = match self.attempt(session, operation_query(operation, items, &batch)).await? {
+            Ok(rows) => {
+                session.run("release savepoint part").await?;
+                return self.note_moved(operation.verb, &rows, &batch, moved);
+            }
+            Err(error) => error,
+        };
         let mut unmoved = Vec::new();
-        let mut parts = Parts::new(batch);
-        while let Some(part) = parts.next() {
-            match self.attempt(session, operation_query(operation, items, &part)).await? {
+        let mut ladder = Ladder::new(batch.len());
+        while let Some(part) = ladder.next() {
+            let of_batch: Vec<usize> = part.iter().map(|item| batch[*item]).collect();
+            match self.attempt(session, operation_query(operation, items, &of_batch)).await? {
                 Ok(rows) => {
                     session.run("release savepoint part").await?;
-                    unmoved.extend(self.note_moved(operation.verb, &rows, &part, moved)?);
+                    unmoved.extend(self.note_moved(operation.verb, &rows, &of_batch, moved)?);
+                    ladder.passed(&part);
                 }
-                Err(reason) => {
-                    if let Some(item) = parts.halve(part) {
-                        moved[item] = Moved::Refused { reason };
-                    }
-                }
+                Err(error) => ladder.failed(part, Refusal::Loud(error)),
             }
+        }
+        let probe = operation_query(operation, items, &[]);
+        for (item, refusal) in Box::pin(self.settle_fault(session, ladder.at_fault(), Some(whole), probe)).await? {
+            moved[batch[item]] = Moved::Refused { reason: refusal.reason() };
         }
         Ok(unmoved)
     }

@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use super::PostgresStore;
 use super::asked_key::asked_key;
 use super::claim::query;
+use super::encoding::is_illegible;
 use super::errors::is_about_a_value;
 use super::rows::{column, item_row, key, time};
 use crate::limits::{PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
@@ -28,18 +29,26 @@ impl PostgresStore {
     pub(super) async fn list_items(&self, listing: &Listing) -> Result<Page<PgRow>> {
         let limit = page_limit(listing.limit)?;
         let after = listing.after.as_ref().map(|after| self.page_start(after)).transpose()?;
-        let sql = match listing.status {
-            Some(Status::Failed | Status::Cancelled) => &self.statements.list_stopped,
-            Some(Status::InProgress(_)) => &self.statements.list_running,
-            Some(Status::Ready(_) | Status::Succeeded) | None => &self.statements.list,
+        let statements = &self.statements;
+        let (sql, legible) = match listing.status {
+            Some(Status::Failed | Status::Cancelled) => (&statements.list_stopped, &statements.list_stopped_legible),
+            Some(Status::InProgress(_)) => (&statements.list_running, &statements.list_running_legible),
+            Some(Status::Ready(_) | Status::Succeeded) | None => (&statements.list, &statements.list_legible),
         };
-        let statement = query(sql)
-            .bind(listing.status.map(|status| self.pipeline.word(status).to_owned()))
-            .bind(after)
-            // One more than asked for: whether this is the last page.
-            .bind(limit + 1);
+        let statement = |sql| {
+            query(sql)
+                .bind(listing.status.map(|status| self.pipeline.word(status).to_owned()))
+                .bind(after.clone())
+                // One more than asked for: whether this is the last page.
+                .bind(limit + 1)
+        };
         let mut session = self.sessions.open("list").await?;
-        let rows = session.fetch(statement).await?;
+        let mut rows = session.fetch(statement(sql)).await;
+        if is_illegible(&rows) {
+            tracing::warn!(table = %self.pipeline.table(), "rows with bytes that are no UTF-8 are left out of a list");
+            rows = session.fetch(statement(legible)).await;
+        }
+        let rows = rows?;
         session.done();
         let shown = usize::try_from(limit).unwrap_or(usize::MAX);
         let is_last = rows.len() <= shown;

@@ -1,4 +1,7 @@
-//! Rows that the database refuses: trying a statement under a savepoint, and failing what cannot be moved.
+//! Rows that the database refuses: trying the parts of a batch that failed, and failing what cannot be moved.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 use sqlx::Postgres;
@@ -7,26 +10,195 @@ use sqlx::query::Query;
 
 use super::PostgresStore;
 use super::claim::query;
-use super::session::Session;
+use super::errors::{Hint, hint, is_lock_timeout, is_untranslatable, may_be_a_rows};
+use super::rows::column;
+use super::session::{Session, begin_in_parts};
+use super::statements::Forms;
 use crate::store::error_text::stored_error;
-use crate::{Error, FencingToken, Key, Result};
+use crate::store::ladder::AtFault;
+use crate::{Error, FencingToken, Key, Lease, Result};
+
+/// A trigger that returns null makes an update silently do nothing.
+pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the update without an error";
+
+/// Why a part of a batch was not written.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// By this error.
+    Loud(Error),
+    /// A trigger left rows as they were.
+    Silent,
+}
+
+impl Refusal {
+    /// The database's own words, or that a trigger said nothing.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Refusal::Loud(error) => refusal_reason(error),
+            Refusal::Silent => SILENTLY_REFUSED.to_owned(),
+        }
+    }
+
+    fn hint(&self) -> Hint {
+        match self {
+            Refusal::Loud(error) => hint(error),
+            Refusal::Silent => Hint::Row,
+        }
+    }
+
+    /// Whether it says something of the row that will not pass by itself, so that the item is to be `FAILED`. Others that were
+    /// in the way, a time-out, a full disk: then it is only left out for a while.
+    pub(super) fn lasts(&self) -> bool {
+        self.hint() == Hint::Row
+    }
+
+    pub(super) fn is_of_resources(&self) -> bool {
+        self.hint() == Hint::Resources
+    }
+}
+
+/// A row that the database will not let be moved.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RefusedRow<'a> {
+    /// The transaction has it locked at this place.
+    At(&'a Place),
+    /// It is in progress under this lease, whose holder finishes it.
+    Held(&'a Lease),
+    /// The row with this key and token, whatever its state.
+    Under(&'a Key, FencingToken),
+}
+
+/// Where a locked row is.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) at: String,
+    pub(super) key: Key,
+    /// The key is shown as the bytes that it has, for they are no text.
+    is_unreadable: bool,
+}
+
+impl Place {
+    /// The row that `pick_locked` or `pick_stale` has named; none if it named none.
+    pub(super) fn read(verb: &'static str, row: &PgRow) -> Result<Option<Place>> {
+        let Some(at) = column::<Option<String>>(verb, row, "place")? else { return Ok(None) };
+        if let Some(key) = column::<Option<String>>(verb, row, "key")? {
+            return Ok(Some(Place { at, key: Key::from(key), is_unreadable: false }));
+        }
+        let bytes = column::<Option<Vec<u8>>>(verb, row, "key_bytes")?.unwrap_or_default();
+        Ok(Some(match String::from_utf8(bytes) {
+            Ok(key) => Place { at, key: Key::from(key), is_unreadable: false },
+            Err(error) => {
+                let hex: String = error.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+                Place { at, key: Key::from(format!("\\x{hex}")), is_unreadable: true }
+            }
+        }))
+    }
+}
+
+/// Some of the places.
+pub(super) fn places<'a>(all: &'a [Place], part: &[usize]) -> Vec<&'a str> {
+    part.iter().map(|item| all[*item].at.as_str()).collect()
+}
 
 impl PostgresStore {
-    /// Tries a statement under a savepoint named `part`. With rows the savepoint is still there, to be released or
-    /// rolled back to; with the reason of a refusal it has been rolled back.
+    /// Begins the transaction in which the parts of a batch are tried that failed as a whole. It has the time of a verb of its
+    /// own: what came before may have been a time-out.
+    pub(super) async fn begin_parts(&self, session: &mut Session) -> Result<()> {
+        let deadline = self.sessions.deadline();
+        session.extend_deadline(deadline);
+        session.run(&begin_in_parts(deadline)).await
+    }
+
+    /// Tries a part under a savepoint named `part`. With rows the savepoint is still there, to be released or rolled back to;
+    /// with an error that may be a row's it has been rolled back. Any other error is everybody's, and ends the verb.
+    pub(super) async fn try_part(
+        &self,
+        session: &mut Session,
+        statement: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Result<Vec<PgRow>, Error>> {
+        session.run("savepoint part").await?;
+        match session.fetch(statement).await {
+            Ok(rows) => Ok(Ok(rows)),
+            Err(error) if may_be_a_rows(&error) => {
+                session.run("rollback to savepoint part").await?;
+                Ok(Err(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`PostgresStore::try_part`], for a verb that waits for rows: whoever was in its way is no row's fault.
     pub(super) async fn attempt(
         &self,
         session: &mut Session,
         statement: Query<'_, Postgres, PgArguments>,
-    ) -> Result<Result<Vec<PgRow>, String>> {
-        session.run("savepoint part").await?;
-        match session.fetch(statement).await {
-            Ok(rows) => Ok(Ok(rows)),
-            Err(error) if error.is_row_refusal() => {
-                session.run("rollback to savepoint part").await?;
-                Ok(Err(refusal_reason(&error)))
+    ) -> Result<Result<Vec<PgRow>, Error>> {
+        match self.try_part(session, statement).await? {
+            Err(error) if hint(&error) != Hint::Row => Err(error),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Tries a part by a statement that logs failures. A single item is at fault only if it does not pass without the log either;
+    /// `is_unlogged` says whether that was so, and then it is left out from there on.
+    pub(super) async fn try_logged<'q>(
+        &self,
+        session: &mut Session,
+        forms: &Forms,
+        trial: Trial<'_>,
+        bind: impl Fn(&Arc<str>) -> Query<'q, Postgres, PgArguments>,
+    ) -> Result<Result<Vec<PgRow>, Error>> {
+        let first = if *trial.is_unlogged { &forms.unlogged } else { &forms.logged };
+        let error = match self.try_part(session, bind(first)).await? {
+            Err(error) if trial.is_single && !*trial.is_unlogged => error,
+            answer => return Ok(answer),
+        };
+        match self.try_part(session, bind(&forms.unlogged)).await? {
+            Ok(rows) => {
+                *trial.is_unlogged = true;
+                self.say_log_is_lost(&error);
+                Ok(Ok(rows))
             }
-            Err(error) => Err(error),
+            Err(_) => Ok(Err(error)),
+        }
+    }
+
+    /// Once a store.
+    pub(super) fn say_log_is_lost(&self, error: &Error) {
+        if !self.log_is_lost.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                pipeline = self.pipeline.name(),
+                %error,
+                "the log of failures cannot be written: items move, and what it would say of them is lost"
+            );
+        }
+    }
+
+    /// The items at fault of a batch that was tried in parts, or the error that is everybody's. Where there was nothing to compare
+    /// with, `probe`, a form of the statement that touches no row, tells the rows from what is around them: without it the
+    /// only row of a queue, or the only one that a worker finishes, would be blamed for a column that somebody dropped.
+    pub(super) async fn settle_fault(
+        &self,
+        session: &mut Session,
+        at_fault: AtFault<Refusal>,
+        whole: Option<Error>,
+        probe: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<(usize, Refusal)>> {
+        match at_fault {
+            AtFault::Items(items) => Ok(items),
+            AtFault::AllTried(items) if !items.iter().any(|(_, refusal)| refusal.is_of_resources()) => {
+                match self.try_part(session, probe).await? {
+                    Ok(_) => {
+                        session.run("rollback to savepoint part").await?;
+                        Ok(items)
+                    }
+                    Err(error) => Err(whole.unwrap_or(error)),
+                }
+            }
+            AtFault::AllTried(_) | AtFault::Everybody => Err(whole.unwrap_or_else(|| Error::Schema {
+                table: self.pipeline.table().to_string(),
+                problem: format!("{SILENTLY_REFUSED}, of every item that was tried"),
+            })),
         }
     }
 
@@ -35,31 +207,79 @@ impl PostgresStore {
     pub(super) async fn refuse(
         &self,
         session: &mut Session,
-        key: &Key,
-        word: Option<&str>,
-        holder: Option<FencingToken>,
+        row: RefusedRow<'_>,
         now: Option<DateTime<Utc>>,
         reason: &str,
     ) -> Result<bool> {
-        let text = stored_error(&format!("the database refuses this row: {reason}"));
-        let statement = query(&self.statements.refuse)
-            .bind(key.as_str())
-            .bind(word)
-            .bind(now)
-            .bind(holder.map(FencingToken::as_i64))
-            .bind(text);
-        let failed = match self.attempt(session, statement).await? {
-            Ok(rows) => {
-                session.run("release savepoint part").await?;
-                !rows.is_empty()
-            }
+        let mut text = stored_error(&format!("the database refuses this row: {reason}"));
+        let mut failed = Box::pin(self.try_refuse(session, row, now, &text)).await?;
+        if failed.as_ref().is_err_and(is_untranslatable) {
+            text = text.replace(|c: char| !c.is_ascii(), "?");
+            failed = Box::pin(self.try_refuse(session, row, now, &text)).await?;
+        }
+        let failed = match failed {
+            Ok(failed) => failed,
+            Err(error) if is_lock_timeout(&error) => return Err(error),
             Err(_) => false,
         };
         if !failed {
-            self.exclusions.add(key.clone(), reason);
+            self.leave_out(row, reason);
         }
         Ok(failed)
     }
+
+    async fn try_refuse(
+        &self,
+        session: &mut Session,
+        row: RefusedRow<'_>,
+        now: Option<DateTime<Utc>>,
+        text: &str,
+    ) -> Result<Result<bool, Error>> {
+        let (forms, item, token, keeps_token) = match row {
+            RefusedRow::At(place) => (&self.statements.refuse_place, place.at.as_str(), None, false),
+            RefusedRow::Held(lease) => (&self.statements.refuse_held, lease.key.as_str(), Some(lease.token), true),
+            RefusedRow::Under(key, token) => (&self.statements.refuse, key.as_str(), Some(token), false),
+        };
+        let bind = |sql: &Arc<str>| {
+            query(sql)
+                .bind(item.to_owned())
+                .bind(token.map(FencingToken::as_i64))
+                .bind(now)
+                .bind(keeps_token)
+                .bind(text.to_owned())
+        };
+        let trial = Trial { is_single: true, is_unlogged: &mut false };
+        match self.try_logged(session, forms, trial, bind).await? {
+            Ok(rows) => {
+                session.run("release savepoint part").await?;
+                Ok(Ok(rows.first().map_or(Ok(false), |row| column("refuse", row, "is_failed"))?))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Leaves the item out of this process's claims and sweeps for a while.
+    pub(super) fn leave_out(&self, row: RefusedRow<'_>, reason: &str) {
+        let key = match row {
+            // No list of texts can name it.
+            RefusedRow::At(place) if place.is_unreadable => {
+                tracing::warn!(key = %place.key, reason, "a row whose key is no text cannot be written");
+                return;
+            }
+            RefusedRow::At(place) => &place.key,
+            RefusedRow::Held(lease) => &lease.key,
+            RefusedRow::Under(key, _) => key,
+        };
+        self.exclusions.add(key.clone(), reason);
+    }
+}
+
+/// How a part is tried.
+pub(super) struct Trial<'a> {
+    /// It is one item.
+    pub(super) is_single: bool,
+    /// An item of this batch passed only without the log of failures.
+    pub(super) is_unlogged: &'a mut bool,
 }
 
 /// The database's own words.

@@ -1,13 +1,15 @@
 //! Reading rows. The columns that Rowlock adds to a user's row begin with `rowlock_`.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{Column, ColumnIndex, Decode, Postgres, Row, Type};
 
 use super::errors::translate;
 use super::time::Time;
-use crate::pipeline::Role;
-use crate::store::{ClaimedRow, ItemRow};
+use crate::pipeline::{KeyType, Role, StageId};
+use crate::store::{ClaimedRow, ItemRow, Limits};
 use crate::{FencingToken, Key, Lease, Pipeline, Result, Status};
 
 /// A column of a row, by its name or its place; an error that says which if it is not what the verb expects.
@@ -51,21 +53,66 @@ impl ClaimedColumns {
         Ok(column::<Option<&str>>(self.verb, row, self.key)?.is_none())
     }
 
-    /// A claimed row; the error is the key of one that is not in progress.
+    /// A claimed row; the error is a row that nobody can hold, with the lease that it would be under.
     pub(super) fn claimed_row(
         &self,
         pipeline: &Pipeline,
         token: FencingToken,
-        max_resets: i32,
+        limits: Limits,
         row: PgRow,
-    ) -> Result<Result<ClaimedRow<PgRow>, Key>> {
+    ) -> Result<Result<ClaimedRow<PgRow>, (Lease, Unclaimed)>> {
         let key = key(self.verb, &row, self.key)?;
         let word = column::<Option<&str>>(self.verb, &row, self.status)?.unwrap_or_default();
-        let Some(Status::InProgress(stage)) = pipeline.status(word) else { return Ok(Err(key)) };
         let retry_count = count(self.verb, &row, self.retry_count)?;
         let reset_count = count(self.verb, &row, self.reset_count)?;
-        let suspect = reset_count >= 1 && reset_count == max_resets - 1;
-        Ok(Ok(ClaimedRow { lease: Lease { key, token, stage }, retry_count, reset_count, suspect, row }))
+        let status = pipeline.status(word);
+        let Some(Status::InProgress(stage)) = status else {
+            let is_at_limit = retry_count >= limits.max_retries || reset_count >= limits.max_resets;
+            let why = match status {
+                Some(Status::Failed) if is_at_limit => Unclaimed::Exhausted,
+                _ => Unclaimed::Rewritten(word.to_owned()),
+            };
+            return Ok(Err((Lease { key, token, stage: StageId::FIRST }, why)));
+        };
+        let lease = Lease { key, token, stage };
+        if !fits(pipeline.key_type(), lease.key.as_str()) {
+            return Ok(Err((lease, Unclaimed::UnfitKey(pipeline.key_type()))));
+        }
+        let suspect = reset_count >= 1 && reset_count == limits.max_resets - 1;
+        Ok(Ok(ClaimedRow { lease, retry_count, reset_count, suspect, row }))
+    }
+}
+
+/// Why a row that a claim wrote is held by nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unclaimed {
+    /// It was at a limit.
+    Exhausted,
+    /// A trigger wrote this word in place of the one in progress.
+    Rewritten(String),
+    /// The column holds keys that the pipeline's key type does not, and this is one.
+    UnfitKey(KeyType),
+}
+
+impl fmt::Display for Unclaimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unclaimed::Exhausted => f.write_str("it was at a limit"),
+            Unclaimed::Rewritten(word) => write!(f, "a trigger changed the status to {word:?}"),
+            Unclaimed::UnfitKey(key_type) => {
+                write!(f, "its key is no {}, the key type of the pipeline", super::statements::key_type(*key_type))
+            }
+        }
+    }
+}
+
+/// Whether a key, as the server shows it, is one of the pipeline's key type: by another the item cannot be looked up.
+fn fits(key_type: KeyType, key: &str) -> bool {
+    match key_type {
+        KeyType::Text => true,
+        KeyType::Int => key.parse::<i32>().is_ok(),
+        KeyType::BigInt => key.parse::<i64>().is_ok(),
+        KeyType::Uuid => key.len() == 36,
     }
 }
 

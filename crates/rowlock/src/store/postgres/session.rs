@@ -11,6 +11,7 @@ use tokio::time::error::Elapsed;
 
 use super::connections::{ConnectionLimits, Connections, Lent, Purpose};
 use super::errors::{leaves_connection_usable, not_applied, translate, was_never_run};
+use crate::limits::LADDER_STATEMENT_MAX;
 use crate::{Error, Result};
 
 /// How a store's connections are made, and those that it has.
@@ -152,10 +153,15 @@ const SEARCH_BY_INDEX: &[(&str, &str)] = &[("enable_seqscan", "off"), ("enable_b
 /// nothing stays prepared, it would only keep the planner from looking at the values.)
 const PLAN_ONCE: &[(&str, &str)] = &[("plan_cache_mode", "force_generic_plan")];
 
-/// How a batch that the database refused is repeated in parts. Each is named by its keys: `claim_part` looks them up under
-/// any plan, `sweep` only under one that is made for them; the plan for all cases walks through all that is in progress.
-pub(super) const BEGIN_IN_PARTS: &str =
-    "begin; set local plan_cache_mode = force_custom_plan; set constraints all immediate";
+/// How the parts of a batch are tried that failed as a whole, planned for the rows that each is given by name. What is deferred
+/// to the commit is checked with each part, and a part that does not end is over soon.
+pub(super) fn begin_in_parts(deadline: Duration) -> String {
+    let part_ms = (deadline / 10).min(LADDER_STATEMENT_MAX).as_millis().max(1);
+    format!(
+        "begin; set local plan_cache_mode = force_custom_plan; set local statement_timeout = {part_ms}; \
+         set constraints all immediate"
+    )
+}
 
 /// The settings of the verbs' own connections, each with a semicolon and a space behind it.
 pub(super) fn planner_settings() -> String {
@@ -171,10 +177,17 @@ fn each_set(set: &str, settings: &[(&str, &str)]) -> String {
     settings.iter().map(|(name, value)| format!("{set} {name} = {value}; ")).collect()
 }
 
+/// How long the server lets one statement of a verb run: it gives up before the client does, whose time-out would leave open
+/// what became of the statement, and cost the connection.
+fn statement_ms(deadline: Duration) -> u128 {
+    (deadline * 9 / 10).as_millis().max(1)
+}
+
 fn set_up(deadline: Duration, read_only: bool) -> String {
     format!(
-        "set statement_timeout = {ms}; set lock_timeout = 0; set idle_in_transaction_session_timeout = {ms}; \
+        "set statement_timeout = {statement_ms}; set lock_timeout = 0; set idle_in_transaction_session_timeout = {ms}; \
          set default_transaction_isolation = 'read committed'; set default_transaction_read_only = {read_only}",
+        statement_ms = statement_ms(deadline),
         ms = deadline.as_millis().max(1),
     )
 }
@@ -229,9 +242,10 @@ struct Transactions {
 impl Transactions {
     fn begin(self, deadline: Duration) -> String {
         format!(
-            "begin isolation level read committed {access}; {planner}set local statement_timeout = {ms}; \
+            "begin isolation level read committed {access}; {planner}set local statement_timeout = {statement_ms}; \
              set local lock_timeout = {lock_ms}; set local idle_in_transaction_session_timeout = {ms}",
             access = self.access,
+            statement_ms = statement_ms(deadline),
             ms = deadline.as_millis().max(1),
             lock_ms = self.lock_timeout.as_millis(),
             planner = each_set("set local", SEARCH_BY_INDEX),
@@ -354,6 +368,11 @@ impl Session {
                 Err(Error::Deadline { verb: self.verb, deadline: self.deadline })
             }
         }
+    }
+
+    /// Whether there is time for one more step of many, and for what ends them.
+    pub(super) fn has_time(&self) -> bool {
+        self.until.saturating_duration_since(Instant::now()) > self.deadline / 3
     }
 
     fn retire_after(&mut self, error: &Error) {

@@ -17,18 +17,31 @@ macro_rules! statements {
             $(pub(super) $name: Arc<str>,)*
             /// The COPY of `add_many`, which no server prepares.
             pub(super) copy_keys: String,
-            /// `claim` for some of the items that were picked.
-            pub(super) claim_part: Arc<str>,
+            /// `claim` for some of the items that `pick_locked` has named.
+            pub(super) claim_part: Forms,
             /// `claim` of one stage's items, all of which are to be taken.
             pub(super) claim_plain: Arc<str>,
             /// The same of a full queue.
             pub(super) claim_full: Arc<str>,
+            /// `list` and its forms, and `preview`, without rows whose bytes are no text.
+            pub(super) list_legible: Arc<str>,
+            pub(super) list_running_legible: Arc<str>,
+            pub(super) list_stopped_legible: Arc<str>,
+            pub(super) preview_legible: Arc<str>,
             /// `complete`, which may wait for the row.
             pub(super) complete_one: Arc<str>,
             /// `finish` that locks before it writes, and skips what is locked.
-            pub(super) finish_locked: Arc<str>,
+            pub(super) finish_locked: Forms,
             /// `finish` for one item, which may wait for the row.
-            pub(super) finish_one: Arc<str>,
+            pub(super) finish_one: Forms,
+            /// `refuse` by the key and the token.
+            pub(super) refuse: Forms,
+            /// `refuse` by the token under which the item is in progress.
+            pub(super) refuse_held: Forms,
+            /// `refuse` by the place that `pick_locked` or `pick_stale` has named.
+            pub(super) refuse_place: Forms,
+            /// `sweep` for some of the items that `pick_stale` has named.
+            pub(super) sweep_part: Forms,
         }
 
         impl Statements {
@@ -36,12 +49,20 @@ macro_rules! statements {
                 Statements {
                     $($name: template.render(include_str!(concat!("sql/", stringify!($name), ".sql"))).into(),)*
                     copy_keys: template.render(include_str!("sql/copy_keys.sql")),
-                    claim_part: Arc::from(""),
+                    claim_part: Forms::default(),
                     claim_plain: Arc::from(""),
                     claim_full: Arc::from(""),
                     complete_one: Arc::from(""),
-                    finish_locked: Arc::from(""),
-                    finish_one: Arc::from(""),
+                    list_legible: Arc::from(""),
+                    list_running_legible: Arc::from(""),
+                    list_stopped_legible: Arc::from(""),
+                    preview_legible: Arc::from(""),
+                    finish_locked: Forms::default(),
+                    finish_one: Forms::default(),
+                    refuse: Forms::default(),
+                    refuse_held: Forms::default(),
+                    refuse_place: Forms::default(),
+                    sweep_part: Forms::default(),
                 }
             }
 
@@ -49,12 +70,27 @@ macro_rules! statements {
             pub(super) fn all(&self) -> Vec<(&'static str, &str)> {
                 vec![
                     $((stringify!($name), &*self.$name),)*
-                    ("claim_part", &*self.claim_part),
+                    ("claim_part", &*self.claim_part.logged),
+                    ("claim_part_unlogged", &*self.claim_part.unlogged),
                     ("claim_plain", &*self.claim_plain),
                     ("claim_full", &*self.claim_full),
                     ("complete_one", &*self.complete_one),
-                    ("finish_locked", &*self.finish_locked),
-                    ("finish_one", &*self.finish_one),
+                    ("list_legible", &*self.list_legible),
+                    ("list_running_legible", &*self.list_running_legible),
+                    ("list_stopped_legible", &*self.list_stopped_legible),
+                    ("preview_legible", &*self.preview_legible),
+                    ("finish_locked", &*self.finish_locked.logged),
+                    ("finish_locked_unlogged", &*self.finish_locked.unlogged),
+                    ("finish_one", &*self.finish_one.logged),
+                    ("finish_one_unlogged", &*self.finish_one.unlogged),
+                    ("refuse", &*self.refuse.logged),
+                    ("refuse_unlogged", &*self.refuse.unlogged),
+                    ("refuse_held", &*self.refuse_held.logged),
+                    ("refuse_held_unlogged", &*self.refuse_held.unlogged),
+                    ("refuse_place", &*self.refuse_place.logged),
+                    ("refuse_place_unlogged", &*self.refuse_place.unlogged),
+                    ("sweep_part", &*self.sweep_part.logged),
+                    ("sweep_part_unlogged", &*self.sweep_part.unlogged),
                 ]
             }
         }
@@ -80,6 +116,7 @@ statements!(
     finish,
     get,
     held,
+    hold_text,
     is_told,
     list,
     list_running,
@@ -92,7 +129,6 @@ statements!(
     preview,
     probe_lock,
     read_leases,
-    refuse,
     relation,
     renew,
     requeue,
@@ -108,6 +144,21 @@ statements!(
     wait,
 );
 
+/// A statement that writes into the log of failures, and the same without that: the log never stops a move.
+#[derive(Debug, Default)]
+pub(super) struct Forms {
+    pub(super) logged: Arc<str>,
+    pub(super) unlogged: Arc<str>,
+}
+
+impl Forms {
+    fn render(template: &Template, file: &str) -> Forms {
+        let mut without = template.clone();
+        without.set("log_failures", include_str!("sql/not_logged.sql"));
+        Forms { logged: template.render(file).into(), unlogged: without.render(file).into() }
+    }
+}
+
 /// A claim locks what it is about to take, and passes over what others have locked.
 const PICK_LOCK: &str = "for update of t skip locked";
 
@@ -118,8 +169,18 @@ const READY_FOR_ONE: &str = "t.:\"status\" = $1::text and t.:\"status\" in (:rea
 /// What is ready for a stage, by the queue's own index.
 const READY_BY_AGE: &str = "t.:\"status\" = stage.ready and t.:\"status\" in (:ready_words) and $8::text[] is null";
 
-/// The same of a few keys. Through coalesce, or a planner without statistics could walk through the whole backlog.
-const READY_BY_KEY: &str = "coalesce(t.:\"status\", '') = stage.ready and t.:\"key\" = any ($8::text[]:::key_array)";
+/// The same of rows that are named by their places.
+const READY_BY_PLACE: &str = "coalesce(t.:\"status\", '') = stage.ready and :by_place";
+
+/// What is in progress, by the index of that.
+const RUNNING: &str = "t.:\"status\" in (:running_words) and $6::text[] is null";
+
+/// The same of rows that are named by their places.
+const RUNNING_BY_PLACE: &str = "coalesce(t.:\"status\", '') in (:running_words) and :by_place";
+
+/// By the token and not by the key: a key beyond the pipeline's key type cannot be looked up as one.
+const REFUSED_BY_TOKEN: &str =
+    "t.:\"claim_token\" = $2::bigint and t.:\"status\" in (:running_words) and t.:\"key\"::text = $1::text";
 
 /// Seconds since the last turn to sweep; null where the row says nothing that can be read.
 const SWEPT_AGE: &str = "(extract(epoch from statement_timestamp())::float8 \
@@ -186,7 +247,7 @@ impl Statements {
         template.set("lock_lease", "for no key update skip locked");
         template.set("leases", include_str!("sql/lock_leases.sql"));
         template.set("rows_to_write", LOCKED_HERE);
-        statements.finish_locked = template.render(include_str!("sql/finish.sql")).into();
+        statements.finish_locked = Forms::render(&template, include_str!("sql/finish.sql"));
         statements.continue_items = template.render(include_str!("sql/continue_items.sql")).into();
         // The repetition one by one may wait for the row.
         template.set("lock_lease", "for no key update");
@@ -194,11 +255,12 @@ impl Statements {
         template.set("rows_to_write", LOCKED_IN_TURN);
         template.set("unless_locked", "");
         statements.complete_one = template.render(include_str!("sql/complete.sql")).into();
-        statements.finish_one = template.render(include_str!("sql/finish.sql")).into();
+        statements.finish_one = Forms::render(&template, include_str!("sql/finish.sql"));
         set_pick(&mut template, READY_BY_AGE, None, PICK_LOCK);
         statements.pick_locked = template.render(include_str!("sql/pick_locked.sql")).into();
-        set_pick(&mut template, READY_BY_KEY, Some(("$12::bool", "null::timestamptz")), PICK_LOCK);
-        statements.claim_part = template.render(include_str!("sql/claim.sql")).into();
+        set_places(&mut template, "$8::text[]");
+        set_pick(&mut template, READY_BY_PLACE, Some(("$12::bool", "null::timestamptz")), PICK_LOCK);
+        statements.claim_part = Forms::render(&template, include_str!("sql/claim.sql"));
         set_pick_plain(&mut template, None);
         statements.claim_plain = template.render(include_str!("sql/claim_plain.sql")).into();
         set_pick_plain(&mut template, Some(("true", "$10::timestamptz")));
@@ -206,8 +268,38 @@ impl Statements {
         // A preview locks nothing.
         set_pick(&mut template, READY_BY_AGE, None, "");
         statements.preview = template.render(include_str!("sql/preview.sql")).into();
+        let mut legible = template.clone();
+        legible.set("legible", include_str!("sql/legible.sql"));
+        statements.preview_legible = legible.render(include_str!("sql/preview.sql")).into();
+        statements.list_legible = legible.render(include_str!("sql/list.sql")).into();
+        statements.list_running_legible = legible.render(include_str!("sql/list_running.sql")).into();
+        statements.list_stopped_legible = legible.render(include_str!("sql/list_stopped.sql")).into();
+        set_places(&mut template, "$6::text[]");
+        set_stale(&mut template, RUNNING_BY_PLACE);
+        statements.sweep_part = Forms::render(&template, include_str!("sql/sweep.sql"));
+        let mut refuse = |refused_row: &str| {
+            template.set("refused_row", refused_row);
+            Forms::render(&template, include_str!("sql/refuse.sql"))
+        };
+        statements.refuse = refuse("t.:\"key\" = ($1::text):::key_type");
+        statements.refuse_held = refuse(REFUSED_BY_TOKEN);
+        set_places(&mut template, "array[$1::text]");
+        template.set("refused_row", ":by_place");
+        statements.refuse_place = Forms::render(&template, include_str!("sql/refuse.sql"));
         statements
     }
+}
+
+/// Sets where the places of rows come from.
+fn set_places(template: &mut Template, places: &str) {
+    template.set("places", places);
+    template.set("by_place", include_str!("sql/by_place.sql"));
+}
+
+/// Sets which rows a sweep looks at.
+fn set_stale(template: &mut Template, stale_rows: &str) {
+    template.set("stale_rows", stale_rows);
+    template.set("stale", include_str!("sql/stale.sql"));
 }
 
 /// Sets what is picked, and how it is locked.
@@ -254,7 +346,9 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     set_errors(&mut template, pipeline);
     template.insert("never", quote_literal(&NEVER_DUE_FROM.to_rfc3339(), Dialect::Postgres));
     template.set("snapshot", include_str!("sql/snapshot.sql"));
-    template.set("stale", include_str!("sql/stale.sql"));
+    set_stale(&mut template, RUNNING);
+    template.set("legible", "");
+    template.set("place", include_str!("sql/place.sql"));
     template.set("log_failures", include_str!("sql/log_failures.sql"));
     template.insert("waiting_key", quote_literal(&waiting_key(pipeline), Dialect::Postgres));
     template.set("swept_age", SWEPT_AGE);

@@ -1,5 +1,6 @@
 //! The sweep.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Postgres;
@@ -7,13 +8,15 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
 use super::PostgresStore;
-use super::claim::{SILENTLY_REFUSED, query};
-use super::rows::column;
-use super::session::{BEGIN_IN_PARTS, Session};
-use crate::limits::BATCH_ITEMS_MAX;
-use crate::store::bisection::Parts;
+use super::claim::query;
+use super::errors::may_be_a_rows;
+use super::refusal::{Place, Refusal, RefusedRow, Trial, places};
+use super::rows::{Unclaimed, column};
+use super::session::Session;
+use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX};
+use crate::store::ladder::Ladder;
 use crate::store::{Sweeping, Swept, SweptItem};
-use crate::{Error, Key, Result};
+use crate::{Error, Key, Result, Status};
 
 impl PostgresStore {
     pub(super) async fn take_sweep_turn(&self, every: Duration) -> Result<Duration> {
@@ -35,19 +38,19 @@ impl PostgresStore {
         let limit = sweeping.limit.min(i64::try_from(BATCH_ITEMS_MAX).unwrap_or(i64::MAX));
         let mut session = self.sessions.open("sweep").await?;
         let mut swept = Swept::default();
-        match session.fetch(self.sweep_query(sweeping, limit, None)).await {
+        match session.fetch(self.sweep_query(&self.statements.sweep, sweeping, limit, None)).await {
             Ok(rows) => {
                 // What is committed must be told, whatever becomes of the rest: the next sweep meets it again.
                 if self.add_swept(&rows, limit, &mut swept)? > 0 {
-                    match self.sweep_in_parts(&mut session, sweeping, limit).await {
+                    match Box::pin(self.sweep_in_parts(&mut session, sweeping, limit, None)).await {
                         Ok(parts) => swept.append(parts),
                         Err(error) if swept.items.is_empty() => return Err(error),
                         Err(_) => return Ok(swept),
                     }
                 }
             }
-            Err(error) if error.is_row_refusal() => {
-                swept.append(self.sweep_in_parts(&mut session, sweeping, limit).await?);
+            Err(error) if may_be_a_rows(&error) => {
+                swept.append(Box::pin(self.sweep_in_parts(&mut session, sweeping, limit, Some(error))).await?);
             }
             Err(error) => return Err(error),
         }
@@ -55,48 +58,71 @@ impl PostgresStore {
         Ok(swept)
     }
 
-    /// Takes back what the database lets be taken back of a batch that it refused as a whole.
-    async fn sweep_in_parts(&self, session: &mut Session, sweeping: &Sweeping, limit: i64) -> Result<Swept> {
+    /// Takes back what can be taken back of a batch that failed as a whole, and fails what is at fault. A few rows more than are
+    /// wanted are looked at, so that a single one has others to be compared with.
+    async fn sweep_in_parts(
+        &self,
+        session: &mut Session,
+        sweeping: &Sweeping,
+        limit: i64,
+        whole: Option<Error>,
+    ) -> Result<Swept> {
         let mut swept = Swept::default();
-        session.run(BEGIN_IN_PARTS).await?;
-        let statement = query(&self.statements.pick_stale)
-            .bind(limit)
-            .bind(sweeping.stale_after.as_secs_f64())
-            .bind(sweeping.now)
-            .bind(sweeping.max_resets)
-            .bind(self.excluded_keys())
-            .bind(None::<Vec<String>>);
-        let rows = session.fetch(statement).await?;
-        let keys = rows.iter().map(|row| super::rows::key("sweep", row, "key")).collect::<Result<Vec<Key>>>()?;
-        let is_full = i64::try_from(keys.len()).is_ok_and(|stale| stale >= limit);
-        let mut parts = Parts::new(keys);
-        while let Some(part) = parts.next() {
+        self.begin_parts(session).await?;
+        let wide = limit.max(i64::try_from(LADDER_PROBES_MAX).unwrap_or(limit));
+        let rows = match session.fetch(self.sweep_query(&self.statements.pick_stale, sweeping, wide, None)).await {
+            Ok(rows) => rows,
+            Err(error) => return Err(whole.unwrap_or(error)),
+        };
+        let mut all = Vec::new();
+        for row in &rows {
+            all.extend(Place::read("sweep", row)?);
+        }
+        let is_full = i64::try_from(all.len()).is_ok_and(|stale| stale >= limit);
+        let (mut ladder, mut is_unlogged) = (Ladder::new(all.len()), false);
+        while session.has_time()
+            && let Some(room) = usize::try_from(limit).ok().and_then(|limit| limit.checked_sub(swept.items.len()))
+            && room > 0
+            && let Some(mut part) = ladder.next()
+        {
+            part.truncate(room);
             let wanted = i64::try_from(part.len()).unwrap_or(i64::MAX);
-            let reason = match self.attempt(session, self.sweep_query(sweeping, wanted, Some(&part))).await? {
+            let here = places(&all, &part);
+            let bind = |sql: &Arc<str>| self.sweep_query(sql, sweeping, wanted, Some(&here));
+            let trial = Trial { is_single: part.len() == 1, is_unlogged: &mut is_unlogged };
+            match self.try_logged(session, &self.statements.sweep_part, trial, bind).await? {
                 Ok(rows) => {
                     let mut moved = Swept::default();
-                    self.add_swept(&rows, i64::MAX, &mut moved)?;
-                    if i64::try_from(moved.items.len()).unwrap_or(i64::MAX) == wanted {
+                    if self.add_swept(&rows, i64::MAX, &mut moved)? == 0 {
                         session.run("release savepoint part").await?;
                         swept.items.extend(moved.items);
-                        continue;
+                        swept.refused.extend(moved.refused);
+                        ladder.passed(&part);
+                    } else {
+                        session.run("rollback to savepoint part").await?;
+                        ladder.failed(part, Refusal::Silent);
                     }
-                    session.run("rollback to savepoint part").await?;
-                    SILENTLY_REFUSED.to_owned()
                 }
-                Err(reason) => reason,
-            };
-            if let Some(key) = parts.halve(part) {
-                self.refuse(session, &key, None, None, sweeping.now, &reason).await?;
-                swept.refused.push((key, reason));
+                Err(error) => ladder.failed(part, Refusal::Loud(error)),
             }
+        }
+        let probe = self.sweep_query(&self.statements.sweep_part.logged, sweeping, 0, Some(&[]));
+        for (item, refusal) in self.settle_fault(session, ladder.at_fault(), whole, probe).await? {
+            let (place, reason) = (&all[item], refusal.reason());
+            if refusal.lasts() {
+                self.refuse(session, RefusedRow::At(place), sweeping.now, &reason).await?;
+            } else {
+                self.leave_out(RefusedRow::At(place), &reason);
+            }
+            swept.refused.push((place.key.clone(), reason));
         }
         session.run("commit").await?;
         swept.may_have_more = is_full && !swept.items.is_empty();
         Ok(swept)
     }
 
-    /// Adds what the statement took back; the answer is how many rows a trigger silently left as they were.
+    /// Adds what the statement took back; the answer is how many rows a trigger silently left as they were. What a trigger made
+    /// something else of is in no state that the sweep leads to: its lease has ended, and it is told for what it is.
     fn add_swept(&self, rows: &[PgRow], limit: i64, swept: &mut Swept) -> Result<i64> {
         let mut stale = 0;
         let mut moved = 0;
@@ -104,8 +130,16 @@ impl PostgresStore {
             stale = column("sweep", row, "stale")?;
             let Some(item) = column::<Option<String>>("sweep", row, "item")? else { continue };
             let word = column::<Option<String>>("sweep", row, "word")?.unwrap_or_default();
-            let Some(to) = self.pipeline.status(&word) else { continue };
             moved += 1;
+            let to = match self.pipeline.status(&word) {
+                Some(to @ (Status::Ready(_) | Status::Failed)) => to,
+                _ => {
+                    let reason = Unclaimed::Rewritten(word).to_string();
+                    self.exclusions.add(Key::from(item.clone()), &reason);
+                    swept.refused.push((Key::from(item), reason));
+                    continue;
+                }
+            };
             swept.items.push(SweptItem {
                 key: Key::from(item),
                 to,
@@ -119,17 +153,18 @@ impl PostgresStore {
 
     fn sweep_query<'q>(
         &'q self,
+        sql: &Arc<str>,
         sweeping: &Sweeping,
         limit: i64,
-        only: Option<&[Key]>,
+        only: Option<&[&str]>,
     ) -> Query<'q, Postgres, PgArguments> {
-        query(&self.statements.sweep)
+        query(sql)
             .bind(limit)
             .bind(sweeping.stale_after.as_secs_f64())
             .bind(sweeping.now)
             .bind(sweeping.max_resets)
             .bind(self.excluded_keys())
-            .bind(only.map(|keys| keys.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>()))
+            .bind(only.map(|places| places.iter().map(|place| (*place).to_owned()).collect::<Vec<_>>()))
     }
 
     fn excluded_keys(&self) -> Vec<String> {

@@ -9,10 +9,9 @@ use sqlx::{AssertSqlSafe, Executor, Row};
 use tokio::runtime::Handle;
 
 use super::PostgresStore;
-use super::claim::SILENTLY_REFUSED;
 use super::connections::Lent;
-use super::errors::{is_in_recovery, not_applied, translate};
-use super::refusal::refusal_reason;
+use super::errors::{is_in_recovery, is_untranslatable, may_be_a_rows, not_applied, translate};
+use super::refusal::{SILENTLY_REFUSED, refusal_reason};
 use super::session::planner_settings_by;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Limits};
 use crate::{Error, Fault, Result};
@@ -176,15 +175,19 @@ impl PostgresStore {
                     return Ok(Finished::LeaseLost);
                 }
                 let reason = SILENTLY_REFUSED.to_owned();
-                let failed = self.refuse_finish(&mut session, finish, None, &reason).await?;
+                let failed = Box::pin(self.refuse_finish(&mut session, finish, None, &reason)).await?;
                 session.done();
                 Ok(Finished::Refused { reason, failed })
             }
-            Err(error) if error.is_row_refusal() => {
+            Err(error) if may_be_a_rows(&error) && !error.is_transient() => {
                 self.roll_back(transaction).await?;
                 let reason = refusal_reason(&error);
                 let mut session = self.sessions.open("finish_in").await?;
-                let failed = self.refuse_finish(&mut session, finish, None, &reason).await?;
+                if !error.is_row_refusal() && !Box::pin(self.fails_alone(&mut session, &finishing)).await? {
+                    session.done();
+                    return Err(error);
+                }
+                let failed = Box::pin(self.refuse_finish(&mut session, finish, None, &reason)).await?;
                 session.done();
                 Ok(Finished::Refused { reason, failed })
             }
@@ -199,7 +202,10 @@ impl PostgresStore {
         let deadline = self.sessions.deadline();
         // What follows is the transaction's last statement. It is planned as the verbs are: once, and by its index.
         let planner = planner_settings_by("set local");
-        let set_up = format!("{planner}set local statement_timeout = {}", deadline.as_millis().max(1));
+        // Only an outcome with an error goes into the log, which must not stop it.
+        let is_logged = finishing.items.iter().any(|item| item.outcome.error().is_some());
+        let savepoint = if is_logged { "; savepoint rowlock_finish" } else { "" };
+        let set_up = format!("{planner}set local statement_timeout = {}{savepoint}", deadline.as_millis().max(1));
         let work = async {
             connection.execute(AssertSqlSafe(set_up)).await?;
             let statement = self.single_query(finishing, 0);
@@ -208,8 +214,49 @@ impl PostgresStore {
         };
         match tokio::time::timeout(deadline, work).await {
             Ok(Ok(row)) => row.map(|row| self.written(&row)).transpose(),
-            Ok(Err(error)) => Err(translate(VERB, error)),
+            Ok(Err(error)) => {
+                let error = translate(VERB, error);
+                if is_logged && may_be_a_rows(&error) {
+                    return Box::pin(self.finish_otherwise(connection, finishing, error)).await;
+                }
+                Err(error)
+            }
             Err(_) => Err(Error::Deadline { verb: VERB, deadline }),
+        }
+    }
+
+    /// The same without the log of failures, or with an error reduced to what the database can hold; the first error if that is
+    /// not what was in the way.
+    async fn finish_otherwise(
+        &self,
+        connection: &mut PgConnection,
+        finishing: &Finishing,
+        error: Error,
+    ) -> Result<Option<Finished>> {
+        let is_text = is_untranslatable(&error);
+        let mut reduced = None;
+        if is_text {
+            let mut session = self.sessions.open("finish_in").await?;
+            reduced = self.reduced(&mut session, finishing).await?;
+            session.done();
+        }
+        let finishing = reduced.as_ref().unwrap_or(finishing);
+        let statement = if is_text { self.single_query(finishing, 0) } else { self.unlogged_query(finishing, 0) };
+        let statement = statement.persistent(!self.sessions.is_through_pooler());
+        let deadline = self.sessions.deadline();
+        let work = async {
+            connection.execute("rollback to savepoint rowlock_finish").await?;
+            statement.fetch_optional(&mut *connection).await
+        };
+        match tokio::time::timeout(deadline, work).await {
+            Ok(Ok(row)) => {
+                if !is_text {
+                    self.say_log_is_lost(&error);
+                }
+                row.map(|row| self.written(&row)).transpose()
+            }
+            Ok(Err(_)) => Err(error),
+            Err(_) => Err(Error::Deadline { verb: "finish_in", deadline }),
         }
     }
 

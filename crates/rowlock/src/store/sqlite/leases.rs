@@ -92,7 +92,7 @@ impl SqliteStore {
             }
             match self.lease_state(item, found) {
                 LeaseState::Held | LeaseState::Busy => LeaseState::Busy,
-                ended @ (LeaseState::Cancelled | LeaseState::Lost) => ended,
+                ended @ (LeaseState::Refused { .. } | LeaseState::Cancelled | LeaseState::Lost) => ended,
             }
         };
         Ok(items.iter().zip(written).zip(found).map(state).collect())

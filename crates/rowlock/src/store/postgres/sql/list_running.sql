@@ -12,5 +12,6 @@ where t.:"status" in (:running_words)
   and t.:"status" = $1::text
   and t.:"key" >= coalesce(($2::text):::key_type, :key_min)
   and ($2::text is null or t.:"key" <> ($2::text):::key_type)
+  :legible
 order by t.:"key"
 limit $3::bigint

@@ -1,9 +1,15 @@
--- pick_stale: locks the items that a sweep would take back and names them, so that a batch which the database refuses
--- can be moved in parts.
+-- pick_stale: locks the items that a sweep would take back and names them, so that a batch which failed can be tried in parts.
 --
 -- Binds: as in stale
 with
 :stale
-select key::text as key
+select named.*
 from stale
+cross join lateral (
+  select
+    :place
+  from :table t
+  where t.:"key" = stale.key
+  limit 1
+) named
 where $4::int is not null

@@ -11,4 +11,5 @@ select
   t.:"claim_token" as rowlock_token
 from :table t
 where t.:"key" = any (array(select key from chosen where not exhausted))
+  :legible
 order by :position_of_ready, coalesce(t.:"retry_after", t.:"created_at", '-infinity')

@@ -1,8 +1,9 @@
--- refuse: fails an item that the database would not let be moved otherwise.
+-- refuse: fails an item that the database would not let be moved otherwise. `refuse_place` finds it by its place, in the
+-- transaction that has it locked; `refuse_held` by the token under which it is in progress; `refuse` by its key and token.
 --
--- Guarantee: matched by key, by the word that it had, and by the token if a holder asks; the token stays then.
--- Index:     the key's.
--- Binds:     $1 key   $2 word, or null for any   $3 now, or null   $4 token of the holder, or null   $5 the reason
+-- Guarantee: the token is cleared, unless its holder asks to keep it, as for a finish of its own.
+-- Index:     the one on the token; the key's.
+-- Binds:     $1 place or key   $2 token, or null   $3 now, or null   $4 keep the token   $5 the reason
 with
 moved as (
   update :table t
@@ -11,17 +12,18 @@ moved as (
     :"error_message" = left($5::text, :error_chars_max),
     :"retry_after" = null,
     :"resume_status" = :resume_of_any,
-    :"claim_token" = case when $4::bigint is null then null else t.:"claim_token" end,
+    :"claim_token" = case when $4::bool then t.:"claim_token" end,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
-  where t.:"key" = ($1::text):::key_type
-    and ($2::text is null or t.:"status" = $2::text)
-    and ($4::bigint is null or t.:"claim_token" = $4::bigint)
-  returning t.:"key"::text as item, coalesce($2::text, t.:"resume_status") as word, t.:"claimed_by" as holder, t.:"error_message" as error
+  where :refused_row
+    and ($2::bigint is null or t.:"claim_token" = $2::bigint)
+  returning
+    t.:"key"::text as item, :running_of_stopped as was, t.:"resume_status" as resume, t.:"claimed_by" as holder,
+    t.:"error_message" as error, t.:"status" = :'failed' as is_failed
 ),
 failed as (
-  select item, word, 'refused' as cause, holder, error
+  select item, case when $2::bigint is null then resume else coalesce(was, resume) end as word, 'refused' as cause, holder, error
   from moved
 ),
 :log_failures
-select item
+select coalesce(is_failed, false) as is_failed
 from moved

@@ -7,7 +7,7 @@
     :"claimed_at" = coalesce($3, statement_timestamp()),
     :"heartbeat_at" = coalesce($3, statement_timestamp()),
     :"updated_at" = coalesce($3, statement_timestamp())
-  where t.:"key" = any ((select keys from picked where not is_special):::key_array)
+  where t.:"key" = any (coalesce((select keys from picked where not is_special), '{}'))
     and coalesce(t.:"status", '') in (:ready_words)
   returning
     t.*,
