@@ -86,6 +86,8 @@ pub struct Cast {
     pub work_ms: RangeInclusive<i32>,
     /// Items with another behaviour than `work`: how many of each.
     pub others: Vec<(Behaviour, usize)>,
+    /// The encoding of a database on a server, as PostgreSQL names it.
+    pub encoding: &'static str,
 }
 
 impl Default for Cast {
@@ -97,6 +99,7 @@ impl Default for Cast {
             threads: 2,
             work_ms: 0..=4,
             others: Vec::new(),
+            encoding: "UTF8",
         }
     }
 }
@@ -128,6 +131,10 @@ pub struct Scene {
     pub the_living_keep_their_leases: bool,
     /// What a dead process held must be taken back within this time.
     pub taken_back_within: Option<Duration>,
+    /// From the first completion to the last one no longer than this may pass without one: bad rows hold nobody else up.
+    pub no_standstill_of: Option<Duration>,
+    /// The log of failures is harmed, and need not name each item that failed.
+    pub log_of_failures_is_harmed: bool,
     /// The database's URL, past any proxy.
     pub url: String,
     size: Size,
@@ -154,7 +161,9 @@ impl Scene {
         static SCENES: AtomicUsize = AtomicUsize::new(0);
         let name = format!("faults_{}_{}", std::process::id(), SCENES.fetch_add(1, Ordering::Relaxed));
         let admin = Database::lazy(server)?;
-        admin.execute(format!("create database {name}")).await.context("the server")?;
+        let encoding = cast.encoding;
+        let create = format!("create database {name} encoding '{encoding}' locale 'C' template template0");
+        admin.execute(create).await.context("the server")?;
         admin.close().await;
         let url = with_database(server, &name);
         let fleet_url = through(&url);
@@ -197,6 +206,8 @@ impl Scene {
             detached: false,
             only: None,
             through_pooler: false,
+            batch_items: 0,
+            hands_errors_back: false,
             kill_at: None,
         };
         let mut scene = Scene {
@@ -212,6 +223,8 @@ impl Scene {
             nothing_counted: false,
             the_living_keep_their_leases: false,
             taken_back_within: None,
+            no_standstill_of: None,
+            log_of_failures_is_harmed: false,
             url: url.to_owned(),
             size: round.size,
             added: 0,

@@ -157,6 +157,10 @@ pub struct Evidence {
     pub the_living_keep_their_leases: bool,
     /// What a dead holder held must be taken back within this time. None where too much is wrong to promise a time.
     pub taken_back_within: Option<Duration>,
+    /// From the first completion to the last one no longer than this may pass without one. None where nobody could work.
+    pub no_standstill_of: Option<Duration>,
+    /// The log of failures was harmed, and need not name each item that failed.
+    pub log_of_failures_is_harmed: bool,
 }
 
 impl Evidence {
@@ -175,6 +179,8 @@ impl Evidence {
             nothing_counted: scene.nothing_counted,
             the_living_keep_their_leases: scene.the_living_keep_their_leases,
             taken_back_within: scene.taken_back_within,
+            no_standstill_of: scene.no_standstill_of,
+            log_of_failures_is_harmed: scene.log_of_failures_is_harmed,
             ..Evidence::of_tables(&scene.database).await?
         };
         for file in scene.fleet.logs() {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::evidence::{Affliction, Evidence, ItemRow, Move, Verb};
 use super::lives::{Holding, Step, StepKind, steps};
@@ -33,6 +33,7 @@ pub fn audit(evidence: &Evidence) -> Findings {
     }
     judge.compare_effects();
     judge.compare_logs();
+    judge.look_for_a_standstill();
     judge.judge_ends();
     judge.compare_answers();
     judge.findings.violations.sort();
@@ -56,6 +57,16 @@ struct Judge<'a> {
     /// Counts of the stage in which each item ended.
     last_counts: HashMap<&'a str, LastStage>,
     word_of: HashMap<&'a str, &'a ItemRow>,
+    /// What was added and what was completed.
+    progress: Vec<Progress<'a>>,
+}
+
+/// An item was added, or a stage of it completed.
+#[derive(Debug, Clone, Copy)]
+struct Progress<'a> {
+    at: DateTime<Utc>,
+    item: &'a str,
+    is_completion: bool,
 }
 
 /// What happened to an item in its last stage.
@@ -80,6 +91,7 @@ impl<'a> Judge<'a> {
             counted_failures: HashMap::new(),
             last_counts: HashMap::new(),
             word_of: evidence.items.iter().map(|row| (row.id.as_str(), row)).collect(),
+            progress: Vec::new(),
         }
     }
 
@@ -121,7 +133,10 @@ impl<'a> Judge<'a> {
             }
             word = step.row.became.as_deref();
             match step.kind {
-                StepKind::Insert => (held, last) = (None, LastStage::default()),
+                StepKind::Insert => {
+                    self.progress.push(Progress { at: step.row.at, item, is_completion: false });
+                    (held, last) = (None, LastStage::default());
+                }
                 StepKind::Delete => held = None,
                 StepKind::Claim => held = Some(self.claim(item, step, held.take())),
                 StepKind::Illegal => self.illegal(item, step, held.as_ref()),
@@ -211,6 +226,7 @@ impl<'a> Judge<'a> {
 
     fn complete_stage(&mut self, item: &'a str, stage: Option<usize>, token: Option<i64>, step: &Step<'a>) {
         self.findings.completions += 1;
+        self.progress.push(Progress { at: step.row.at, item, is_completion: true });
         if let (Some(stage), Some(token)) = (stage, token) {
             self.completions.insert((item, stage, token), step.row.holder.as_deref().unwrap_or_default());
         }
@@ -401,6 +417,20 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The longest time between two completions. A fleet that is only slow completes something now and then; one that a bad
+    /// row stops completes nothing. Before items that are added there may be nothing to do.
+    fn look_for_a_standstill(&mut self) {
+        let Some(limit) = self.evidence.no_standstill_of else { return };
+        let mut progress = std::mem::take(&mut self.progress);
+        progress.sort_unstable_by_key(|one| one.at);
+        for pair in progress.windows(2) {
+            let pause = (pair[1].at - pair[0].at).to_std().unwrap_or_default();
+            if pause > limit && pair[1].is_completion {
+                self.find(Violation::Standstill { before: pair[1].item.to_owned(), for_ms: pause.as_millis() });
+            }
+        }
+    }
+
     /// Where the items are at the end, and whether they should be there.
     fn judge_ends(&mut self) {
         let deleted: HashSet<&String> =
@@ -424,7 +454,8 @@ impl<'a> Judge<'a> {
             "SUCCEEDED" => {}
             "FAILED" => {
                 let reason = row.error_message.as_deref().unwrap_or_default();
-                if reason.is_empty() || !self.evidence.explained.contains(&item) {
+                let is_logged = self.evidence.log_of_failures_is_harmed || self.evidence.explained.contains(&item);
+                if reason.is_empty() || !is_logged {
                     self.find(Violation::FailedWithoutReason { item: item.clone() });
                 }
                 if self.is_dragged_down(row) {

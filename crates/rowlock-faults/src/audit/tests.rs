@@ -518,6 +518,30 @@ fn something_counted_in_a_clean_shutdown() {
 }
 
 #[test]
+fn a_time_in_which_nothing_is_completed() {
+    let mut evidence = clean();
+    evidence.no_standstill_of = Some(Duration::from_secs(10));
+    assert_eq!(audit(&evidence).violations, []);
+    // Its last stage is completed late, though nothing was done to anybody.
+    let last = evidence.moves.last_mut().expect("moves");
+    last.at += TimeDelta::seconds(11);
+    finds(&evidence, |one| matches!(one, Violation::Standstill { for_ms: 13_000, .. }));
+    evidence.no_standstill_of = None;
+    assert_eq!(audit(&evidence).violations, []);
+}
+
+#[test]
+fn an_item_whose_failure_the_log_does_not_have_where_the_log_is_harmed() {
+    let mut evidence = clean();
+    evidence.items[0].status = Some("FAILED".to_owned());
+    evidence.items[0].error_message = Some("a reason".to_owned());
+    finds(&evidence, |one| matches!(one, Violation::FailedWithoutReason { .. }));
+    evidence.log_of_failures_is_harmed = true;
+    let found = audit(&evidence).violations;
+    assert!(!found.iter().any(|one| matches!(one, Violation::FailedWithoutReason { .. })), "{found:?}");
+}
+
+#[test]
 fn an_affliction_excuses_its_holder_in_its_time() {
     let one = Affliction { holder: Some(HOLDER.to_owned()), from: at(10), until: Some(at(20)), dead_by: None };
     assert!(one.touches(Some(HOLDER), at(15), at(16)));

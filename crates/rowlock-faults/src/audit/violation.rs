@@ -55,6 +55,8 @@ pub enum Violation {
     TakenBackLate { item: String, holder: String, after_ms: u128 },
     /// An operator's verb said of an item something else than it did.
     AnsweredOtherwise { item: String, verb: String, answered: usize, moved: usize },
+    /// Good items were there to be worked on, and for so long none was completed.
+    Standstill { before: String, for_ms: u128 },
     /// Something was counted in a clean shutdown.
     CountedAtShutdown { item: String, retries: i32, resets: i32 },
 }

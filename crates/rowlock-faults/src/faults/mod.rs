@@ -1,18 +1,24 @@
 //! The faults, one file each.
 
 mod bad_input;
+mod batch_handlers;
 mod clean_restarts;
 mod clock_steps;
 mod clocks;
 mod connections;
+mod encodings;
+mod error_codes;
 mod fail_over;
+mod failing_log;
 mod full_disk;
 mod killed;
 mod killed_at_points;
 mod mixture;
+mod no_connections;
 mod operators;
 mod poison;
 mod pooler;
+mod read_only_window;
 mod refusing_rows;
 mod server_crash;
 mod slow_database;
@@ -87,11 +93,17 @@ pub const ALL: &[Fault] = &[
     fault!("clean-restarts", without_server, clean_restarts::run),
     fault!("poison", without_server, poison::run),
     fault!("refusing-rows", without_server, refusing_rows::run),
+    fault!("error-codes", without_server, error_codes::run),
+    fault!("encodings", without_server, encodings::run),
+    fault!("failing-log", without_server, failing_log::run),
+    fault!("batch-handlers", without_server, batch_handlers::run),
     fault!("server-crash", without_server, server_crash::run),
     fault!("connections", without_server, connections::run),
     fault!("operators", without_server, operators::run),
     fault!("whole-batches", without_server, whole_batches::run),
     fault!("fail-over", without_server, fail_over::run),
+    fault!("read-only-window", without_server, read_only_window::run),
+    fault!("no-connections", without_server, no_connections::run),
     fault!("pooler", without_pgbouncer, pooler::run),
     fault!("starvation", without_server, starvation::run),
     fault!("clocks", without_faketime, clocks::run),

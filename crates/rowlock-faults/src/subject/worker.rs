@@ -43,6 +43,11 @@ pub struct Assignment {
     pub only: Option<String>,
     /// The database's URL is that of a pooler in transaction mode.
     pub through_pooler: bool,
+    /// The handler of the stage without an effect takes up to so many items at once; 0 is one by one, by the other kind of
+    /// handler.
+    pub batch_items: usize,
+    /// Handlers hand an error of the database back by `?` at once, as most people's do, and do not try again themselves.
+    pub hands_errors_back: bool,
     /// Where to die, if anywhere.
     pub kill_at: Option<KillAt>,
 }
@@ -116,12 +121,14 @@ where
     log.write(&Event::Started { holder: assignment.holder.clone(), wall_clock: chrono::Utc::now() });
     let mut worker = Worker::new(repository).grace(Duration::from_millis(assignment.grace_ms));
     for stage in STAGES.into_iter().filter(|stage| assignment.only.as_deref().is_none_or(|only| only == *stage)) {
-        let desk = Arc::new(Desk { log: Arc::clone(log), detached: assignment.detached, kill_at: assignment.kill_at });
+        let desk = Arc::new(Desk { log: Arc::clone(log), assignment: assignment.clone() });
         worker = worker.concurrency(stage, assignment.slots);
-        worker = if super::has_effect(stage) {
-            worker.handle(stage, move |context, claim| Arc::clone(&desk).complete(context, claim))
-        } else {
-            worker.handle(stage, move |context, claim| Arc::clone(&desk).behave(context, claim))
+        worker = match (super::has_effect(stage), assignment.batch_items) {
+            (true, _) => worker.handle(stage, move |context, claim| Arc::clone(&desk).complete(context, claim)),
+            (false, 0) => worker.handle(stage, move |_, claim| Arc::clone(&desk).behave(claim)),
+            (false, items) => {
+                worker.handle_batch(stage, items, move |_, claims| Arc::clone(&desk).behave_one_by_one(claims))
+            }
         };
     }
     let report = worker.run().await;
@@ -134,8 +141,7 @@ where
 /// What the handlers need.
 struct Desk {
     log: Arc<Log>,
-    detached: bool,
-    kill_at: Option<KillAt>,
+    assignment: Assignment,
 }
 
 impl Desk {
@@ -146,12 +152,37 @@ impl Desk {
         claim: Claim<Item>,
     ) -> Result<Handled, Failure> {
         self.log.write(&Event::run(claim.lease()));
-        pass(self.kill_at, Point::Running, &self.log);
-        if self.detached {
+        pass(self.assignment.kill_at, Point::Running, &self.log);
+        if self.assignment.detached {
             // Its handle, dropped when the worker stops the handler, does not end the task.
             return Ok(tokio::spawn(self.complete_until_settled(context, claim)).await?);
         }
+        if self.assignment.hands_errors_back {
+            return self.complete_or_hand_back(&context, claim).await;
+        }
         Ok(self.complete_until_settled(context, claim).await)
+    }
+
+    /// Tries once. What the database says is the worker's to judge: the log knows of no failure of the handler's own.
+    async fn complete_or_hand_back<S: Effects>(
+        &self,
+        context: &Context<S, Item>,
+        claim: Claim<Item>,
+    ) -> Result<Handled, Failure> {
+        tokio::time::sleep(work_time(&claim)).await;
+        let lease = claim.lease().clone();
+        let mut transaction = context.begin().await?;
+        S::write_effect(&mut transaction, &lease, context.holder().as_str(), Duration::ZERO).await?;
+        match context.complete_in(transaction, claim).await {
+            Ok(settled) => {
+                self.log.write(&Event::acknowledged(&lease, context.token().is_cancelled()));
+                Ok(settled.into())
+            }
+            Err(failed) => {
+                self.log.write(&Event::not_acknowledged(&lease, failed.error()));
+                Err(failed.into())
+            }
+        }
     }
 
     /// Tries until it is settled, or its lease is lost.
@@ -178,7 +209,7 @@ impl Desk {
         claim: Claim<Item>,
     ) -> Result<Handled, Claim<Item>> {
         let lease = claim.lease().clone();
-        let dies = dies_after_sending(self.kill_at);
+        let dies = dies_after_sending(self.assignment.kill_at);
         let commit = if dies { COMMIT } else { Duration::ZERO };
         let Ok(mut transaction) = context.begin().await else { return Err(claim) };
         let worker = context.holder().as_str();
@@ -186,7 +217,7 @@ impl Desk {
             tracing::warn!(%error, key = %lease.key, "the effect could not be written");
             return Err(claim);
         }
-        pass(self.kill_at, Point::BeforeFinish, &self.log);
+        pass(self.assignment.kill_at, Point::BeforeFinish, &self.log);
         let finish = context.complete_in(transaction, claim);
         let answer = if dies {
             tokio::select! {
@@ -213,10 +244,19 @@ impl Desk {
         }
     }
 
+    /// The handler of the stage whose outcome the worker writes, for a batch.
+    async fn behave_one_by_one(self: Arc<Self>, claims: Vec<Claim<Item>>) -> Vec<Result<Handled, Failure>> {
+        let mut results = Vec::with_capacity(claims.len());
+        for claim in claims {
+            results.push(Arc::clone(&self).behave(claim).await);
+        }
+        results
+    }
+
     /// The handler of the stage whose outcome the worker writes.
-    async fn behave<S: Effects>(self: Arc<Self>, _: Context<S, Item>, claim: Claim<Item>) -> Result<Handled, Failure> {
+    async fn behave(self: Arc<Self>, claim: Claim<Item>) -> Result<Handled, Failure> {
         self.log.write(&Event::run(claim.lease()));
-        pass(self.kill_at, Point::Running, &self.log);
+        pass(self.assignment.kill_at, Point::Running, &self.log);
         let behaviour = Behaviour::of_word(&claim.behaviour)
             .ok_or_else(|| Failure::permanent(format!("no handler behaves like {:?}", claim.behaviour)))?;
         match behaviour {
@@ -234,7 +274,8 @@ impl Desk {
             }
             Behaviour::Fail => {
                 self.log.write(&Event::failing(claim.lease()));
-                return Err(Failure::retryable("as the item asked for"));
+                // With characters that not every database can hold.
+                return Err(Failure::retryable("as the item asked for → 🦀"));
             }
             Behaviour::FailForGood => {
                 self.log.write(&Event::failing(claim.lease()));

@@ -1,0 +1,115 @@
+//! One row of each kind of error: a trigger raises one code of every class of SQLSTATE at one of the four writes of a worker,
+//! or waits for longer than any statement may take. Each such row must end `FAILED` alone, and the others must go on beside it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use rand::RngExt;
+
+use super::Arena;
+use crate::arena::{Cast, Round, Scene};
+use crate::report::Verdict;
+
+/// A code of each class that PostgreSQL documents, those first that say of other errors that the server is in trouble. Not
+/// among them are those by which a client knows that its connection ended (`08…`, `57P0x`), or may only read (`25006`).
+const CODES: [&str; 39] = [
+    "XX000", "42P01", "42883", "0A000", "55000", "HV000", "40001", "40P01", "55P03", "57014", "53100", "53200",
+    "58030", "42501", "25P02", "28000", "2D000", "3D000", "3F000", "F0000", "0B000", "72000", "20000", "21000",
+    "22003", "22P02", "23505", "23514", "24000", "26000", "27000", "34000", "38000", "39000", "44000", "54000",
+    "P0001", "ZZ001", "waits",
+];
+
+/// Those of them that pass by themselves, as far as anybody can tell: such a row is left out, or busy, and tried again, and
+/// not `FAILED`. Its neighbours must go on all the same.
+const PASSING: [&str; 9] = ["40001", "40P01", "55P03", "57014", "53100", "53200", "58030", "72000", "waits"];
+
+/// What must end: all but those.
+const UNFINISHED: &str = "select count(*) from items where status not in ('SUCCEEDED', 'FAILED') and coalesce(raises, '') \
+    not in ('40001', '40P01', '55P03', '57014', '53100', '53200', '58030', '72000', 'waits')";
+
+/// The writes at which a row may refuse. One that refuses its claim is never held; one that refuses the sweep is only met
+/// where its holder dies.
+const WRITES: [&str; 4] = ["claim", "renew", "sweep", "finish"];
+
+/// Bad rows may cost their neighbours a few statements that run into their time-out, and not more. The fleet is many times
+/// as fast on a machine of its own; a short round shares it with others.
+const STANDSTILL_MAX: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
+    let cast = Cast { work_ms: 0..=10, ..Cast::default() };
+    let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
+    scene.no_standstill_of = Some(STANDSTILL_MAX);
+    scene.database.execute(TRIGGER).await?;
+    add_refusing_rows(&mut scene, round).await?;
+    scene.start()?;
+    // What refuses the sweep is held for long, and its holder dies.
+    for _ in 0..scene.injections_wanted() {
+        if !scene.is_busy_after(200..=600).await? {
+            break;
+        }
+        let victim = scene.any_process();
+        scene.fleet.kill(victim).await?;
+        scene.injected();
+    }
+    let stuck = scene.drain_counted(UNFINISHED).await?;
+    let mut verdict = scene.judge().await?;
+    if stuck > 0 {
+        verdict.violations.push(format!("{stuck} items are stuck"));
+    }
+    Ok(verdict)
+}
+
+/// In a long round each code at each write, in a short one each code at a write drawn by lot.
+async fn add_refusing_rows(scene: &mut Scene, round: &Round) -> Result<()> {
+    let mut rows = Vec::new();
+    for code in CODES {
+        let all = if round.size.is_long { 0..WRITES.len() } else { one_of(scene.lots.random_range(0..WRITES.len())) };
+        for write in &WRITES[all] {
+            let id = format!("{write} {code}");
+            // A renewal comes once in a while: what is to meet one is worked on for longer.
+            let work_ms = if matches!(*write, "renew" | "sweep") { 2_500 } else { 0 };
+            rows.push(format!("('{id}', '{code}', '{write}', {work_ms})"));
+            // Those that refuse only the sweep succeed where their holder lives; those that pass by themselves may never end.
+            if *write == "sweep" || PASSING.contains(&code) {
+                scene.edited.push(id);
+            } else {
+                scene.doomed.push(id);
+            }
+            scene.injected();
+        }
+    }
+    scene
+        .database
+        .execute(format!("insert into items (id, raises, raises_at, work_ms) values {}", rows.join(", ")))
+        .await?;
+    scene.added(rows.len());
+    Ok(())
+}
+
+fn one_of(at: usize) -> std::ops::Range<usize> {
+    at..at + 1
+}
+
+/// What the row says is raised by the second stage; `FAILED` is refused to nobody.
+const TRIGGER: &str = "
+alter table items add column raises text, add column raises_at text;
+create function raise_as_told() returns trigger language plpgsql as $$
+begin
+  if new.raises = 'waits' then
+    perform pg_sleep(60);
+  else
+    raise exception 'row % raises %', new.id, new.raises using errcode = new.raises;
+  end if;
+  return new;
+end
+$$;
+create trigger raise_as_told before update on items for each row
+  when (new.raises_at = case
+    when old.status = 'ONE_COMPLETE' and new.status = 'TWO_IN_PROGRESS' then 'claim'
+    when old.status = 'TWO_IN_PROGRESS' and new.status = 'TWO_IN_PROGRESS' then 'renew'
+    when old.status = 'TWO_IN_PROGRESS' and new.status in ('TWO_COMPLETE', 'THREE_IN_PROGRESS') then 'finish'
+    when old.status = 'TWO_IN_PROGRESS' and new.status = 'ONE_COMPLETE'
+      and new.reset_count > coalesce(old.reset_count, 0) then 'sweep'
+  end)
+  execute function raise_as_told();
+";

@@ -1,0 +1,54 @@
+//! The server has no connection left: others take them all while the workers' own are ended. The handlers hand the errors
+//! back by `?`: none of them may cost an attempt.
+
+use anyhow::{Context, Result};
+use chrono::Utc;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use super::Arena;
+use crate::arena::{Cast, Cluster, Round, Scene};
+use crate::report::Verdict;
+
+/// Room for a fleet, its heartbeats and the suite itself.
+const CONNECTIONS: u32 = 150;
+
+pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
+    let server = Cluster::start().await?;
+    server.allow_connections(CONNECTIONS).await?;
+    let mut scene = Scene::on_server(round, &server.url, Cast::default(), str::to_owned).await?;
+    scene.fleet.assignment_mut().hands_errors_back = true;
+    scene.start()?;
+    for _ in 0..scene.injections_wanted() {
+        if !scene.is_busy_after(300..=1_000).await? {
+            break;
+        }
+        let from = Utc::now();
+        scene.injected();
+        let taken = take_all(&server.url).await?;
+        scene.pause(500..=4_000).await?;
+        for connection in taken {
+            connection.close().await?;
+        }
+        scene.pause(300..=300).await?;
+        scene.afflicted_all_since(from);
+    }
+    scene.drain_and_judge().await
+}
+
+/// Ends the sessions of everybody else, and takes what is free, until there is nothing left.
+async fn take_all(url: &str) -> Result<Vec<PgConnection>> {
+    let options: sqlx::postgres::PgConnectOptions = url.parse()?;
+    let mut first = options.connect().await.context("a connection to take the others")?;
+    let end_others = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                      where datname is not null and pid <> pg_backend_pid()";
+    let _ended: i64 = sqlx::query_scalar(end_others).fetch_one(&mut first).await?;
+    let mut taken = vec![first];
+    // Some come between; a second round of ending would only begin anew.
+    for _ in 0..CONNECTIONS {
+        match options.connect().await {
+            Ok(connection) => taken.push(connection),
+            Err(_) => break,
+        }
+    }
+    Ok(taken)
+}
