@@ -56,6 +56,10 @@ fn is_of_one_call(error: &io::Error) -> bool {
     error.raw_os_error().is_none() && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "sqlite")),
+    expect(unused_variables, reason = "no store, no errors of one")
+)]
 fn is_databases(error: &dyn DatabaseError) -> bool {
     #[cfg(feature = "postgres")]
     if crate::store::postgres::is_outage(error) {

@@ -5,7 +5,9 @@ mod columns;
 mod samples;
 
 pub(crate) use self::columns::{ColumnKind, FoundColumn};
-pub(crate) use self::samples::{Refusal, samples};
+pub(crate) use self::samples::Refusal;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use self::samples::samples;
 use crate::pipeline::{Existing, Pipeline, Role, Status};
 use crate::{Error, Result};
 

@@ -1,6 +1,6 @@
 //! URLs of databases: which database one is meant for, and what of it may be shown.
 
-use crate::{Error, Result};
+use crate::Error;
 
 /// What stands for a part that may be a secret.
 const HIDDEN: &str = "…";
@@ -104,7 +104,7 @@ const PARAMETERS: &[&str] = &[
 /// The URL of a PostgreSQL database with the parameters that its driver knows. The driver itself takes any scheme, and
 /// logs the value of a parameter that it does not know, which may be a password under a mistyped name.
 #[cfg(feature = "postgres")]
-pub(super) fn postgres_url(url: &str) -> Result<String> {
+pub(super) fn postgres_url(url: &str) -> crate::Result<String> {
     const EXPECTED: &str = "a PostgresStore needs postgres://USER:PASSWORD@HOST:PORT/DATABASE";
     match split_scheme(url) {
         Some((scheme, rest)) if matches!(&*scheme, "postgres" | "postgresql") && rest.starts_with("//") => {}
