@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Limits;
 use crate::Key;
 use crate::limits::NEVER_DUE_FROM;
-use crate::pipeline::{Pipeline, StageId, Status};
+use crate::pipeline::{Pipeline, Role, StageId, Status};
 
 /// The facts that decide whether an item can be claimed now.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,9 @@ pub struct Explanation {
     pub retry_after: Option<DateTime<Utc>>,
     /// When it was inserted.
     pub created_at: Option<DateTime<Utc>>,
+    /// Times that nobody can read, by their roles, as the row has them: not due, or stale. Only on SQLite, where a column of
+    /// times may hold anything.
+    pub unreadable: Vec<(Role, String)>,
     /// The last error.
     pub error: Option<String>,
     /// Who claimed it last.
@@ -81,6 +84,15 @@ pub enum Verdict {
         stage: String,
         /// It waits because its row says that it is made then, not because somebody delayed it.
         created_later: bool,
+    },
+    /// It is not due, since the time by which it would be cannot be read.
+    UnreadableTime {
+        /// The stage's name.
+        stage: String,
+        /// The column of that time.
+        column: String,
+        /// What it holds.
+        text: String,
     },
     /// Claims for its stage are stopped.
     Paused {
@@ -186,11 +198,11 @@ impl Explanation {
                     stale: is_stale(self.heartbeat_at, self.at, self.stale_after),
                 }
             }
-            Some(Status::Ready(stage)) => self.verdict_of_ready(name(stage)),
+            Some(Status::Ready(stage)) => self.verdict_of_ready(pipeline, name(stage)),
         }
     }
 
-    fn verdict_of_ready(&self, stage: String) -> Verdict {
+    fn verdict_of_ready(&self, pipeline: &Pipeline, stage: String) -> Verdict {
         let left = BudgetsLeft {
             retries: self.limits.max_retries.saturating_sub(self.retry_count).max(0),
             resets: self.limits.max_resets.saturating_sub(self.reset_count).max(0),
@@ -200,6 +212,10 @@ impl Explanation {
         }
         if self.excluded {
             return Verdict::Excluded { stage };
+        }
+        if let Some((role, text)) = self.unreadable_due() {
+            let column = pipeline.columns().name(*role).to_owned();
+            return Verdict::UnreadableTime { stage, column, text: text.clone() };
         }
         // Without a due time an item is ready since it was made.
         let due = self.retry_after.or(self.created_at).filter(|due| *due > self.at);
@@ -216,6 +232,12 @@ impl Explanation {
             Some(limit) => Verdict::Exhausted { stage, limit },
             None => Verdict::Claimable { stage, left, suspect: self.reset_count >= 1 && left.resets == 1 },
         }
+    }
+
+    /// The time by which it would be due, if that cannot be read.
+    fn unreadable_due(&self) -> Option<&(Role, String)> {
+        let of_role = |role: Role| self.unreadable.iter().find(|(unreadable, _)| *unreadable == role);
+        of_role(Role::RetryAfter).or_else(|| of_role(Role::CreatedAt).filter(|_| self.retry_after.is_none()))
     }
 
     /// The limit that the counts are at.
@@ -265,6 +287,12 @@ impl fmt::Display for Verdict {
             Verdict::NeverDue { stage, created_later } => {
                 let which = if *created_later { "when it says that it was made" } else { "its due time" };
                 write!(f, "waits for {stage}, and is never due: {which} is infinity, or the end of the year 9999")
+            }
+            Verdict::UnreadableTime { stage, column, text } => {
+                write!(
+                    f,
+                    "waits for {stage}, and is never due: {column:?} holds {text:?}, which is no time that can be read"
+                )
             }
             Verdict::Paused { stage } => write!(f, "ready for {stage}, which is paused"),
             Verdict::Locked { stage } => {
@@ -364,6 +392,7 @@ mod tests {
             reset_count: 0,
             retry_after: None,
             created_at: Some(at(-3_600)),
+            unreadable: Vec::new(),
             error: None,
             holder: Some("host-1".to_owned()),
             claimed_at: Some(at(-90)),
@@ -405,6 +434,14 @@ mod tests {
             (
                 Explanation { created_at: Some(at(86_400)), ..ready() },
                 "waits for TWO, and is due in 24 h, when it says that it was made (5 attempts and 3 resets left)",
+            ),
+            (
+                Explanation {
+                    unreadable: vec![(Role::CreatedAt, "28.11.2026".to_owned())],
+                    created_at: None,
+                    ..ready()
+                },
+                "waits for TWO, and is never due: \"created_at\" holds \"28.11.2026\", which is no time that can be read",
             ),
             (Explanation { paused: true, ..ready() }, "ready for TWO, which is paused"),
             (

@@ -170,6 +170,7 @@ impl PostgresStore {
         let key = key(VERB, row, "rowlock_key")?;
         let resume: Option<String> = column(VERB, row, "resume")?;
         Ok(Explanation {
+            unreadable: Vec::new(),
             at: column(VERB, row, "at")?,
             status: self.pipeline.status(&word),
             word,

@@ -15,8 +15,8 @@ use crate::store::error_text::stored_error;
 use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow, Limits};
 use crate::{Error, Key, Result};
 
-/// What is said of a row that cannot be found by its key.
-const STRANGE_KEY: &str = "the key holds bytes that are no UTF-8 text";
+/// What is said of a row that cannot be found by the key that was read from it.
+const STRANGE_KEY: &str = "the row is not found by its key";
 
 /// An item at the head of its queue.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ impl SqliteStore {
             if left == 0 {
                 break;
             }
-            let binds = self.pick_binds(claiming, stage, now, left, &except);
+            let binds = self.pick_binds(claiming, stage, now, left, &except, false);
             for row in session.rows(&self.statements.pick, binds).await? {
                 picked.push(self.picked(stage, claiming.limits, &row));
             }
@@ -199,7 +199,8 @@ impl SqliteStore {
         now: &str,
         limit: usize,
         left_out: &str,
-    ) -> [Bind; 8] {
+        takes_keys_for_utf8: bool,
+    ) -> [Bind; 9] {
         [
             self.pipeline.stage(stage).ready_word().into(),
             self.pipeline.stage(stage).name().into(),
@@ -209,6 +210,7 @@ impl SqliteStore {
             claiming.limits.max_resets.into(),
             i64::from(claiming.leave_exhausted).into(),
             left_out.into(),
+            i64::from(takes_keys_for_utf8).into(),
         ]
     }
 

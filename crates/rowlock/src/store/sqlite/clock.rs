@@ -1,4 +1,4 @@
-//! Times as the table holds them: text in one format, compared only with itself.
+//! Times as the table holds them: text that sorts as they do. What others wrote is read by `read_time.sql`.
 
 use std::time::Duration;
 
@@ -6,6 +6,36 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 /// The latest time that sorts as text.
 const LATEST: &str = "9999-12-31T23:59:59.999Z";
+
+/// What `read_time.sql` makes of a time that it cannot read.
+pub(super) const NEVER: &str = "never";
+
+/// A time as `read_time.sql` has read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    Missing,
+    Unreadable,
+    At(DateTime<Utc>),
+}
+
+impl Reading {
+    pub(super) fn of(read: Option<&str>) -> Reading {
+        match read {
+            None => Reading::Missing,
+            Some(NEVER) => Reading::Unreadable,
+            // Before the first year: an offset can lead there.
+            Some(read) if read.starts_with('-') => Reading::At(DateTime::<Utc>::MIN_UTC),
+            Some(read) => parse(read).map_or(Reading::Unreadable, Reading::At),
+        }
+    }
+
+    pub(super) fn at(self) -> Option<DateTime<Utc>> {
+        match self {
+            Reading::At(at) => Some(at),
+            Reading::Missing | Reading::Unreadable => None,
+        }
+    }
+}
 
 /// What SQLite writes as `strftime('%Y-%m-%dT%H:%M:%fZ')`: milliseconds, cut off.
 pub(super) fn format(time: DateTime<Utc>) -> String {
@@ -22,6 +52,10 @@ pub(super) fn format(time: DateTime<Utc>) -> String {
 pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.with_timezone(&Utc));
+    }
+    // SQLite knows an hour 24.
+    if let Some(next_day) = text.get(10..13).filter(|hour| *hour == "T24") {
+        return parse(&text.replacen(next_day, "T00", 1))?.checked_add_signed(TimeDelta::days(1));
     }
     ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
         .iter()

@@ -7,7 +7,7 @@ pub(super) const KINDS: [&str; 3] = ["ready", "running", "stopped"];
 
 /// The name of an index: of its pipeline, its kind, and its definition.
 pub(super) fn name(pipeline: &Pipeline, kind: &str) -> String {
-    format!("{}{kind}_{:08x}", prefix(pipeline), hash_of_definition(pipeline))
+    format!("{}{kind}_{:08x}", prefix(pipeline), hash_of_definition(pipeline, kind))
 }
 
 /// Whether an index is one of this pipeline's, of a definition that it does not have any more.
@@ -25,14 +25,16 @@ fn prefix(pipeline: &Pipeline) -> String {
     format!("rowlock_{}_", pipeline.name())
 }
 
-/// FNV-1a over everything of the pipeline that `create_indexes.sql` mentions. It is stored in names: it must never
-/// change.
-fn hash_of_definition(pipeline: &Pipeline) -> u32 {
+/// FNV-1a over everything of the pipeline that `create_indexes.sql` mentions, and over how an index reads it where that is
+/// not as it always was. It is stored in names: it changes with a definition, and only with it.
+fn hash_of_definition(pipeline: &Pipeline, kind: &str) -> u32 {
+    let form = if kind == "ready" { Some("times are read") } else { None };
     let columns = [Role::Status, Role::RetryAfter, Role::CreatedAt, Role::ClaimToken];
     let parts = [pipeline.table().name(), pipeline.key()]
         .into_iter()
         .chain(columns.map(|role| pipeline.columns().name(role)))
-        .chain(pipeline.words());
+        .chain(pipeline.words())
+        .chain(form);
     let mut hash: u32 = 0x811c_9dc5;
     for byte in parts.flat_map(|part| part.bytes().chain([0])) {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);

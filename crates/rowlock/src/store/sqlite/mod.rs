@@ -30,6 +30,7 @@ mod table_facts;
 mod tests;
 mod transaction;
 mod trial;
+mod unreadable;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
@@ -42,6 +43,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSyn
 use self::failure_log::FailureLog;
 use self::file::DatabaseFile;
 use self::items::KeyValue;
+use self::plain::BrokenKeys;
 use self::session::{Connections, Session, Verb};
 use self::statements::Statements;
 use super::exclusion::Exclusions;
@@ -64,8 +66,8 @@ pub use self::transaction::SqliteTransaction;
 /// A store has one writing connection and several reading ones. A transaction of the user's ([`Store::begin`]) has
 /// the writing one for as long as it is open: the store's other verbs wait for it, up to their deadline.
 ///
-/// A row whose key is not of the pipeline's type, as a uuid that was stored as a blob, is no item: no verb sees it, and
-/// [`Store::inspect`] reports it.
+/// A row whose key is not of the pipeline's type, as a uuid that was stored as a blob, or is text that holds NUL or is no
+/// UTF-8, is no item: no verb sees it. [`Store::inspect`] reports it, and [`Store::counts`] counts it among the unknown words.
 ///
 /// Commits are durable: [`SqliteStore::open`] and [`SqliteStore::connect`] set `synchronous = FULL`, so that what was
 /// answered with success is still there after a power cut. With `NORMAL` the last commits could be gone, among them
@@ -78,6 +80,7 @@ pub struct SqliteStore {
     policies: Arc<str>,
     exclusions: Exclusions,
     failure_log: FailureLog,
+    broken_keys: BrokenKeys,
     options: SqliteConnectOptions,
     file: Arc<DatabaseFile>,
     read_only: bool,
@@ -158,6 +161,7 @@ impl SqliteStore {
             policies,
             exclusions: Exclusions::default(),
             failure_log: FailureLog::default(),
+            broken_keys: BrokenKeys::default(),
             options,
             file,
             read_only: false,

@@ -3,6 +3,8 @@
 //! refuses one, the transaction is undone, and the statements that answer for each item find out why.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -12,6 +14,7 @@ use super::refusal::Written;
 use super::session::{Bind, Session, Sql, Verb};
 use super::statements::PlainClaim;
 use super::{Moment, SqliteStore, errors, indexes, rows};
+use crate::limits::EXCLUDED_FOR;
 use crate::pipeline::{StageId, Status};
 use crate::store::{ClaimBatch, Claiming, Finish, Finished, Finishing, Limits, Outcome};
 use crate::{FencingToken, Key, Lease, Result};
@@ -66,9 +69,14 @@ impl SqliteStore {
         let sql = self.plain_claim(session).await?;
         let mut left = limit;
         let mut heads = Vec::new();
+        // To look at the bytes of each key costs a claim of names a quarter; that they are read anyway costs nothing.
+        let takes_keys_for_utf8 = !self.broken_keys.were_met();
         for stage in self.stages_to_pick(claiming) {
-            let binds = self.pick_binds(claiming, stage, now, left, &except);
+            let binds = self.pick_binds(claiming, stage, now, left, &except, takes_keys_for_utf8);
             let rows = session.rows(&sql.pick, binds).await?;
+            if rows.first().is_some_and(|row| !is_utf8(row)) {
+                self.broken_keys.meet();
+            }
             let Some(head) = rows.first().and_then(|row| head(stage, row)) else { return Ok(None) };
             left = left.saturating_sub(head.count);
             if head.count > 0 {
@@ -112,10 +120,14 @@ impl SqliteStore {
                 return Ok(None);
             }
             let rows = session.rows(&sql.read, [head.addresses.as_str().into()]).await?;
+            if rows.iter().any(|row| !rows::RoleReader::new(&self.pipeline, row).has_utf8_key()) {
+                self.broken_keys.meet();
+                return Ok(None);
+            }
             let is_taken = |row: &SqliteRow| {
                 let reader = rows::RoleReader::new(&self.pipeline, row);
                 let is_ours = reader.token() == Some(claiming.token.as_i64());
-                is_ours && reader.status() == Some(Status::InProgress(head.stage)) && reader.has_utf8_key()
+                is_ours && reader.status() == Some(Status::InProgress(head.stage))
             };
             if rows.len() != head.count || !rows.iter().all(is_taken) {
                 return Ok(None);
@@ -246,6 +258,30 @@ impl SqliteStore {
 
 fn is_completion(finish: &Finish) -> bool {
     matches!(finish.outcome, Outcome::Complete)
+}
+
+/// Whether there are keys that are no UTF-8, which make no items: once a claim met one, the next ones leave them out by
+/// their statement.
+#[derive(Debug, Clone, Default)]
+pub(super) struct BrokenKeys(Arc<Mutex<Option<Instant>>>);
+
+impl BrokenKeys {
+    /// Not for ever: somebody may have mended them.
+    fn were_met(&self) -> bool {
+        self.last_met().is_some_and(|met| met.elapsed() < EXCLUDED_FOR)
+    }
+
+    fn meet(&self) {
+        *self.last_met() = Some(Instant::now());
+    }
+
+    fn last_met(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_utf8(row: &SqliteRow) -> bool {
+    row.try_get_unchecked::<Vec<u8>, _>(0).is_ok_and(|bytes| std::str::from_utf8(&bytes).is_ok())
 }
 
 /// None if an item is not plain to take. By key, one that is no UTF-8 shows here; by rowid only when its row is read.

@@ -1,6 +1,7 @@
 //! Reading: `get`, `list`, `counts`, `explain`, `failures`, `held`, `now`.
 
 use chrono::{DateTime, Utc};
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::items::KeyValue;
@@ -83,11 +84,12 @@ impl SqliteStore {
                 oldest_heartbeat_at: rows::time(&running, 1),
             });
         }
-        let (succeeded, stopped) = if counting.unfinished_only {
-            (0, Vec::new())
+        let (succeeded, stopped, strange) = if counting.unfinished_only {
+            (0, Vec::new(), Vec::new())
         } else {
             let succeeded = one(session.rows(&self.statements.count_succeeded, [limit.into()]).await?)?;
-            (rows::integer(&succeeded, 0).unwrap_or(0), self.count_stopped(&mut session, limit).await?)
+            let succeeded = rows::integer(&succeeded, 0).unwrap_or(0);
+            (succeeded, self.count_stopped(&mut session, limit).await?, self.count_strange(&mut session, limit).await?)
         };
         session.roll_back().await?;
         statuses.push(count(Some(Status::Succeeded), self.pipeline.word(Status::Succeeded), succeeded));
@@ -98,6 +100,7 @@ impl SqliteStore {
         }
         let unknown = stopped.iter().filter(|(word, number)| *number > 0 && self.pipeline.status(word).is_none());
         statuses.extend(unknown.map(|(word, number)| count(None, word, *number)));
+        statuses.extend(strange.iter().map(|(word, number)| count(None, word, *number)));
         Ok(Counts { at: clock::parse(&now).unwrap_or_default(), statuses, stages })
     }
 
@@ -106,6 +109,24 @@ impl SqliteStore {
         let rows = session.rows(&self.statements.count_stopped, [limit.into(), UNKNOWN_WORDS_MAX.into()]).await?;
         let counted = |row: &SqliteRow| (rows::text(row, 0).unwrap_or_default(), rows::integer(row, 1).unwrap_or(0));
         Ok(rows.iter().map(counted).collect())
+    }
+
+    /// Rows that have a word of the pipeline and yet are no items, by what is said of them.
+    async fn count_strange(&self, session: &mut Session, limit: i64) -> Result<Vec<(String, i64)>> {
+        let mut strange = Vec::new();
+        for stage in self.pipeline.stages() {
+            for (word, sql) in [
+                (stage.ready_word(), &self.statements.count_strange_ready),
+                (stage.running_word(), &self.statements.count_strange_running),
+            ] {
+                let row = one(session.rows(sql, [word.into(), limit.into()]).await?)?;
+                let count = rows::integer(&row, 0).unwrap_or(0);
+                if count > 0 {
+                    strange.push((format!("{word} (with a key that makes no item)"), count));
+                }
+            }
+        }
+        Ok(strange)
     }
 
     pub(super) async fn explain_item(
@@ -127,7 +148,19 @@ impl SqliteStore {
     fn explanation(&self, row: &SqliteRow, now: &str, paused: &[StageId]) -> Explanation {
         let reader = rows::RoleReader::new(&self.pipeline, row);
         let (key, status) = (reader.key(), reader.status());
+        // The last columns: as the claim and the sweep read them.
+        let first = row.len() - 3;
+        let roles = [Role::RetryAfter, Role::CreatedAt, Role::Heartbeat];
+        let [retry_after, created_at, heartbeat_at] =
+            [0, 1, 2].map(|place| clock::Reading::of(rows::text(row, first + place).as_deref()));
+        let unreadable = roles
+            .into_iter()
+            .zip([retry_after, created_at, heartbeat_at])
+            .filter(|(_, reading)| *reading == clock::Reading::Unreadable)
+            .map(|(role, _)| (role, reader.text(role).unwrap_or_default()))
+            .collect();
         Explanation {
+            unreadable,
             excluded: self.exclusions.contains(&key),
             key,
             at: clock::parse(now).unwrap_or_default(),
@@ -135,12 +168,12 @@ impl SqliteStore {
             word: reader.word(),
             retry_count: reader.count(Role::RetryCount),
             reset_count: reader.count(Role::ResetCount),
-            retry_after: reader.time(Role::RetryAfter),
-            created_at: reader.time(Role::CreatedAt),
+            retry_after: retry_after.at(),
+            created_at: created_at.at(),
             error: reader.text(Role::ErrorMessage),
             holder: reader.text(Role::ClaimedBy),
             claimed_at: reader.time(Role::ClaimedAt),
-            heartbeat_at: reader.time(Role::Heartbeat),
+            heartbeat_at: heartbeat_at.at(),
             resume: reader.text(Role::ResumeStatus).and_then(|word| self.pipeline.status(&word)),
             paused: status.and_then(Status::stage).is_some_and(|stage| paused.contains(&stage)),
             locked: false,

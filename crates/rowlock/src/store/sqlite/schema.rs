@@ -113,12 +113,16 @@ impl SqliteStore {
         session.run("BEGIN").await?;
         let look = self.look(&mut session).await;
         let remarks = match &look {
-            Ok(look) if look.is_complete() => self.remarks(&mut session).await,
+            Ok(look) if look.is_complete() => self.remarks_on_rows(&mut session).await,
             Ok(_) | Err(_) => Ok(Vec::new()),
         };
         session.roll_back().await?;
         let look = look?;
         Ok([look.problems, look.lacking, look.strange_keys.into_iter().collect(), remarks?].concat())
+    }
+
+    async fn remarks_on_rows(&self, session: &mut Session) -> Result<Vec<String>> {
+        Ok([self.remarks(session).await?, self.unreadable_times(session).await?].concat())
     }
 
     /// What is wrong with the table and what it lacks.

@@ -1,5 +1,6 @@
 //! The statements of one pipeline, rendered once.
 
+use super::clock::NEVER;
 use super::indexes;
 use super::session::Sql;
 use crate::limits::{NEVER_DUE_FROM, RETRY_TABLE_ATTEMPTS_MAX};
@@ -88,6 +89,8 @@ statements! {
     add_many: "add_many";
     get: "get";
     explain: "explain";
+    unreadable_due: "unreadable_times", "due";
+    unreadable_heartbeats: "unreadable_times", "heartbeats";
     list_any: "list", "any";
     list_any_after: "list", "any_after";
     list_running: "list", "running";
@@ -98,6 +101,8 @@ statements! {
     count_running: "counts", "running";
     count_succeeded: "counts", "succeeded";
     count_stopped: "counts", "stopped";
+    count_strange_ready: "counts", "strange_ready";
+    count_strange_running: "counts", "strange_running";
     failures: "failures";
     held: "held";
     refuse_writes: "refuse_writes";
@@ -193,15 +198,18 @@ fn template(pipeline: &Pipeline) -> Template {
 
     // SQLite keeps a value of any type in a column of any type. A row whose key is not of the pipeline's type cannot be
     // found again by the key that was read from it: it is no item, and `inspect` reports it.
-    let (is_item, is_strange) = match pipeline.key_type() {
-        KeyType::Text | KeyType::Uuid => (
-            "typeof(t.:\"key\") = 'text' and instr(t.:\"key\", char(0)) = 0",
-            "t.:\"key\" is null or t.:\"key\" < '' or t.:\"key\" >= x''",
-        ),
-        KeyType::Int | KeyType::BigInt => ("typeof(t.:\"key\") = 'integer'", "t.:\"key\" is null or t.:\"key\" >= ''"),
+    let is_typed = match pipeline.key_type() {
+        KeyType::Text | KeyType::Uuid => "typeof(t.:\"key\") = 'text' and instr(t.:\"key\", char(0)) = 0",
+        KeyType::Int | KeyType::BigInt => "typeof(t.:\"key\") = 'integer'",
     };
-    template.set("is_item", is_item);
-    template.set("is_strange", is_strange);
+    template.set("is_typed", is_typed);
+    template.set("is_unicode", if is_text(pipeline) { include_str!("sql/is_utf8.sql") } else { "true" });
+    template.set("is_item", "(:is_typed and :is_unicode)");
+    // No row is neither, and none is both.
+    template.set("is_strange", "(not :is_item)");
+    let of_text = "'text' then 'text with bytes that are no UTF-8, or with NUL'";
+    template
+        .insert("strange_text", if is_text(pipeline) { of_text.to_owned() } else { "'text' then 'text'".to_owned() });
 
     let other_default = pipeline.allows_other_default();
     template.set("and_status", if other_default { ", :\"status\"" } else { "" });
@@ -217,10 +225,8 @@ fn template(pipeline: &Pipeline) -> Template {
     // A count that is null or not a number counts from zero.
     template.set("retries", "coalesce(cast(t.:\"retry_count\" as integer), 0)");
     template.set("resets", "coalesce(cast(t.:\"reset_count\" as integer), 0)");
-    // What is not text is no time that was written here: it is as if it were missing.
-    template.set("heartbeat", "iif(typeof(t.:\"heartbeat_at\") = 'text', t.:\"heartbeat_at\", null)");
-    template.set("ready_since", "coalesce(t.:\"retry_after\", t.:\"created_at\", '')");
-    // As text before every way to write a time of that day.
+    set_times(&mut template);
+    // As text before every way to write a time of that day, and before what stands for one that cannot be read.
     template.insert("never", quote_literal(&NEVER_DUE_FROM.date_naive().to_string(), Dialect::Sqlite));
     // Not `is null or not in`: on a column that is not null SQLite leaves the first half out of the query but not out of
     // the index, which then matches no query.
@@ -238,6 +244,28 @@ fn template(pipeline: &Pipeline) -> Template {
         template.insert(&format!("{kind}_index"), quote_identifier(&indexes::name(pipeline, kind)));
     }
     template
+}
+
+/// Times as they are read. Without a time an item is ready since ever; with one that cannot be read it never is.
+fn set_times(template: &mut Template) {
+    for (prefix, table) in [("", "t."), ("bare_", "")] {
+        for role in ["retry_after", "created_at", "heartbeat_at"] {
+            template.set("column", &format!("{table}:\"{role}\""));
+            let read = template.render(include_str!("sql/read_time.sql"));
+            template.insert(&format!("{prefix}{role}_read"), read);
+        }
+        template.set(
+            &format!("{prefix}ready_since"),
+            &format!("coalesce(:{prefix}retry_after_read, :{prefix}created_at_read, '')"),
+        );
+    }
+    // One that cannot be read is as if it were missing, which is stale.
+    template.set("heartbeat", &format!("nullif(:heartbeat_at_read, '{NEVER}')"));
+    template.insert("unreadable", format!("'{NEVER}'"));
+}
+
+fn is_text(pipeline: &Pipeline) -> bool {
+    matches!(pipeline.key_type(), KeyType::Text | KeyType::Uuid)
 }
 
 /// The retry policies as `finish.sql` reads them, one a stage.

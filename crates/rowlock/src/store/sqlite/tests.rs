@@ -10,6 +10,7 @@ mod plans;
 mod refusals;
 mod rewritten;
 mod shapes;
+mod times;
 mod whose_fault;
 
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
@@ -186,7 +187,8 @@ async fn values_of_any_type_are_read_without_a_panic() {
     scene
         .execute(
             "insert into videos (id, status, retry_count, reset_count, retry_after, created_at, heartbeat_at) values
-             ('typed', 'PENDING', 'two', x'00ff', 17, 3.5, x'ff'),
+             ('typed', 'PENDING', 'two', x'00ff', null, null, x'ff'),
+             ('timed', 'PENDING', 0, 0, 17, 3.5, null),
              ('word', 7, 0, 0, null, null, null),
              ('blob', x'fffe', 0, 0, null, null, null),
              ('running', 'A_IN_PROGRESS', 0, 0, null, null, x'ff00'),
@@ -202,8 +204,8 @@ async fn values_of_any_type_are_read_without_a_panic() {
     let swept = scene.store.sweep(&sweeping).await.expect("sweep");
     assert_eq!(swept.keys().map(Key::as_str).collect::<Vec<_>>(), ["running"], "{swept:?}");
     let counts = scene.store.counts(&Counting::default()).await.expect("counts");
-    assert_eq!(counts.unknown_words().count(), 2);
-    for key in ["typed", "word", "blob"] {
+    assert_eq!(counts.unknown_words().count(), 3, "two words, and a key that makes no item");
+    for key in ["typed", "timed", "word", "blob"] {
         scene.store.explain(&Key::from(key), None).await.expect("explain").expect("an item");
     }
     scene.store.list(&Listing { limit: 10, ..Listing::default() }).await.expect("list");

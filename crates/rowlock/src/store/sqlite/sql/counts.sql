@@ -55,7 +55,7 @@ select
 -- Binds: ?1 word  ?2 limit
 select count(*), min(heartbeat)
 from (
-  select t.:"heartbeat_at" as heartbeat
+  select :heartbeat as heartbeat
   from :table as t
   where t.:"status" = ?1
     and t.:"status" in (:running_words)
@@ -93,3 +93,31 @@ from word
 where word.word is not null
 union all
 select null, (select count(*) from (select 1 from :table as t where :is_stopped and t.:"status" is null limit ?1))
+
+-- step: strange_ready
+-- Rows that would be ready for a stage if their keys made them items, among so many of the first.
+-- Index: the partial one over the ready words.
+-- Binds: ?1 word  ?2 limit
+select count(*)
+from (
+  select t.:"key"
+  from :table as t
+  where t.:"status" = ?1
+    and t.:"status" in (:ready_words)
+  limit ?2
+) as t
+where :is_strange
+
+-- step: strange_running
+-- The same of those in progress.
+-- Index: the partial one over the words in progress.
+-- Binds: ?1 word  ?2 limit
+select count(*)
+from (
+  select t.:"key"
+  from :table as t
+  where t.:"status" = ?1
+    and t.:"status" in (:running_words)
+  limit ?2
+) as t
+where :is_strange

@@ -4,7 +4,7 @@
 -- step: ready
 -- The claim: each stage's queue in its order.
 create index if not exists :ready_index
-on :bare_table (:"status", coalesce(:"retry_after", :"created_at", ''))
+on :bare_table (:"status", :bare_ready_since)
 where :"status" in (:ready_words)
 
 -- step: running

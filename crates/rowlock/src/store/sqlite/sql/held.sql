@@ -6,7 +6,7 @@ select
   t.:"status",
   t.:"claimed_by",
   t.:"claimed_at",
-  t.:"heartbeat_at"
+  :heartbeat
 from :table as t
 where t.:"status" in (:running_words)
   and :is_item

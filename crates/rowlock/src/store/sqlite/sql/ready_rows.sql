@@ -5,11 +5,13 @@
 --            repeated, or it is not used.
 -- Binds:     ?1 ready word  ?2 stage's name  ?3 now  ?4 limit  ?5 max_retries  ?6 max_resets
 --            ?7 leave exhausted items out  ?8 keys to leave out, JSON
+--            ?9 take keys of text for UTF-8: whoever reads them all anyway sees one that is not
 from :table as t
 where t.:"status" = ?1
   and t.:"status" in (:ready_words)
   and :ready_since <= ?3
-  and :is_item
+  and :is_typed
+  and (?9 or :is_unicode)
   and t.:"key" not in (select value from json_each(?8))
   and (not ?7 or (:retries < ?5 and :resets < ?6))
   and not exists (select 1 from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = ?2)

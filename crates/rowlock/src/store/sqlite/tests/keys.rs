@@ -126,19 +126,108 @@ async fn a_lost_lease_is_lost_beside_a_newer_one_of_the_same_item() {
     assert!(matches!(finished[..], [Finished::LeaseLost, Finished::Applied { .. }]), "{finished:?}");
 }
 
+/// Bytes of keys, and whether they are UTF-8.
+const BYTES: [(&str, bool); 30] = [
+    ("61", true),
+    ("c3a9", true),
+    ("e282ac", true),
+    ("f09f9880", true),
+    ("efbfbd", true),
+    ("efbfbe", true),
+    ("efbfbf", true),
+    ("f48fbfbf", true),
+    ("01", true),
+    ("7f", true),
+    ("c280", true),
+    ("e9", false),
+    ("636166e92e6d7034", false),
+    ("80", false),
+    ("6180", false),
+    ("c080", false),
+    ("c181", false),
+    ("e08280", false),
+    ("eda080", false),
+    ("f0808080", false),
+    ("f4908080", false),
+    ("f7bfbfbf", false),
+    ("f8888080", false),
+    ("fe", false),
+    ("e282", false),
+    ("e282acbf", false),
+    ("c3a9e9", false),
+    ("efbfbdbf", false),
+    ("610062", false),
+    ("00", false),
+];
+
 /// SQLite does not look at a text's bytes. Such a key would come back as another one, and its item could not be finished.
 #[tokio::test]
-async fn a_key_that_is_no_utf8_is_left_alone_and_reported() {
+async fn a_key_that_is_no_utf8_or_holds_nul_is_no_item_and_is_reported() {
+    for (bytes, is_item) in BYTES {
+        let scene = Scene::new().await;
+        scene.execute(&format!("insert into videos (id) values (cast(x'{bytes}' as text))")).await;
+        let before = scene.store.counts(&Counting::default()).await.expect("counts");
+        let reported = strange_keys(&scene).await;
+        let batch = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
+        assert!(batch.refused.is_empty(), "{bytes}: {batch:?}");
+        // One or the other.
+        assert_eq!(batch.claimed.len(), usize::from(is_item), "{bytes}");
+        assert_eq!(reported.len(), usize::from(!is_item), "{bytes}: {reported:?}");
+        assert_eq!(before.unfinished(), i64::from(is_item), "{bytes}");
+        assert_eq!(before.unknown_words().map(|word| word.count).sum::<i64>(), i64::from(!is_item), "{bytes}");
+    }
+}
+
+/// However many there are, and wherever the rows are found by: at the head of the queue they take nobody's place.
+#[tokio::test]
+async fn keys_that_are_no_utf8_take_nobodys_place() {
+    for options in ["", "without rowid"] {
+        let scene = Scene::new().await;
+        scene
+            .execute(&format!(
+                "drop table videos;
+                 create table videos (id text primary key not null, status text not null default 'PENDING') {options}"
+            ))
+            .await;
+        scene.store.prepare().await.expect("prepares");
+        scene
+            .execute(
+                "with recursive n (n) as (select 1 union all select n + 1 from n where n < 12)
+                 insert into videos (id) select cast(x'e9' || cast(n as blob) as text) from n;
+                 insert into videos (id, status, heartbeat_at) values (cast(x'ff' as text), 'A_IN_PROGRESS', null)",
+            )
+            .await;
+        scene.add(&["good"]).await;
+        assert_only_good_is_an_item(&scene, "good").await;
+        let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+        assert_eq!(counts.unknown_words().map(|word| word.count).collect::<Vec<_>>(), [12, 1]);
+        // What was met is remembered: the others are claimed at once, and the good one for its second stage.
+        scene.add(&["better", "b\u{e4}st"]).await;
+        assert_eq!(claim(&scene.store, 10).await.len(), 3);
+    }
+}
+
+/// In another column than the key they harm only what reads them.
+#[tokio::test]
+async fn bytes_that_are_no_utf8_elsewhere_keep_nobody_from_being_worked_on() {
     let scene = Scene::new().await;
-    scene.add(&["good"]).await;
-    scene.execute("insert into videos (id, status) values (cast(x'61ff' as text), 'PENDING')").await;
-    let batch = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
-    assert_eq!(batch.leases().map(|lease| lease.key.as_str()).collect::<Vec<_>>(), ["good"]);
-    assert_eq!(batch.refused.len(), 1, "{batch:?}");
-    let count = "select count(*) from videos where status = 'PENDING'";
-    let verb = scene.store.verb("test");
-    let mut session = scene.store.take_writer(&verb).await.expect("a connection");
-    let left: i64 = (*session).fetch_one(count).await.expect("counted").get(0);
-    session.keep();
-    assert_eq!(left, 1, "it is as it was");
+    scene
+        .execute(
+            "alter table videos add column title text;
+             insert into videos (id, title, error_message, claimed_by, resume_status) values
+             ('a', cast(x'e9' as text), cast(x'e9' as text), cast(x'e9' as text), cast(x'e9' as text)),
+             ('b', 'fine', null, null, null)",
+        )
+        .await;
+    assert_eq!(scene.store.preview(&claiming(&scene.store, 10)).await.expect("preview").len(), 2);
+    let leases = claim(&scene.store, 10).await;
+    assert_eq!(leases.len(), 2);
+    scene.execute("update videos set claimed_by = cast(x'e9' as text) where id = 'a'").await;
+    assert_eq!(scene.store.held(10).await.expect("held").len(), 2);
+    let listed = scene.store.list(&Listing { limit: 10, ..Listing::default() }).await.expect("list");
+    let titles: Vec<bool> = listed.items.iter().map(|item| item.row.try_get::<String, _>("title").is_ok()).collect();
+    assert_eq!(titles, [false, true], "that row alone does not decode");
+    let retry = Outcome::Retry { error: "not yet".to_owned(), delay: Some(Duration::ZERO) };
+    let finished = scene.store.finish(&finishing(&scene.store, &leases, &retry)).await.expect("finish");
+    assert!(finished.iter().all(|finished| matches!(finished, Finished::Applied { .. })), "{finished:?}");
 }

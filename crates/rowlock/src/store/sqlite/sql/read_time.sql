@@ -1,0 +1,40 @@
+-- read_time: a time of a text column as Rowlock reads it: text that sorts as the time does. A part of the ready index and of
+-- what looks into it, so that both always agree.
+--
+-- What Rowlock writes is taken as it is. Read besides is ISO with `T` or a blank, with `Z`, an offset (`+02:00`, `+0200`, and
+-- `+02` as PostgreSQL writes it) or neither (UTC), and any number of decimals, of which three count. Null stays null. All else is 'never', which sorts after every time: nothing is
+-- due at a time that nobody can read.
+--
+-- It is evaluated by whichever SQLite writes the row, and must come out the same in each: functions that are as old as
+-- SQLite's times, and no fraction of a second through them, which they have rounded in different ways. (`unixepoch`
+-- and its 'subsec' are shorter, and null or an error in versions that are in use.) Nor may it meet 'now', which makes an index fail.
+case
+  when :column glob '????-??-??T??:??:??.???Z' and date(:column) = substr(:column, 1, 10) and typeof(:column) = 'text'
+    then :column
+  when :column is null then null
+  when typeof(:column) <> 'text' or :column not glob '????-??-??*' then 'never'
+  when :column glob '*:*[+-]??' then coalesce(
+    case when julianday(:column || ':00') is not null
+      then strftime('%Y-%m-%dT%H:%M:%S', julianday(substr(:column, 1, 19) || substr(:column, -3) || ':00'))
+    end || substr(:column, 20, max(0, min(4, length(:column) - 22))),
+    'never'
+  )
+  when :column glob '*:*[+-]????' then coalesce(
+    case when julianday(substr(:column, 1, length(:column) - 2) || ':' || substr(:column, -2)) is not null
+      then strftime(
+        '%Y-%m-%dT%H:%M:%S', julianday(substr(:column, 1, 19) || substr(:column, -5, 3) || ':' || substr(:column, -2))
+      )
+    end || substr(:column, 20, max(0, min(4, length(:column) - 24))),
+    'never'
+  )
+  when julianday(:column) is null then 'never'
+  when :column glob '*[+-]??:??' then coalesce(
+    strftime('%Y-%m-%dT%H:%M:%S', julianday(substr(:column, 1, 19) || substr(:column, -6)))
+      || substr(:column, 20, max(0, min(4, length(:column) - 25))),
+    'never'
+  )
+  else coalesce(
+    strftime('%Y-%m-%dT%H:%M:%S', julianday(substr(:column, 1, 19))) || rtrim(substr(:column, 20, 4), 'Zz '),
+    'never'
+  )
+end

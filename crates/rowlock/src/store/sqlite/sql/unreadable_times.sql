@@ -1,0 +1,27 @@
+-- unreadable_times: rows with a time that nobody can read, counted no further than the limit, and one of what they hold.
+
+-- step: due
+-- What is ready and never due for it.
+-- Index: the partial one over the ready words, where such times lie side by side.
+-- Binds: ?1 limit
+select count(*), min(time)
+from (
+  select coalesce(t.:"retry_after", t.:"created_at") as time
+  from :table as t
+  where t.:"status" in (:ready_words)
+    and :ready_since = :unreadable
+  limit ?1
+)
+
+-- step: heartbeats
+-- What is in progress and stale for it.
+-- Index: the partial one over the words in progress.
+-- Binds: ?1 limit
+select count(*), min(time)
+from (
+  select t.:"heartbeat_at" as time
+  from :table as t
+  where t.:"status" in (:running_words)
+    and :heartbeat_at_read = :unreadable
+  limit ?1
+)

@@ -1,0 +1,37 @@
+//! Times that nobody can read, for `inspect`: their rows are never due, or stale.
+
+use super::session::Session;
+use super::{SqliteStore, rows};
+use crate::Result;
+use crate::limits::COUNT_EXACT_MAX;
+use crate::pipeline::Role;
+
+impl SqliteStore {
+    /// What is said of them, in sentences. The table has the pipeline's columns.
+    pub(super) async fn unreadable_times(&self, session: &mut Session) -> Result<Vec<String>> {
+        let column = |role: Role| self.pipeline.columns().name(role);
+        let due = format!(
+            "never due: {:?} or {:?} holds what cannot be read as a time",
+            column(Role::RetryAfter),
+            column(Role::CreatedAt)
+        );
+        let stale = format!("stale: {:?} holds what cannot be read as a time", column(Role::Heartbeat));
+        let mut sentences = Vec::new();
+        for (sql, consequence) in
+            [(&self.statements.unreadable_due, due), (&self.statements.unreadable_heartbeats, stale)]
+        {
+            let found = session.rows(sql, [COUNT_EXACT_MAX.into()]).await?;
+            let Some(row) = found.first() else { continue };
+            let count = rows::integer(row, 0).unwrap_or(0);
+            if count > 0 {
+                let at_least = if count >= COUNT_EXACT_MAX { "at least " } else { "" };
+                let example = rows::text(row, 1).unwrap_or_default();
+                sentences.push(format!(
+                    "{at_least}{count} rows are {consequence}, as {example:?}: write 2026-11-28T18:31:01.123Z, or another form \
+                     of ISO with a time zone or in UTC"
+                ));
+            }
+        }
+        Ok(sentences)
+    }
+}
