@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::items::{Item, KeyValue, json};
 use super::plain::Ended;
-use super::refusal::{Batch, WhenRefused, Written};
+use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written, are_all_ignored};
 use super::session::{Session, Verb};
 use super::{SqliteStore, errors, rows};
 use crate::pipeline::Status;
@@ -61,13 +61,19 @@ impl SqliteStore {
             when_refused: WhenRefused::Leave,
             cause: |_| None,
         };
-        match self.write_batch(&mut session, &batch).await {
-            Ok(written) => {
+        let written = match self.write_batch(&mut session, &batch).await {
+            Ok(written) if !are_all_ignored(&written) => Some(written),
+            Ok(_) => None,
+            Err(error) if errors::may_be_a_rows(&error) => None,
+            Err(error) => return Err(error),
+        };
+        match written {
+            Some(written) => {
                 let states = self.states(&mut session, &batch.items, &written).await?;
                 session.commit().await?;
                 Ok(states)
             }
-            Err(error) if errors::may_be_a_rows(&error) => {
+            None => {
                 session.roll_back().await?;
                 let written = self.repeat_batch(verb, &batch).await?;
                 let mut session = self.read_session(verb).await?;
@@ -75,11 +81,10 @@ impl SqliteStore {
                 session.keep();
                 Ok(states)
             }
-            Err(error) => Err(error),
         }
     }
 
-    /// What was written is held. Of the rest only reading says whether it is busy, cancelled or lost.
+    /// What was written is held. Of the rest only reading says whether it is refused, cancelled or lost.
     async fn states(&self, session: &mut Session, items: &[Item], written: &[Written]) -> Result<Vec<LeaseState>> {
         let is_held = |outcome: &Written| matches!(outcome, Written::Applied { .. });
         if written.iter().all(is_held) {
@@ -91,7 +96,11 @@ impl SqliteStore {
                 return LeaseState::Held;
             }
             match self.lease_state(item, found) {
-                LeaseState::Held | LeaseState::Busy => LeaseState::Busy,
+                LeaseState::Held | LeaseState::Busy => match outcome {
+                    Written::Refused { reason, .. } => LeaseState::Refused { reason: reason.clone() },
+                    Written::Ignored => LeaseState::Refused { reason: SILENTLY_REFUSED.to_owned() },
+                    Written::Applied { .. } | Written::Missing | Written::Rewritten { .. } => LeaseState::Busy,
+                },
                 ended @ (LeaseState::Refused { .. } | LeaseState::Cancelled | LeaseState::Lost) => ended,
             }
         };

@@ -60,6 +60,7 @@ async fn whatever_the_trigger_of_one_row_meets_the_others_are_claimed_renewed_an
         let states = scene.store.renew(&leases, None).await.unwrap_or_else(|why| panic!("{error}: {why}"));
         for (lease, state) in leases.iter().zip(states) {
             assert_eq!(state == LeaseState::Held, !is_bad(lease), "{error}: {lease:?} is {state:?}");
+            assert_eq!(matches!(state, LeaseState::Refused { .. }), is_bad(lease), "{error}: {lease:?} is {state:?}");
         }
         let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await;
         for (lease, finished) in leases.iter().zip(finished.unwrap_or_else(|why| panic!("{error}: {why}"))) {
@@ -142,6 +143,31 @@ async fn what_fails_for_each_item_of_a_large_batch_is_everybodys_fault_and_marks
         assert_untouched(&scene, 40).await;
         scene.execute("drop trigger r").await;
         assert_eq!(claim(&scene.store, 100).await.len(), 40, "{error}");
+    }
+}
+
+/// Its holder is told so, and ends it with that reason: it would be swept in time, as if its worker had stopped.
+#[tokio::test]
+async fn a_lease_whose_heartbeats_alone_are_refused_is_told_the_reason() {
+    for (how, reason) in
+        [("select raise(abort, 'not this one')", "not this one"), ("select raise(ignore)", "suppressed")]
+    {
+        for keys in [vec!["bad"], vec!["a", "bad", "c"]] {
+            let scene = Scene::new().await;
+            scene.add(&keys).await;
+            let leases = claim(&scene.store, 10).await;
+            meets(&scene, how, "new.id = 'bad' and new.heartbeat_at is not old.heartbeat_at").await;
+            let states = scene.store.renew(&leases, None).await.expect("renew");
+            for (lease, state) in leases.iter().zip(states) {
+                match state {
+                    LeaseState::Refused { reason: told } => {
+                        assert_eq!(lease.key.as_str(), "bad");
+                        assert!(told.contains(reason), "{told}");
+                    }
+                    state => assert_eq!((state, lease.key.as_str() == "bad"), (LeaseState::Held, false)),
+                }
+            }
+        }
     }
 }
 
