@@ -22,7 +22,10 @@ impl SqliteStore {
         let now = self.time(&mut session, sweeping.now).await?;
         let at = clock::parse(&now).unwrap_or_default();
         let stale_before = clock::before(at, sweeping.stale_after);
-        let stale_beyond = clock::after(at, sweeping.stale_after);
+        // The given time may be older than this transaction, by a suspend between the two: what was renewed meanwhile is
+        // not ahead.
+        let own = self.time(&mut session, None).await?;
+        let stale_beyond = clock::after(clock::parse(&own).unwrap_or(at).max(at), sweeping.stale_after);
         let binds: [Bind; 4] = [
             clock::format(stale_before).into(),
             i64::try_from(limit).unwrap_or(i64::MAX).into(),
