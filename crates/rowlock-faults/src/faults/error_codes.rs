@@ -1,5 +1,6 @@
 //! One row of each kind of error: a trigger raises one code of every class of SQLSTATE at one of the four writes of a worker,
-//! or waits for longer than any statement may take. Each such row must end `FAILED` alone, and the others must go on beside it.
+//! or waits for longer than any statement may take. The others must go on beside it, and each such row must end `FAILED` alone,
+//! but for those whose code says that it passes by itself.
 
 use std::time::Duration;
 
