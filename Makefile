@@ -19,10 +19,10 @@ test-versions: ## Run the library's tests on servers of PostgreSQL 14 to 18, or 
 check: ## What CI checks besides the tests: format, lints, docs, features, dependencies, offline data
 	@scripts/check
 
-faults: ## Attack real workers and servers, and audit what is left; SEED=… repeats a run, FAULT=a,b runs some of it
+faults: ## Attack real workers and servers, and audit what is left; SEED=… repeats a run, FAULT=a,b runs some of it, AT_ONCE=3 three at a time
 	@scripts/setup faults
 	cargo build --release --package rowlock-faults
-	$${CARGO_TARGET_DIR:-target}/release/rowlock-faults run $(if $(SEED),--seed $(SEED)) $(if $(FAULT),--only $(FAULT))
+	$${CARGO_TARGET_DIR:-target}/release/rowlock-faults run $(if $(SEED),--seed $(SEED)) $(if $(FAULT),--only $(FAULT)) $(if $(AT_ONCE),--at-once $(AT_ONCE))
 
 faults-blind: ## Show that the fault suite sees: leave a rule out of a copy of the SQL, and it must find the damage
 	@scripts/setup faults

@@ -1,9 +1,11 @@
 //! `rowlock-faults`: attacks real workers and real servers, and audits what is left.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use rowlock_faults::arena::{Round, Size};
 use rowlock_faults::faults::{ALL, Arena, Fault};
 use rowlock_faults::report::{Line, Report};
@@ -29,6 +31,9 @@ enum Command {
         /// A short round of each, as in the tests.
         #[arg(long)]
         short: bool,
+        /// How many faults are run at once: each waits most of its time, but what takes the processor takes it from all.
+        #[arg(long, default_value = "1")]
+        at_once: NonZeroUsize,
         /// The folder for the report and the workers' logs.
         #[arg(long, default_value = ".local/faults")]
         folder: PathBuf,
@@ -53,15 +58,15 @@ fn main() -> Result<()> {
             ALL.iter().for_each(|fault| println!("{}", fault.name));
             Ok(())
         }
-        Command::Run { seed, only, short, folder } => {
+        Command::Run { seed, only, short, at_once, folder } => {
             let seed = seed.unwrap_or_else(rand::random);
             let size = if short { Size::SHORT } else { Size::FULL };
-            tokio::runtime::Runtime::new()?.block_on(run(seed, &only, size, folder))
+            tokio::runtime::Runtime::new()?.block_on(run(seed, &only, size, at_once.get(), folder))
         }
     }
 }
 
-async fn run(seed: u64, only: &[String], size: Size, folder: PathBuf) -> Result<()> {
+async fn run(seed: u64, only: &[String], size: Size, at_once: usize, folder: PathBuf) -> Result<()> {
     for name in only {
         ensure!(ALL.iter().any(|fault| fault.name == name), "there is no fault {name:?}: see `rowlock-faults list`");
     }
@@ -69,14 +74,18 @@ async fn run(seed: u64, only: &[String], size: Size, folder: PathBuf) -> Result<
     println!("seed {seed}; logs in {}", folder.display());
     let arena = Arena::open();
     let is_whole = only.is_empty() && size.is_long;
-    let mut report = Report { seed, is_whole, lines: Vec::new() };
-    for fault in ALL.iter().filter(|fault| only.is_empty() || only.iter().any(|name| name == fault.name)) {
-        let outcome = run_one(fault, &arena, seed, size, folder.join(fault.name)).await?;
-        report.lines.push(Line { fault: fault.name.to_owned(), outcome });
-        if let Some(line) = report.lines.last() {
+    let wanted = ALL.iter().filter(|fault| only.is_empty() || only.iter().any(|name| name == fault.name));
+    let lines = stream::iter(wanted)
+        .map(async |fault| {
+            let outcome = run_one(fault, &arena, seed, size, folder.join(fault.name)).await?;
+            let line = Line { fault: fault.name.to_owned(), outcome };
             println!("{}", line.in_short());
-        }
-    }
+            anyhow::Ok(line)
+        })
+        .buffered(at_once)
+        .try_collect()
+        .await?;
+    let report = Report { seed, is_whole, lines };
     let text = report.to_markdown();
     std::fs::write(folder.join("report.md"), &text)?;
     std::fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
