@@ -80,6 +80,7 @@ short_round! {
     the_database_is_slow_on_postgres: "slow-database",
     the_disk_is_full_on_both: "full-disk",
     processes_are_killed_on_sqlite: "sqlite",
+    the_file_is_replaced_on_sqlite: "replaced-file",
     bad_input_harms_nothing_on_postgres: "bad-input",
     everything_at_once_on_postgres: "mixture",
 }

@@ -98,6 +98,15 @@ impl Fleet {
         &self.members[number].holder
     }
 
+    /// What a process has said to people since it was started last.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn said(&self, number: usize) -> Result<String> {
+        let file = said_in(&self.folder, &self.members[number].holder);
+        std::fs::read_to_string(&file).with_context(|| format!("the log {}", file.display()))
+    }
+
     /// The id of a process, while it lives.
     pub fn process_id(&self, number: usize) -> Option<u32> {
         self.members[number].child.as_ref().and_then(Child::id)
@@ -132,7 +141,7 @@ impl Fleet {
         member.starts += 1;
         member.holder = format!("worker-{number}.{}", member.starts);
         let log = self.folder.join(format!("{}.jsonl", member.holder));
-        let said = std::fs::File::create(self.folder.join(format!("{}.err", member.holder)))?;
+        let said = std::fs::File::create(said_in(&self.folder, &member.holder))?;
         let assignment = Assignment {
             holder: member.holder.clone(),
             log: log.clone(),
@@ -292,7 +301,7 @@ impl Fleet {
     /// stage were leaked. Any other signal is a fault of its own.
     fn check_end(&self, number: usize, status: std::process::ExitStatus) -> Result<()> {
         let Member { holder, may_end, .. } = &self.members[number];
-        let said = std::fs::read_to_string(self.folder.join(format!("{holder}.err"))).unwrap_or_default();
+        let said = std::fs::read_to_string(said_in(&self.folder, holder)).unwrap_or_default();
         let is_expected = match status.signal().and_then(Signal::from_named_raw) {
             Some(Signal::KILL) => true,
             // It was asked before it had begun to listen.
@@ -373,6 +382,11 @@ fn all_threads_stand(process: u32) -> bool {
         // The name before it may hold anything, brackets too.
         state.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
     })
+}
+
+/// Where a worker says what people read.
+fn said_in(folder: &Path, holder: &str) -> PathBuf {
+    folder.join(format!("{holder}.err"))
 }
 
 fn last_lines(text: &str) -> String {

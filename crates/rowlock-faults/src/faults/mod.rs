@@ -20,6 +20,7 @@ mod poison;
 mod pooler;
 mod read_only_window;
 mod refusing_rows;
+mod replaced_file;
 mod server_crash;
 mod slow_database;
 mod sqlite;
@@ -112,6 +113,7 @@ pub const ALL: &[Fault] = &[
     fault!("slow-database", without_server, slow_database::run),
     fault!("full-disk", without_small_disk, full_disk::run),
     fault!("sqlite", nothing_needed, sqlite::run),
+    fault!("replaced-file", nothing_needed, replaced_file::run),
     fault!("bad-input", without_server, bad_input::run),
     fault!("mixture", without_server, mixture::run),
 ];

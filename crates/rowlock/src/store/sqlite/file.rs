@@ -75,22 +75,26 @@ impl DatabaseFile {
         if opened == found { Ok(()) } else { Err(self.replaced(verb)) }
     }
 
+    /// Whether it is the file that was opened first, if one was.
+    pub(super) fn still_the_same(&self, verb: &'static str) -> Result<()> {
+        let Some(opened) = self.opened.get() else { return Ok(()) };
+        match identity(&self.path) {
+            Ok(found) if found == *opened => Ok(()),
+            Ok(_) => Err(self.replaced(verb)),
+            Err(error) => Err(self.gone(verb, &error)),
+        }
+    }
+
     /// Looks now and then whether it still is that file. What is written to one that was replaced or deleted is lost.
     pub(super) fn check(&self, verb: &'static str) -> Result<()> {
-        let Some(opened) = self.opened.get() else { return Ok(()) };
         let now = Instant::now();
         let mut checked_at = self.checked_at.lock().unwrap_or_else(PoisonError::into_inner);
         if checked_at.is_some_and(|checked_at| now.duration_since(checked_at) < FILE_CHECKED_EVERY) {
             return Ok(());
         }
-        match identity(&self.path) {
-            Ok(found) if found == *opened => {
-                *checked_at = Some(now);
-                Ok(())
-            }
-            Ok(_) => Err(self.replaced(verb)),
-            Err(error) => Err(self.gone(verb, &error)),
-        }
+        self.still_the_same(verb)?;
+        *checked_at = Some(now);
+        Ok(())
     }
 
     fn replaced(&self, verb: &'static str) -> Error {

@@ -153,6 +153,8 @@ impl Connections {
     async fn open(&self, verb: &Verb, until: Instant) -> Result<Open> {
         let opening = busy_timeout_of_opening(verb.deadline).min(self.busy_timeout);
         loop {
+            // A connection to another file would take the log that lies beside it for its own, write it there, and delete it.
+            self.file.still_the_same(verb.name)?;
             match self.open_once(opening).await.map_err(|error| errors::of_statement(verb.name, error)) {
                 Err(Error::Database { fault: Fault::NotApplied, source: sqlx::Error::Database(source), .. })
                     if is_busy(&*source) && Instant::now() + OPEN_AGAIN_AFTER + opening < until =>

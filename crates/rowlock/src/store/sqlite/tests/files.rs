@@ -63,6 +63,24 @@ async fn a_file_that_was_deleted_is_an_error_until_it_is_back() {
     scene.store.add_many(&["b".into()]).await.expect("add_many");
 }
 
+/// A connection to the other file would take the log beside it for its own, write it there, and delete it.
+#[tokio::test]
+async fn a_file_that_another_one_was_renamed_over_keeps_its_log() {
+    let scene = Scene::new().await;
+    let (kept, other) = (scene.file().with_extension("kept"), scene.file().with_extension("other"));
+    SqliteStore::open(&other, pipeline()).await.expect("opens").prepare().await.expect("prepares");
+    std::fs::hard_link(scene.file(), &kept).expect("kept");
+    // All of it is still in the log alone, and it was only just looked whether the file is the same.
+    scene.add(&["a"]).await;
+    std::fs::rename(&other, scene.file()).expect("renamed");
+
+    let fork = scene.store.fork().await;
+
+    names(&fork.expect_err("it is another one"), &scene.file(), "replaced");
+    std::fs::rename(&kept, scene.file()).expect("renamed");
+    assert!(scene.other().await.get(&Key::from("a")).await.expect("get").is_some(), "the log is gone");
+}
+
 #[tokio::test]
 async fn who_listens_notices_it_too() {
     use crate::store::Listener as _;
