@@ -61,7 +61,7 @@ pub(crate) async fn a_handler_past_its_timeout_is_dropped_and_its_item_retried<D
 where
     Item: Record<D::S>,
 {
-    let stage = Stage::new("ONE").with_timeout(Duration::from_millis(150));
+    let stage = Stage::new("ONE").with_timeout(Duration::from_millis(500));
     let repository = repository(database, pipeline(&[]).add_stage(stage)).await;
     let keys = add::<D>(&repository, 1).await;
     let (dropped, mut drops) = mpsc::unbounded_channel();
@@ -80,7 +80,7 @@ where
     soon(drops.recv()).await.expect("the handler was dropped");
     assert_eq!((report.completed, report.retried, report.timed_out, report.leaked_slots), (1, 1, 1, 0));
     let failures = repository.failures(keys[0].clone()).await.expect("failures");
-    assert!(failures[0].error.contains("timeout of 150ms"), "{failures:?}");
+    assert!(failures[0].error.contains("timeout of 500ms"), "{failures:?}");
 }
 
 struct SendOnDrop(mpsc::UnboundedSender<()>);
@@ -95,7 +95,7 @@ pub(crate) async fn a_leaked_slot_is_reported_and_given_back_when_its_handler_en
 where
     Item: Record<D::S>,
 {
-    let stage = Stage::new("ONE").with_timeout(Duration::from_millis(100));
+    let stage = Stage::new("ONE").with_timeout(Duration::from_millis(500));
     let times = pipeline(&[]).add_stage(stage).stale_after(Duration::from_secs(3));
     let repository = repository(database, times).await;
     let keys = add::<D>(&repository, 1).await;

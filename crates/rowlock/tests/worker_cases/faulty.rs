@@ -54,6 +54,8 @@ pub(crate) struct Special {
     pub(crate) refused: Mutex<HashSet<Key>>,
     /// An answer to continuing waits for this, if it is there.
     pub(crate) held_answer: Mutex<Option<tokio::sync::watch::Receiver<bool>>>,
+    /// The last of so many finishes is answered when this says so, if it is there.
+    pub(crate) held_finish: Mutex<Option<(usize, tokio::sync::watch::Receiver<bool>)>>,
     /// How many items continued with the next stage.
     pub(crate) continued_items: AtomicUsize,
     /// The tokens of all claims, as they were sent.
@@ -80,6 +82,20 @@ impl<S: Store> Faulty<S> {
             return Ok(given);
         }
         Ok(Some(self.inner.now().await? + ahead))
+    }
+
+    async fn hold_finish(&self) {
+        let held = {
+            let mut held = self.special.held_finish.lock().expect("no panic");
+            let is_last = held.as_mut().is_some_and(|(finishes, _)| {
+                *finishes -= 1;
+                *finishes == 0
+            });
+            if is_last { held.take() } else { None }
+        };
+        if let Some((_, mut may_go)) = held {
+            may_go.wait_for(|may_go| *may_go).await.expect("the test says so");
+        }
     }
 
     async fn meet<T>(&self, verb: &'static str, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
@@ -150,6 +166,7 @@ impl<S: Store> Store for Faulty<S> {
         let answers: Vec<Option<Finished>> = finishing.items.iter().map(answer).collect();
         let open = finishing.items.iter().zip(&answers).filter(|(_, answer)| answer.is_none());
         let sent = Finishing { items: open.map(|(item, _)| item.clone()).collect(), ..*finishing };
+        self.hold_finish().await;
         let mut written = self.meet("finish", self.inner.finish(&sent)).await?.into_iter();
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| written.next().expect("one each"))).collect())
     }

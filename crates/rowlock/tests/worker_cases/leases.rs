@@ -177,46 +177,63 @@ where
 }
 
 /// A backlog that is drained in full batches, two claims at a time, keeps no suspect waiting until its end: what one claim
-/// finds at the head of the queue the other does not see.
+/// finds at the head of the queue the other does not see. Here it has no end before the suspect has had its turn.
 pub(crate) async fn a_suspect_has_its_turn_in_a_fast_drain<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
-    const ITEMS: usize = 20_000;
+    const AT_FIRST: usize = 20_000;
+    const ADDED: usize = 1_000;
     let repository = repository(database, pipeline(&["ONE"])).await;
-    add::<D>(&repository, ITEMS).await;
-    let runs = Arc::new(AtomicUsize::new(0));
+    add::<D>(&repository, AT_FIRST).await;
+    let last = Key::from(format!("item-{:05}", AT_FIRST - 1));
+    let ran = Arc::new(AtomicUsize::new(0));
     let turns = Arc::new(Mutex::new(Vec::new()));
-    let (in_full_swing, mut is_in_full_swing) = mpsc::unbounded_channel();
+    let (progress, mut progressed) = mpsc::unbounded_channel();
     // However fast the drain is, its last item is still to come then.
     let (go_on, may_go_on) = tokio::sync::watch::channel(false);
-    let (ran, watched, seen) = (Arc::clone(&runs), repository.clone(), Arc::clone(&turns));
+    let (runs, watched, seen) = (Arc::clone(&ran), repository.clone(), Arc::clone(&turns));
     let worker = Worker::new(repository.clone()).handle("ONE", move |_, claim| {
-        let turn = ran.fetch_add(1, Ordering::AcqRel);
-        if turn == ITEMS / 10 {
-            in_full_swing.send(()).expect("the test listens");
-        }
+        let ran = runs.fetch_add(1, Ordering::AcqRel) + 1;
         let (repository, seen, mut may_go_on) = (watched.clone(), Arc::clone(&seen), may_go_on.clone());
+        let progress = progress.clone();
+        if ran >= AT_FIRST / 10 && ran.is_multiple_of(ADDED) {
+            progress.send(()).expect("the test listens");
+        }
         async move {
-            if turn >= ITEMS / 10 {
+            if ran >= AT_FIRST / 10 {
                 may_go_on.wait_for(|may| *may).await.expect("the test says so");
             }
             if claim.is_suspect() {
-                let held = count::<D>(&repository, Status::InProgress(StageId::FIRST)).await;
-                seen.lock().expect("no panic").push((turn, held));
+                let counts = repository.counts(true).await?;
+                let of = |status| counts.count(status);
+                let waiting = of(Status::Ready(StageId::FIRST));
+                seen.lock().expect("no panic").push((of(Status::InProgress(StageId::FIRST)), waiting));
+                progress.send(()).expect("the test listens");
             }
             Ok(())
         }
     });
     let running = tokio::spawn(worker.run_until_idle());
-    soon(is_in_full_swing.recv()).await.expect("it works");
-    let last = "update items set reset_count = 2, created_at = '2000-01-01 00:00:00+00' where id = 'item-19999'";
-    database.execute(last).await;
+    soon(progressed.recv()).await.expect("it works");
+    let makes_it_a_suspect = "update items set reset_count = 2, created_at = '2000-01-01 00:00:00+00'";
+    database.execute(&format!("{makes_it_a_suspect} where id = '{}' and status = 'PENDING'", last.as_str())).await;
+    let facts = repository.explain(last).await.expect("read").expect("there");
+    assert_eq!((facts.reset_count, facts.status), (2, Some(Status::Ready(StageId::FIRST))), "{facts:?}");
     go_on.send_replace(true);
+    let mut added = AT_FIRST;
+    let until_its_turn = async {
+        while turns.lock().expect("no panic").is_empty() {
+            progressed.recv().await.expect("it works");
+            let keys: Vec<Key> = (added..added + ADDED).map(|n| Key::from(format!("item-{n:05}"))).collect();
+            added += repository.add_many(&keys).await.expect("added").added as usize;
+        }
+    };
+    soon(until_its_turn).await;
     let report = told(soon(running).await.expect("no panic"));
-    assert_eq!((report.completed, report.lost), (20_000, 0), "{report:?}");
+    assert_eq!((report.completed, report.lost), (added as u64, 0), "{report:?}");
     let turns = turns.lock().expect("no panic").clone();
-    let [(turn, held)] = turns[..] else { panic!("one suspect, and {turns:?}") };
+    let [(held, waiting)] = turns[..] else { panic!("one suspect, and {turns:?}") };
     assert_eq!(held, 1, "it did not run alone");
-    assert!(turn < ITEMS * 3 / 4, "it was kept waiting until {turn} others had run");
+    assert!(waiting > 0, "it was kept waiting until {added} others had run");
 }

@@ -182,20 +182,25 @@ pub(crate) async fn a_handler_that_finishes_by_itself_is_told_of_its_timeout<D: 
 where
     Item: Record<D::S>,
 {
-    // The handler's own finish takes longer than the timeout: no sending of it arrives.
+    // The handler's own finish takes longer than the timeout: no sending of it arrives, and the last lasts until the handler was
+    // told, and would have been dropped long ago if that were what follows.
     let stage = rowlock::Stage::new("ONE").with_timeout(Duration::from_millis(200));
     let attempts = rowlock::limits::VERB_ATTEMPTS_MAX as usize;
     let plan = first_calls("finish", &vec![Fate::NeverArrived; attempts]);
     let repository = faulty(database, pipeline(&[]).add_stage(stage), plan).await;
     repository.add_many(&[Key::from("a")]).await.expect("added");
+    let (go_on, may_go_on) = tokio::sync::watch::channel(false);
+    *repository.store().special.held_finish.lock().expect("no panic") = Some((attempts, may_go_on));
     let (tell, mut order) = mpsc::unbounded_channel();
     let worker = Worker::new(repository).handle("ONE", move |ctx, claim| {
-        let tell = tell.clone();
+        let (tell, go_on) = (tell.clone(), go_on.clone());
         async move {
             let (token, told) = (ctx.token(), tell.clone());
             tokio::spawn(async move {
                 token.cancelled().await;
                 told.send("told").expect("the test listens");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                go_on.send_replace(true);
             });
             let unknown = claim.complete().await.expect_err("no answer came");
             tell.send("answered").expect("the test listens");
