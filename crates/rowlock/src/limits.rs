@@ -111,6 +111,10 @@ pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_secs(1800);
 /// those who work without a pause never pay.
 pub const CONNECTION_TESTED_AFTER: Duration = Duration::from_secs(1);
 
+/// A transaction of a handler's asks what columns the table has where nobody asked on its connection for so long: asking
+/// costs the server more than all else that a transaction begins with.
+pub const COLUMNS_KNOWN_FOR: Duration = Duration::from_millis(100);
+
 /// How long a connection may take to say that it lives, or to close.
 pub const CONNECTION_TEST_DEADLINE: Duration = Duration::from_secs(3);
 

@@ -103,11 +103,46 @@ async fn a_column_that_is_added_outdates_no_statement_of_a_handler() {
             drop(other);
             read_whole_row(&store).await.expect("read");
             harness.execute(&format!("alter table pages {change}")).await.expect("alter");
+            tokio::time::sleep(rowlock::limits::COLUMNS_KNOWN_FOR).await;
             let other = store.begin().await.expect("begin");
             read_whole_row(&store).await.expect(change);
             drop(other);
             read_whole_row(&store).await.expect(change);
         }
+    })
+    .await;
+}
+
+/// What the session of the store's transaction was sent last.
+async fn sent_last(harness: &PostgresHarness) -> String {
+    let sql =
+        "select query from pg_stat_activity where application_name = 'under_test' and state = 'idle in transaction'";
+    value(harness, sql).await
+}
+
+#[tokio::test]
+async fn transactions_one_after_the_other_do_not_ask_the_catalogue_each_time() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        table(harness, &["a"]).await;
+        let store = watched(harness);
+        let transaction = store.begin().await.expect("begin");
+        let first = sent_last(harness).await;
+        assert!(first.contains("pg_attribute") && !first.contains("reset all"), "{first}");
+        transaction.commit().await.expect("commit");
+        // One of them may come late.
+        let mut asked = 0;
+        for _ in 0..5 {
+            let transaction = store.begin().await.expect("begin");
+            let sent = sent_last(harness).await;
+            assert!(sent.contains("reset all"), "{sent}");
+            asked += u32::from(sent.contains("pg_attribute"));
+            transaction.commit().await.expect("commit");
+        }
+        assert!(asked < 5, "the catalogue was asked each time");
+        tokio::time::sleep(rowlock::limits::COLUMNS_KNOWN_FOR).await;
+        let transaction = store.begin().await.expect("begin");
+        assert!(sent_last(harness).await.contains("pg_attribute"));
+        transaction.rollback().await.expect("rollback");
     })
     .await;
 }

@@ -314,8 +314,6 @@ impl PostgresStore {
         if claiming.limit == 0 || stages.is_empty() {
             return Ok(None);
         }
-        let mut except = self.exclusions.keys();
-        except.extend(claiming.except.iter().cloned());
         let word = |stage| self.pipeline.word(Status::Ready(stage)).to_owned();
         Ok(Some(Pick {
             ready_words: stages.into_iter().rev().map(word).collect(),
@@ -325,7 +323,7 @@ impl PostgresStore {
             max_resets: claiming.limits.max_resets,
             leave_exhausted: claiming.leave_exhausted,
             alone: claiming.alone,
-            except: except.iter().map(|key| key.as_str().to_owned()).collect(),
+            except: self.keys_to_leave_out(&claiming.except),
         }))
     }
 }
@@ -364,7 +362,7 @@ struct Pick {
     max_resets: i32,
     leave_exhausted: bool,
     alone: bool,
-    except: Vec<String>,
+    except: Option<Vec<String>>,
 }
 
 impl Pick {

@@ -19,7 +19,7 @@ use tokio::time::timeout_at;
 
 use super::errors::translate_connect;
 use crate::limits::{
-    CONNECTION_IDLE_MAX, CONNECTION_LIFETIME_MAX, CONNECTION_TEST_DEADLINE, CONNECTION_TESTED_AFTER,
+    COLUMNS_KNOWN_FOR, CONNECTION_IDLE_MAX, CONNECTION_LIFETIME_MAX, CONNECTION_TEST_DEADLINE, CONNECTION_TESTED_AFTER,
     POSTGRES_CONNECTIONS_MAX,
 };
 use crate::{Error, Result};
@@ -86,8 +86,9 @@ pub(super) struct Opened {
     /// It is driven by the runtime that made it, and by no other.
     made_on: Option<runtime::Id>,
     statements_since: Instant,
-    /// What a transaction on it last knew of its table.
+    /// What a transaction on it last knew of its table, and since when.
     columns: Option<String>,
+    columns_since: Option<Instant>,
     _counted: Counted,
 }
 
@@ -212,7 +213,15 @@ impl Connections {
         }
         let now = Instant::now();
         let made_on = Handle::try_current().ok().map(|runtime| runtime.id());
-        Ok(Opened { connection, made_at: now, made_on, statements_since: now, columns: None, _counted })
+        Ok(Opened {
+            connection,
+            made_at: now,
+            made_on,
+            statements_since: now,
+            columns: None,
+            columns_since: None,
+            _counted,
+        })
     }
 
     /// Closes the idle connections, and each other one when it comes back.
@@ -366,6 +375,11 @@ impl Lent {
         self.was_idle
     }
 
+    /// Whether the table's columns may be others than those that were noted.
+    pub(super) fn may_have_other_columns(&self) -> bool {
+        self.opened.columns_since.is_none_or(|since| since.elapsed() >= COLUMNS_KNOWN_FOR)
+    }
+
     /// Notes what the table's columns are now. Where they are not what they were, no statement that was prepared before
     /// is used again.
     pub(super) async fn note_columns(&mut self, columns: Option<String>) -> sqlx::Result<()> {
@@ -373,6 +387,7 @@ impl Lent {
             self.opened.forget_statements().await?;
         }
         self.opened.columns = columns;
+        self.opened.columns_since = Some(Instant::now());
         Ok(())
     }
 

@@ -94,6 +94,16 @@ pub(super) fn is_about_a_value(error: &Error) -> bool {
     ["22001", "22003", "22021", "22P02", "22P05"].iter().any(|code| has_code(error, code))
 }
 
+/// Whether this column was found to take no null.
+pub(super) fn takes_no_null(error: &Error, column: &str) -> bool {
+    match error {
+        Error::Database { source: sqlx::Error::Database(error), .. } => error
+            .try_downcast_ref::<PgDatabaseError>()
+            .is_some_and(|error| error.code() == "23502" && error.column() == Some(column)),
+        _ => false,
+    }
+}
+
 /// Whether a text holds what the server's encoding cannot, or bytes that are no text in it.
 pub(super) fn is_untranslatable(error: &Error) -> bool {
     has_code(error, "22P05") || has_code(error, "22021")

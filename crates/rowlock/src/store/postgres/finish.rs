@@ -1,6 +1,7 @@
 //! Ending and keeping leases: `finish`, `renew`, `read_leases`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -11,12 +12,13 @@ use sqlx::query::Query;
 use super::PostgresStore;
 use super::claim::query;
 use super::encoding::is_illegible;
-use super::errors::{is_lock_timeout, may_be_a_rows};
+use super::errors::{is_lock_timeout, may_be_a_rows, takes_no_null};
 use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED, Trial};
 use super::rows::{Unclaimed, column};
 use super::session::{Session, begin_in_parts};
 use super::time::TIME_MIN;
 use crate::limits::{LADDER_PROBES_MAX, RETRY_DELAY_MAX};
+use crate::pipeline::Role;
 use crate::store::error_text::stored_error;
 use crate::store::ladder::Ladder;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome};
@@ -66,6 +68,9 @@ impl PostgresStore {
             }
             Err(error) if is_trigger_without_lock(&error) => {}
             Err(error) if may_be_a_rows(&error) => {
+                if takes_no_null(&error, self.pipeline.columns().name(Role::ErrorMessage)) {
+                    self.error_needs_text.store(true, Ordering::Relaxed);
+                }
                 Box::pin(self.finish_in_parts(&mut session, finishing, all, error, &mut answers)).await?;
             }
             Err(error) => return Err(error),
@@ -85,7 +90,7 @@ impl PostgresStore {
     /// The statement for a whole batch, in the form that is cheapest for it. None of them waits for a row.
     fn batch_query<'q>(&'q self, finishing: &'q Finishing, all: &[usize]) -> Query<'q, Postgres, PgArguments> {
         match finishing.items.as_slice() {
-            [item] if matches!(item.outcome, Outcome::Complete) => {
+            [item] if matches!(item.outcome, Outcome::Complete) && !self.error_needs_text.load(Ordering::Relaxed) => {
                 self.complete_query(&self.statements.complete, item, finishing.now)
             }
             items if items.len() < LOCKED_FIRST_BELOW => {

@@ -70,6 +70,8 @@ pub struct PostgresStore {
     queue_head: QueueHead,
     /// It was said that the log of failures cannot be written.
     log_is_lost: Arc<AtomicBool>,
+    /// The column of errors was found to take no null, so that an item that succeeded has '' there.
+    error_needs_text: Arc<AtomicBool>,
 }
 
 impl PostgresStore {
@@ -143,6 +145,7 @@ impl PostgresStore {
             keys_existed: Arc::default(),
             queue_head: QueueHead::default(),
             log_is_lost: Arc::default(),
+            error_needs_text: Arc::default(),
             pipeline: Arc::new(pipeline),
         }
     }

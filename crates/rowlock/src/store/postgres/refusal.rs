@@ -258,6 +258,14 @@ impl PostgresStore {
         }
     }
 
+    /// What claims and sweeps leave out, these keys among it. `None` where that is nothing: then no row's key is made a text to be
+    /// compared.
+    pub(super) fn keys_to_leave_out(&self, except: &[Key]) -> Option<Vec<String>> {
+        let excluded = self.exclusions.keys();
+        let keys: Vec<String> = excluded.iter().chain(except).map(|key| key.as_str().to_owned()).collect();
+        Some(keys).filter(|keys| !keys.is_empty())
+    }
+
     /// Leaves the item out of this process's claims and sweeps for a while.
     pub(super) fn leave_out(&self, row: RefusedRow<'_>, reason: &str) {
         let key = match row {

@@ -28,6 +28,8 @@ macro_rules! statements {
             pub(super) list_running_legible: Arc<str>,
             pub(super) list_stopped_legible: Arc<str>,
             pub(super) preview_legible: Arc<str>,
+            /// Of a column of errors that takes a null, which is nearly every one.
+            pub(super) complete: Arc<str>,
             /// `complete`, which may wait for the row.
             pub(super) complete_one: Arc<str>,
             /// `finish` that locks before it writes, and skips what is locked.
@@ -52,6 +54,7 @@ macro_rules! statements {
                     claim_part: Forms::default(),
                     claim_plain: Arc::from(""),
                     claim_full: Arc::from(""),
+                    complete: Arc::from(""),
                     complete_one: Arc::from(""),
                     list_legible: Arc::from(""),
                     list_running_legible: Arc::from(""),
@@ -74,6 +77,7 @@ macro_rules! statements {
                     ("claim_part_unlogged", &*self.claim_part.unlogged),
                     ("claim_plain", &*self.claim_plain),
                     ("claim_full", &*self.claim_full),
+                    ("complete", &*self.complete),
                     ("complete_one", &*self.complete_one),
                     ("list_legible", &*self.list_legible),
                     ("list_running_legible", &*self.list_running_legible),
@@ -105,7 +109,6 @@ statements!(
     claim,
     columns,
     columns_now,
-    complete,
     complete_batch,
     continue_batch,
     continue_items,
@@ -238,12 +241,15 @@ impl Statements {
         set_pick(&mut template, READY_BY_AGE, Some(("$12::bool", "null::timestamptz")), PICK_LOCK);
         template.set("unless_locked", include_str!("sql/unless_locked.sql"));
         template.set("leases", "select * from input");
-        template.set("completed", include_str!("sql/completed.sql"));
+        set_completed(&mut template, pipeline, ERROR_AFTER_SUCCESS);
         template.set("continued", include_str!("sql/continued.sql"));
         template.set("may_continue", MAY_CONTINUE);
         template.set("locked_by_nobody", LOCKED_BY_NOBODY);
         template.set("rows_to_write", NOT_LOCKED);
         let mut statements = Statements::render(&template);
+        let mut without_look_up = template.clone();
+        set_completed(&mut without_look_up, pipeline, "null");
+        statements.complete = without_look_up.render(include_str!("sql/complete.sql")).into();
         template.set("lock_lease", "for no key update skip locked");
         template.set("leases", include_str!("sql/lock_leases.sql"));
         template.set("rows_to_write", LOCKED_HERE);
@@ -366,9 +372,15 @@ fn set_errors(template: &mut Template, pipeline: &Pipeline) {
     template.insert("'table'", literal(&template.render(":table")));
     template.set("error_bytes_max", &ERROR_MESSAGE_BYTES_MAX.to_string());
     template.set("error_chars_max", ERROR_CHARS_MAX);
+    set_completed(template, pipeline, ERROR_AFTER_SUCCESS);
+}
+
+/// Sets what a completion writes, and what becomes of an error by it.
+fn set_completed(template: &mut Template, pipeline: &Pipeline, error_after_success: &str) {
     let kept = pipeline.keeps_error_after_success();
-    template.set("error_after_success", if kept { "t.:\"error_message\"" } else { ERROR_AFTER_SUCCESS });
+    template.set("error_after_success", if kept { "t.:\"error_message\"" } else { error_after_success });
     template.set("error_after_completion", if kept { "t.:\"error_message\"" } else { ERROR_AFTER_COMPLETION });
+    template.set("completed", include_str!("sql/completed.sql"));
 }
 
 /// The key in `rowlock_meta` under which workers of the pipeline say that they wait.

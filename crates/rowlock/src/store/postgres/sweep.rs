@@ -163,11 +163,7 @@ impl PostgresStore {
             .bind(sweeping.stale_after.as_secs_f64())
             .bind(sweeping.now)
             .bind(sweeping.max_resets)
-            .bind(self.excluded_keys())
+            .bind(self.keys_to_leave_out(&[]))
             .bind(only.map(|places| places.iter().map(|place| (*place).to_owned()).collect::<Vec<_>>()))
-    }
-
-    fn excluded_keys(&self) -> Vec<String> {
-        self.exclusions.keys().iter().map(|key| key.as_str().to_owned()).collect()
     }
 }

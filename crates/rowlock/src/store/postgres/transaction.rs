@@ -136,15 +136,21 @@ impl PostgresStore {
 
     async fn begin_statements(&self, lent: &mut Lent) -> sqlx::Result<()> {
         let access = if self.sessions.is_read_only() { "read only" } else { "read write" };
-        let clean = if self.sessions.is_through_pooler() { "" } else { CLEAN };
+        // A pooler's connection is cleaned by the pooler, and keeps no statement that could be outdated.
+        let is_own = !self.sessions.is_through_pooler();
+        let clean = if is_own && lent.was_idle() { CLEAN } else { "" };
+        let asks_columns = is_own && lent.may_have_other_columns();
+        let columns = if asks_columns { &*self.statements.columns_now } else { "" };
         let idle_ms = (self.pipeline.stale_after() / 3).as_millis().max(1);
         // The first query fixes a read-only transaction as one: after it, nobody can make it writable.
         let set_up = format!(
             "begin isolation level read committed, {access}; {clean}set local statement_timeout = 0; set local lock_timeout = 0; \
-             set local idle_in_transaction_session_timeout = {idle_ms}; {columns}",
-            columns = self.statements.columns_now,
+             set local idle_in_transaction_session_timeout = {idle_ms}; {columns}"
         );
         let rows = lent.fetch_all(AssertSqlSafe(set_up)).await?;
+        if !asks_columns {
+            return Ok(());
+        }
         let columns = rows.last().map(|row| row.try_get("columns_now")).transpose()?;
         lent.note_columns(columns).await
     }

@@ -3,6 +3,8 @@
 -- Guarantee: the row is matched by key, token and the word in progress of its stage; the token stays.
 -- Locks:     `complete` leaves a locked row alone (unless_locked.sql). `complete_one`, in the user's transaction and where
 --            items are repeated one by one, waits for its row.
+-- Error:     `complete` writes a null over that of before, and looks nothing up. Where the column takes none, it fails, and
+--            `finish_locked` follows, then and from then on.
 -- Index:     the key's. The word is compared through coalesce, or a plan for these values would go by the index on the
 --            token, under which a whole batch has one entry.
 -- Binds:     $1 key   $2 token   $3 now, or null   $4 word in progress

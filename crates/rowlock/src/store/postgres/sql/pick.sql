@@ -4,7 +4,7 @@
 -- Index:     that of `ready_rows`. Each stage is one ordered scan of it, and the nested loop is lazy: a later stage that fills
 --            the batch leaves the earlier one untouched, and only rows that are returned are locked.
 -- Binds:     $1 ready words, later stage first   $2 limit   $3 now, or null   $4 max_retries   $5 max_resets
---            $6 leave exhausted items out   $7 keys to leave out   $8 in `claim_part` only these places, else null
+--            $6 leave exhausted items out   $7 keys to leave out, or null   $8 in `claim_part` only these places, else null
 --            $9 the claimer holds nothing else
 stage as (
   select asked.position, asked.ready

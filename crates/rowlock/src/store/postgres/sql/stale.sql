@@ -6,7 +6,7 @@
 --            the two: what was renewed meanwhile is not ahead.
 -- Index:     the partial one over the words in progress: the scan costs what is in progress, not what is in the table.
 -- Binds:     $1 limit   $2 seconds after which a heartbeat is stale   $3 now, or null   $4 max_resets
---            $5 keys to leave out   $6 in `sweep_part` only these places, else null
+--            $5 keys to leave out, or null   $6 in `sweep_part` only these places, else null
 stale as materialized (
   select t.:"key" as key
   from :table t
@@ -17,7 +17,7 @@ stale as materialized (
       or t.:"heartbeat_at" < coalesce($3::timestamptz, statement_timestamp()) - make_interval(secs => $2::float8)
       or t.:"heartbeat_at" > greatest($3::timestamptz, statement_timestamp()) + make_interval(secs => $2::float8)
     )
-    and t.:"key"::text <> all ($5::text[])
+    and ($5::text[] is null or t.:"key"::text <> all ($5::text[]))
   limit $1::bigint
   for no key update skip locked
 )
