@@ -1,11 +1,10 @@
-//! Why an item is or is not claimable now: the facts, and what they mean. Pure.
+//! The facts that decide whether an item can be claimed now, and the verdict on them. Pure.
 
-use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Limits;
+use super::{BudgetsLeft, Limit, Limits, Verdict};
 use crate::Key;
 use crate::limits::NEVER_DUE_FROM;
 use crate::pipeline::{Pipeline, Role, StageId, Status};
@@ -52,124 +51,6 @@ pub struct Explanation {
     pub limits: Limits,
     /// Age from which on a heartbeat is stale.
     pub stale_after: Duration,
-}
-
-/// Whether an item can be claimed now, and if not, why. Shown it is a sentence for people.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// The next claim for its stage that gets so far down the queue takes it.
-    Claimable {
-        /// The stage's name.
-        stage: String,
-        /// What is left of its budgets.
-        left: BudgetsLeft,
-        /// One more reset would be its last: only a worker that holds nothing else takes it.
-        suspect: bool,
-    },
-    /// It is not due yet.
-    Waiting {
-        /// The stage's name.
-        stage: String,
-        /// In how long it is due.
-        due_in: Duration,
-        /// It waits because its row says that it is made in the future, not because somebody delayed it.
-        created_later: bool,
-        /// What is left of its budgets.
-        left: BudgetsLeft,
-    },
-    /// It will never be due: `infinity` or the last day of all, in the due time or in when the row says that it was made.
-    NeverDue {
-        /// The stage's name.
-        stage: String,
-        /// It waits because its row says that it is made then, not because somebody delayed it.
-        created_later: bool,
-    },
-    /// It is not due, since the time by which it would be cannot be read.
-    UnreadableTime {
-        /// The stage's name.
-        stage: String,
-        /// The column of that time.
-        column: String,
-        /// What it holds.
-        text: String,
-    },
-    /// Claims for its stage are stopped.
-    Paused {
-        /// The stage's name.
-        stage: String,
-    },
-    /// Another transaction has its row locked: claims pass it by.
-    Locked {
-        /// The stage's name.
-        stage: String,
-    },
-    /// This process leaves it out for a while because the database refuses to have its row changed.
-    Excluded {
-        /// The stage's name.
-        stage: String,
-    },
-    /// It is ready, but at a limit: the claim that meets it makes it `FAILED`.
-    Exhausted {
-        /// The stage's name.
-        stage: String,
-        /// Which limit.
-        limit: Limit,
-    },
-    /// Somebody works on it.
-    Held {
-        /// The stage's name.
-        stage: String,
-        /// Who, as the claim wrote it.
-        holder: Option<String>,
-        /// For how long; none if nobody wrote it, or a time that is still to come.
-        held_for: Option<Duration>,
-        /// Since when its holder was not heard of; none likewise.
-        silent_for: Option<Duration>,
-        /// By how much the claim lies in the future, as after a clock that was set back.
-        claimed_ahead_by: Option<Duration>,
-        /// By how much the heartbeat does.
-        heartbeat_ahead_by: Option<Duration>,
-        /// The heartbeat is missing, too old, or as far ahead: the next sweep takes it back.
-        stale: bool,
-    },
-    /// It failed.
-    Failed {
-        /// The limit that ended it; none if it failed for good, or by hand.
-        limit: Option<Limit>,
-        /// The name of the stage that a requeue takes it up at.
-        resume: String,
-    },
-    /// Somebody stopped it.
-    Cancelled {
-        /// The name of the stage that a requeue takes it up at.
-        resume: String,
-    },
-    /// It is past the last stage.
-    Succeeded,
-    /// Its status is no word of the pipeline: it is left alone.
-    Unknown {
-        /// The word that the table has; empty for NULL.
-        word: String,
-    },
-}
-
-/// What is left of an item's budgets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BudgetsLeft {
-    /// Failures that its handlers may still report; the last of them is final.
-    pub retries: i32,
-    /// Times that it may still be taken back; the last of them is final.
-    pub resets: i32,
-}
-
-/// A limit of the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// `max_retries`, with its value.
-    Retries(i32),
-    /// `max_resets`, with its value.
-    Resets(i32),
 }
 
 impl Explanation {
@@ -267,102 +148,6 @@ impl Explanation {
 pub(super) fn is_stale(heartbeat_at: Option<DateTime<Utc>>, at: DateTime<Utc>, stale_after: Duration) -> bool {
     let stale_after = TimeDelta::from_std(stale_after).unwrap_or(TimeDelta::MAX);
     heartbeat_at.is_none_or(|heartbeat_at| (at - heartbeat_at).abs() > stale_after)
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Verdict::Claimable { stage, left, suspect: false } => {
-                write!(f, "ready for {stage}: the next worker with a free slot takes it ({left})")
-            }
-            Verdict::Claimable { stage, left, suspect: true } => write!(
-                f,
-                "ready for {stage}, but one more reset is its last: the next worker that holds nothing else takes it \
-                 ({left})"
-            ),
-            Verdict::Waiting { stage, due_in, created_later, left } => {
-                let why = if *created_later { ", when it says that it was made" } else { "" };
-                write!(f, "waits for {stage}, and is due in {}{why} ({left})", Span(*due_in))
-            }
-            Verdict::NeverDue { stage, created_later } => {
-                let which = if *created_later { "when it says that it was made" } else { "its due time" };
-                write!(f, "waits for {stage}, and is never due: {which} is infinity, or the end of the year 9999")
-            }
-            Verdict::UnreadableTime { stage, column, text } => {
-                write!(
-                    f,
-                    "waits for {stage}, and is never due: {column:?} holds {text:?}, which is no time that can be read"
-                )
-            }
-            Verdict::Paused { stage } => write!(f, "ready for {stage}, which is paused"),
-            Verdict::Locked { stage } => {
-                write!(f, "ready for {stage}, but another transaction has its row locked just now")
-            }
-            Verdict::Excluded { stage } => {
-                write!(f, "ready for {stage}, but the database refuses to have its row changed")
-            }
-            Verdict::Exhausted { stage, limit } => {
-                write!(f, "ready for {stage}, but {limit} is reached: the next claim makes it FAILED")
-            }
-            Verdict::Held { stage, holder, held_for, silent_for, claimed_ahead_by, heartbeat_ahead_by, stale } => {
-                write!(f, "{} has had it in {stage}", holder.as_deref().unwrap_or("(unknown)"))?;
-                match (held_for, claimed_ahead_by) {
-                    (_, Some(ahead)) => write!(f, " since a time that lies {} in the future", Span(*ahead))?,
-                    (Some(held_for), None) => write!(f, " for {}", Span(*held_for))?,
-                    (None, None) => {}
-                }
-                match (silent_for, heartbeat_ahead_by) {
-                    (_, Some(ahead)) => write!(f, "; its heartbeat lies {} in the future", Span(*ahead))?,
-                    (Some(silent_for), None) => write!(f, "; last heartbeat {} ago", Span(*silent_for))?,
-                    (None, None) => f.write_str("; there is no heartbeat")?,
-                }
-                if *stale { f.write_str(": the next sweep takes it back") } else { Ok(()) }
-            }
-            Verdict::Failed { limit: Some(limit), resume } => {
-                write!(f, "failed, because {limit} was reached; a requeue takes it up again at {resume}")
-            }
-            Verdict::Failed { limit: None, resume } => {
-                write!(f, "failed for good; a requeue takes it up again at {resume}")
-            }
-            Verdict::Cancelled { resume } => write!(f, "cancelled; a requeue takes it up again at {resume}"),
-            Verdict::Succeeded => f.write_str("done"),
-            Verdict::Unknown { word } => {
-                write!(f, "its status {word:?} is no word of the pipeline: it is left alone")
-            }
-        }
-    }
-}
-
-impl fmt::Display for BudgetsLeft {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count: i32| if count == 1 { "" } else { "s" };
-        let (retries, resets) = (self.retries, self.resets);
-        write!(f, "{retries} attempt{} and {resets} reset{} left", plural(retries), plural(resets))
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Limit::Retries(limit) => write!(f, "max_retries ({limit})"),
-            Limit::Resets(limit) => write!(f, "max_resets ({limit})"),
-        }
-    }
-}
-
-/// A time as people say it: rounded down.
-struct Span(Duration);
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        match seconds {
-            0..120 => write!(f, "{seconds} s"),
-            120..7_200 => write!(f, "{} min", seconds / 60),
-            7_200..172_800 => write!(f, "{} h", seconds / 3_600),
-            _ => write!(f, "{} d", seconds / 86_400),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod results;
 pub mod sqlite;
 mod template;
 mod url;
+mod verdict;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use chrono::{DateTime, Utc};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{FencingToken, Key, Lease, Result};
 
-pub use explanation::{BudgetsLeft, Explanation, Limit, Verdict};
+pub use explanation::Explanation;
 pub use params::{
     Claiming, Continuing, Counting, Finish, Finishing, Limits, Listing, Outcome, Requeueing, Setting, Sweeping,
 };
@@ -36,6 +37,7 @@ pub use results::{
     Page, StageCounts, StatusCount, Swept, SweptItem,
 };
 pub use url::displayable_url;
+pub use verdict::{BudgetsLeft, Limit, Verdict};
 
 /// A database that holds the pipeline's table.
 ///
