@@ -9,7 +9,7 @@ use rowlock::{Claim, Context, Failure, Settled, Worker};
 
 use crate::embedding::{Embedder, EmbeddingError};
 use crate::library::{Extracted, Library, QueuedVideo, Videos};
-use crate::media::{Ffmpeg, FrameCount, MediaError, path_from_text};
+use crate::media::{Ffmpeg, FrameCount, MediaError, absence_of_root, path_from_text};
 use crate::pipeline::{EMBEDDING, EXTRACTION};
 
 /// What the handlers work with. Found before anything is claimed: a worker without ffmpeg would fail every video.
@@ -54,10 +54,15 @@ async fn extract<L: Library>(
     };
     let path = path_from_text(path);
     let started = Instant::now();
-    let failure = |error| media_failure(error, claim.error_message.as_deref());
-    let probe = tools.ffmpeg.probe(&path).await.map_err(failure)?;
-    let extraction = tools.ffmpeg.extract(&path, &probe, tools.frames).await.map_err(failure)?;
-    let extracted = Extracted { probe, extraction, secs: started.elapsed().as_secs_f64() };
+    let extracting = async {
+        let probe = tools.ffmpeg.probe(&path).await?;
+        let extraction = tools.ffmpeg.extract(&path, &probe, tools.frames).await?;
+        Ok(Extracted { probe, extraction, secs: started.elapsed().as_secs_f64() })
+    };
+    let extracted = match extracting.await {
+        Ok(extracted) => extracted,
+        Err(error) => return Err(media_failure(error, &claim).await?),
+    };
 
     let mut transaction = context.begin().await?;
     if !context.is_dry_run() {
@@ -89,19 +94,29 @@ async fn embed<L: Library>(
     Ok(context.complete_in(transaction, claim).await?)
 }
 
-/// Transient or not; a time-out and a crash are the file's own when the attempt before ended in one as well.
-fn media_failure(error: MediaError, last_error: Option<&str>) -> Failure {
-    let transient = error.is_transient();
+/// Whose fault it is: the disk's, the machine's, or the file's. A time-out and a crash are the file's own when the attempt
+/// before ended in one as well.
+async fn media_failure(error: MediaError, video: &QueuedVideo) -> Result<Failure, Failure> {
+    if matches!(error, MediaError::Missing { .. } | MediaError::Away { .. })
+        && let Some(root) = video.root.as_deref().map(path_from_text)
+        && let Some(absence) = tokio::task::spawn_blocking(move || absence_of_root(&root)).await?
+    {
+        return Ok(Failure::outage(absence));
+    }
+    let (transient, is_away) = (error.is_transient(), matches!(error, MediaError::Away { .. }));
+    let last_error = video.error_message.as_deref();
     let repeated = error.is_the_files_own_when_repeated() && last_error.is_some_and(MediaError::is_message_of_such);
     // By `From` for the sources in the message.
     let failure = Failure::from(error);
-    if repeated {
+    Ok(if is_away {
+        Failure::suspected_outage(failure.message())
+    } else if repeated {
         Failure::permanent(format!("{}, for the second time", failure.message()))
     } else if transient {
         failure
     } else {
         Failure::permanent(failure.message())
-    }
+    })
 }
 
 /// The model computes the same from the same frames each time.

@@ -62,7 +62,7 @@ enum FailureKind {
 pub(crate) struct Outage {
     /// For how long, as far as anybody knows.
     pub(crate) until: Option<Until>,
-    /// The handler said so itself; otherwise it was found in the error.
+    /// The handler is sure of it; otherwise it was found in the error, or is suspected.
     pub(crate) is_told: bool,
 }
 
@@ -96,6 +96,13 @@ impl Failure {
     /// An item that alone says so while others succeed holds nobody up: it is put off, each time for longer, up to an hour.
     pub fn outage(message: impl fmt::Display) -> Failure {
         Failure::of_outage(message, None)
+    }
+
+    /// As [`Failure::outage`], where it may be this item's own fault after all: a disk that cannot be read, for instance, or one
+    /// file on it. An item that alone says so while others succeed is put off a few times, and then pays as for any other error.
+    pub fn suspected_outage(message: impl fmt::Display) -> Failure {
+        let kind = FailureKind::Outage(Outage { until: None, is_told: false });
+        Failure { message: message.to_string(), kind }
     }
 
     /// As [`Failure::outage`], where the time is known at which it is over. The item is put off until then by the database's

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use rowlock::store::displayable_url;
+
 /// Parameters of a URL that hold no secret. What is not among them may be a password under a mistyped name.
 const HARMLESS_PARAMETERS: &[&str] = &[
     "host",
@@ -37,26 +39,13 @@ pub(crate) fn scrubbed(text: &str) -> String {
     secrets.iter().fold(text.to_owned(), |text, (secret, instead)| text.replace(secret, instead))
 }
 
-/// A URL without its password and its parameters. Where it cannot be told what the password is, hardly anything stays.
-pub(crate) fn redacted(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "./-_ ".contains(c);
-        return if url.chars().all(plain) { url.to_owned() } else { "…".to_owned() };
-    };
-    if !scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+') {
-        return "…".to_owned();
-    }
-    let end = rest.find(['?', '#']).unwrap_or(rest.len());
-    match rest.rfind('@') {
-        // A mark in the password, or an @ in a parameter: who knows.
-        Some(at) if at > end => format!("{scheme}://…"),
-        Some(_) if scheme == "sqlite" => format!("{scheme}://{}", &rest[..end]),
-        Some(at) => {
-            let user = rest[..at].split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}@{}", &rest[at + 1..end])
-        }
-        None if scheme == "sqlite" || is_address(&rest[..end]) => format!("{scheme}://{}", &rest[..end]),
-        None => format!("{scheme}://…"),
+/// What was given as the URL of a database, without what may be a secret. The name of a file is none.
+pub(crate) fn redacted(given: &str) -> String {
+    let place = given.split('?').next().unwrap_or_default();
+    let file = if given.contains(':') { place.strip_prefix("sqlite://") } else { Some(place) };
+    match file {
+        Some(file) if !file.contains(['@', ':', '=']) => place.to_owned(),
+        _ => displayable_url(given),
     }
 }
 
@@ -137,6 +126,8 @@ mod tests {
         "host=h user=me password='hunter22'",
         "postgres://host/db?password=x@hunter22",
         "postgres://me:hunter22@[::1]:5432/db",
+        "sqlite://me:hunter22@host/db",
+        "sqlite://me:hunter22",
     ];
 
     #[test]
@@ -154,10 +145,9 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_is_shown() {
-        assert_eq!(redacted("postgres://me:se@cret@host:5432/db?password=secret"), "postgres://me@host:5432/db");
-        assert_eq!(redacted("postgresql://host:5432/db"), "postgresql://host:5432/db");
-        assert_eq!(redacted("postgres://[::1]:5432/db"), "postgres://[::1]:5432/db");
-        assert_eq!(redacted("sqlite:///a/b@c.sqlite?mode=ro"), "sqlite:///a/b@c.sqlite");
+        assert_eq!(redacted("postgres://me@host:5432/db"), "postgres://me@host:5432/db");
+        assert_eq!(redacted("sqlite:///a (1)/100%25.sqlite?mode=ro"), "sqlite:///a (1)/100%25.sqlite");
+        assert_eq!(redacted("videos (1).sqlite"), "videos (1).sqlite");
         assert!(replacements("sqlite://videos.sqlite?mode=rwc").is_empty());
         assert!(replacements("/films/a@b.mp4").is_empty());
     }

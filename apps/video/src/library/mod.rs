@@ -27,6 +27,8 @@ pub struct QueuedVideo {
     /// Where its file is, as [`path_to_text`](crate::media::path_to_text) writes it; `None` in a row that was not
     /// made by this application.
     pub path: Option<String>,
+    /// The named folder in which it was found, written likewise; `None` if its file was named itself.
+    pub root: Option<String>,
     /// The last error, of which a second one of its kind may be the last.
     pub error_message: Option<String>,
 }

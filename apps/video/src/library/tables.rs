@@ -33,21 +33,23 @@ const MIGRATION_WAIT: Duration = Duration::from_millis(200);
 /// Commands read a few rows at a time, and handlers their frames.
 const SQLITE_CONNECTIONS_MAX: u32 = 4;
 
-const IS_MIGRATED: &str = "select count(d.note) from video_processing p
+const IS_MIGRATED: &str = "select count(d.note), count(p.root) from video_processing p
 left join video_details d on d.video_id = p.video_id
 left join video_embeddings e on e.video_id = p.video_id
 where p.video_id = ''";
 
-const INSERT: &str = "insert into video_processing (video_id, path, fingerprint)
-values ($1, $2, $3)
+const INSERT: &str = "insert into video_processing (video_id, path, fingerprint, root)
+values ($1, $2, $3, $4)
 on conflict (video_id) do nothing";
 
 const BY_PATH: &str =
-    "select video_id, path, fingerprint from video_processing where path = $1 order by video_id limit 1";
+    "select video_id, path, fingerprint, root from video_processing where path = $1 order by video_id limit 1";
 
-const BY_ID: &str = "select video_id, path, fingerprint from video_processing where video_id = $1";
+const BY_ID: &str = "select video_id, path, fingerprint, root from video_processing where video_id = $1";
 
-const UPDATE_VERSION: &str = "update video_processing set path = $2, fingerprint = $3 where video_id = $1";
+const UPDATE_VERSION: &str = "update video_processing set path = $2, fingerprint = $3, root = $4 where video_id = $1";
+
+const ADD_ROOT: &str = "update video_processing set root = $2 where video_id = $1 and root is null";
 
 const DELETE_FRAMES: &str = "delete from video_frames where video_id = $1";
 
@@ -142,12 +144,12 @@ impl SqliteLibrary {
     }
 }
 
-/// A row of the queue: id, path, version of the file.
-type VersionRow = (String, Option<String>, Option<String>);
+/// A row of the queue: id, path, version of the file, the named folder.
+type VersionRow = (String, Option<String>, Option<String>, Option<String>);
 
 /// What a row that was there says about a file. A row without a path was made by somebody else under the file's id.
-fn known(video: &FoundVideo, row: Option<VersionRow>) -> Insertion {
-    let Some((video_id, path, version)) = row else {
+fn known(video: &FoundVideo, row: Option<&VersionRow>) -> Insertion {
+    let Some((video_id, path, version, _)) = row else {
         // Deleted between two statements, by whoever did not want it.
         return Insertion { video_id: video.video_id.clone(), known: Known::Same };
     };
@@ -156,11 +158,11 @@ fn known(video: &FoundVideo, row: Option<VersionRow>) -> Insertion {
         path == video.path || video.other_paths.contains(&path)
     };
     let known = match path {
-        Some(by) if !is_the_same(&by) => Known::Taken { by },
+        Some(by) if !is_the_same(by) => Known::Taken { by: by.clone() },
         _ if version.as_deref() == Some(video.fingerprint.as_str()) => Known::Same,
         _ => Known::Changed,
     };
-    Insertion { video_id, known }
+    Insertion { video_id: video_id.clone(), known }
 }
 
 macro_rules! impl_library {
@@ -196,7 +198,7 @@ macro_rules! impl_library {
                 let mut transaction = self.pool.begin().await?;
                 let mut answers = Vec::with_capacity(videos.len());
                 for video in videos {
-                    let mut row = None;
+                    let mut row: Option<VersionRow> = None;
                     for path in std::iter::once(&video.path).chain(&video.other_paths) {
                         let by_path = sqlx::query_as(BY_PATH).bind(path_to_text(path));
                         row = by_path.fetch_optional(&mut *transaction).await?;
@@ -208,7 +210,8 @@ macro_rules! impl_library {
                         let insert = sqlx::query(INSERT)
                             .bind(&video.video_id)
                             .bind(path_to_text(&video.path))
-                            .bind(video.fingerprint.as_str());
+                            .bind(video.fingerprint.as_str())
+                            .bind(video.root.as_deref().map(path_to_text));
                         if insert.execute(&mut *transaction).await?.rows_affected() == 1 {
                             answers.push(Insertion { video_id: video.video_id.clone(), known: Known::New });
                             continue;
@@ -216,7 +219,16 @@ macro_rules! impl_library {
                         let by_id = sqlx::query_as(BY_ID).bind(&video.video_id);
                         row = by_id.fetch_optional(&mut *transaction).await?;
                     }
-                    answers.push(known(video, row));
+                    let insertion = known(video, row.as_ref());
+                    // A row of an earlier version, or a file that was named itself.
+                    if insertion.known == Known::Same
+                        && row.is_some_and(|(_, _, _, root)| root.is_none())
+                        && let Some(root) = &video.root
+                    {
+                        let add_root = sqlx::query(ADD_ROOT).bind(&insertion.video_id).bind(path_to_text(root));
+                        add_root.execute(&mut *transaction).await?;
+                    }
+                    answers.push(insertion);
                 }
                 transaction.commit().await?;
                 Ok(answers)
@@ -234,7 +246,8 @@ macro_rules! impl_library {
                 let update = sqlx::query(UPDATE_VERSION)
                     .bind(video_id)
                     .bind(path_to_text(&video.path))
-                    .bind(video.fingerprint.as_str());
+                    .bind(video.fingerprint.as_str())
+                    .bind(video.root.as_deref().map(path_to_text));
                 update.execute(&self.pool).await?;
                 Ok(())
             }

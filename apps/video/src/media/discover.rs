@@ -32,6 +32,8 @@ pub struct FoundVideo {
     pub video_id: String,
     /// Absolute, without symlinks; not necessarily UTF-8, see [`path_to_text`](super::path_to_text).
     pub path: PathBuf,
+    /// The named folder in which it was found; `None` if it was named itself, or found through a link out of that.
+    pub root: Option<PathBuf>,
     /// Other names of the same file that were found, by hard links for instance.
     pub other_paths: Vec<PathBuf>,
     /// Differs from the stored one when the file was changed and must be taken again.
@@ -230,7 +232,7 @@ impl Search {
     fn into_discovery(mut self) -> Discovery {
         let mut known: HashMap<(u64, u64), usize> = HashMap::new();
         for path in std::mem::take(&mut self.videos) {
-            let (inode, video) = match describe(&path) {
+            let (inode, video) = match describe(&path, &self.roots) {
                 Ok(described) => described,
                 Err(error) => {
                     self.report(path, error);
@@ -259,11 +261,14 @@ fn is_systems_own(path: &Path) -> bool {
 }
 
 /// The file's device and inode, and what is to be known of it.
-fn describe(path: &Path) -> io::Result<((u64, u64), FoundVideo)> {
+fn describe(path: &Path, roots: &[PathBuf]) -> io::Result<((u64, u64), FoundVideo)> {
     let metadata = path.metadata()?;
+    let around = roots.iter().filter(|root| *root != path && path.starts_with(root));
+    let root = around.max_by_key(|root| root.as_os_str().len()).cloned();
     let video = FoundVideo {
         video_id: video_id(path),
         path: path.to_path_buf(),
+        root,
         other_paths: Vec::new(),
         fingerprint: Fingerprint::of(path)?,
         size_bytes: metadata.len(),

@@ -3,6 +3,25 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
+/// What the operating system answers where a disk is gone, or the server of a network disk.
+const AWAY: &[Errno] = &[
+    Errno::IO,
+    Errno::NODEV,
+    Errno::NXIO,
+    Errno::NOMEDIUM,
+    Errno::REMOTEIO,
+    Errno::STALE,
+    Errno::NOTCONN,
+    Errno::SHUTDOWN,
+    Errno::TIMEDOUT,
+    Errno::HOSTDOWN,
+    Errno::HOSTUNREACH,
+    Errno::NETDOWN,
+    Errno::NETUNREACH,
+];
+
 /// Why a video could not be probed or extracted.
 ///
 /// Whether an error is transient is decided by exit status, signal, and what the operating system answers to this
@@ -24,10 +43,18 @@ pub enum MediaError {
         message: String,
     },
 
-    /// The file is not there, or must not be read. Permanent: a network disk that stumbles answers
-    /// otherwise, and a file that comes back can be retried by hand.
+    /// The file is not there, or must not be read. Permanent, as long as the folder that was named is there: a network
+    /// disk that stumbles answers otherwise, and a file that comes back can be retried by hand.
     #[error("cannot open the video")]
     Missing {
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// The disk does not give the file: it is gone, or its server is. No fault of the file's, unless others on it can be
+    /// read.
+    #[error("cannot read the video")]
+    Away {
         /// What the operating system said.
         source: io::Error,
     },
@@ -91,7 +118,20 @@ impl MediaError {
             | Self::Crashed { .. }
             | Self::Killed { .. }
             | Self::OutOfMemory
+            | Self::Away { .. }
             | Self::Io { .. } => true,
+        }
+    }
+
+    /// What it means that the operating system did not open or read the video.
+    pub(super) fn of_reading(source: io::Error) -> Self {
+        let away = source.raw_os_error().is_some_and(|code| AWAY.iter().any(|errno| errno.raw_os_error() == code));
+        match source.kind() {
+            _ if away => Self::Away { source },
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
+                Self::Missing { source }
+            }
+            _ => Self::Io { doing: "read the video", source },
         }
     }
 
@@ -113,6 +153,18 @@ impl MediaError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_disk_that_is_gone_answers_is_no_fault_of_the_file() {
+        for errno in AWAY {
+            let error = MediaError::of_reading((*errno).into());
+            assert!(matches!(error, MediaError::Away { .. }) && error.is_transient(), "{errno:?}");
+        }
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::NOTDIR] {
+            assert!(matches!(MediaError::of_reading(errno.into()), MediaError::Missing { .. }), "{errno:?}");
+        }
+        assert!(matches!(MediaError::of_reading(Errno::MFILE.into()), MediaError::Io { .. }));
+    }
 
     #[test]
     fn the_messages_of_what_may_not_be_repeated_are_known_again() {

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -188,15 +188,9 @@ impl Video {
 }
 
 fn open_error(error: OpenError) -> MediaError {
-    let source = match error {
-        OpenError::NotAFile(kind) => return MediaError::NotAFile { kind },
-        OpenError::Io(source) => source,
-    };
-    match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
-            MediaError::Missing { source }
-        }
-        _ => MediaError::Io { doing: "read the video", source },
+    match error {
+        OpenError::NotAFile(kind) => MediaError::NotAFile { kind },
+        OpenError::Io(source) => MediaError::of_reading(source),
     }
 }
 
@@ -315,9 +309,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_the_disk_does_not_give_is_the_machines_trouble() {
+    async fn a_file_that_the_disk_does_not_give_is_the_disks_trouble() {
         // Reading a process's memory at address 0 fails with an error of input and output, as a bad disk does.
         let error = read_again(Path::new("/proc/self/mem"), false).unwrap_err();
-        assert!(open_error(error).is_transient());
+        assert!(matches!(open_error(error), MediaError::Away { .. }));
     }
 }

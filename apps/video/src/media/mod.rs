@@ -17,6 +17,7 @@ mod open;
 mod probe;
 mod process;
 mod reason;
+mod root;
 mod sampling;
 mod sniff;
 
@@ -30,3 +31,4 @@ pub use frames::{
 };
 pub use location::{path_from_text, path_to_text, video_id};
 pub use probe::Probe;
+pub use root::absence_of_root;

@@ -387,17 +387,18 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_that_is_found_in_the_errors_of_one_item_alone_is_its_own_in_the_end() {
-        let (hold, now) = (Hold::new(PAUSES), Instant::now());
-        let outcome = || {
-            let failure = Failure::from(sqlx::Error::WorkerCrashed);
-            let outcome = hold.outage(&key(0), failure, now, now).into_outcome();
-            hold.passed([key(1)].iter());
-            outcome
-        };
-        let outcomes: Vec<Outcome> = (0..=OUTAGES_ALONE_MAX).map(|_| outcome()).collect();
-        let counts: Vec<bool> = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Retry { .. })).collect();
-        assert_eq!(counts, [false, false, false, false, false, true]);
+    fn an_outage_that_is_found_in_the_errors_of_one_item_alone_or_suspected_is_its_own_in_the_end() {
+        for failure in [Failure::from(sqlx::Error::WorkerCrashed), Failure::suspected_outage("the disk")] {
+            let (hold, now) = (Hold::new(PAUSES), Instant::now());
+            let outcome = || {
+                let outcome = hold.outage(&key(0), failure.clone(), now, now).into_outcome();
+                hold.passed([key(1)].iter());
+                outcome
+            };
+            let outcomes: Vec<Outcome> = (0..=OUTAGES_ALONE_MAX).map(|_| outcome()).collect();
+            let counts: Vec<bool> = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Retry { .. })).collect();
+            assert_eq!(counts, [false, false, false, false, false, true], "{failure:?}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod postgres;
 mod refusals_sqlite;
 mod scenarios;
 mod secrets;
+mod similar;
 mod sqlite;
 mod terminals_sqlite;
 
