@@ -139,6 +139,18 @@ pub enum Error {
         fault: Fault,
     },
 
+    /// One item after the other was refused for the same cause, and none passed. No more are made `FAILED` for it, until one passes.
+    #[error(
+        "{verb}: the database refused ten items in a row for the same cause; no more of them is made FAILED until one passes: \
+         {reason}"
+    )]
+    Held {
+        /// Which verb.
+        verb: &'static str,
+        /// The database's own words about the last one, or that a trigger said nothing.
+        reason: String,
+    },
+
     /// The worker cannot go on.
     #[error("worker: {problem}")]
     Worker {
@@ -198,6 +210,7 @@ impl Error {
             | Error::OutcomeUnknown { .. }
             | Error::Refused { .. }
             | Error::Decode { .. }
+            | Error::Held { .. }
             | Error::Worker { .. } => false,
         }
     }

@@ -78,6 +78,10 @@ pub const TRANSLATED_CHARACTERS_MAX: usize = 64;
 /// ordinary items takes milliseconds, and one with a row that never ends is found out by as many time-outs as it has halvings.
 pub const LADDER_STATEMENT_MAX: Duration = Duration::from_secs(1);
 
+/// Items in a row that are made `FAILED` because the database refuses them for the same cause: more than that, and none that
+/// passes in between, is a mistake in a deploy and not in rows.
+pub const REFUSED_ALIKE_MAX: usize = 10;
+
 /// Longest wait of one verb, on the client and on the server, unless a third of `stale_after` is shorter.
 pub const VERB_DEADLINE: Duration = Duration::from_secs(30);
 

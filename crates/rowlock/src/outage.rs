@@ -29,6 +29,8 @@ pub(crate) fn is_outage(error: &(dyn StdError + 'static)) -> bool {
 
 fn is_ours(error: &Error) -> bool {
     match error {
+        // Where all are refused the row that was refused is not at fault.
+        Error::Held { .. } => true,
         Error::Deadline { .. } | Error::OutcomeUnknown { .. } | Error::TooManyConnections { .. } => true,
         Error::File { .. } => true,
         Error::Database { fault: Fault::ReadOnly, .. } => true,

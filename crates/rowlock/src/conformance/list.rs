@@ -26,6 +26,13 @@ macro_rules! conformance_tests {
             an_item_without_a_created_at_is_the_oldest,
             without_a_given_time_the_database_says_what_is_due,
         );
+        $crate::conformance_tests!(@group brakes, $harness;
+            a_cause_that_refuses_every_claim_fails_few_items,
+            a_cause_that_refuses_every_completion_fails_few_items,
+            a_cause_that_refuses_every_completion_in_a_transaction_fails_few_items,
+            a_cause_that_refuses_every_sweep_fails_few_items,
+            bad_rows_among_good_ones_are_each_failed,
+        );
         $crate::conformance_tests!(@group exhausted, $harness;
             a_ready_item_at_max_retries_is_failed_by_the_claim_that_meets_it,
             a_ready_item_at_max_resets_is_failed_by_the_claim_that_meets_it,
@@ -342,6 +349,7 @@ macro_rules! conformance_tests {
 mod tests {
     /// The files of the suite.
     const FILES: &[(&str, &str)] = &[
+        ("brakes", include_str!("brakes.rs")),
         ("claims", include_str!("claims.rs")),
         ("exhausted", include_str!("exhausted.rs")),
         ("suspects", include_str!("suspects.rs")),

@@ -4,6 +4,7 @@
 //! `claim` is `store/postgres/sql/claim.sql` and `store/sqlite/sql/claim.sql`.
 
 mod bisection;
+mod brake;
 mod error_text;
 mod exclusion;
 mod explanation;

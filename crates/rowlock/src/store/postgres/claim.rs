@@ -13,7 +13,7 @@ use super::PostgresStore;
 use super::encoding::is_illegible;
 use super::errors::may_be_a_rows;
 use super::queue_head::{Seen, Start};
-use super::refusal::{Place, Refusal, RefusedRow, Trial, places};
+use super::refusal::{Place, Refusal, RefusedRow, Scope, Trial, Tried, places};
 use super::rows::{ClaimedColumns, Unclaimed, column, item_row, place};
 use super::session::Session;
 use super::time::{TIME_MIN, Time};
@@ -46,6 +46,7 @@ impl PostgresStore {
             }
         }
         session.done();
+        self.brake.passed("claim", batch.claimed.iter().map(|row| row.lease.stage));
         Ok(batch)
     }
 
@@ -152,10 +153,14 @@ impl PostgresStore {
             Ok(rows) => rows,
             Err(error) => return Err(whole.unwrap_or(error)),
         };
-        let mut all = Vec::new();
+        let (mut all, mut stages) = (Vec::new(), Vec::new());
         for row in &rows {
             Tally::read(row)?.note(pick, &mut batch);
-            all.extend(Place::read("claim", row)?);
+            if let Some(place) = Place::read("claim", row)? {
+                let word = column::<Option<String>>("claim", row, "word")?;
+                stages.push(word.and_then(|word| self.pipeline.status(&word)).and_then(Status::stage));
+                all.push(place);
+            }
         }
         let mut ladder = Ladder::new(all.len());
         let (mut unclaimed, mut is_unlogged) = (Vec::new(), false);
@@ -184,10 +189,13 @@ impl PostgresStore {
         }
         let nothing = pick.limited_to(0);
         let probe = self.claim_query(&self.statements.claim_part.logged, claiming, &nothing, Some(&[]), false);
-        let refused = self.settle_fault(session, ladder.at_fault(), whole, probe).await?;
+        self.brake.passed("claim", batch.claimed.iter().map(|row| row.lease.stage));
+        let scope = |item: usize| Scope { verb: "claim", stages: stages[item].as_slice(), key: &all[item].key };
+        let tried = Tried { at_fault: ladder.at_fault(), whole };
+        let refused = self.settle_refused(session, tried, probe, scope).await?;
         for (item, refusal) in refused {
             let (place, reason) = (&all[item], refusal.reason());
-            if refusal.lasts() {
+            if refusal.lasts() && self.brake.refused("claim", stages[item].as_slice(), &place.key, &reason) {
                 Box::pin(self.refuse(session, RefusedRow::At(place), claiming.now, &reason)).await?;
             } else {
                 self.leave_out(RefusedRow::At(place), &reason);

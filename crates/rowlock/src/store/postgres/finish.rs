@@ -13,7 +13,7 @@ use super::PostgresStore;
 use super::claim::query;
 use super::encoding::is_illegible;
 use super::errors::{is_lock_timeout, may_be_a_rows, takes_no_null};
-use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED, Trial};
+use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED, Scope, Trial, Tried};
 use super::rows::{Unclaimed, column};
 use super::session::{Session, begin_in_parts};
 use super::time::TIME_MIN;
@@ -84,7 +84,19 @@ impl PostgresStore {
             Err(error) if answers.iter().all(Option::is_none) => return Err(error),
             Err(_) => Finished::Busy,
         };
+        self.note_passed(finishing, &answers);
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| missing.clone())).collect())
+    }
+
+    /// Tells the brake what passed.
+    fn note_passed(&self, finishing: &Finishing, answers: &[Option<Finished>]) {
+        if self.brake.is_counting() {
+            for (finish, answer) in finishing.items.iter().zip(answers) {
+                if matches!(answer, Some(Finished::Applied { .. })) {
+                    self.brake.passed(finish.outcome.name(), [finish.lease.stage]);
+                }
+            }
+        }
     }
 
     /// The statement for a whole batch, in the form that is cheapest for it. None of them waits for a row.
@@ -133,7 +145,13 @@ impl PostgresStore {
             part.iter().for_each(|item| applied[batch[*item]] = Some(Finished::Busy));
         }
         let probe = self.finish_query(&self.statements.finish_locked.logged, finishing, &[]);
-        let refused = self.settle_fault(session, ladder.at_fault(), Some(whole), probe).await?;
+        self.note_passed(finishing, &applied);
+        let scope = |item: usize| {
+            let Finish { lease, outcome } = &finishing.items[batch[item]];
+            Scope { verb: outcome.name(), stages: std::slice::from_ref(&lease.stage), key: &lease.key }
+        };
+        let tried = Tried { at_fault: ladder.at_fault(), whole: Some(whole) };
+        let refused = self.settle_refused(session, tried, probe, scope).await?;
         session.run("commit").await?;
         answers.clone_from_slice(&applied);
         for (item, refusal) in refused {
@@ -154,8 +172,11 @@ impl PostgresStore {
         if !refusal.lasts() {
             return Ok(Finished::Busy);
         }
-        let reason = refusal.reason();
-        match Box::pin(self.refuse_finish(session, &finishing.items[item], finishing.now, &reason)).await {
+        let (reason, finish) = (refusal.reason(), &finishing.items[item]);
+        if !self.brake.refused(finish.outcome.name(), &[finish.lease.stage], &finish.lease.key, &reason) {
+            return Ok(Finished::Busy);
+        }
+        match Box::pin(self.refuse_finish(session, finish, finishing.now, &reason)).await {
             Ok(failed) => Ok(Finished::Refused { reason, failed }),
             Err(error) if is_lock_timeout(&error) => Ok(Finished::Busy),
             Err(error) => Err(error),

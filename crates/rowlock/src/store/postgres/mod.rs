@@ -42,6 +42,7 @@ use self::connections::ConnectionLimits;
 use self::queue_head::QueueHead;
 use self::session::Sessions;
 use self::statements::{DelayTable, Statements};
+use super::brake::Brake;
 use super::exclusion::Exclusions;
 use super::url::{postgres_url, unreadable};
 use super::{
@@ -65,6 +66,7 @@ pub struct PostgresStore {
     delays: Arc<DelayTable>,
     sessions: Sessions,
     exclusions: Exclusions,
+    brake: Brake,
     /// The last call of `add_many` met keys that exist.
     keys_existed: Arc<AtomicBool>,
     queue_head: QueueHead,
@@ -142,6 +144,7 @@ impl PostgresStore {
             delays: Arc::new(DelayTable::new(&pipeline)),
             sessions,
             exclusions: Exclusions::default(),
+            brake: Brake::default(),
             keys_existed: Arc::default(),
             queue_head: QueueHead::default(),
             log_is_lost: Arc::default(),

@@ -14,6 +14,7 @@ use super::errors::{Hint, hint, is_lock_timeout, is_untranslatable, may_be_a_row
 use super::rows::column;
 use super::session::{Session, begin_in_parts};
 use super::statements::Forms;
+use crate::pipeline::StageId;
 use crate::store::error_text::stored_error;
 use crate::store::ladder::AtFault;
 use crate::{Error, FencingToken, Key, Lease, Result};
@@ -202,6 +203,31 @@ impl PostgresStore {
         }
     }
 
+    /// As [`PostgresStore::settle_fault`], of a verb that makes `FAILED` what is at fault. Where nothing passed, and nothing did before
+    /// for the same cause, it is everybody's as well.
+    pub(super) async fn settle_refused<'a>(
+        &self,
+        session: &mut Session,
+        tried: Tried,
+        probe: Query<'_, Postgres, PgArguments>,
+        scope: impl Fn(usize) -> Scope<'a>,
+    ) -> Result<Vec<(usize, Refusal)>> {
+        let Tried { at_fault, whole } = tried;
+        let none_passed = matches!(at_fault, AtFault::AllTried(_));
+        let refused = self.settle_fault(session, at_fault, whole, probe).await?;
+        if none_passed {
+            let held = |(item, refusal): &(usize, Refusal)| {
+                let Scope { verb, stages, key } = scope(*item);
+                self.brake.holds(verb, stages, key, &refusal.reason())
+            };
+            let held: Option<Vec<Error>> = refused.iter().map(held).collect();
+            if let Some(error) = held.and_then(|mut held| held.pop()) {
+                return Err(error);
+            }
+        }
+        Ok(refused)
+    }
+
     /// Makes a refused item `FAILED` with the reason, in the session's transaction. If the database refuses that too
     /// the key is left out of this process's claims for a while. The answer says whether the item is `FAILED`.
     pub(super) async fn refuse(
@@ -280,6 +306,20 @@ impl PostgresStore {
         };
         self.exclusions.add(key.clone(), reason);
     }
+}
+
+/// A batch that was tried in parts.
+pub(super) struct Tried {
+    pub(super) at_fault: AtFault<Refusal>,
+    pub(super) whole: Option<Error>,
+}
+
+/// One item of it, as the brake knows it.
+pub(super) struct Scope<'a> {
+    pub(super) verb: &'static str,
+    /// Where it is.
+    pub(super) stages: &'a [StageId],
+    pub(super) key: &'a Key,
 }
 
 /// How a part is tried.

@@ -10,10 +10,11 @@ use sqlx::query::Query;
 use super::PostgresStore;
 use super::claim::query;
 use super::errors::may_be_a_rows;
-use super::refusal::{Place, Refusal, RefusedRow, Trial, places};
+use super::refusal::{Place, Refusal, RefusedRow, Scope, Trial, Tried, places};
 use super::rows::{Unclaimed, column};
 use super::session::Session;
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX};
+use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;
 use crate::store::{Sweeping, Swept, SweptItem};
 use crate::{Error, Key, Result, Status};
@@ -55,6 +56,9 @@ impl PostgresStore {
             Err(error) => return Err(error),
         }
         session.done();
+        if !swept.items.is_empty() {
+            self.brake.passed("sweep", self.pipeline.stage_ids());
+        }
         Ok(swept)
     }
 
@@ -107,9 +111,16 @@ impl PostgresStore {
             }
         }
         let probe = self.sweep_query(&self.statements.sweep_part.logged, sweeping, 0, Some(&[]));
-        for (item, refusal) in self.settle_fault(session, ladder.at_fault(), whole, probe).await? {
+        // In which of them a refused row is, is not known.
+        let stages: Vec<StageId> = self.pipeline.stage_ids().collect();
+        if !swept.items.is_empty() {
+            self.brake.passed("sweep", stages.iter().copied());
+        }
+        let scope = |item: usize| Scope { verb: "sweep", stages: &stages, key: &all[item].key };
+        let tried = Tried { at_fault: ladder.at_fault(), whole };
+        for (item, refusal) in self.settle_refused(session, tried, probe, scope).await? {
             let (place, reason) = (&all[item], refusal.reason());
-            if refusal.lasts() {
+            if refusal.lasts() && self.brake.refused("sweep", &stages, &place.key, &reason) {
                 self.refuse(session, RefusedRow::At(place), sweeping.now, &reason).await?;
             } else {
                 self.leave_out(RefusedRow::At(place), &reason);

@@ -12,6 +12,7 @@ use super::PostgresStore;
 use super::connections::Lent;
 use super::errors::{is_in_recovery, is_untranslatable, may_be_a_rows, not_applied, translate};
 use super::refusal::{SILENTLY_REFUSED, refusal_reason};
+use super::session::Session;
 use super::session::planner_settings_by;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Limits};
 use crate::{Error, Fault, Result};
@@ -167,7 +168,10 @@ impl PostgresStore {
             Ok(Some(applied)) => {
                 let deadline = self.sessions.deadline();
                 match tokio::time::timeout(deadline, transaction.commit()).await {
-                    Ok(Ok(())) => Ok(applied),
+                    Ok(Ok(())) => {
+                        self.brake.passed(finish.outcome.name(), [finish.lease.stage]);
+                        Ok(applied)
+                    }
                     Ok(Err(error)) => Err(translate("finish_in", error)),
                     Err(_) => Err(Error::Deadline { verb: "finish_in", deadline }),
                 }
@@ -181,7 +185,7 @@ impl PostgresStore {
                     return Ok(Finished::LeaseLost);
                 }
                 let reason = SILENTLY_REFUSED.to_owned();
-                let failed = Box::pin(self.refuse_finish(&mut session, finish, None, &reason)).await?;
+                let failed = Box::pin(self.refuse_in(&mut session, finish, &reason)).await?;
                 session.done();
                 Ok(Finished::Refused { reason, failed })
             }
@@ -193,13 +197,22 @@ impl PostgresStore {
                     session.done();
                     return Err(error);
                 }
-                let failed = Box::pin(self.refuse_finish(&mut session, finish, None, &reason)).await?;
+                let failed = Box::pin(self.refuse_in(&mut session, finish, &reason)).await?;
                 session.done();
                 Ok(Finished::Refused { reason, failed })
             }
             // The transaction was not committed, so nothing of it was applied, whatever happened to the statement.
             Err(error) => Err(not_applied(error)),
         }
+    }
+
+    /// Makes an item `FAILED` whose move was refused in a transaction that was undone, unless all of its kind are refused.
+    async fn refuse_in(&self, session: &mut Session, finish: &Finish, reason: &str) -> Result<bool> {
+        let (verb, stages, key) = (finish.outcome.name(), [finish.lease.stage], &finish.lease.key);
+        if !self.brake.refused(verb, &stages, key, reason) {
+            return Err(Error::Held { verb: "finish_in", reason: reason.to_owned() });
+        }
+        self.refuse_finish(session, finish, None, reason).await
     }
 
     /// The move as a statement of the transaction; none if it matched nothing.

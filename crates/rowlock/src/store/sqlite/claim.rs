@@ -48,7 +48,10 @@ impl SqliteStore {
         if let Some(heads) = self.plain_heads(&mut session, claiming, &now, limit).await? {
             let taken = self.take_heads(&mut session, claiming, &now, limit, &heads).await?;
             match self.end_plain(verb, session, taken).await? {
-                Ended::Committed(batch) => return Ok(batch),
+                Ended::Committed(batch) => {
+                    self.brake.passed("take", batch.claimed.iter().map(|row| row.lease.stage));
+                    return Ok(batch);
+                }
                 Ended::Undone(again) => session = again,
             }
             now = self.time(&mut session, claiming.now).await?;
@@ -78,6 +81,7 @@ impl SqliteStore {
                 self.let_go(&mut session, claiming, &batch, &written).await?;
                 match session.commit().await {
                     Ok(()) => {
+                        self.note_passed(&batch, &written);
                         let written = self.repeat_ignored(verb, &batch, refusing_strange_keys(written)).await?;
                         Ok(self.fill(answer, claiming, &batch.items, written, rows))
                     }

@@ -25,7 +25,13 @@ impl SqliteStore {
         if let Some(completions) = completions {
             let finished = self.finish_plain(&mut session, finishing, &moment, &completions).await?;
             match self.end_plain(verb, session, finished).await? {
-                Ended::Committed(finished) => return Ok(finished),
+                Ended::Committed(finished) => {
+                    let is_applied =
+                        |(_, finished): &(&Finish, &Finished)| matches!(finished, Finished::Applied { .. });
+                    let applied = finishing.items.iter().zip(&finished).filter(is_applied);
+                    self.brake.passed("complete", applied.map(|(finish, _)| finish.lease.stage));
+                    return Ok(finished);
+                }
                 Ended::Undone(again) => session = again,
             }
             moment = self.moment(&mut session, finishing.now).await?;

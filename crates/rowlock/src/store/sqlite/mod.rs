@@ -46,6 +46,7 @@ use self::items::KeyValue;
 use self::plain::BrokenKeys;
 use self::session::{Connections, Session, Verb};
 use self::statements::Statements;
+use super::brake::Brake;
 use super::exclusion::Exclusions;
 use super::url::{displayable_url, refuse_url, split_scheme};
 use super::{
@@ -79,6 +80,7 @@ pub struct SqliteStore {
     statements: Arc<Statements>,
     policies: Arc<str>,
     exclusions: Exclusions,
+    brake: Brake,
     failure_log: FailureLog,
     broken_keys: BrokenKeys,
     options: SqliteConnectOptions,
@@ -160,6 +162,7 @@ impl SqliteStore {
             statements,
             policies,
             exclusions: Exclusions::default(),
+            brake: Brake::default(),
             failure_log: FailureLog::default(),
             broken_keys: BrokenKeys::default(),
             options,

@@ -9,7 +9,7 @@ use super::session::{Bind, Session, Sql, Verb};
 use super::{SqliteStore, errors, rows};
 use crate::store::Finished;
 use crate::store::error_text::stored_error;
-use crate::{Key, Result};
+use crate::{Error, Key, Result};
 
 /// What is said of a row whose update a trigger left out.
 pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the update without an error";
@@ -101,7 +101,10 @@ impl SqliteStore {
                 self.repeat_batch(verb, batch).await
             }
             Ok(written) => match session.commit().await {
-                Ok(()) => self.repeat_ignored(verb, batch, written).await,
+                Ok(()) => {
+                    self.note_passed(batch, &written);
+                    self.repeat_ignored(verb, batch, written).await
+                }
                 Err(error) if errors::may_be_a_rows(&error) => self.repeat_batch(verb, batch).await,
                 Err(error) => Err(error),
             },
@@ -148,6 +151,11 @@ impl SqliteStore {
             Written::Applied { .. } | Written::Missing | Written::Ignored => SILENTLY_REFUSED.to_owned(),
         };
         self.probe_apart(verb, batch).await?;
+        if let Some(item) = batch.items.first()
+            && !self.may_fail(batch, item, &reason)
+        {
+            return Err(Error::Held { verb: verb.name, reason });
+        }
         let failed = match batch.items.first() {
             Some(item) => self.fail_alone(verb, batch, item, &reason).await?,
             None => false,

@@ -149,6 +149,7 @@ impl SqliteStore {
         match outcome {
             Written::Applied { .. } | Written::Rewritten { .. } => {
                 session.commit().await?;
+                self.note_passed(&batch, std::slice::from_ref(&outcome));
                 Ok(self.finished(outcome))
             }
             Written::Missing => {

@@ -5,9 +5,10 @@
 
 use super::items::{Item, json};
 use super::leases::Found;
-use super::refusal::{Batch, SILENTLY_REFUSED, Written};
+use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::{Session, Verb};
 use super::{SqliteStore, errors};
+use crate::pipeline::{StageId, Status};
 use crate::store::ladder::{AtFault, Ladder};
 use crate::{Error, Result};
 
@@ -43,6 +44,11 @@ struct Part {
     rungs: Vec<usize>,
     /// Their places in the batch.
     indexes: Vec<usize>,
+}
+
+/// What was tried, in the brake's words.
+fn step(item: &Item) -> &'static str {
+    item.step.unwrap_or("write")
 }
 
 /// What trying in parts came to.
@@ -147,13 +153,16 @@ impl SqliteStore {
             Outcome::Settled { written, refused } => (written, refused),
             Outcome::Undecided { written, refused } => {
                 self.probe(session, batch).await?;
+                self.check_brake(batch, &refused)?;
                 (written, refused)
             }
             Outcome::Everybody(why) => return Err(self.everybodys(why)),
         };
+        self.note_passed(batch, &written);
         self.record_failures(session, batch, &written).await?;
         for (index, reason) in refused {
-            let failed = self.fail_refused(session, batch, &batch.items[index], &reason).await?;
+            let failed = self.may_fail(batch, &batch.items[index], &reason)
+                && self.fail_refused(session, batch, &batch.items[index], &reason).await?;
             written[index] = Written::Refused { reason, failed };
         }
         Ok(written)
@@ -174,12 +183,15 @@ impl SqliteStore {
             Outcome::Settled { written, refused } => (written, refused),
             Outcome::Undecided { written, refused } => {
                 self.probe_apart(verb, batch).await?;
+                self.check_brake(batch, &refused)?;
                 (written, refused)
             }
             Outcome::Everybody(why) => return Err(self.everybodys(why)),
         };
+        self.note_passed(batch, &written);
         for (index, reason) in refused {
-            let failed = self.fail_alone(verb, batch, &batch.items[index], &reason).await?;
+            let failed = self.may_fail(batch, &batch.items[index], &reason)
+                && self.fail_alone(verb, batch, &batch.items[index], &reason).await?;
             written[index] = Written::Refused { reason, failed };
         }
         Ok(written)
@@ -247,6 +259,40 @@ impl SqliteStore {
             Err(error) if errors::may_be_a_rows(&error) => Ok(Err(NotWritten::Refused(error))),
             Err(error) => Err(error),
         }
+    }
+
+    /// Tells the brake what passed.
+    pub(super) fn note_passed(&self, batch: &Batch<'_>, written: &[Written]) {
+        if self.brake.is_counting() {
+            for (item, outcome) in batch.items.iter().zip(written) {
+                if matches!(outcome, Written::Applied { .. }) {
+                    self.brake.passed(step(item), self.stage_of(item));
+                }
+            }
+        }
+    }
+
+    /// Whether an item that was refused is to be made `FAILED`: not where one after the other is, for the same cause.
+    pub(super) fn may_fail(&self, batch: &Batch<'_>, item: &Item, reason: &str) -> bool {
+        batch.when_refused == WhenRefused::Leave
+            || self.brake.refused(step(item), self.stage_of(item).as_slice(), &item.key.to_key(), reason)
+    }
+
+    /// The error of a batch of which nothing passed, and of whose kind nothing did before for the same cause.
+    fn check_brake(&self, batch: &Batch<'_>, refused: &[(usize, String)]) -> Result<()> {
+        if batch.when_refused == WhenRefused::Leave {
+            return Ok(());
+        }
+        let held = |(index, reason): &(usize, String)| {
+            let item = &batch.items[*index];
+            self.brake.holds(step(item), self.stage_of(item).as_slice(), &item.key.to_key(), reason)
+        };
+        let held: Option<Vec<Error>> = refused.iter().map(held).collect();
+        held.and_then(|mut held| held.pop()).map_or(Ok(()), Err)
+    }
+
+    fn stage_of(&self, item: &Item) -> Option<StageId> {
+        self.pipeline.status(&item.word).and_then(Status::stage)
     }
 
     fn everybodys(&self, why: NotWritten) -> Error {

@@ -16,7 +16,8 @@ left join (
   from chosen
   cross join lateral (
     select
-      :place
+      :place,
+      t.:"status"::text as word
     from :table t
     where t.:"key" = chosen.key
     limit 1

@@ -1,0 +1,147 @@
+//! A trigger or a constraint that refuses every row for one cause, as a deploy may bring it: it fails a few items, and not the
+//! backlog.
+
+use super::scene::{Scene, at, fetch_and_parse, limits};
+use super::{Harness, Refusal, Refusing};
+use crate::limits::REFUSED_ALIKE_MAX;
+use crate::pipeline::Status;
+use crate::store::{Finish, Finished, Finishing, Outcome, Store, Sweeping};
+use crate::{Error, Key, Lease};
+
+const ITEMS: usize = 60;
+
+async fn scene_of<H: Harness>(harness: &H) -> Scene<'_, H> {
+    let scene = Scene::new(harness).await;
+    let keys: Vec<Key> = (0..ITEMS).map(|number| Key::from(format!("page-{number:03}"))).collect();
+    scene.store.add_many(&keys).await.expect("add_many");
+    scene
+}
+
+async fn refuse<H: Harness>(scene: &Scene<'_, H>, when: &str) {
+    let refusal = Refusal { table: &scene.table(), when, how: Refusing::Loudly };
+    scene.harness.refuse_updates(&refusal).await.expect("create trigger");
+}
+
+async fn allow<H: Harness>(scene: &Scene<'_, H>) {
+    scene.harness.allow_updates(&scene.table()).await.expect("drop trigger");
+}
+
+async fn count<H: Harness>(scene: &Scene<'_, H>, status: Status) -> usize {
+    let word = scene.word(status);
+    scene.raw_all().await.iter().filter(|item| item.status.as_deref() == Some(word.as_str())).count()
+}
+
+async fn assert_few_failed<H: Harness>(scene: &Scene<'_, H>, what: &str) {
+    let failed = count(scene, Status::Failed).await;
+    assert!(failed <= REFUSED_ALIKE_MAX, "{what}: {failed} items are FAILED");
+}
+
+async fn leases<H: Harness>(scene: &Scene<'_, H>) -> Vec<Lease> {
+    scene.claim(i64::try_from(ITEMS).expect("few")).await.leases().cloned().collect()
+}
+
+pub async fn a_cause_that_refuses_every_claim_fails_few_items<H: Harness>(harness: &H) {
+    let scene = scene_of(harness).await;
+    refuse(&scene, "new.status = 'FETCH_IN_PROGRESS'").await;
+    let mut last = Ok(());
+    for _ in 0..8 {
+        for limit in [1, 3, 5, 40] {
+            let answer = scene.store.claim(&scene.claiming(limit)).await;
+            last = answer.map(|batch| assert!(batch.claimed.is_empty()));
+        }
+    }
+    last.expect_err("that nothing can be claimed is an error");
+    let held = scene.store.claim(&scene.claiming(1)).await.map(drop).expect_err("nor can one");
+    assert!(matches!(&held, Error::Held { reason, .. } if reason.contains(Refusing::REASON)), "{held:?}");
+    assert_few_failed(&scene, "claims").await;
+
+    allow(&scene).await;
+    let claimed = leases(&scene).await.len();
+    assert!(claimed >= ITEMS - 2 * REFUSED_ALIKE_MAX, "it goes on by itself: {claimed}");
+}
+
+pub async fn a_cause_that_refuses_every_completion_fails_few_items<H: Harness>(harness: &H) {
+    let scene = scene_of(harness).await;
+    let mut leases = leases(&scene).await;
+    refuse(&scene, "new.status = 'FETCH_COMPLETE'").await;
+    let of = |leases: &[Lease]| Finishing {
+        items: leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect(),
+        limits: limits(scene.pipeline()),
+        now: Some(at(1)),
+    };
+    for part in [1, 2, 3, 5, 20, 1, 1, 1, 1, 1] {
+        let part: Vec<Lease> = leases.iter().take(part).cloned().collect();
+        if let Ok(answers) = scene.store.finish(&of(&part)).await {
+            for (lease, answer) in part.iter().zip(answers) {
+                assert!(!matches!(answer, Finished::Applied { .. }), "{answer:?}");
+                if matches!(answer, Finished::Refused { .. }) {
+                    leases.retain(|other| other != lease);
+                }
+            }
+        }
+    }
+    assert_few_failed(&scene, "finishes").await;
+    assert!(leases.len() >= ITEMS - 2 * REFUSED_ALIKE_MAX, "the others are still held: {}", leases.len());
+
+    allow(&scene).await;
+    let answers = scene.store.finish(&of(&leases)).await.expect("finish");
+    let to = Status::Ready(fetch_and_parse().1);
+    assert!(answers.iter().all(|answer| *answer == Finished::Applied { to }), "{answers:?}");
+}
+
+pub async fn a_cause_that_refuses_every_completion_in_a_transaction_fails_few_items<H: Harness>(harness: &H) {
+    let scene = scene_of(harness).await;
+    let leases = leases(&scene).await;
+    refuse(&scene, "new.status = 'FETCH_COMPLETE'").await;
+    let limits = limits(scene.pipeline());
+    let mut held = Vec::new();
+    for lease in &leases[..30] {
+        let transaction = scene.store.begin().await.expect("begin");
+        let finish = Finish { lease: lease.clone(), outcome: Outcome::Complete };
+        match scene.store.finish_in(transaction, &finish, limits).await {
+            Ok(Finished::Refused { .. }) => {}
+            Err(Error::Held { .. }) => held.push(finish),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_few_failed(&scene, "finishes in transactions").await;
+    assert_eq!(held.len(), 30 - REFUSED_ALIKE_MAX);
+
+    allow(&scene).await;
+    for finish in held {
+        let transaction = scene.store.begin().await.expect("begin");
+        let answer = scene.store.finish_in(transaction, &finish, limits).await.expect("finish_in");
+        assert!(matches!(answer, Finished::Applied { .. }), "its lease still holds: {answer:?}");
+    }
+}
+
+pub async fn a_cause_that_refuses_every_sweep_fails_few_items<H: Harness>(harness: &H) {
+    let scene = scene_of(harness).await;
+    leases(&scene).await;
+    refuse(&scene, "new.status = 'PENDING'").await;
+    let later = at(100_000);
+    for limit in [3, 1, 5, 2, 3, 4, 3, 3, 20, 3] {
+        let sweeping = Sweeping { limit, ..scene.sweeping(later) };
+        if let Ok(swept) = scene.store.sweep(&sweeping).await {
+            assert!(swept.items.is_empty());
+        }
+    }
+    assert_few_failed(&scene, "sweeps").await;
+
+    allow(&scene).await;
+    let swept = scene.sweep(later).await.items.len();
+    assert!(swept >= ITEMS - 2 * REFUSED_ALIKE_MAX, "it goes on by itself: {swept}");
+}
+
+pub async fn bad_rows_among_good_ones_are_each_failed<H: Harness>(harness: &H) {
+    let scene = Scene::new(harness).await;
+    let keys: Vec<Key> = (0..ITEMS).map(|number| Key::from(format!("{number:03}-{}", number % 2))).collect();
+    scene.store.add_many(&keys).await.expect("add_many");
+    refuse(&scene, "new.page like '%-1' and new.status = 'FETCH_IN_PROGRESS'").await;
+    let mut claimed = 0;
+    for _ in 0..ITEMS {
+        claimed += scene.store.claim(&scene.claiming(2)).await.expect("nobody is held").claimed.len();
+    }
+    assert_eq!(claimed, ITEMS / 2);
+    assert_eq!(count(&scene, Status::Failed).await, ITEMS / 2);
+}
