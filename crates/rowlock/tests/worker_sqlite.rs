@@ -78,6 +78,34 @@ async fn a_handler_that_waits_for_its_own_transaction_is_stopped_so_that_others_
     assert_eq!((report.retried, report.completed), (1, 1), "{report:?}");
 }
 
+/// The driver remembers the columns that a statement had when it was prepared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn columns_that_come_and_go_under_running_handlers_burn_no_attempt() {
+    let database = std::sync::Arc::new(Sqlite::new());
+    let repository = repository(&*database, pipeline(&["ONE", "TWO"]).max_retries(1)).await;
+    add::<Sqlite>(&repository, 60).await;
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let handle = move |ctx: rowlock::Context<SqliteStore, Item>, claim: rowlock::Claim<Item>| {
+        let (call, database) = (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed), database.clone());
+        async move {
+            match call {
+                15 => database.execute("alter table items add column note text").await,
+                30 => database.execute("alter table items add column remark text").await,
+                45 => database.execute("alter table items drop column note").await,
+                _ => {}
+            }
+            let mut transaction = ctx.begin().await?;
+            let row = sqlx::query_as::<_, Item>("select * from items where id = ?1").bind(claim.key().as_str());
+            assert_eq!(row.fetch_one(&mut *transaction).await?.id, claim.key().as_str());
+            Ok::<Handled, rowlock::Failure>(ctx.complete_in(transaction, claim).await?.into())
+        }
+    };
+    let worker = Worker::new(repository.clone()).handle("ONE", handle.clone()).handle("TWO", handle);
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.retried, report.failed), (120, 0, 0), "{report:?}");
+    assert_eq!((report.errors, report.undecodable), (0, 0), "{report:?}");
+}
+
 async fn a_handler_keeps_its_transaction(waits_for_itself: bool) -> WorkerReport {
     let database = Sqlite::new();
     let repository = repository(&database, pipeline(&["ONE"]).stale_after(Duration::from_secs(3))).await;

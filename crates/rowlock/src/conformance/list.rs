@@ -265,6 +265,9 @@ macro_rules! conformance_tests {
             a_check_that_lacks_only_the_word_for_cancelled_refuses_cancel_by_name,
             a_check_on_any_role_is_tried_with_what_moves_write,
         );
+        $crate::conformance_tests!(@group altering, $harness;
+            columns_that_come_and_go_between_calls_are_read_as_they_are,
+        );
         $crate::conformance_tests!(@group keys, $harness;
             odd_keys_go_through_every_verb,
             odd_keys_are_listed_page_by_page,
@@ -366,6 +369,7 @@ mod tests {
         ("transactions", include_str!("transactions.rs")),
         ("schema", include_str!("schema.rs")),
         ("adopting", include_str!("adopting.rs")),
+        ("altering", include_str!("altering.rs")),
         ("keys", include_str!("keys.rs")),
         ("names", include_str!("names.rs")),
         ("dry", include_str!("dry.rs")),

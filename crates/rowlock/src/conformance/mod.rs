@@ -20,6 +20,7 @@ mod model;
 mod scene;
 
 pub mod adopting;
+pub mod altering;
 pub mod brakes;
 pub mod claims;
 pub mod continuing;

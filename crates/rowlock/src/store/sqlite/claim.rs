@@ -112,9 +112,9 @@ impl SqliteStore {
             self.let_go(&mut session, claiming, batch, &written).await?;
             session.commit().await?;
         }
-        let mut session = self.read_session(verb).await?;
+        let mut session = self.read(verb).await?;
         let rows = self.read_rows(&mut session, &self.statements.claim_by_key.read, &batch.items).await?;
-        session.keep();
+        session.roll_back().await?;
         Ok(self.fill(answer, claiming, &batch.items, written, rows))
     }
 
@@ -152,8 +152,7 @@ impl SqliteStore {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let mut session = self.read_session(verb).await?;
-        session.run("BEGIN").await?;
+        let mut session = self.read(verb).await?;
         let now = self.time(&mut session, claiming.now).await?;
         let picked = self.pick(&mut session, claiming, &now, limit).await?;
         let mut plan = self.plan(picked, limit, claiming);

@@ -145,9 +145,9 @@ impl SqliteStore {
             // The database refuses a heartbeat: what was claimed is found all the same.
             Err(error) if errors::may_be_a_rows(&error) => {
                 session.roll_back().await?;
-                let mut session = self.read_session(verb).await?;
+                let mut session = self.read(verb).await?;
                 let rows = session.rows(&self.statements.find_claimed, [token.as_i64().into()]).await?;
-                session.keep();
+                session.roll_back().await?;
                 rows
             }
             Err(error) => return Err(error),

@@ -216,12 +216,19 @@ impl SqliteStore {
         if self.read_only {
             session.execute(&self.statements.refuse_writes, []).await?;
         }
-        session.run("BEGIN IMMEDIATE").await?;
+        session.begin_writing().await?;
         Ok(session)
     }
 
     async fn read_session(&self, verb: &Verb) -> Result<Session> {
         self.readers.take(verb).await
+    }
+
+    /// A reading transaction.
+    async fn read(&self, verb: &Verb) -> Result<Session> {
+        let mut session = self.read_session(verb).await?;
+        session.begin_reading().await?;
+        Ok(session)
     }
 
     /// The time of a verb: one for all of its statements.

@@ -18,9 +18,9 @@ use crate::{Error, Key, Result};
 impl SqliteStore {
     pub(super) async fn get_item(&self, verb: &Verb, key: &Key) -> Result<Option<ItemRow<SqliteRow>>> {
         let Ok(key) = KeyValue::asked(key, self.pipeline.key_type()) else { return Ok(None) };
-        let mut session = self.read_session(verb).await?;
+        let mut session = self.read(verb).await?;
         let rows = session.rows(&self.statements.get, [key.into()]).await?;
-        session.keep();
+        session.roll_back().await?;
         Ok(rows.into_iter().next().map(|row| rows::item(&self.pipeline, row)))
     }
 
@@ -40,9 +40,9 @@ impl SqliteStore {
         let sql = if after.is_none() { start } else { next };
         // One more than asked for: whether there is a next page.
         let binds = [Bind::from(word), Bind::from(limit + 1)].into_iter().chain(after.map(Bind::from));
-        let mut session = self.read_session(verb).await?;
+        let mut session = self.read(verb).await?;
         let rows = session.rows(sql, binds).await?;
-        session.keep();
+        session.roll_back().await?;
         let mut items: Vec<_> = rows.into_iter().map(|row| rows::item(&self.pipeline, row)).collect();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let has_next = items.len() > limit;
@@ -52,8 +52,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn count_items(&self, verb: &Verb, counting: &Counting) -> Result<Counts> {
-        let mut session = self.read_session(verb).await?;
-        session.run("BEGIN").await?;
+        let mut session = self.read(verb).await?;
         let now = self.time(&mut session, counting.now).await?;
         let paused = self.read_paused(&mut session).await?;
         // One more than is told: whether there are more.
@@ -136,8 +135,7 @@ impl SqliteStore {
         now: Option<DateTime<Utc>>,
     ) -> Result<Option<Explanation>> {
         let Ok(key) = KeyValue::asked(key, self.pipeline.key_type()) else { return Ok(None) };
-        let mut session = self.read_session(verb).await?;
-        session.run("BEGIN").await?;
+        let mut session = self.read(verb).await?;
         let now = self.time(&mut session, now).await?;
         let paused = self.read_paused(&mut session).await?;
         let rows = session.rows(&self.statements.explain, [key.into()]).await?;

@@ -37,7 +37,7 @@ impl SqliteStore {
     /// and then finds it done. A file that lacks nothing is only read.
     pub(super) async fn prepare_schema(&self, verb: &Verb) -> Result<()> {
         let mut session = self.take_writer(verb).await?;
-        session.run("BEGIN").await?;
+        session.begin_reading().await?;
         let look = self.look(&mut session).await;
         session.roll_back().await?;
         if !look?.is_complete() {
@@ -109,8 +109,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn inspect_schema(&self, verb: &Verb) -> Result<Vec<String>> {
-        let mut session = self.read_session(verb).await?;
-        session.run("BEGIN").await?;
+        let mut session = self.read(verb).await?;
         let look = self.look(&mut session).await;
         let remarks = match &look {
             Ok(look) if look.is_complete() => self.remarks_on_rows(&mut session).await,

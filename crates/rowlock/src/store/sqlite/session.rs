@@ -14,8 +14,8 @@ use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::errors;
 use super::file::{DatabaseFile, busy_timeout_of_opening};
+use super::{errors, rows};
 use crate::{Error, Fault, Result};
 
 /// SQLite's virtual-machine steps between two looks at whether a statement is still wanted: a few microseconds.
@@ -23,6 +23,13 @@ const STEPS_BETWEEN_INTERRUPT_CHECKS: i32 = 10_000;
 
 /// Wait before another try to open a connection: turning a new file into WAL mode is not covered by `busy_timeout`.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// Begin, and say in the same breath which schema the transaction sees.
+const BEGIN_WRITING: &str = "BEGIN IMMEDIATE; PRAGMA schema_version";
+const BEGIN_READING: &str = "BEGIN; PRAGMA schema_version";
+
+/// A statement that is run makes the connection read the schema again if it has changed; preparing one does not.
+const READ_SCHEMA: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
 
 /// One statement of a pipeline, rendered.
 #[derive(Debug, Clone)]
@@ -117,6 +124,8 @@ pub(super) struct Connections {
 struct Open {
     raw: SqliteConnection,
     interrupt: Arc<AtomicBool>,
+    /// SQLite's own number of the schema that the connection's statements were prepared under.
+    schema_version: Option<i64>,
 }
 
 impl Connections {
@@ -181,7 +190,7 @@ impl Connections {
         // when it stops a write, and what runs on the connection afterwards would commit by itself.
         handle.set_commit_hook(move || !committing.load(Ordering::Acquire));
         drop(handle);
-        Ok(Open { raw, interrupt })
+        Ok(Open { raw, interrupt, schema_version: None })
     }
 
     /// Closes the idle connections, and each other one when it comes back.
@@ -236,6 +245,41 @@ impl Session {
         Ok(())
     }
 
+    /// Begins a write transaction.
+    pub(super) async fn begin_writing(&mut self) -> Result<()> {
+        self.begin(BEGIN_WRITING).await
+    }
+
+    /// Begins a reading transaction. A statement that reads whole rows of the user's table is always in a transaction.
+    pub(super) async fn begin_reading(&mut self) -> Result<()> {
+        self.begin(BEGIN_READING).await
+    }
+
+    /// Begins a transaction, in which nobody else changes the schema, and forgets the statements that were prepared under
+    /// another one. SQLite prepares them again by itself, but the driver remembers which columns they had: of a table that
+    /// got a column it could not read a row, and of one that lost a column it would take one for the other.
+    async fn begin(&mut self, statement: &'static str) -> Result<()> {
+        let verb = self.verb.name;
+        let of_statement = |error| errors::of_statement(verb, error);
+        let row = sqlx::query(statement).fetch_one(&mut **self).await.map_err(of_statement)?;
+        let version = rows::integer(&row, 0);
+        if version.is_none() || version != self.open().schema_version {
+            self.clear_cached_statements().await.map_err(of_statement)?;
+            sqlx::query(READ_SCHEMA).execute(&mut **self).await.map_err(of_statement)?;
+            self.open().schema_version = version;
+        }
+        Ok(())
+    }
+
+    /// After a transaction of the user's that was undone: it may have changed the schema, which is as it was again.
+    pub(super) fn forget_schema(&mut self) {
+        self.open().schema_version = None;
+    }
+
+    fn open(&mut self) -> &mut Open {
+        self.open.as_mut().expect("a session has its connection until it ends")
+    }
+
     /// Makes the transaction durable, and puts the connection back.
     pub(super) async fn commit(mut self) -> Result<()> {
         let verb = self.verb.name;
@@ -279,7 +323,7 @@ impl Session {
             Err(error) if !errors::is_transaction_gone(&error) => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        self.run("BEGIN IMMEDIATE").await
+        self.begin_writing().await
     }
 
     /// Closes the connection, which undoes what is open.
@@ -351,7 +395,7 @@ impl Deref for Session {
 
 impl DerefMut for Session {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.open.as_mut().expect("a session has its connection until it ends").raw
+        &mut self.open().raw
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is SQLite's alone: statements and plans, busy files, dropped futures, the ways in which it refuses rows.
 //! Behaviour that every store has is in the conformance suite.
 
+mod altered;
 mod busy;
 mod failure_log;
 mod files;

@@ -103,7 +103,8 @@ impl SqliteTransaction {
         self.begun -= by;
     }
 
-    pub(super) async fn roll_back(self) -> Result<()> {
+    pub(super) async fn roll_back(mut self) -> Result<()> {
+        self.session.forget_schema();
         if self.alarm.disarm() {
             return self.session.roll_back().await;
         }
@@ -117,7 +118,7 @@ impl SqliteStore {
     pub(super) async fn begin_transaction(&self, verb: &Verb) -> Result<SqliteTransaction> {
         let finishing = self.verb("finish_in");
         let mut session = self.take_writer(verb).await?;
-        session.run("BEGIN IMMEDIATE").await?;
+        session.begin_writing().await?;
         session.set_verb(finishing.clone());
         let longest = self.pipeline.stale_after() / 3;
         let (alarm, expiry) = Alarm::set(longest, session.interrupt());
@@ -153,10 +154,12 @@ impl SqliteStore {
                 Ok(self.finished(outcome))
             }
             Written::Missing => {
+                session.forget_schema();
                 session.roll_back().await?;
                 Ok(Finished::LeaseLost)
             }
             Written::Ignored | Written::Refused { .. } => {
+                session.forget_schema();
                 session.roll_back().await?;
                 self.refuse_finish(verb, &batch, outcome).await
             }
