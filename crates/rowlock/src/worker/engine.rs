@@ -210,6 +210,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     /// Looks after what goes by time: timeouts, leaked slots, leases past their life.
     pub(crate) fn tick(&self, now: Instant) {
+        self.runs(now);
         *self.ticked_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
         for crew in &self.crews {
             for (slot, run) in crew.runs() {
@@ -221,7 +222,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     }
 
     fn check_timeout(&self, crew: &Crew<S, R>, slot: usize, run: &Arc<Run>, now: Instant) {
-        let is_over = crew.timeout.is_some_and(|timeout| now.saturating_duration_since(run.since) > timeout);
+        let is_over = crew.timeout.is_some_and(|timeout| run.lasted(now) > timeout);
         if !is_over && !run.is_unanswered(now) && run.timed_out_at().is_none() {
             return;
         }
@@ -271,12 +272,28 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
     }
 
-    /// Stops what goes on under leases that got no renewal for as long as a lease lives, by this process's own clock:
-    /// others may hold those items by now. This is what a process notices first that was stopped and goes on.
-    pub(crate) fn drop_over_aged(&self, now: Instant) {
-        let stale_after = self.pipeline().stale_after();
+    /// Notices that this process was stopped and goes on: whoever looks at the time on the worker's thread says so first.
+    pub(crate) fn runs(&self, now: Instant) {
+        let Some(stood_still) = self.pulse.runs(now) else { return };
+        tracing::warn!(
+            stood_still_s = stood_still.as_secs_f64(),
+            "this process was stopped, or its machine: leases are renewed before one is given up, and before a sweep"
+        );
         for held in self.floor.leases.all() {
-            if now.saturating_duration_since(held.renewed_at()) > stale_after && held.lose() {
+            held.stood_still(stood_still);
+        }
+        for (_, run) in self.crews.iter().flat_map(|crew| crew.runs()) {
+            run.stood_still(stood_still);
+        }
+    }
+
+    /// Stops what goes on under leases that got no renewal for as long as a lease lives, by this process's own clock:
+    /// others may hold those items by now. After a stop of this process a renewal is tried first: nobody may have been
+    /// there to take them.
+    pub(crate) fn drop_over_aged(&self, now: Instant) {
+        let (stale_after, respite) = (self.pipeline().stale_after(), self.pulse.respite());
+        for held in self.floor.leases.all() {
+            if held.is_over_aged(now, stale_after, respite) && held.lose() {
                 self.floor.ended.push(Ended { held, verdict: Verdict::Lost(LossReason::NotRenewed) });
             }
         }

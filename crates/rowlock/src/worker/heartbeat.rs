@@ -25,6 +25,7 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
     loop {
         tokio::time::sleep(pause).await;
         let now = Instant::now();
+        engine.runs(now);
         engine.drop_over_aged(now);
         if now.saturating_duration_since(engine.ticked_at()) > engine.pipeline().stale_after() {
             // A process that was stopped and goes on meets this for a moment, before its dispatcher ticks again.
@@ -49,6 +50,9 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
                     engine.met(&mut renew_errors, "renew", &error);
                 }
             }
+            for held in chunk {
+                held.tried(sent_at);
+            }
         }
         if now.saturating_duration_since(read_at) >= LEASE_CHECK_INTERVAL {
             read_at = now;
@@ -61,16 +65,17 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
 }
 
 /// The leases to renew: once the first is due, all that are not quite new, so that they stay together. After a step of
-/// the database's clock all that were renewed before it are due: others see another age of them than this process.
+/// the database's clock all that were renewed before it are due: others see another age of them than this process. So they
+/// are after a stop of this process.
 fn due<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     now: Instant,
     interval: Duration,
     pause: Duration,
 ) -> Vec<Arc<Held>> {
-    let stale_after = engine.pipeline().stale_after();
+    let (stale_after, respite) = (engine.pipeline().stale_after(), engine.pulse.respite());
     let mut all = engine.floor.leases.all();
-    all.retain(|held| held.is_renewable(now, stale_after));
+    all.retain(|held| held.is_renewable(now, stale_after, respite));
     let age = |held: &Held| now.saturating_duration_since(held.renewed_at());
     // Two looks early: the next look may be late, and the statement takes its time.
     let early = (interval / 25).max(2 * pause);

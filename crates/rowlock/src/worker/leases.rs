@@ -52,6 +52,8 @@ struct State {
     phase: Phase,
     /// When the last renewal that got through, or the claim, was sent.
     renewed_at: Instant,
+    /// When the last renewal was sent that was answered, or failed.
+    tried_at: Option<Instant>,
     /// False past the stage's timeout: what hangs is not renewed for ever.
     renewable: bool,
     /// When nobody worked on the item any more. From then on its time runs out, whatever is renewed.
@@ -64,6 +66,14 @@ enum Phase {
     Queued,
     Running(Arc<Run>),
     Ended,
+}
+
+/// This process stood still until a moment ago, so that its leases are older than they may be. Until the end of the respite
+/// each of them has one renewal: whether somebody else has taken the item is for the database to say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Respite {
+    pub(crate) since: Instant,
+    pub(crate) until: Instant,
 }
 
 /// What the handler has done to its lease by itself, through its context or its claim.
@@ -89,6 +99,7 @@ impl Leases {
         let state = State {
             phase: Phase::Queued,
             renewed_at: sent_at,
+            tried_at: None,
             renewable: true,
             ended_at: None,
             by_handler: ByHandler::Nothing,
@@ -218,10 +229,10 @@ impl Held {
 
     /// Whether the lease may be renewed now: not past its timeout, not past its life, not in the handler's hands, and
     /// not once its outcome has been given up.
-    pub(crate) fn is_renewable(&self, now: Instant, stale_after: Duration) -> bool {
+    pub(crate) fn is_renewable(&self, now: Instant, stale_after: Duration, respite: Option<Respite>) -> bool {
         let state = self.locked();
         let lives = match state.ended_at {
-            None => now.saturating_duration_since(state.renewed_at) < stale_after,
+            None => !state.is_over_aged(now, stale_after, respite),
             Some(ended_at) => now < kept_until(ended_at, stale_after),
         };
         state.renewable && matches!(state.by_handler, ByHandler::Nothing | ByHandler::Settling { .. }) && lives
@@ -239,6 +250,28 @@ impl Held {
     pub(crate) fn renewed(&self, sent_at: Instant) {
         let mut state = self.locked();
         state.renewed_at = state.renewed_at.max(sent_at);
+    }
+
+    /// A renewal that was sent at this time has been answered, or has failed.
+    pub(crate) fn tried(&self, sent_at: Instant) {
+        self.locked().tried_at = Some(sent_at);
+    }
+
+    /// Whether it got no renewal for as long as a lease lives, and none is to be tried any more.
+    pub(crate) fn is_over_aged(&self, now: Instant, stale_after: Duration, respite: Option<Respite>) -> bool {
+        self.locked().is_over_aged(now, stale_after, respite)
+    }
+
+    /// This process stood still for so long, which is no part of the time that an outcome is sent again, nor of that which
+    /// a handler waits for an answer.
+    pub(crate) fn stood_still(&self, stood_still: Duration) {
+        let mut state = self.locked();
+        if let Some(ended_at) = &mut state.ended_at {
+            *ended_at += stood_still;
+        }
+        if let ByHandler::Settling { since } = &mut state.by_handler {
+            *since += stood_still;
+        }
     }
 
     pub(crate) fn renewed_at(&self) -> Instant {
@@ -275,6 +308,14 @@ impl Held {
 }
 
 impl State {
+    fn is_over_aged(&self, now: Instant, stale_after: Duration, respite: Option<Respite>) -> bool {
+        let is_spared = respite.is_some_and(|respite| {
+            let waits_for_renewal = self.renewed_at.max(self.tried_at.unwrap_or(self.renewed_at)) < respite.since;
+            waits_for_renewal && now < respite.until
+        });
+        !is_spared && now.saturating_duration_since(self.renewed_at) >= stale_after
+    }
+
     fn end(&mut self) -> Phase {
         self.ended_at.get_or_insert_with(Instant::now);
         std::mem::replace(&mut self.phase, Phase::Ended)
@@ -379,19 +420,45 @@ mod tests {
         assert!(held.end());
         let kept_until = held.kept_until(STALE).expect("it has ended");
         let last = kept_until - Duration::from_millis(1);
-        assert!(held.is_renewable(last, STALE));
+        assert!(held.is_renewable(last, STALE, None));
         held.renewed(last);
         assert!(!held.end());
         assert_eq!(held.kept_until(STALE), Some(kept_until));
-        assert!(!held.is_renewable(kept_until, STALE));
+        assert!(!held.is_renewable(kept_until, STALE, None));
     }
 
     #[test]
     fn an_item_that_somebody_works_on_is_renewed_for_as_long_as_its_lease_lives() {
         let held = hold(&Leases::default());
         let renewed_at = held.renewed_at();
-        assert!(held.is_renewable(renewed_at + STALE / 2, STALE));
-        assert!(!held.is_renewable(renewed_at + STALE, STALE));
+        assert!(held.is_renewable(renewed_at + STALE / 2, STALE, None));
+        assert!(!held.is_renewable(renewed_at + STALE, STALE, None));
+    }
+
+    #[test]
+    fn a_lease_that_is_too_old_because_its_process_stood_still_has_one_renewal() {
+        let held = hold(&Leases::default());
+        let woke_at = held.renewed_at() + 5 * STALE;
+        let respite = Some(Respite { since: woke_at, until: woke_at + STALE / 3 });
+        assert!(held.is_over_aged(woke_at, STALE, None));
+        assert!(!held.is_over_aged(woke_at, STALE, respite) && held.is_renewable(woke_at, STALE, respite));
+        assert!(held.is_over_aged(woke_at + STALE / 3, STALE, respite), "nothing got through until others may sweep");
+
+        held.tried(woke_at - STALE);
+        assert!(!held.is_over_aged(woke_at, STALE, respite), "that one was sent before");
+        held.tried(woke_at);
+        assert!(held.is_over_aged(woke_at, STALE, respite), "it failed");
+        held.renewed(woke_at);
+        assert!(!held.is_over_aged(woke_at + STALE / 2, STALE, respite));
+    }
+
+    #[test]
+    fn a_standstill_shortens_no_time_in_which_an_outcome_is_sent_again() {
+        let held = hold(&Leases::default());
+        assert!(held.end());
+        let kept_until = held.kept_until(STALE).expect("it has ended");
+        held.stood_still(10 * STALE);
+        assert_eq!(held.kept_until(STALE), Some(kept_until + 10 * STALE));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! When the database answered last, and what an outage, or a step of its clock, means for the sweep.
+//! When the database answered last, and what an outage, a step of its clock, or a stop of this process means for the sweep.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::clock::{Clocks, Reading};
+use super::leases::Respite;
 
 /// When the database answered last.
 #[derive(Debug)]
@@ -20,14 +21,26 @@ struct State {
     failing: bool,
     sweep_from: Instant,
     clocks: Clocks,
-    /// When the database's clock was last found to have gone another way than this one.
+    /// When the database's clock was last found to have gone another way than this one, or this process to have stood still.
     parted_at: Option<Instant>,
+    /// When this process was last seen to run.
+    ran_at: Option<Instant>,
+    /// When it was last found to have stood still.
+    woke_at: Option<Instant>,
 }
 
 impl Pulse {
     pub(crate) fn new(stale_after: Duration, heartbeat_interval: Duration, now: Instant) -> Pulse {
         let clocks = Clocks::new(heartbeat_interval);
-        let state = State { answered_at: now, failing: false, sweep_from: now, clocks, parted_at: None };
+        let state = State {
+            answered_at: now,
+            failing: false,
+            sweep_from: now,
+            clocks,
+            parted_at: None,
+            ran_at: None,
+            woke_at: None,
+        };
         Pulse { stale_after, heartbeat_interval, state: Mutex::new(state) }
     }
 
@@ -58,6 +71,28 @@ impl Pulse {
                  leases are renewed before a sweep"
             );
         }
+    }
+
+    /// This process runs, which is said with every tick. For how long it stood still before, if that is so long that the
+    /// next renewal may come too late: it was stopped, or its machine was. Others may have been as well, so all renew
+    /// first, and this worker sweeps one interval later.
+    pub(crate) fn runs(&self, now: Instant) -> Option<Duration> {
+        let mut state = self.locked();
+        let before = state.ran_at.replace(now)?;
+        let stood_still = now.saturating_duration_since(before);
+        if stood_still <= (self.stale_after - self.heartbeat_interval) / 2 {
+            return None;
+        }
+        state.woke_at = Some(now);
+        state.parted_at = Some(now);
+        state.sweep_from = now + self.heartbeat_interval;
+        Some(stood_still)
+    }
+
+    /// What the leases have that are older than they may be because this process stood still.
+    pub(crate) fn respite(&self) -> Option<Respite> {
+        let since = self.locked().woke_at?;
+        Some(Respite { since, until: since + self.heartbeat_interval })
     }
 
     /// Leases that were renewed before this are to be renewed at once.
@@ -131,6 +166,24 @@ mod tests {
             assert_eq!((pulse.sweep_in(after), pulse.parted_at()), (Some(INTERVAL), Some(after)));
             assert_eq!(pulse.sweep_in(after + INTERVAL), Some(Duration::ZERO));
         }
+    }
+
+    #[test]
+    fn after_this_process_stood_still_leases_are_renewed_and_the_sweep_waits() {
+        let start = Instant::now();
+        let pulse = Pulse::new(STALE, INTERVAL, start);
+        assert_eq!(pulse.runs(start + 2 * STALE), None, "it had not begun to tick");
+        let start = start + 2 * STALE;
+        pulse.answered(start);
+        assert_eq!(pulse.runs(start + INTERVAL), None, "a renewal comes in time");
+        assert_eq!((pulse.parted_at(), pulse.respite().is_none()), (None, true));
+        let after = start + 2 * INTERVAL + SECOND;
+        assert_eq!(pulse.runs(after), Some(INTERVAL + SECOND));
+        pulse.answered(after);
+        assert_eq!((pulse.sweep_in(after), pulse.parted_at()), (Some(INTERVAL), Some(after)));
+        let respite = pulse.respite().expect("it stood still");
+        assert_eq!((respite.since, respite.until), (after, after + INTERVAL));
+        assert_eq!(pulse.runs(after + SECOND), None, "it is told once");
     }
 
     #[test]

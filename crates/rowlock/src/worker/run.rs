@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ pub(crate) struct Run {
     /// Made for whoever waits for it: most handlers end before anybody does.
     stop: OnceLock<CancellationToken>,
     pub(crate) since: Instant,
+    /// For how long this process stood still since then, in milliseconds.
+    stood_still_ms: AtomicU64,
     pub(crate) items: OfRun<Arc<Held>>,
     left: AtomicUsize,
     reason: Mutex<Option<Stop>>,
@@ -44,7 +46,20 @@ pub(crate) enum Stop {
 impl Run {
     pub(crate) fn new(items: OfRun<Arc<Held>>, now: Instant) -> Run {
         let left = AtomicUsize::new(items.len());
-        Run { stop: OnceLock::new(), since: now, items, left, reason: Mutex::new(None) }
+        let (stop, reason, stood_still_ms) = (OnceLock::new(), Mutex::new(None), AtomicU64::new(0));
+        Run { stop, since: now, stood_still_ms, items, left, reason }
+    }
+
+    /// This process stood still for so long, which is no part of the time that a handler may take.
+    pub(crate) fn stood_still(&self, stood_still: Duration) {
+        let ms = u64::try_from(stood_still.as_millis()).unwrap_or(u64::MAX);
+        self.stood_still_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// How long it has run, as far as this process ran.
+    pub(crate) fn lasted(&self, now: Instant) -> Duration {
+        let stood_still = Duration::from_millis(self.stood_still_ms.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.since).saturating_sub(stood_still)
     }
 
     /// Signalled before the handler's future is dropped.

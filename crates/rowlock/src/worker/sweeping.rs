@@ -117,11 +117,13 @@ enum MaySweep {
 /// ends an outage; a sweep after it waits for the living.
 async fn may_sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) -> Result<MaySweep> {
     let asked_at = Instant::now();
+    engine.runs(asked_at);
     if let Some(wait) = engine.pulse.sweep_in(asked_at).filter(|wait| !wait.is_zero()) {
         return Ok(MaySweep::In(wait));
     }
     let time = verbs.now_once().await?;
     let answered_at = Instant::now();
+    engine.runs(answered_at);
     engine.pulse.told_time(Reading { time, asked_at, answered_at });
     Ok(match engine.pulse.sweep_in(answered_at).unwrap_or_default() {
         Duration::ZERO => MaySweep::At(time),
