@@ -66,7 +66,7 @@ fn known(report: &VideoReport) -> String {
     let mut lines = vec![shown(&report.status)];
     if let Some((width, height)) = report.width_px.zip(report.height_px) {
         let sound = report.has_sound.map(|sound| if sound { "sound" } else { "no sound" }.to_owned());
-        let frames = report.frame_count.map(|count| format!("{count} frames"));
+        let frames = report.frame_count.map(|count| format!("{count} frame{}", if count == 1 { "" } else { "s" }));
         let picture = [Some(format!("{width}×{height}")), report.codec.as_deref().map(shown)];
         let facts = [report.duration_secs.map(seconds)].into_iter().chain(picture).chain([sound, frames]);
         lines.push(facts.flatten().collect::<Vec<_>>().join(", "));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::limits::{MAX_PIXELS, MAX_SIDE_PX};
 use super::process::MEMORY_MAX_BYTES;
-use super::sniff::{head_of, still_picture};
+use super::sniff::{head_of, is_encrypted, still_picture};
 
 /// An error message is for a table column and a person.
 const MAX_MESSAGE_CHARS: usize = 500;
@@ -18,13 +18,14 @@ pub(super) fn reason(stderr: &[u8], video: &Path) -> String {
     if let Some(format) = said.lines().find_map(refused_format) {
         return refused_format_in_words(format);
     }
-    if let Some(kind) = head_of(video).ok().and_then(|head| still_picture(&head)) {
+    let head = head_of(video).unwrap_or_default();
+    if let Some(kind) = still_picture(&head) {
         return format!("is an image ({kind}) and no video");
     }
     if let Some((width, height)) = said.lines().find_map(refused_size) {
         return too_large(width, height);
     }
-    if said.contains("DRM protected") {
+    if said.contains("DRM protected") || is_encrypted(&head) {
         return ENCRYPTED.to_owned();
     }
     if said.contains("Cannot allocate memory") {
@@ -41,10 +42,15 @@ pub(super) fn too_large(width: u64, height: u64) -> String {
     format!("{width}×{height} pixels are more than the limit of {MAX_PIXELS}, which is {MAX_SIDE_PX}×{MAX_SIDE_PX}")
 }
 
-/// ffmpeg's last line, without the name of its input and without what a text column cannot hold.
+/// What ffmpeg says at its end whatever the reason was.
+const LAST_WORDS: &[&str] = &["Error marking filters as finished", "Conversion failed!"];
+
+/// ffmpeg's last line that says something, without the name of its input and without what a text column cannot hold.
 pub(super) fn last_line(said: &str) -> String {
     let said = said.replace(&format!("{INPUT}: "), "");
-    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("ffmpeg gave no reason");
+    let mut lines = said.lines().map(str::trim);
+    let says_something = |line: &&str| !line.is_empty() && !LAST_WORDS.contains(line);
+    let line = lines.rfind(says_something).unwrap_or("ffmpeg gave no reason");
     line.chars().filter(|character| !character.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }
 
@@ -99,6 +105,7 @@ mod tests {
     fn the_last_line_is_short_and_without_the_name() {
         let stderr = b"[mov @ 0x5] moov atom not found\nfile:/dev/fd/0: Invalid data found\0 here\n\n";
         assert_eq!(of(stderr), "Invalid data found here");
+        assert_eq!(of(b"no frame!\nError marking filters as finished\nConversion failed!\n"), "no frame!");
         assert_eq!(of(b""), "ffmpeg gave no reason");
         assert_eq!(of(&[b'x'; 4000]).len(), MAX_MESSAGE_CHARS);
     }

@@ -10,6 +10,12 @@ use super::open::open_regular;
 /// four MPEG-TS packets, or the opening pages of each stream of an Ogg file.
 pub(super) const HEAD_BYTES: usize = 4096;
 
+/// What an MPEG transport stream is cut into.
+const TRANSPORT_PACKET_BYTES: usize = 188;
+
+/// Packets of a lower number are tables of the stream, which are never scrambled.
+const FIRST_STREAM_PID: u16 = 0x20;
+
 /// Names under which a file is taken for a video whatever it holds, so that a broken one fails in
 /// everybody's sight and is not passed over. `ts` and `mts` are left out: they are TypeScript far more
 /// often, and real transport streams are known by their content.
@@ -56,6 +62,17 @@ pub(super) fn still_picture(head: &[u8]) -> Option<&'static str> {
     STILL_BRANDS.iter().find(|(known, _)| brand == *known).map(|(_, kind)| *kind)
 }
 
+/// Whether `head` says that its pictures or sounds need a key: protected samples of ISO media, or a scrambled broadcast.
+pub(super) fn is_encrypted(head: &[u8]) -> bool {
+    if is_iso_media(head) {
+        return head.windows(4).any(|kind| kind == b"encv");
+    }
+    let is_of_a_stream = |packet: &&[u8]| u16::from_be_bytes([packet[1], packet[2]]) & 0x1fff >= FIRST_STREAM_PID;
+    let packets: Vec<&[u8]> = head.chunks_exact(TRANSPORT_PACKET_BYTES).filter(is_of_a_stream).collect();
+    let scrambled = packets.iter().filter(|packet| packet[3] & 0x80 != 0).count();
+    is_transport_stream(head, TRANSPORT_PACKET_BYTES, 0) && scrambled * 2 > packets.len()
+}
+
 /// Whether a file of this name that begins with `head` is to be taken for a video.
 pub(super) fn is_video(path: &Path, head: &[u8]) -> bool {
     has_video_extension(path) || (looks_like_video(head) && !has_extension(path, AUDIO_EXTENSIONS))
@@ -79,7 +96,7 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 /// Whether `head` opens one of the known video containers.
 fn looks_like_video(head: &[u8]) -> bool {
     is_iso_media(head)
-        || is_transport_stream(head, 188, 0)
+        || is_transport_stream(head, TRANSPORT_PACKET_BYTES, 0)
         || is_transport_stream(head, 192, 4)
         || is_ogg_video(head)
         || (head.starts_with(b"RIFF") && head.get(8..12) == Some(b"AVI "))

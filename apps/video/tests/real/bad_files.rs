@@ -84,6 +84,27 @@ async fn an_encrypted_video_is_called_that() {
 }
 
 #[tokio::test]
+async fn an_encrypted_film_in_fragments_and_a_scrambled_broadcast_are_called_that() {
+    let folder = TempDir::new().unwrap();
+    let (fragments, broadcast) = (folder.path().join("fragments.mp4"), folder.path().join("broadcast.ts"));
+    let key = "76a6c65c5ea762046bd749a2e632ccbb";
+    let scheme = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", key, "-encryption_kid", key];
+    make_test_video(&fragments, 1.0, 25, &[&["-movflags", "frag_keyframe+empty_moov"], &scheme[..]].concat());
+    make_test_video(&broadcast, 1.0, 25, &["-c:v", "mpeg2video"]);
+    let mut bytes = std::fs::read(&broadcast).unwrap();
+    // The packets of its streams, scrambled under the key of the even ones.
+    for packet in bytes.chunks_exact_mut(188).filter(|packet| packet[1] & 0x1f == 1) {
+        packet[3] |= 0x80;
+        packet[20..].iter_mut().enumerate().for_each(|(at, byte)| *byte ^= u8::try_from(at * 37 % 251).unwrap());
+    }
+    std::fs::write(&broadcast, bytes).unwrap();
+    for path in [fragments, broadcast] {
+        let error = probe_and_extract(&path).await.unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.is_transient()), ("is encrypted", false), "{}", path.display());
+    }
+}
+
+#[tokio::test]
 async fn a_reason_is_the_same_from_run_to_run() {
     let mut bytes = std::fs::read(clip("bikes")).unwrap();
     let index = bytes.windows(4).position(|window| window == b"moov").unwrap() - 4;

@@ -34,16 +34,25 @@ impl Secret {
         format!("{head}#EXTINF:2.0,\n{segment}\n{end}")
     }
 
-    fn manifest(&self) -> String {
+    /// The manifest that shows it.
+    fn manifest(&self, segment: &str) -> String {
         format!(
             r#"<?xml version="1.0" encoding="UTF-8"?>
 <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT2S" minBufferTime="PT1S"
   profiles="urn:mpeg:dash:profile:isoff-on-demand:2011">
 <Period><AdaptationSet mimeType="video/mp2t"><Representation id="1" bandwidth="100000" width="640" height="272">
-<BaseURL>{}</BaseURL><SegmentBase indexRange="0-1"/></Representation></AdaptationSet></Period></MPD>
-"#,
-            self.segment.display()
+<BaseURL>{segment}</BaseURL></Representation></AdaptationSet></Period></MPD>
+"#
         )
+    }
+
+    /// The film in every spelling that a file in `folder` could use: by its whole path, as a URL, and from there.
+    fn spellings(&self, folder: &Path) -> [String; 4] {
+        let elsewhere = self.folder.path().file_name().unwrap().to_str().unwrap();
+        assert_eq!(self.folder.path().parent(), folder.parent(), "both are temporary folders");
+        fs::copy(&self.segment, folder.join("near.ts")).unwrap();
+        let whole = self.segment.to_str().unwrap();
+        [whole.to_owned(), format!("file:{whole}"), format!("../{elsewhere}/secret.ts"), "near.ts".to_owned()]
     }
 }
 
@@ -68,10 +77,9 @@ async fn assert_refused(path: &Path, kind: &str) {
 async fn a_playlist_shows_no_segment_of_another_folder_nor_of_its_own() {
     let secret = Secret::make();
     let folder = TempDir::new().unwrap();
-    fs::copy(&secret.segment, folder.path().join("near.ts")).unwrap();
-    for segment in [secret.segment.to_str().unwrap(), "near.ts"] {
+    for segment in secret.spellings(folder.path()) {
         let path = folder.path().join("playlist.mp4");
-        fs::write(&path, secret.playlist(segment, "#EXT-X-ENDLIST\n")).unwrap();
+        fs::write(&path, secret.playlist(&segment, "#EXT-X-ENDLIST\n")).unwrap();
         assert!(ffmpeg_would_follow(&path), "{segment}: the test proves nothing");
         assert_refused(&path, "hls").await;
     }
@@ -84,9 +92,15 @@ async fn a_chain_of_playlists_shows_nothing() {
     fs::write(&inner, secret.playlist("secret.ts", "#EXT-X-ENDLIST\n")).unwrap();
     let folder = TempDir::new().unwrap();
     let outer = folder.path().join("outer.mp4");
-    fs::write(&outer, format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000\n{}\n", inner.display())).unwrap();
-    assert!(ffmpeg_would_follow(&outer));
-    assert_refused(&outer, "hls").await;
+    let inner = inner.display();
+    for (chain, kind) in [
+        (format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000\n{inner}\n"), "hls"),
+        (format!("ffconcat version 1.0\nfile '{inner}'\n"), "concat"),
+    ] {
+        fs::write(&outer, &chain).unwrap();
+        assert!(ffmpeg_would_follow(&outer), "{chain}");
+        assert_refused(&outer, kind).await;
+    }
 }
 
 #[tokio::test]
@@ -107,7 +121,12 @@ async fn a_manifest_shows_no_film_of_another_folder() {
     let secret = Secret::make();
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("manifest.mp4");
-    fs::write(&path, secret.manifest()).unwrap();
+    for segment in secret.spellings(folder.path()) {
+        fs::write(&path, secret.manifest(&segment)).unwrap();
+        assert!(ffmpeg_would_follow(&path), "{segment}");
+        assert_refused(&path, "dash").await;
+    }
+    fs::write(&path, secret.manifest("manifest.mp4")).unwrap();
     assert_refused(&path, "dash").await;
 }
 
@@ -116,18 +135,14 @@ async fn a_script_shows_no_film_of_another_folder() {
     let secret = Secret::make();
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("script.mp4");
-    for script in [
-        format!("ffconcat version 1.0\nfile '{}'\n", secret.segment.display()),
-        "ffconcat version 1.0\nfile 'near.ts'\n".to_owned(),
-        "ffconcat version 1.0\nfile 'script.mp4'\n".to_owned(),
-    ] {
-        fs::copy(&secret.segment, folder.path().join("near.ts")).unwrap();
-        fs::write(&path, &script).unwrap();
-        if !script.contains("script.mp4") {
-            assert!(ffmpeg_would_follow(&path), "{script}");
-        }
+    let script = |segment: &str| format!("ffconcat version 1.0\nfile '{segment}'\n");
+    for segment in secret.spellings(folder.path()) {
+        fs::write(&path, script(&segment)).unwrap();
+        assert!(ffmpeg_would_follow(&path), "{segment}");
         assert_refused(&path, "concat").await;
     }
+    fs::write(&path, script("script.mp4")).unwrap();
+    assert_refused(&path, "concat").await;
 }
 
 #[tokio::test]
