@@ -68,6 +68,7 @@ short_round! {
     the_server_crashes_on_postgres: "server-crash",
     connections_break_on_postgres: "connections",
     operators_race_workers_on_postgres: "operators",
+    tables_have_other_shapes_on_both: "shapes",
     whole_batches_are_hit_on_postgres: "whole-batches",
     a_standby_takes_over_on_postgres: "fail-over",
     the_server_takes_no_writes_for_a_while_on_postgres: "read-only-window",

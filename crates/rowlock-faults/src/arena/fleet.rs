@@ -44,6 +44,9 @@ struct Member {
 
 /// How long a process may take to end after SIGTERM.
 const END_WITHIN: Duration = Duration::from_secs(60);
+/// A renewal that was under way when a process was stopped may get through for so long after it has woken, and has given up
+/// what it renews: nobody is behind that heartbeat.
+const LATE_RENEWALS: Duration = Duration::from_secs(1);
 /// How long its threads may go on after SIGSTOP.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
@@ -218,7 +221,7 @@ impl Fleet {
     /// SIGCONT, after a stop at this time.
     pub fn resume(&mut self, number: usize, stopped_at: DateTime<Utc>) {
         self.signal(number, Signal::CONT);
-        self.afflict(number, stopped_at, Some(Utc::now()), None);
+        self.afflict(number, stopped_at, Some(Utc::now() + LATE_RENEWALS), None);
     }
 
     /// SIGTERM; the process is expected to end.

@@ -88,6 +88,8 @@ pub struct Cast {
     pub others: Vec<(Behaviour, usize)>,
     /// The encoding of a database on a server, as PostgreSQL names it.
     pub encoding: &'static str,
+    /// What is run before the table is prepared; nothing if `prepare` is to make it.
+    pub create: &'static str,
 }
 
 impl Default for Cast {
@@ -100,6 +102,7 @@ impl Default for Cast {
             work_ms: 0..=4,
             others: Vec::new(),
             encoding: "UTF8",
+            create: "",
         }
     }
 }
@@ -157,17 +160,24 @@ impl Scene {
     /// # Errors
     /// Those of the database.
     pub async fn on_server(round: &Round, server: &str, cast: Cast, through: impl Fn(&str) -> String) -> Result<Scene> {
+        let url = Scene::new_database(server, cast.encoding).await?;
+        let fleet_url = through(&url);
+        Scene::over(round, &url, &fleet_url, cast).await
+    }
+
+    /// The URL of a new database on this server.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn new_database(server: &str, encoding: &str) -> Result<String> {
         // Not by lot: scenes share a server, and a seed that is given again would take a living scene's name.
         static SCENES: AtomicUsize = AtomicUsize::new(0);
         let name = format!("faults_{}_{}", std::process::id(), SCENES.fetch_add(1, Ordering::Relaxed));
         let admin = Database::lazy(server)?;
-        let encoding = cast.encoding;
         let create = format!("create database {name} encoding '{encoding}' locale 'C' template template0");
         admin.execute(create).await.context("the server")?;
         admin.close().await;
-        let url = with_database(server, &name);
-        let fleet_url = through(&url);
-        Scene::over(round, &url, &fleet_url, cast).await
+        Ok(with_database(server, &name))
     }
 
     /// A new SQLite file in the round's folder.
@@ -193,6 +203,7 @@ impl Scene {
     /// Those of the database.
     pub async fn over(round: &Round, url: &str, fleet_url: &str, cast: Cast) -> Result<Scene> {
         let database = Database::lazy(url)?;
+        database.execute(cast.create).await.context("a table that is there before")?;
         database.prepare(url, pipeline(cast.stale_after, cast.timeout)?).await.context("preparing the tables")?;
         let assignment = Assignment {
             holder: String::new(),

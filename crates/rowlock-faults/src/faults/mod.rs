@@ -22,6 +22,7 @@ mod read_only_window;
 mod refusing_rows;
 mod replaced_file;
 mod server_crash;
+mod shapes;
 mod slow_database;
 mod sqlite;
 mod starvation;
@@ -101,6 +102,7 @@ pub const ALL: &[Fault] = &[
     fault!("server-crash", without_server, server_crash::run),
     fault!("connections", without_server, connections::run),
     fault!("operators", without_server, operators::run),
+    fault!("shapes", without_server, shapes::run),
     fault!("whole-batches", without_server, whole_batches::run),
     fault!("fail-over", without_server, fail_over::run),
     fault!("read-only-window", without_server, read_only_window::run),

@@ -1,12 +1,14 @@
 //! Operators cancel and requeue what workers are just working on, in calls for several items. What each call answered is
 //! compared with what the ledger says was done.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rowlock::store::postgres::PostgresStore;
 use rowlock::store::{Moved, Requeueing, Store};
-use rowlock::{Key, Status};
+use rowlock::{Error, Fault, Key, Status};
 
 use super::Arena;
 use crate::arena::{Cast, Round, Scene};
@@ -16,6 +18,8 @@ use crate::subject::{Database, pipeline};
 
 /// Items of one call.
 const KEYS: usize = 20;
+/// How long others may keep a file locked.
+const FREE_WITHIN: Duration = Duration::from_secs(30);
 /// Every so-manieth item is the operators'.
 const ONE_IN: usize = 4;
 
@@ -24,46 +28,74 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
     let Database::Postgres(pool) = &scene.database else { return scene.drain_and_judge().await };
     let store = PostgresStore::from_pool(pool, pipeline(scene.cast.stale_after, scene.cast.timeout)?);
-    scene.edited = (0..round.size.items).step_by(ONE_IN).map(|number| format!("item-{number:06}")).collect();
+    scene.edited = items(&scene);
     scene.start()?;
     for _ in 0..scene.injections_wanted() * 4 {
         if !scene.is_busy_after(20..=150).await? {
             break;
         }
-        let keys = some_keys(&mut scene);
-        let answers = match scene.lots.random_range(0..2) {
-            0 => (Verb::Cancel, store.cancel(&keys, None).await?),
-            _ => (Verb::Requeue, requeue(&store, &keys).await?),
-        };
-        note(&mut scene, &keys, answers);
+        call(&mut scene, &store, str::to_owned).await?;
         scene.injected();
     }
-    // What is still cancelled is taken up again, so that the workers meet it once more.
-    let keys: Vec<Key> = scene.edited.iter().map(|id| Key::from(id.as_str())).collect();
-    let answers = (Verb::Requeue, requeue(&store, &keys).await?);
-    note(&mut scene, &keys, answers);
+    take_up_again(&mut scene, &store, str::to_owned).await?;
     scene.drain_and_judge().await
 }
 
-/// Some of the operators' items, in any order.
-fn some_keys(scene: &mut Scene) -> Vec<Key> {
-    let mut ids: Vec<&String> = scene.edited.iter().collect();
-    ids.shuffle(&mut scene.lots);
-    ids.into_iter().take(KEYS).map(|id| Key::from(id.as_str())).collect()
+/// The items that are the operators' of those that a scene starts with.
+pub(super) fn items(scene: &Scene) -> Vec<String> {
+    (0..scene.items_added()).step_by(ONE_IN).map(|number| format!("item-{number:06}")).collect()
 }
 
-async fn requeue(store: &PostgresStore, keys: &[Key]) -> Result<Vec<Moved>> {
-    Ok(store.requeue(&Requeueing { keys: keys.to_vec(), stage: None, now: None }).await?)
+/// Cancels or requeues some of the operators' items, in any order, by keys that are spelled in this way.
+pub(super) async fn call<S: Store>(scene: &mut Scene, store: &S, spelled: fn(&str) -> String) -> Result<()> {
+    let mut ids = scene.edited.clone();
+    ids.shuffle(&mut scene.lots);
+    ids.truncate(KEYS);
+    let keys = spelled_keys(&ids, spelled);
+    let (verb, answers) = match scene.lots.random_range(0..2) {
+        0 => (Verb::Cancel, until_it_is_free(async || store.cancel(&keys, None).await).await?),
+        _ => (Verb::Requeue, requeue(store, keys).await?),
+    };
+    note(scene, ids, verb, answers);
+    Ok(())
+}
+
+/// What is still cancelled is taken up again, so that the workers meet it once more.
+pub(super) async fn take_up_again<S: Store>(scene: &mut Scene, store: &S, spelled: fn(&str) -> String) -> Result<()> {
+    let ids = scene.edited.clone();
+    let answers = requeue(store, spelled_keys(&ids, spelled)).await?;
+    note(scene, ids, Verb::Requeue, answers);
+    Ok(())
+}
+
+fn spelled_keys(ids: &[String], spelled: fn(&str) -> String) -> Vec<Key> {
+    ids.iter().map(|id| Key::from(spelled(id))).collect()
+}
+
+async fn requeue<S: Store>(store: &S, keys: Vec<Key>) -> Result<Vec<Moved>> {
+    let requeueing = Requeueing { keys, stage: None, now: None };
+    until_it_is_free(async || store.requeue(&requeueing).await).await
+}
+
+/// Asks again where nothing was done because somebody else writes: a store itself asks once.
+async fn until_it_is_free<T>(ask: impl AsyncFn() -> rowlock::Result<T>) -> Result<T> {
+    let until = Instant::now() + FREE_WITHIN;
+    loop {
+        match ask().await {
+            Err(Error::Database { fault: Fault::NotApplied, .. }) if Instant::now() < until => {}
+            answer => return Ok(answer?),
+        }
+    }
 }
 
 /// Writes down which items a call says that it moved.
-fn note(scene: &mut Scene, keys: &[Key], (verb, answers): (Verb, Vec<Moved>)) {
-    for (key, answer) in keys.iter().zip(answers) {
+fn note(scene: &mut Scene, ids: Vec<String>, verb: Verb, answers: Vec<Moved>) {
+    for (item, answer) in ids.into_iter().zip(answers) {
         let moved = match (verb, answer) {
             (Verb::Cancel, Moved::Applied { to }) => to == Status::Cancelled,
             (Verb::Requeue, Moved::Applied { to }) => to.is_ready(),
             (_, _) => false,
         };
-        scene.answers.push(Answer { item: key.as_str().to_owned(), verb, moved });
+        scene.answers.push(Answer { item, verb, moved });
     }
 }

@@ -140,6 +140,20 @@ impl Database {
         Ok(())
     }
 
+    /// A number that changes with whatever is created or added.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn extent(&self) -> sqlx::Result<i64> {
+        match self {
+            Database::Postgres(_) => {
+                let columns = "select count(*) from pg_attribute where attrelid >= 16384 and not attisdropped";
+                self.number(columns).await
+            }
+            Database::Sqlite(_) => self.number("select coalesce(sum(length(sql)), 0) from sqlite_master").await,
+        }
+    }
+
     /// Closes the connections.
     pub async fn close(&self) {
         on_either!(self, pool => pool.close().await);
