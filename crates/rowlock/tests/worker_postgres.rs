@@ -3,6 +3,7 @@
 mod own_server;
 #[macro_use]
 mod worker_cases;
+mod worker_postgres_cases;
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -65,8 +65,13 @@ impl Hearing {
         }
     }
 
+    /// Says so in the log where it was otherwise: from then on an empty queue is looked at more seldom, or more often.
     fn set_works(&self, works: bool) {
-        self.shared.works.store(works, Ordering::Release);
+        match (self.shared.works.swap(works, Ordering::AcqRel), works) {
+            (true, false) => tracing::warn!("nobody tells of new items at the moment: they are found by polling"),
+            (false, true) => tracing::info!("hears of new items"),
+            _ => {}
+        }
     }
 }
 
@@ -82,9 +87,6 @@ pub(crate) async fn listen<S: Store, R: Send + 'static>(engine: &Engine<S, R>, v
     loop {
         let Err(error) = hear(engine, verbs, hearing, &mut errors).await;
         errors.met("listen", &error);
-        if hearing.works() {
-            tracing::warn!("nobody tells of new items at the moment: they are found by polling");
-        }
         hearing.set_works(false);
         tokio::time::sleep(VERB_BACKOFF_MAX).await;
     }
