@@ -126,7 +126,7 @@ pub enum Error {
         source: sqlx::Error,
     },
 
-    /// The file of an SQLite database cannot be opened, or is not the one any more that was opened.
+    /// The file of an SQLite database cannot be opened, or is no longer the one that was opened.
     #[error("{verb}: the file {file}: {problem}")]
     File {
         /// Which verb.

@@ -87,8 +87,7 @@ impl FoundColumn {
         problems
     }
 
-    /// Why a text column cannot hold what is written to it. Each row would be refused, one by one, until all are failed.
-    /// (An error is cut to its column.)
+    /// Why a text column cannot hold what is written to it: each row would be refused. (An error is cut to its column.)
     fn too_short(&self, pipeline: &Pipeline, role: Role) -> Option<String> {
         let needed = match role {
             Role::Status | Role::ResumeStatus => pipeline.words().iter().map(|word| word.chars().count()).max()?,
@@ -119,7 +118,7 @@ fn wanted(role: Role) -> (&'static [ColumnKind], &'static str) {
         Role::ClaimToken => (&[ColumnKind::Token], "a 64-bit integer"),
         Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => (
             &[ColumnKind::Time],
-            "a time (timestamptz; text on SQLite: seconds or milliseconds in an integer column are for a later version)",
+            "a time (timestamptz; text on SQLite: seconds or milliseconds in an integer column are not supported yet)",
         ),
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct TableFacts {
     pub(crate) columns: Vec<FoundColumn>,
     /// Whether it has rows. Asked only where there is no status column.
     pub(crate) has_rows: bool,
-    /// What the status of a row is that is inserted without one; `None` for null.
+    /// The status of a row that is inserted without one; `None` for null.
     pub(crate) default_word: Option<String>,
     /// What its constraints on a single column refuse.
     pub(crate) refusals: Vec<Refusal>,
@@ -86,7 +86,7 @@ impl TableFacts {
         }
         let words = [Existing::Ready, Existing::Succeeded].map(|existing| existing.word(pipeline));
         Some(format!(
-            "the table has rows, but no status column {:?}: say what they are by existing_rows of the pipeline's \
+            "the table has rows, but no status column {:?}: say what they are with existing_rows of the pipeline's \
              builder: Existing::Ready makes them all work ({:?}), Existing::Succeeded says that they are done ({:?})",
             pipeline.columns().name(Role::Status),
             words[0],
@@ -111,7 +111,7 @@ impl TableFacts {
         };
         Some(format!(
             "the column {:?} (Status) has {found}, and not the first ready word {ready:?}, so that a row which is \
-             inserted without a status is no item: {remedy}, or say without_ready_default of the pipeline's builder",
+             inserted without a status is no item: {remedy}, or call without_ready_default of the pipeline's builder",
             column.name
         ))
     }
@@ -126,7 +126,7 @@ pub(crate) fn refused(pipeline: &Pipeline, problems: &[String]) -> Error {
     Error::Schema { table: pipeline.table().to_string(), problem: problems.join("; ") }
 }
 
-/// What is told of rows that no worker takes up, or that may be somebody's.
+/// Rows that `inspect` reports because no worker takes them up, or because somebody else may work on them.
 #[derive(Debug, Default)]
 pub(crate) struct StrayRows {
     /// Words that the pipeline does not know, with how many rows have each; `None` is null.

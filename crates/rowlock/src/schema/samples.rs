@@ -36,7 +36,7 @@ pub(crate) fn samples(pipeline: &Pipeline, role: Role) -> Vec<Option<String>> {
 }
 
 impl Refusal {
-    /// In a sentence, unless nothing but `cancel` would be refused: it is then by the constraint's name.
+    /// In a sentence. None where nothing but `cancel` would be refused: `cancel` itself says so then, and names the constraint.
     pub(super) fn problem(&self, pipeline: &Pipeline) -> Option<String> {
         let (constraint, role) = (&self.constraint, self.role);
         let column = pipeline.columns().name(role);

@@ -218,7 +218,7 @@ mod tests {
             ),
             (
                 Explanation { created_at: Some(at(86_400)), ..ready() },
-                "waits for TWO, and is due in 24 h, when it says that it was made (5 attempts and 3 resets left)",
+                "waits for TWO, and is due in 24 h, at its creation time (5 attempts and 3 resets left)",
             ),
             (
                 Explanation {
@@ -262,7 +262,7 @@ mod tests {
             ),
             (
                 Explanation { created_at: Some(DateTime::<Utc>::MAX_UTC), ..ready() },
-                "waits for TWO, and is never due: when it says that it was made is infinity, or the end of the year 9999",
+                "waits for TWO, and is never due: its creation time is infinity, or the end of the year 9999",
             ),
             (silent, "(unknown) has had it in ONE; there is no heartbeat: the next sweep takes it back"),
             (failed.clone(), "failed for good; a requeue takes it up again at ONE"),

@@ -146,7 +146,7 @@ pub enum Moved {
 /// What adding keys did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Added {
-    /// How many items are new. A key that exists is skipped and not counted.
+    /// How many items are new. A key that exists is skipped, and not counted.
     pub added: u64,
     /// Keys that no row can have, in the order given, each with what it is not: an integer, a uuid, a text without NUL that
     /// is no longer than the column and in characters of the database.
@@ -258,7 +258,7 @@ pub struct HeldItem {
     pub claimed_at: Option<DateTime<Utc>>,
     /// When its holder last said that it lives.
     pub heartbeat_at: Option<DateTime<Utc>>,
-    /// That is missing, too long ago, or as far ahead: the next sweep takes it back.
+    /// Its heartbeat is missing, too old, or as far in the future: the next sweep takes it back.
     pub stale: bool,
 }
 

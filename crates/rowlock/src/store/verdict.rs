@@ -22,16 +22,16 @@ pub enum Verdict {
         stage: String,
         /// In how long it is due.
         due_in: Duration,
-        /// It waits because its row says that it is made in the future, not because somebody delayed it.
+        /// It waits because the row's creation time lies in the future: nobody has delayed it.
         created_later: bool,
         /// What is left of its budgets.
         left: BudgetsLeft,
     },
-    /// It will never be due: `infinity` or the last day of all, in the due time or in when the row says that it was made.
+    /// It will never be due: its due time, or the row's creation time, is `infinity` or on the last day that counts.
     NeverDue {
         /// The stage's name.
         stage: String,
-        /// It waits because its row says that it is made then, not because somebody delayed it.
+        /// It is the row's creation time that says so: nobody has delayed it.
         created_later: bool,
     },
     /// It is not due, since the time by which it would be cannot be read.
@@ -71,9 +71,9 @@ pub enum Verdict {
         stage: String,
         /// Who, as the claim wrote it.
         holder: Option<String>,
-        /// For how long; none if nobody wrote it, or a time that is still to come.
+        /// For how long; none if the row does not say, or says a time in the future.
         held_for: Option<Duration>,
-        /// Since when its holder was not heard of; none likewise.
+        /// How long ago its last heartbeat was; none likewise.
         silent_for: Option<Duration>,
         /// By how much the claim lies in the future, as after a clock that was set back.
         claimed_ahead_by: Option<Duration>,
@@ -133,11 +133,11 @@ impl fmt::Display for Verdict {
                  ({left})"
             ),
             Verdict::Waiting { stage, due_in, created_later, left } => {
-                let why = if *created_later { ", when it says that it was made" } else { "" };
+                let why = if *created_later { ", at its creation time" } else { "" };
                 write!(f, "waits for {stage}, and is due in {}{why} ({left})", Span(*due_in))
             }
             Verdict::NeverDue { stage, created_later } => {
-                let which = if *created_later { "when it says that it was made" } else { "its due time" };
+                let which = if *created_later { "its creation time" } else { "its due time" };
                 write!(f, "waits for {stage}, and is never due: {which} is infinity, or the end of the year 9999")
             }
             Verdict::UnreadableTime { stage, column, text } => {

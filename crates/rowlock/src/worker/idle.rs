@@ -46,7 +46,7 @@ impl fmt::Display for Waiting {
             parts.push(format!("{} held by other workers{until}", self.held_items));
         }
         if self.never_due_items > 0 {
-            parts.push(format!("(not for {} that are never due)", self.never_due_items));
+            parts.push(format!("{} never due, and not waited for", self.never_due_items));
         }
         f.write_str(&parts.join("; "))
     }
@@ -242,7 +242,10 @@ mod tests {
         counts.stages[0].next_due_at = Some(at(60));
         let Verdict::Wait(waiting) = judged(&counts, &stages) else { panic!("two are delayed") };
         assert_eq!((waiting.delayed_items, waiting.never_due_items), (2, 3));
-        assert_eq!(waiting.to_string(), "2 delayed, the first at 2027-01-15 08:01:00Z; (not for 3 that are never due)");
+        assert_eq!(
+            waiting.to_string(),
+            "2 delayed, the first at 2027-01-15 08:01:00Z; 3 never due, and not waited for"
+        );
 
         // Both counts have ended at a limit of 3.
         put(&mut counts, Status::Ready(stages[0]), 3);

@@ -67,8 +67,8 @@ impl Pulse {
             state.sweep_from = now + self.heartbeat_interval;
             tracing::warn!(
                 surplus_s = surplus.num_seconds(),
-                "the database's clock went another way than this machine's, which was suspended or the clock was set: \
-                 leases are renewed before a sweep"
+                "the database's clock and this machine's went apart: the machine was suspended, or a clock was set; leases \
+                 are renewed before the next sweep"
             );
         }
     }

@@ -149,7 +149,7 @@ impl SqliteStore {
             problems.extend(numbers.first().and_then(|row| rows::text(row, 0)).map(|number| {
                 format!(
                     "the column {:?} ({role:?}) holds numbers, as {number}, but a time must be text as \
-                     strftime('%Y-%m-%dT%H:%M:%fZ') writes it: seconds and milliseconds are for a later version; map the \
+                     strftime('%Y-%m-%dT%H:%M:%fZ') writes it: seconds and milliseconds are not supported yet; map the \
                      role to another column",
                     found.name
                 )
