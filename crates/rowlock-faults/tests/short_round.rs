@@ -78,6 +78,8 @@ short_round! {
     clocks_are_off_on_postgres: "clocks",
     the_servers_clock_is_set_on_postgres: "server-clock",
     a_machine_is_suspended_on_sqlite: "suspend",
+    a_fleet_is_stopped_on_postgres: "stopped",
+    a_fleet_is_stopped_on_sqlite: "stopped-file",
     the_database_is_slow_on_postgres: "slow-database",
     the_disk_is_full_on_both: "full-disk",
     processes_are_killed_on_sqlite: "sqlite",

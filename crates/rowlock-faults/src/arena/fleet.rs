@@ -224,6 +224,11 @@ impl Fleet {
         self.afflict(number, stopped_at, Some(Utc::now() + LATE_RENEWALS), None);
     }
 
+    /// SIGCONT, where a stop is to take nothing from anybody: it explains no sweep.
+    pub fn go_on(&mut self, number: usize) {
+        self.signal(number, Signal::CONT);
+    }
+
     /// SIGTERM; the process is expected to end.
     pub fn ask_to_end(&mut self, number: usize) {
         self.members[number].may_end = true;

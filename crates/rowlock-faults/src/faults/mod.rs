@@ -26,6 +26,7 @@ mod shapes;
 mod slow_database;
 mod sqlite;
 mod starvation;
+mod stopped;
 mod whole_batches;
 mod zombie;
 
@@ -112,6 +113,8 @@ pub const ALL: &[Fault] = &[
     fault!("clocks", without_faketime, clocks::run),
     fault!("server-clock", without_faketime, clock_steps::server_clock),
     fault!("suspend", without_library, clock_steps::suspend),
+    fault!("stopped", without_server, stopped::on_server),
+    fault!("stopped-file", nothing_needed, stopped::on_file),
     fault!("slow-database", without_server, slow_database::run),
     fault!("full-disk", without_small_disk, full_disk::run),
     fault!("sqlite", nothing_needed, sqlite::run),

@@ -1,8 +1,8 @@
 //! The user's own transaction: `begin`, `finish_in`, `rollback`.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
@@ -32,26 +32,63 @@ pub struct SqliteTransaction {
     expiry: Option<Expiry>,
 }
 
-/// Stops what runs on a transaction's connection when the transaction is too old, and tells whoever holds it.
+/// Stops what runs on a transaction's connection when the transaction is too old, and tells whoever holds it. Only the time
+/// in which this process ran counts: while it is stopped with the write lock nobody can take anything from it.
 struct Alarm {
     armed: Arc<AtomicBool>,
+    age: Arc<Mutex<Age>>,
     timer: tokio::task::AbortHandle,
 }
+
+/// How old a transaction is, as far as its process was seen to run.
+#[derive(Debug)]
+struct Age {
+    counted: Duration,
+    seen_at: Instant,
+    step: Duration,
+}
+
+impl Age {
+    /// A step that takes long is no more than two: whoever is late by more stood still.
+    fn now(&self) -> Duration {
+        self.counted + self.seen_at.elapsed().min(2 * self.step)
+    }
+
+    fn count(&mut self) -> Duration {
+        self.counted = self.now();
+        self.seen_at = Instant::now();
+        self.counted
+    }
+}
+
+/// In so many steps a transaction becomes too old.
+const STEPS: u32 = 10;
 
 impl Alarm {
     fn set(after: Duration, interrupt: Arc<AtomicBool>) -> (Alarm, Expiry) {
         let (tell, expiry) = oneshot::channel();
         let armed = Arc::new(AtomicBool::new(true));
-        let alarm = Arc::clone(&armed);
+        let step = after / STEPS;
+        let age = Arc::new(Mutex::new(Age { counted: Duration::ZERO, seen_at: Instant::now(), step }));
+        let (alarm, counted) = (Arc::clone(&armed), Arc::clone(&age));
         let timer = tokio::spawn(async move {
-            tokio::time::sleep(after).await;
+            loop {
+                tokio::time::sleep(step).await;
+                if counted.lock().unwrap_or_else(PoisonError::into_inner).count() >= after {
+                    break;
+                }
+            }
             if alarm.swap(false, Ordering::AcqRel) {
                 interrupt.store(true, Ordering::Release);
                 // Nobody may want to know.
                 let _ = tell.send(());
             }
         });
-        (Alarm { armed, timer: timer.abort_handle() }, expiry)
+        (Alarm { armed, age, timer: timer.abort_handle() }, expiry)
+    }
+
+    fn age(&self) -> MutexGuard<'_, Age> {
+        self.age.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// False if it went off. Then its connection commits nothing any more, and is not to be kept.
@@ -100,7 +137,13 @@ impl SqliteTransaction {
     /// Makes it older than it is.
     #[cfg(test)]
     pub(super) fn age(&mut self, by: Duration) {
-        self.begun -= by;
+        self.alarm.age().counted += by;
+    }
+
+    /// As if the process had been stopped for so long just now.
+    #[cfg(test)]
+    pub(super) fn stand_still(&mut self, stood_still: Duration) {
+        self.alarm.age().seen_at -= stood_still;
     }
 
     pub(super) async fn roll_back(mut self) -> Result<()> {
@@ -132,8 +175,8 @@ impl SqliteStore {
         finish: &Finish,
         limits: Limits,
     ) -> Result<Finished> {
-        let SqliteTransaction { mut session, begun, longest, alarm, .. } = transaction;
-        if !alarm.disarm() || begun.elapsed() > longest {
+        let SqliteTransaction { mut session, longest, alarm, .. } = transaction;
+        if !alarm.disarm() || alarm.age().now() > longest {
             session.close().await;
             return Err(errors::open_for_too_long(verb.name, longest));
         }

@@ -57,6 +57,18 @@ async fn a_transaction_that_was_open_for_too_long_is_undone() {
 }
 
 #[tokio::test]
+async fn a_transaction_whose_process_was_stopped_is_none_the_older() {
+    let scene = Scene::with(builder().stale_after(Duration::from_secs(30))).await;
+    scene.add(&["a"]).await;
+    let leases = claim(&scene.store, 1).await;
+    let mut transaction = scene.store.begin().await.expect("begins");
+    transaction.stand_still(Duration::from_secs(3_600));
+    let finish = Finish { lease: leases[0].clone(), outcome: Outcome::Complete };
+    let finished = scene.store.finish_in(transaction, &finish, limits(&scene.store)).await.expect("finish_in");
+    assert!(matches!(finished, Finished::Applied { .. }), "{finished:?}");
+}
+
+#[tokio::test]
 async fn at_the_deadline_a_transaction_lets_others_write_and_commits_nothing_any_more() {
     let scene = Scene::with(impatient()).await;
     scene.add(&["a"]).await;

@@ -1,0 +1,57 @@
+//! A whole fleet is stopped for longer than its leases live, again and again, and goes on: as by Ctrl-Z, or as a machine
+//! that is paused while its server is not.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Arena;
+use crate::arena::{Cast, Round, Scene};
+use crate::report::Verdict;
+
+/// As many resets would make an item `FAILED`.
+const STOPS: usize = 3;
+
+/// Items that keep their holder busy over all the stops, one in so many, and for how long.
+const LONG_ITEM_EVERY: usize = 8;
+const LONG_WORK_MS: u32 = 4_000;
+
+const STALE_AFTER: Duration = Duration::from_secs(6);
+
+pub(super) async fn on_server(arena: &Arena, round: &Round) -> Result<Verdict> {
+    attack(Scene::on_server(round, arena.server_url().await?, cast(), str::to_owned).await?).await
+}
+
+pub(super) async fn on_file(_: &Arena, round: &Round) -> Result<Verdict> {
+    attack(Scene::on_file(round, cast()).await?).await
+}
+
+fn cast() -> Cast {
+    Cast { stale_after: STALE_AFTER, slots: 24, ..Cast::default() }
+}
+
+async fn attack(mut scene: Scene) -> Result<Verdict> {
+    scene.the_living_keep_their_leases = true;
+    let long =
+        format!("update items set work_ms = {LONG_WORK_MS} where cast(substr(id, 6) as int) % {LONG_ITEM_EVERY} = 0");
+    scene.database.execute(long).await?;
+    scene.start()?;
+    scene.pause(1_000..=1_500).await?;
+    for _ in 0..scene.injections_wanted().clamp(STOPS, 2 * STOPS) {
+        if !scene.is_busy_after(300..=1_500).await? {
+            break;
+        }
+        scene.injected();
+        for number in 0..scene.fleet.len() {
+            scene.fleet.stop(number);
+        }
+        for number in 0..scene.fleet.len() {
+            scene.fleet.until_stopped(number).await?;
+        }
+        tokio::time::sleep(STALE_AFTER.mul_f64(1.5)).await;
+        for number in 0..scene.fleet.len() {
+            scene.fleet.go_on(number);
+        }
+    }
+    scene.drain_and_judge().await
+}
