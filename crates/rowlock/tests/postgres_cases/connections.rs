@@ -372,3 +372,43 @@ async fn who_waits_in_vain_for_a_connection_of_the_stores_own_is_told_in_time() 
     })
     .await;
 }
+
+/// Answers everybody who connects with this error, as a pooler does that is full.
+async fn full_pooler(message: &'static str) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            let _ = client.read(&mut asked).await;
+            let fields = format!("SFATAL\0VFATAL\0C08P01\0M{message}\0\0");
+            let length = i32::try_from(fields.len() + 4).expect("short");
+            let answer = [b"E", &length.to_be_bytes()[..], fields.as_bytes()].concat();
+            let _ = client.write_all(&answer).await;
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_pooler_that_lets_nobody_in_says_so_at_once_and_how_many_are_held() {
+    for (message, is_full) in [
+        ("no more connections allowed (max_client_conn)", true),
+        ("client connections exceeded (max_db_client_connections)", true),
+        ("Max client connections reached", true),
+        ("server conn crashed?", false),
+    ] {
+        let port = full_pooler(message).await;
+        let options = sqlx::postgres::PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port);
+        let options = options.username("me").ssl_mode(sqlx::postgres::PgSslMode::Disable);
+        let store = PostgresStore::through_pooler(options, pipeline());
+        for error in
+            [store.now().await.map(drop).expect_err(message), store.begin().await.map(drop).expect_err(message)]
+        {
+            assert_eq!(matches!(error, Error::TooManyConnections { .. }), is_full, "{error}");
+            assert!(error.to_string().contains(message), "{error}");
+        }
+    }
+}

@@ -12,16 +12,18 @@ use super::{claiming, finish_all, keys, lease_all, stages, sweeping, table, valu
 use crate::postgres::PostgresHarness;
 
 /// One of each class that a trigger, a function of the user's or a foreign server may raise; several of those that the server
-/// raises for reasons of its own. Read-only is none of them: it is said of the connection.
-const CODES: [&str; 44] = [
-    "02000", "03000", "08006", "09000", "0A000", "0B000", "0F000", "0L000", "0P000", "0Z000", "20000", "21000",
-    "22012", "23514", "24000", "25P01", "26000", "27000", "28000", "2B000", "2D000", "2F000", "34000", "38000",
-    "39000", "3B000", "3D000", "3F000", "42501", "42703", "42883", "42P01", "44000", "54000", "55000", "57P01",
-    "58000", "F0000", "HV000", "P0001", "XX000", "XX001", "ZZ001", "45000",
+/// raises for reasons of its own, and all by which it tells of itself or of a connection.
+const CODES: [&str; 52] = [
+    "02000", "03000", "08003", "08006", "08P01", "09000", "0A000", "0B000", "0F000", "0L000", "0P000", "0Z000",
+    "20000", "21000", "22012", "23514", "24000", "25P01", "26000", "27000", "28000", "2B000", "2D000", "2F000",
+    "34000", "38000", "39000", "3B000", "3D000", "3F000", "40003", "42501", "42703", "42883", "42P01", "44000",
+    "54000", "55000", "57P01", "57P02", "57P03", "57P04", "57P05", "58000", "F0000", "HV000", "P0001", "XX000",
+    "XX001", "ZZ001", "45000", "25P02",
 ];
 
 /// Codes of what passes by itself. A row that raises them is left out for a while, or busy, and is not made `FAILED`.
-const PASSING_CODES: [&str; 7] = ["40001", "40P01", "55P03", "57014", "53100", "58030", "72000"];
+const PASSING_CODES: [&str; 10] =
+    ["25006", "40001", "40P01", "55P03", "57014", "53100", "53300", "53400", "58030", "72000"];
 
 const BAD: &str = "new.page = 'bad' and new.status <> 'FAILED'";
 

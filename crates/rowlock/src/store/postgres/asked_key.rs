@@ -4,6 +4,12 @@ use super::text;
 use crate::Key;
 use crate::pipeline::KeyType;
 
+/// A key that a row may have, and the place of the answer to it.
+pub(super) struct AskedKey {
+    pub(super) text: String,
+    pub(super) place: usize,
+}
+
 /// The key for a statement that casts it to the key's type, which cannot fail then. The error says what the key is not.
 pub(super) fn asked_key(key: &Key, key_type: KeyType) -> Result<String, String> {
     let given = key.as_str();

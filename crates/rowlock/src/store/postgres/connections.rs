@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 
-use super::errors::translate_connect;
+use super::errors::{lets_nobody_in, translate_connect};
 use crate::limits::{
     COLUMNS_KNOWN_FOR, CONNECTION_IDLE_MAX, CONNECTION_LIFETIME_MAX, CONNECTION_TEST_DEADLINE, CONNECTION_TESTED_AFTER,
     POSTGRES_CONNECTIONS_MAX,
@@ -114,14 +114,10 @@ impl Drop for Counted {
 
 /// The error of a verb that got no connection; where the server has none left, with how many this process has.
 pub(super) fn no_connection(verb: &'static str, source: sqlx::Error) -> Error {
-    /// `too_many_connections`: of the server, of the database or of the role. The server's words say which.
-    const TOO_MANY_CONNECTIONS: &str = "53300";
-    match source.as_database_error().and_then(|error| error.code()) {
-        Some(code) if code == TOO_MANY_CONNECTIONS => {
-            Error::TooManyConnections { verb, held: OPEN.load(Ordering::Relaxed), source }
-        }
-        _ => translate_connect(verb, source),
+    if lets_nobody_in(&source) {
+        return Error::TooManyConnections { verb, held: OPEN.load(Ordering::Relaxed), source };
     }
+    translate_connect(verb, source)
 }
 
 /// A connection with its place. Dropped, it is closed; only [`Lent::give_back`] keeps it.

@@ -150,10 +150,11 @@ pub(super) fn hint(error: &Error) -> Hint {
 
 fn hint_of_code(code: &str, routine: &str) -> Hint {
     match code {
-        "25006" => Hint::Connection,
+        // No trigger says where an error is from.
         "0A000" if routine == PLAN_OUTDATED => Hint::Connection,
         "58030" => Hint::Resources,
-        "40001" | "40P01" | "55P03" | "57014" => Hint::Contention,
+        // Read-only among them, which a server is for a while: this one, or another one that a trigger writes to.
+        "40001" | "40P01" | "55P03" | "57014" | "25006" => Hint::Contention,
         _ => match code.get(..2).unwrap_or_default() {
             "53" | "72" => Hint::Resources,
             _ => Hint::Row,
@@ -175,13 +176,39 @@ fn ends_connection(source: &sqlx::Error) -> bool {
 fn fault(source: &sqlx::Error) -> Fault {
     match source {
         sqlx::Error::Database(error) => match error.code() {
-            Some(code) => fault_of_code(&code, routine(source)),
+            Some(code) => match fault_of_code(&code, routine(source)) {
+                Fault::Unknown if is_rolled_back(source, &code) => Fault::NotApplied,
+                fault => fault,
+            },
             None => Fault::Lasting,
         },
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => Fault::Unknown,
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Fault::NotApplied,
         sqlx::Error::Tls(_) => Fault::NotApplied,
         _ => Fault::Lasting,
+    }
+}
+
+/// Whether the server goes on after this error, and so has undone the statement, whatever the code says of a connection: it may
+/// be that of a trigger to another server. What a pooler says in its own name tells nothing of the statement.
+fn is_rolled_back(source: &sqlx::Error, code: &str) -> bool {
+    !ends_connection(source) && code != POOLERS_OWN
+}
+
+/// The protocol was violated: so a pooler says everything that it has to say.
+const POOLERS_OWN: &str = "08P01";
+
+/// Whether the server, or a pooler in front of it, lets in nobody more: the server, the database and the role each have a
+/// number of connections, and so have the pooler's clients.
+pub(super) fn lets_nobody_in(source: &sqlx::Error) -> bool {
+    let Some(error) = source.as_database_error() else { return false };
+    match error.code().as_deref() {
+        Some("53300") => true,
+        Some(POOLERS_OWN) => {
+            let message = error.message().to_lowercase();
+            ["no more connections", "client_conn", "client connections"].iter().any(|words| message.contains(words))
+        }
+        _ => false,
     }
 }
 
@@ -284,13 +311,12 @@ mod tests {
         {
             assert_eq!(hint_of_code(code, ""), Hint::Row, "{code}");
         }
-        for code in ["40001", "40P01", "55P03", "57014"] {
+        for code in ["40001", "40P01", "55P03", "57014", "25006"] {
             assert_eq!(hint_of_code(code, ""), Hint::Contention, "{code}");
         }
         for code in ["53100", "53200", "58030", "72000"] {
             assert_eq!(hint_of_code(code, ""), Hint::Resources, "{code}");
         }
-        assert_eq!(hint_of_code("25006", ""), Hint::Connection);
         assert_eq!(hint_of_code("0A000", PLAN_OUTDATED), Hint::Connection);
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Every verb has its statement in `sql/<verb>.sql`.
 
+mod add_many;
 mod asked_key;
 mod claim;
 mod complete_batch;

@@ -12,7 +12,7 @@ use super::PostgresStore;
 use super::claim::query;
 use super::errors::{Hint, hint, is_lock_timeout, is_untranslatable, may_be_a_rows};
 use super::rows::column;
-use super::session::{Session, begin_in_parts};
+use super::session::{Session, begin_in_parts, limit_statements, part_ms, statement_ms};
 use super::statements::Forms;
 use crate::pipeline::StageId;
 use crate::store::error_text::stored_error;
@@ -128,16 +128,17 @@ impl PostgresStore {
         }
     }
 
-    /// As [`PostgresStore::try_part`], for a verb that waits for rows: whoever was in its way is no row's fault.
-    pub(super) async fn attempt(
-        &self,
-        session: &mut Session,
-        statement: Query<'_, Postgres, PgArguments>,
-    ) -> Result<Result<Vec<PgRow>, Error>> {
-        match self.try_part(session, statement).await? {
-            Err(error) if hint(&error) != Hint::Row => Err(error),
-            answer => Ok(answer),
-        }
+    /// From here on each part of a batch that failed as a whole is over soon, in a transaction that the verb has begun. It has the
+    /// time of a verb of its own.
+    pub(super) async fn limit_parts(&self, session: &mut Session) -> Result<()> {
+        let deadline = self.sessions.deadline();
+        session.extend_deadline(deadline);
+        session.run(&limit_statements(part_ms(deadline))).await
+    }
+
+    /// The opposite.
+    pub(super) async fn unlimit_parts(&self, session: &mut Session) -> Result<()> {
+        session.run(&limit_statements(statement_ms(self.sessions.deadline()))).await
     }
 
     /// Tries a part by a statement that logs failures. A single item is at fault only if it does not pass without the log either;
@@ -186,11 +187,15 @@ impl PostgresStore {
         probe: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<(usize, Refusal)>> {
         match at_fault {
-            AtFault::Items(items) => Ok(items),
+            AtFault::Items(items) => {
+                session.can_write();
+                Ok(items)
+            }
             AtFault::AllTried(items) if !items.iter().any(|(_, refusal)| refusal.is_of_resources()) => {
                 match self.try_part(session, probe).await? {
                     Ok(_) => {
                         session.run("rollback to savepoint part").await?;
+                        session.can_write();
                         Ok(items)
                     }
                     Err(error) => Err(whole.unwrap_or(error)),

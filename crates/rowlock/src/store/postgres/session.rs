@@ -136,7 +136,17 @@ impl Sessions {
             is_open: false,
         });
         let effect = Effect::None;
-        Ok(Session { lent, verb, until, deadline, is_usable: true, read_only, effect, transactions })
+        Ok(Session {
+            lent,
+            verb,
+            until,
+            deadline,
+            is_usable: true,
+            read_only,
+            may_only_be_read: false,
+            effect,
+            transactions,
+        })
     }
 }
 
@@ -156,11 +166,18 @@ const PLAN_ONCE: &[(&str, &str)] = &[("plan_cache_mode", "force_generic_plan")];
 /// How the parts of a batch are tried that failed as a whole, planned for the rows that each is given by name. What is deferred
 /// to the commit is checked with each part, and a part that does not end is over soon.
 pub(super) fn begin_in_parts(deadline: Duration) -> String {
-    let part_ms = (deadline / 10).min(LADDER_STATEMENT_MAX).as_millis().max(1);
-    format!(
-        "begin; set local plan_cache_mode = force_custom_plan; set local statement_timeout = {part_ms}; \
-         set constraints all immediate"
-    )
+    let limit = limit_statements(part_ms(deadline));
+    format!("begin; set local plan_cache_mode = force_custom_plan; {limit}; set constraints all immediate")
+}
+
+/// How long the server lets the statement for a part of a batch run.
+pub(super) fn part_ms(deadline: Duration) -> u128 {
+    (deadline / 10).min(LADDER_STATEMENT_MAX).as_millis().max(1)
+}
+
+/// For the rest of a transaction.
+pub(super) fn limit_statements(ms: u128) -> String {
+    format!("set local statement_timeout = {ms}")
 }
 
 /// The settings of the verbs' own connections, each with a semicolon and a space behind it.
@@ -179,7 +196,7 @@ fn each_set(set: &str, settings: &[(&str, &str)]) -> String {
 
 /// How long the server lets one statement of a verb run: it gives up before the client does, whose time-out would leave open
 /// what became of the statement, and cost the connection.
-fn statement_ms(deadline: Duration) -> u128 {
+pub(super) fn statement_ms(deadline: Duration) -> u128 {
     (deadline * 9 / 10).as_millis().max(1)
 }
 
@@ -200,6 +217,8 @@ pub(super) struct Session {
     deadline: Duration,
     is_usable: bool,
     read_only: bool,
+    /// The server said that it may only be read, and nothing was written since.
+    may_only_be_read: bool,
     effect: Effect,
     /// Behind a pooler every statement stands in an explicit transaction.
     transactions: Option<Transactions>,
@@ -380,11 +399,18 @@ impl Session {
             Error::Database { source, .. } => leaves_connection_usable(source),
             _ => true,
         };
+        let may_only_be_read = error.is_read_only() && !self.read_only;
         // A server that may only be read is not the one to write to, and another one may be there by now.
-        if !is_usable || (error.is_read_only() && !self.read_only) {
-            self.is_usable = false;
+        self.may_only_be_read |= may_only_be_read;
+        self.is_usable &= is_usable;
+        if !is_usable || may_only_be_read {
             self.lent.give_up_others();
         }
+    }
+
+    /// Something passed here that writes: what said that the server may only be read was a row.
+    pub(super) fn can_write(&mut self) {
+        self.may_only_be_read = false;
     }
 
     /// Gives a verb more time, from now.
@@ -396,7 +422,7 @@ impl Session {
     /// The verb is over and the connection is between statements and outside of a transaction. A session that is
     /// dropped without this closes its connection: nobody knows what it is in the middle of.
     pub(super) fn done(self) {
-        if self.is_usable {
+        if self.is_usable && !self.may_only_be_read {
             self.lent.give_back();
         }
     }
