@@ -156,7 +156,7 @@ async fn where_no_key_is_left_out_no_key_is_made_a_text() {
             let compared: Vec<&str> = filters.filter(|filter| filter.contains("(id)::text <> ALL")).collect();
             assert_eq!(!compared.is_empty(), is_compared, "{:#}", plan.root);
             // Under a plan for any values the comparison is there, behind a look at what there is to compare with.
-            let is_guarded = |filter: &&str| filter.contains("IS NULL) OR ((id)::text") || *arguments == some;
+            let is_guarded = |filter: &&str| filter.contains("IS NULL) OR (") || *arguments == some;
             assert!(compared.iter().all(is_guarded), "{:#}", plan.root);
         }
     }

@@ -1,9 +1,11 @@
 //! Errors that the encoding of the database cannot hold, and bytes that it cannot send: they harm only their own row.
 
 use rowlock::conformance::{Harness, run};
-use rowlock::store::{Finished, Listing, Outcome, Store};
+use rowlock::store::{Counting, Finished, Listing, Outcome, Store};
 use rowlock::{Key, Status};
+use sqlx::Row;
 
+use super::refusals::raise;
 use super::{LIMITS, claiming, finish_all, keys, lease_all, sweeping, table, value};
 use crate::postgres::PostgresHarness;
 
@@ -54,6 +56,65 @@ async fn bytes_that_are_no_text_harm_only_their_own_row() {
         harness.execute("update pages set status = 'FETCH_IN_PROGRESS', heartbeat_at = null").await.expect("update");
         let swept = store.sweep(&sweeping()).await.expect("sweep");
         assert_eq!((swept.items.len(), swept.refused.len()), (3, 1), "{swept:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_shown_by_its_bytes_and_fails_no_verb_for_people() {
+    run(PostgresHarness::with_encoding("SQL_ASCII").await, async |harness: &PostgresHarness| {
+        let store = table(harness, &["a", "b", "c"]).await;
+        let leases = lease_all(&store).await;
+        finish_all(&store, &leases[2..], Outcome::Fail { error: "broken".to_owned() }).await.expect("finish");
+        let spoil = "alter table pages add column note text;
+                     update pages set note = convert_from('\\xff', 'SQL_ASCII'), error_message = convert_from('\\xfe', 'SQL_ASCII'),
+                                      claimed_by = convert_from('\\xfd', 'SQL_ASCII') where page = 'a';
+                     update pages set page = convert_from('\\x6bff', 'SQL_ASCII') where page = 'b';
+                     update pages set status = convert_from('\\xfc', 'SQL_ASCII') where page = 'c';
+                     update rowlock_failures set error = convert_from('\\xfb', 'SQL_ASCII')";
+        harness.execute(spoil).await.expect("update");
+
+        let held = store.held(10).await.expect("held");
+        let mut shown: Vec<_> = held.iter().map(|item| (item.key.as_str(), item.holder.as_deref())).collect();
+        shown.sort_unstable();
+        assert_eq!(shown, [("\\x6bff", Some("worker-a")), ("a", Some("\\xfd"))]);
+
+        let explained = store.explain(&Key::from("a"), None).await.expect("explain").expect("an item");
+        assert_eq!((explained.error.as_deref(), explained.holder.as_deref()), (Some("\\xfe"), Some("\\xfd")));
+        assert_eq!(store.failures(&Key::from("c")).await.expect("failures")[0].error, "\\xfb");
+        let counts = store.counts(&Counting { up_to: 10, unfinished_only: false, now: None }).await.expect("counts");
+        assert!(counts.statuses.iter().any(|count| count.status.is_none() && count.word == "\\xfc"), "{counts:?}");
+
+        let spoiled = store.get(&Key::from("a")).await.expect("get").expect("an item");
+        assert_eq!(spoiled.row.get::<&str, _>("note"), "\\xff");
+        assert_eq!(spoiled.row.get::<i32, _>("retry_count"), 0);
+        let other = store.get(&Key::from("\\x6bff")).await.expect("get").expect("an item");
+        assert_eq!((other.key.as_str(), other.word.as_str()), ("\\x6bff", "FETCH_IN_PROGRESS"));
+        assert!(store.get(&Key::from("\\x6b")).await.expect("get").is_none());
+        assert_eq!(store.get(&Key::from("c")).await.expect("get").expect("an item").word, "\\xfc");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_whose_keys_are_no_text_and_that_refuse_every_write_are_left_out() {
+    run(PostgresHarness::with_encoding("SQL_ASCII").await, async |harness: &PostgresHarness| {
+        let store = table(harness, &[]).await;
+        // More of them, and before the others, than a claim of one looks at.
+        let fill = "insert into pages (page, created_at) select convert_from(decode('ff' || lpad(n::text, 2, '0'), 'hex'), 'SQL_ASCII'), '2000-01-01'
+                    from generate_series(1, 9) n; insert into pages (page) values ('a'), ('b')";
+        harness.execute(fill).await.expect("insert");
+        raise(harness, "new.page not in ('a', 'b')", "raise exception 'no'").await;
+        let mut claimed = Vec::new();
+        for _ in 0..4 {
+            let batch = store.claim(&claiming(1)).await.expect("claim");
+            claimed.extend(batch.leases().map(|lease| lease.key.as_str().to_owned()));
+        }
+        claimed.sort_unstable();
+        assert_eq!(claimed, ["a", "b"]);
+        assert!(store.excluded().iter().any(|exclusion| exclusion.key.as_str() == "\\xff01"), "{:?}", store.excluded());
+        let stuck = store.get(&Key::from("\\xff01")).await.expect("get").expect("an item");
+        assert!(stuck.status.is_some_and(Status::is_ready));
     })
     .await;
 }

@@ -2,18 +2,112 @@
 
 use std::collections::HashMap;
 
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgRow;
+
 use super::PostgresStore;
 use super::claim::query;
 use super::errors::{is_untranslatable, may_be_a_rows};
+use super::rows::column;
 use super::session::Session;
+use super::statements::template;
 use crate::limits::TRANSLATED_CHARACTERS_MAX;
+use crate::pipeline::KeyType;
+use crate::store::identifier::quote_identifier;
+use crate::store::template::Template;
 use crate::store::{Finish, Finishing, Outcome};
 use crate::{Error, Result};
 
 /// In place of what cannot be held; the usual sign for that is itself in few encodings.
 const REPLACEMENT: &str = "?";
 
+/// What the bytes of a text are like that is UTF-8, in hexadecimal digits: the server has no function that only asks.
+const LEGIBLE_HEX: &str = "concat(
+    '^([0-7][0-9a-f]|(c[2-9a-f]|d[0-9a-f])[89ab][0-9a-f]|e0[ab][0-9a-f][89ab][0-9a-f]|e[1-9abcef]([89ab][0-9a-f]){2}',
+    '|ed[89][0-9a-f][89ab][0-9a-f]|f0[9ab][0-9a-f]([89ab][0-9a-f]){2}|f[1-3]([89ab][0-9a-f]){3}',
+    '|f48[0-9a-f]([89ab][0-9a-f]){2})*$'
+  )";
+
+/// Types that have no bytes of the user's.
+const ALWAYS_LEGIBLE: [&str; 12] = [
+    "smallint",
+    "integer",
+    "bigint",
+    "real",
+    "double precision",
+    "numeric",
+    "boolean",
+    "uuid",
+    "bytea",
+    "date",
+    "timestamp with time zone",
+    "timestamp without time zone",
+];
+
+/// An expression of a text as it is shown: as it is, or by its bytes if these are no text, which a database of the encoding
+/// SQL_ASCII takes and gives away to nobody.
+fn shown(text: &str) -> String {
+    let hex = format!("encode(convert_to({text}, 'SQL_ASCII'), 'hex')");
+    format!(
+        "case when getdatabaseencoding() <> 'SQL_ASCII' or {hex} ~ :legible_hex then {text} else concat('\\x', {hex}) end"
+    )
+}
+
+/// Sets how verbs for people show what may be no text.
+pub(super) fn set_shown(template: &mut Template) {
+    template.set("legible_hex", LEGIBLE_HEX);
+    for (name, text) in [
+        ("shown_key", "t.:\"key\"::text"),
+        ("shown_word", "t.:\"status\"::text"),
+        ("shown_error", "t.:\"error_message\"::text"),
+        ("shown_holder", "t.:\"claimed_by\"::text"),
+        ("shown_resume", "t.:\"resume_status\"::text"),
+        ("shown_other_word", "others.word"),
+        ("shown_failed_word", "f.word"),
+        ("shown_failed_holder", "f.holder"),
+        ("shown_failed_error", "f.error"),
+    ] {
+        template.set(name, &shown(text));
+    }
+}
+
+/// The bytes of a key that is shown by them, as digits, if the key may be one.
+fn digits_of(asked: &str) -> Option<&str> {
+    asked.strip_prefix("\\x").filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 impl PostgresStore {
+    /// The row of an item with bytes that are no text, each such value as it is shown; by its key, or by the bytes of that.
+    pub(super) async fn get_as_shown(&self, session: &mut Session, asked: &str) -> Result<Vec<PgRow>> {
+        let mut template = template(&self.pipeline);
+        let table = template.render(":table");
+        let mut columns = Vec::new();
+        for row in session.fetch(query(&self.statements.columns).bind(table)).await? {
+            let name = quote_identifier(&column::<String>("get", &row, "name")?);
+            let is_legible = ALWAYS_LEGIBLE.contains(&&*column::<String>("get", &row, "type")?);
+            columns.push(if is_legible {
+                format!("t.{name}")
+            } else {
+                format!("{} as {name}", shown(&format!("t.{name}::text")))
+            });
+        }
+        template.set("columns", &columns.join(", "));
+        let (key, asked) = match digits_of(asked) {
+            Some(digits) => ("convert_from(decode($1::text, 'hex'), 'SQL_ASCII')", digits),
+            None => ("$1::text", asked),
+        };
+        let sql = template.render(
+            "select :columns, :shown_key as rowlock_key, :shown_word as rowlock_word, \
+                                   t.:\"claim_token\" as rowlock_token from :table t where t.:\"key\" = ",
+        );
+        session.fetch(sqlx::query(AssertSqlSafe(format!("{sql}{key}"))).bind(asked.to_owned())).await
+    }
+
+    /// Whether a key that no row has may be one that is shown by its bytes.
+    pub(super) fn may_be_shown(&self, asked: &str) -> bool {
+        self.pipeline.key_type() == KeyType::Text && digits_of(asked).is_some_and(|digits| digits.len() % 2 == 0)
+    }
+
     /// The same finish with its errors reduced to the characters that the database can hold; none if that changes nothing. An
     /// error is whatever a handler says: one that cannot be stored as it is must not fail the item.
     pub(super) async fn reduced(&self, session: &mut Session, finishing: &Finishing) -> Result<Option<Finishing>> {

@@ -7,7 +7,7 @@ use super::PostgresStore;
 use super::asked_key::asked_key;
 use super::claim::query;
 use super::encoding::is_illegible;
-use super::errors::is_about_a_value;
+use super::errors::{is_about_a_value, may_be_a_rows};
 use super::rows::{column, item_row, key, time};
 use crate::limits::{PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Status;
@@ -21,7 +21,16 @@ impl PostgresStore {
     pub(super) async fn get_item(&self, item: &Key) -> Result<Option<ItemRow<PgRow>>> {
         let Ok(asked) = asked_key(item, self.pipeline.key_type()) else { return Ok(None) };
         let mut session = self.sessions.open("get").await?;
-        let rows = none_if_unreadable(&asked, session.fetch(query(&self.statements.get).bind(&*asked)).await)?;
+        let mut rows = session.fetch(query(&self.statements.get).bind(&*asked)).await;
+        let is_missing = rows.as_ref().is_ok_and(Vec::is_empty);
+        if asked.is_ascii() && is_illegible(&rows) || is_missing && self.may_be_shown(&asked) {
+            // What is no text in the first case may still be a row in the second, in a database of that encoding.
+            rows = match Box::pin(self.get_as_shown(&mut session, &asked)).await {
+                Err(error) if is_missing && may_be_a_rows(&error) => Ok(Vec::new()),
+                answer => answer,
+            };
+        }
+        let rows = none_if_unreadable(&asked, rows)?;
         session.done();
         rows.into_iter().next().map(|row| item_row("get", &self.pipeline, row)).transpose()
     }

@@ -73,9 +73,8 @@ pub(super) enum RefusedRow<'a> {
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) at: String,
+    /// Shown by its bytes where these are no text.
     pub(super) key: Key,
-    /// The key is shown as the bytes that it has, for they are no text.
-    is_unreadable: bool,
 }
 
 impl Place {
@@ -83,14 +82,14 @@ impl Place {
     pub(super) fn read(verb: &'static str, row: &PgRow) -> Result<Option<Place>> {
         let Some(at) = column::<Option<String>>(verb, row, "place")? else { return Ok(None) };
         if let Some(key) = column::<Option<String>>(verb, row, "key")? {
-            return Ok(Some(Place { at, key: Key::from(key), is_unreadable: false }));
+            return Ok(Some(Place { at, key: Key::from(key) }));
         }
         let bytes = column::<Option<Vec<u8>>>(verb, row, "key_bytes")?.unwrap_or_default();
         Ok(Some(match String::from_utf8(bytes) {
-            Ok(key) => Place { at, key: Key::from(key), is_unreadable: false },
+            Ok(key) => Place { at, key: Key::from(key) },
             Err(error) => {
                 let hex: String = error.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-                Place { at, key: Key::from(format!("\\x{hex}")), is_unreadable: true }
+                Place { at, key: Key::from(format!("\\x{hex}")) }
             }
         }))
     }
@@ -300,11 +299,6 @@ impl PostgresStore {
     /// Leaves the item out of this process's claims and sweeps for a while.
     pub(super) fn leave_out(&self, row: RefusedRow<'_>, reason: &str) {
         let key = match row {
-            // No list of texts can name it.
-            RefusedRow::At(place) if place.is_unreadable => {
-                tracing::warn!(key = %place.key, reason, "a row whose key is no text cannot be written");
-                return;
-            }
             RefusedRow::At(place) => &place.key,
             RefusedRow::Held(lease) => &lease.key,
             RefusedRow::Under(key, _) => key,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::encoding::set_shown;
 use super::schema::hash;
 use crate::limits::{ERROR_MESSAGE_BYTES_MAX, FAILURES_KEPT_MAX, NEVER_DUE_FROM, RETRY_TABLE_ATTEMPTS_MAX};
 use crate::pipeline::{Budget, KeyType, Pipeline, Role, Status};
@@ -302,9 +303,16 @@ fn set_places(template: &mut Template, places: &str) {
     template.set("by_place", include_str!("sql/by_place.sql"));
 }
 
+/// Sets where the keys to leave out come from.
+fn set_left_out(template: &mut Template, keys: &str) {
+    template.set("keys_to_leave_out", keys);
+    template.set("left_out", include_str!("sql/left_out.sql"));
+}
+
 /// Sets which rows a sweep looks at.
 fn set_stale(template: &mut Template, stale_rows: &str) {
     template.set("stale_rows", stale_rows);
+    set_left_out(template, "$5::text[]");
     template.set("stale", include_str!("sql/stale.sql"));
 }
 
@@ -325,6 +333,7 @@ fn set_pick_plain(template: &mut Template, full_queue: Option<(&str, &str)>) {
 /// from where on to look, if it is.
 fn set_ready_rows(template: &mut Template, ready_for_stage: &str, full_queue: Option<(&str, &str)>, lock: &str) {
     template.set("ready_for_stage", ready_for_stage);
+    set_left_out(template, "$7::text[]");
     template.set("lock", lock);
     let (queue_is_full, from) = full_queue.unwrap_or_default();
     template.set("queue_is_full", queue_is_full);
@@ -354,6 +363,7 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     template.set("snapshot", include_str!("sql/snapshot.sql"));
     set_stale(&mut template, RUNNING);
     template.set("legible", "");
+    set_shown(&mut template);
     template.set("place", include_str!("sql/place.sql"));
     template.set("log_failures", include_str!("sql/log_failures.sql"));
     template.insert("waiting_key", quote_literal(&waiting_key(pipeline), Dialect::Postgres));

@@ -40,7 +40,7 @@ union all
 select :'succeeded', count(*)
 from (select from :table t where t.:"status" = :'succeeded' limit $1::bigint) counted
 union all
-select others.word, tally.count
+select :shown_other_word, tally.count
 from (select word from stopped where word is not null limit $2::bigint) others
 cross join lateral (
   select count(*)

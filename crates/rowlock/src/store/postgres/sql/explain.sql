@@ -3,18 +3,18 @@
 -- Index: the key's.
 -- Binds: $1 key   $2 now, or null
 select
-  t.:"key"::text as rowlock_key,
+  :shown_key as rowlock_key,
   coalesce($2::timestamptz, statement_timestamp()) as at,
-  t.:"status"::text as word,
+  :shown_word as word,
   t.:"retry_count"::int as retry_count,
   t.:"reset_count"::int as reset_count,
   t.:"retry_after" as retry_after,
   t.:"created_at" as created_at,
-  t.:"error_message"::text as error,
-  t.:"claimed_by"::text as holder,
+  :shown_error as error,
+  :shown_holder as holder,
   t.:"claimed_at" as claimed_at,
   t.:"heartbeat_at" as heartbeat_at,
-  t.:"resume_status"::text as resume,
+  :shown_resume as resume,
   exists (
     select from :rowlock_stages s where s.pipeline = :'pipeline' and :ready_of_stage = :resume_of_any
   ) as paused

@@ -10,8 +10,8 @@ with recorded as (
     ($1::text):::key_type::text
   ) collate "default" as item
 )
-select failed_at, word, cause, holder, error
-from :rowlock_failures
+select failed_at, :shown_failed_word as word, cause, :shown_failed_holder as holder, :shown_failed_error as error
+from :rowlock_failures f
 where pipeline = :'pipeline'
   and left(item, 200) = left((select item from recorded), 200)
   and item = (select item from recorded)

@@ -3,9 +3,9 @@
 -- Index: the partial one over the words in progress.
 -- Binds: $1 limit
 select
-  t.:"key"::text as key,
+  :shown_key as key,
   t.:"status" as word,
-  t.:"claimed_by" as holder,
+  :shown_holder as holder,
   t.:"claimed_at" as claimed_at,
   t.:"heartbeat_at" as heartbeat_at,
   statement_timestamp() as at

@@ -2,15 +2,13 @@
 --
 -- Guarantee: no more than the limit; nothing that is not due; nothing is sorted.
 -- Index:     the partial one over the ready words, on (status, ready since). Its predicate is repeated in
---            `:ready_for_stage`, or it would not be used. The parts of a batch that failed are found by their places. Keys to
---            leave out are compared as text, for one of them may be beyond the key's type; where there is none, no key is
---            made a text.
+--            `:ready_for_stage`, or it would not be used. The parts of a batch that failed are found by their places.
 -- Binds:     $2 limit   $3 now, or null   $4 max_retries   $5 max_resets   $6 leave exhausted items out   $7 keys to leave out, or null
       from :table t
       where :ready_for_stage
         and t.:"key" is not null
         and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= coalesce($3::timestamptz, statement_timestamp())
-        and ($7::text[] is null or t.:"key"::text <> all ($7::text[]))
+        and :left_out
         and (not $6::bool or (coalesce(t.:"retry_count", 0) < $4::int and coalesce(t.:"reset_count", 0) < $5::int))
         :of_full_queue
       order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')

@@ -17,7 +17,7 @@ stale as materialized (
       or t.:"heartbeat_at" < coalesce($3::timestamptz, statement_timestamp()) - make_interval(secs => $2::float8)
       or t.:"heartbeat_at" > greatest($3::timestamptz, statement_timestamp()) + make_interval(secs => $2::float8)
     )
-    and ($5::text[] is null or t.:"key"::text <> all ($5::text[]))
+    and :left_out
   limit $1::bigint
   for no key update skip locked
 )
