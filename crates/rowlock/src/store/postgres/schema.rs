@@ -95,14 +95,17 @@ impl PostgresStore {
         if may_be_held && !missing.contains(&Role::Heartbeat) {
             session.run(&template.render(STAMP)).await?;
         }
+        let alter = template.render("alter table :table");
         for role in missing {
             let name = quote_identifier(self.pipeline.columns().name(role));
             let mut definition = self.column_definition(role);
             let mut then = None;
-            if role == Role::Status && facts.has_rows && self.pipeline.existing_rows().is_some() {
+            if role == Role::Status
+                && facts.has_rows
+                && let Some(existing) = self.pipeline.existing_rows()
+            {
                 let word = |word: &str| quote_literal(word, Dialect::Postgres);
-                let existing = self.pipeline.existing_rows().map_or("", |existing| existing.word(&self.pipeline));
-                definition = format!("{name} text not null default {}", word(existing));
+                definition = format!("{name} text not null default {}", word(existing.word(&self.pipeline)));
                 then = Some(format!("set default {}", word(self.pipeline.stages()[0].ready_word())));
             }
             // A default that is a constant at the time writes no row; those that are not in progress bear a stamp that
@@ -111,18 +114,9 @@ impl PostgresStore {
                 definition.push_str(" default statement_timestamp()");
                 then = Some("drop default".to_owned());
             }
-            session
-                .run(
-                    &template
-                        .render("alter table :table add column ")
-                        .chars()
-                        .chain(definition.chars())
-                        .collect::<String>(),
-                )
-                .await?;
+            session.run(&format!("{alter} add column {definition}")).await?;
             if let Some(then) = then {
-                let alter = template.render("alter table :table alter column ");
-                session.run(&format!("{alter}{name} {then}")).await?;
+                session.run(&format!("{alter} alter column {name} {then}")).await?;
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ pub(super) struct DatabaseFile {
     checked_at: Mutex<Option<Instant>>,
 }
 
-/// What a file is the same by, whatever its name is.
+/// What identifies a file, whatever its name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -99,7 +99,7 @@ impl DatabaseFile {
 
     fn replaced(&self, verb: &'static str) -> Error {
         let problem = "it was replaced by another file while it was open, and what is written to the old one is lost: \
-                       open it anew, in a new process or by a new store";
+                       open it anew, in a new process or with a new store";
         self.error(verb, problem, Fault::Lasting)
     }
 
@@ -107,8 +107,7 @@ impl DatabaseFile {
         if error.kind() != std::io::ErrorKind::NotFound {
             return self.error(verb, &error.to_string(), Fault::NotApplied);
         }
-        let problem =
-            "it was deleted or moved while it was open, or is in memory only: a queue must outlive its process";
+        let problem = "it was deleted or moved while it was open: put it back, or open another one with a new store";
         self.error(verb, problem, Fault::Lasting)
     }
 

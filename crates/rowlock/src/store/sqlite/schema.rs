@@ -132,19 +132,19 @@ impl SqliteStore {
         let table = self.pipeline.table().name();
         let mut lacking = Vec::new();
         if facts.columns.is_empty() && facts.unusable.is_empty() {
-            lacking.push(format!("there is no table {table:?}"));
+            lacking.push(format!("there is no table {table:?}: run prepare"));
         } else {
             lacking.extend(facts.lacking(&self.pipeline));
             for kind in indexes::KINDS {
                 let name = indexes::name(&self.pipeline, kind);
                 if !own.indexes.contains(&name) {
-                    lacking.push(format!("table {table:?} lacks the index {name:?}"));
+                    lacking.push(format!("the table {table:?} lacks the index {name:?}: run prepare"));
                 }
             }
         }
         for table in ["rowlock_failures", "rowlock_stages", "rowlock_meta"] {
             if !own.tables.contains(table) {
-                lacking.push(format!("there is no table {table:?}"));
+                lacking.push(format!("there is no table {table:?}: run prepare"));
             }
         }
         let problems = facts.problems(&self.pipeline);

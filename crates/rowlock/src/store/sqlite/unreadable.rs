@@ -7,7 +7,7 @@ use crate::limits::COUNT_EXACT_MAX;
 use crate::pipeline::Role;
 
 impl SqliteStore {
-    /// What is said of them, in sentences. The table has the pipeline's columns.
+    /// In sentences. The table has the pipeline's columns.
     pub(super) async fn unreadable_times(&self, session: &mut Session) -> Result<Vec<String>> {
         let column = |role: Role| self.pipeline.columns().name(role);
         let due = format!(
@@ -24,10 +24,14 @@ impl SqliteStore {
             let Some(row) = found.first() else { continue };
             let count = rows::integer(row, 0).unwrap_or(0);
             if count > 0 {
-                let at_least = if count >= COUNT_EXACT_MAX { "at least " } else { "" };
+                let rows = match count {
+                    1 => "1 row is".to_owned(),
+                    COUNT_EXACT_MAX.. => format!("at least {count} rows are"),
+                    count => format!("{count} rows are"),
+                };
                 let example = rows::text(row, 1).unwrap_or_default();
                 sentences.push(format!(
-                    "{at_least}{count} rows are {consequence}, as {example:?}: write 2026-11-28T18:31:01.123Z, or another form \
+                    "{rows} {consequence}, as {example:?}: write 2026-11-28T18:31:01.123Z, or another form \
                      of ISO with a time zone or in UTC"
                 ));
             }

@@ -2,8 +2,8 @@
 -- what looks into it, so that both always agree.
 --
 -- What Rowlock writes is taken as it is. Read besides is ISO with `T` or a blank, with `Z`, an offset (`+02:00`, `+0200`, and
--- `+02` as PostgreSQL writes it) or neither (UTC), and any number of decimals, of which three count. Null stays null. All else is 'never', which sorts after every time: nothing is
--- due at a time that nobody can read.
+-- `+02` as PostgreSQL writes it) or neither (UTC), and any number of decimals, of which three count. Null stays null. All else
+-- is 'never', which sorts after every time: nothing is due at a time that nobody can read.
 --
 -- It is evaluated by whichever SQLite writes the row, and must come out the same in each: functions that are as old as
 -- SQLite's times, and no fraction of a second through them, which they have rounded in different ways. (`unixepoch`
