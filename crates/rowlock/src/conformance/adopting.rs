@@ -12,7 +12,7 @@ async fn open<H: Harness>(harness: &H, pipeline: PipelineBuilder) -> H::Store {
 
 /// Makes a table by this statement, asserts that `prepare` refuses it and changes nothing, that `inspect` says all of it
 /// as well, and gives the problem that is told.
-async fn problem<H: Harness>(harness: &H, create: &str, pipeline: PipelineBuilder) -> String {
+pub(super) async fn problem<H: Harness>(harness: &H, create: &str, pipeline: PipelineBuilder) -> String {
     harness.execute(create).await.unwrap_or_else(|error| panic!("{create}: {error}"));
     let store = open(harness, pipeline).await;
     let problem = match store.prepare().await {

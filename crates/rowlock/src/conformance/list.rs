@@ -249,6 +249,14 @@ macro_rules! conformance_tests {
             a_key_that_no_row_can_have_gets_an_answer_of_its_own,
             keys_that_no_row_can_have_are_named_and_the_others_added,
         );
+        $crate::conformance_tests!(@group shapes, $harness;
+            a_foreign_key_without_a_word_is_refused_with_the_words_that_are_missing,
+            a_foreign_key_with_all_the_words_is_a_queue,
+            a_foreign_key_on_who_claimed_it_is_refused,
+            a_column_that_moves_write_alike_and_that_is_unique_is_refused,
+            a_default_that_is_computed_is_the_ready_word,
+            a_status_whose_comparison_ignores_case_is_refused,
+        );
         $crate::conformance_tests!(@group adopting, $harness;
             rows_that_are_there_become_nothing_until_it_is_told_what_they_are,
             rows_that_are_there_become_what_is_said_and_new_ones_are_ready,
@@ -368,6 +376,7 @@ mod tests {
         ("refusals", include_str!("refusals.rs")),
         ("transactions", include_str!("transactions.rs")),
         ("schema", include_str!("schema.rs")),
+        ("shapes", include_str!("shapes.rs")),
         ("adopting", include_str!("adopting.rs")),
         ("altering", include_str!("altering.rs")),
         ("keys", include_str!("keys.rs")),

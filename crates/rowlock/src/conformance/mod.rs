@@ -40,6 +40,7 @@ pub mod refusals;
 pub mod retries;
 pub mod schema;
 pub mod sequences;
+pub mod shapes;
 pub mod spellings;
 pub mod suspects;
 pub mod sweeps;

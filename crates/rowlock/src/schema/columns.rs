@@ -1,5 +1,6 @@
 //! What one column must be, as the key and in each role.
 
+use super::Reference;
 use crate::limits::HOLDER_COLUMN_CHARS_MIN;
 use crate::pipeline::{KeyType, Pipeline, Role};
 
@@ -31,8 +32,10 @@ pub(crate) struct FoundColumn {
     pub(crate) is_generated: bool,
     /// Characters that it holds at most; `None` if there is no such limit.
     pub(crate) chars_max: Option<usize>,
-    /// Whether no two rows can have the same value in it.
+    /// Whether no two rows can have the same value in it, at any time.
     pub(crate) is_unique: bool,
+    /// Whether it takes texts for the same that differ, in case or by blanks.
+    pub(crate) blurs_texts: bool,
 }
 
 impl FoundColumn {
@@ -57,7 +60,8 @@ impl FoundColumn {
             ));
         }
         if !self.is_unique {
-            problems.push(format!("the key column {key:?} is not unique by itself: add a unique index"));
+            problems
+                .push(format!("the key column {key:?} is not unique by itself: add a unique index, not deferrable"));
         }
         problems
     }
@@ -81,6 +85,18 @@ impl FoundColumn {
             problems.push(format!(
                 "the column {name:?} ({role:?}) is not null, but moves set it to null: drop the constraint, or map the \
                  role to another column"
+            ));
+        }
+        if self.is_unique {
+            problems.push(format!(
+                "the column {name:?} ({role:?}) is unique, but moves write the same to several rows: drop the unique index, or \
+                 map the role to another column"
+            ));
+        }
+        if self.blurs_texts && Reference::is_of_words(role) {
+            problems.push(format!(
+                "the column {name:?} ({role:?}) takes for the same word what differs in case or by blanks: give it another \
+                 collation"
             ));
         }
         problems.extend(self.too_short(pipeline, role));

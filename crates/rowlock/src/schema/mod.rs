@@ -2,9 +2,11 @@
 //! `store/<dialect>/sql`.
 
 mod columns;
+mod references;
 mod samples;
 
 pub(crate) use self::columns::{ColumnKind, FoundColumn};
+pub(crate) use self::references::Reference;
 pub(crate) use self::samples::Refusal;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use self::samples::samples;
@@ -25,6 +27,8 @@ pub(crate) struct TableFacts {
     pub(crate) default_word: Option<String>,
     /// What its constraints on a single column refuse.
     pub(crate) refusals: Vec<Refusal>,
+    /// Its foreign keys on a single column that moves write.
+    pub(crate) references: Vec<Reference>,
     /// Why the relation as a whole is no queue, in sentences: what only one dialect knows.
     pub(crate) unusable: Vec<String>,
     /// How the default of a column is changed, up to its value; `None` where the table must be made anew.
@@ -66,6 +70,7 @@ impl TableFacts {
             }
         }
         problems.extend(self.refusals.iter().filter_map(|refusal| refusal.problem(pipeline)));
+        problems.extend(self.references.iter().filter_map(|reference| reference.problem(pipeline)));
         problems
     }
 

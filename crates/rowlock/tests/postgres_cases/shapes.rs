@@ -344,3 +344,36 @@ async fn an_error_is_cut_to_its_column() {
     })
     .await;
 }
+
+/// No row can be skipped for it: whether it is broken is known only at the end of a transaction.
+#[tokio::test]
+async fn a_deferrable_constraint_is_no_key_and_beside_one_keeps_no_key_from_being_added() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let create = "create table pages (page text not null unique deferrable, status text default 'PENDING')";
+        let problem = problem(harness, create).await;
+        assert!(problem.contains("not deferrable"), "{problem}");
+
+        let create = "create table pages (page text primary key, place integer unique deferrable, status text default 'PENDING')";
+        harness.execute(create).await.expect("create table");
+        let store = table(harness, &["a", "b"]).await;
+        let added = store.add_many(&["b".into(), "c".into()]).await.expect("add_many");
+        assert_eq!((added.added, added.refused.len()), (1, 0), "{added:?}");
+    })
+    .await;
+}
+
+/// PostgreSQL 18 keeps such constraints; before it there are none.
+#[tokio::test]
+async fn a_constraint_that_is_not_enforced_refuses_nothing() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let is_known = value(harness, "select (current_setting('server_version_num')::int >= 180000)::text").await;
+        let not_enforced = if is_known == "true" { "check (status = 'PENDING') not enforced" } else { "check (true)" };
+        let create =
+            format!("create table pages (page text primary key, status text default 'PENDING', {not_enforced})");
+        harness.execute(&create).await.expect("create table");
+        let store = table(harness, &["a"]).await;
+        assert_eq!(store.inspect().await.expect("inspect"), Vec::<String>::new());
+        assert_eq!(lease_all(&store).await.len(), 1);
+    })
+    .await;
+}

@@ -118,6 +118,7 @@ statements!(
     failures,
     find_claimed,
     finish,
+    foreign_keys,
     get,
     held,
     hold_text,

@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Role;
-use crate::schema::{ColumnKind, FoundColumn, Refusal, StrayRows, TableFacts, samples};
+use crate::schema::{ColumnKind, FoundColumn, Reference, Refusal, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
 
 /// The verb in whose name the catalogue is read.
@@ -39,6 +39,7 @@ impl PostgresStore {
                 not_null: column(VERB, row, "not_null")?,
                 is_generated: column(VERB, row, "is_generated")?,
                 is_unique: column(VERB, row, "is_unique")?,
+                blurs_texts: column(VERB, row, "blurs_texts")?,
                 chars_max: column::<Option<i32>>(VERB, row, "chars_max")?.and_then(|chars| usize::try_from(chars).ok()),
             });
         }
@@ -56,6 +57,7 @@ impl PostgresStore {
             facts.has_rows = rows.first().map_or(Ok(false), |row| column(VERB, row, "found"))?;
         }
         facts.refusals = self.refusals(session, &table, &facts).await?;
+        facts.references = self.references(session, &table).await?;
         Ok(facts)
     }
 
@@ -84,6 +86,31 @@ impl PostgresStore {
             }
         }
         Ok(refusals)
+    }
+
+    /// Asks the tables that columns of words refer to for the words.
+    async fn references(&self, session: &mut Session, table: &str) -> Result<Vec<Reference>> {
+        let mut references = Vec::new();
+        for row in session.fetch(query(&self.statements.foreign_keys).bind(table)).await? {
+            let name: String = column(VERB, &row, "column")?;
+            let Some(role) = Role::ALL.into_iter().find(|role| self.pipeline.columns().name(*role) == name) else {
+                continue;
+            };
+            let parent: String = column(VERB, &row, "parent")?;
+            let mut missing = Vec::new();
+            if Reference::is_of_words(role) && column(VERB, &row, "is_readable")? {
+                let parent_column: String = column(VERB, &row, "parent_column")?;
+                let sql = format!(
+                    "select asked.word from unnest($1::text[]) as asked (word)
+                     where asked.word is not null
+                       and not exists (select from {parent} as known where known.{parent_column}::text = asked.word)"
+                );
+                let rows = session.fetch(sqlx::query(AssertSqlSafe(sql)).bind(samples(&self.pipeline, role))).await?;
+                missing = rows.iter().map(|row| column(VERB, row, "word")).collect::<Result<Vec<_>>>()?;
+            }
+            references.push(Reference { role, parent, missing });
+        }
+        Ok(references)
     }
 
     /// Why the relation as a whole is no queue.

@@ -137,6 +137,7 @@ statements! {
     stray_in_progress: "stray_rows", "in_progress";
     read_strange_key: "read_schema", "strange_key";
     read_unique_columns: "read_schema", "unique_columns";
+    read_foreign_keys: "read_schema", "foreign_keys";
     read_objects: "read_schema", "objects";
     read_version: "read_schema", "version";
 }

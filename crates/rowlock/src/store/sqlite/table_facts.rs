@@ -8,7 +8,7 @@ use super::{SqliteStore, rows};
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, TIMES_LOOKED_AT_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Role;
-use crate::schema::{ColumnKind, FoundColumn, Refusal, StrayRows, TableFacts, samples};
+use crate::schema::{ColumnKind, FoundColumn, Reference, Refusal, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
 
 /// What a column makes of the values that it is given.
@@ -86,6 +86,7 @@ impl SqliteStore {
             }
             facts.columns.push(FoundColumn {
                 is_unique: unique.contains(&name.to_ascii_lowercase()),
+                blurs_texts: false,
                 name,
                 ignores_case: true,
                 kinds: Affinity::of(&declared, is_strict).kinds(),
@@ -105,8 +106,10 @@ impl SqliteStore {
             }
             Some(_) => facts.default_word = self.evaluate(session, default.as_deref()).await?,
         }
+        self.compare_texts(session, &mut facts).await?;
         facts.unusable.extend(self.numbers_for_times(session, &facts).await?);
         facts.refusals = self.refusals(session, &facts).await?;
+        facts.references = self.references(session).await?;
         Ok(facts)
     }
 
@@ -130,6 +133,52 @@ impl SqliteStore {
         let Some(default) = default else { return Ok(None) };
         let rows = session.rows(&Sql::new(format!("select cast(({default}) as text)")), []).await?;
         Ok(rows.first().and_then(|row| rows::text(row, 0)))
+    }
+
+    /// Finds out which columns of words take different texts for the same. SQLite tells nobody the collation of a column; the
+    /// column of a compound query has that of its first part.
+    async fn compare_texts(&self, session: &mut Session, facts: &mut TableFacts) -> Result<()> {
+        let table = quote_identifier(self.pipeline.table().name());
+        for role in Role::ALL.into_iter().filter(|role| Reference::is_of_words(*role)) {
+            let name = self.pipeline.columns().name(role);
+            let Some(found) = facts.columns.iter_mut().find(|column| column.name.eq_ignore_ascii_case(name)) else {
+                continue;
+            };
+            let column = quote_identifier(&found.name);
+            let sql = Sql::new(format!(
+                "select 1 from (select {column} as word from {table} where false union all select 'a' union all select 'b ')
+                 where word = 'A' or word = 'b'"
+            ));
+            found.blurs_texts = !session.rows(&sql, []).await?.is_empty();
+        }
+        Ok(())
+    }
+
+    /// Asks the tables that columns of words refer to for the words. One that cannot be asked has none.
+    async fn references(&self, session: &mut Session) -> Result<Vec<Reference>> {
+        let mut references = Vec::new();
+        for row in session.rows(&self.statements.read_foreign_keys, [self.pipeline.table().name().into()]).await? {
+            let [Some(name), Some(parent)] = [0, 1].map(|at| rows::text(&row, at)) else { continue };
+            let is_of = |role: &Role| self.pipeline.columns().name(*role).eq_ignore_ascii_case(&name);
+            let Some(role) = Role::ALL.into_iter().find(is_of) else { continue };
+            let words: Vec<String> = samples(&self.pipeline, role).into_iter().flatten().collect();
+            let mut missing = Vec::new();
+            if Reference::is_of_words(role) {
+                let sql = Sql::new(format!(
+                    "select value from json_each(?1) as asked
+                     where not exists (select 1 from {} as known where known.{} = asked.value)",
+                    quote_identifier(&parent),
+                    quote_identifier(&rows::text(&row, 2).unwrap_or_default())
+                ));
+                let asked = serde_json::Value::from_iter(words.clone()).to_string();
+                missing = match session.rows(&sql, [asked.as_str().into()]).await {
+                    Ok(rows) => rows.iter().filter_map(|row| rows::text(row, 0)).collect(),
+                    Err(_) => words,
+                };
+            }
+            references.push(Reference { role, parent, missing });
+        }
+        Ok(references)
     }
 
     /// Columns of times that hold numbers although their type allows texts, by a look at some rows.

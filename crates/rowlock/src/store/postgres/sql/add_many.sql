@@ -10,4 +10,4 @@ insert into :table (:"key":and_status)
 overriding system value
 select (staged.key):::key_type:and_first_ready
 from rowlock_staged staged
-on conflict do nothing
+on conflict (:"key") do nothing

@@ -6,4 +6,5 @@ from pg_constraint c
 join pg_attribute a on a.attrelid = c.conrelid and c.conkey = array[a.attnum]
 where c.conrelid = to_regclass($1::text)
   and c.contype = 'c'
+  and coalesce((to_jsonb(c) ->> 'conenforced')::bool, true) -- a column since PostgreSQL 18
 order by c.conname

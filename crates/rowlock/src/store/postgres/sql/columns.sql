@@ -11,9 +11,11 @@ select
   exists (
     select
     from pg_index i
-    where i.indrelid = a.attrelid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+    where i.indrelid = a.attrelid and i.indisunique and i.indimmediate and i.indisvalid
+      and i.indpred is null and i.indexprs is null
       and i.indnkeyatts = 1 and i.indkey[0] = a.attnum
-  ) as is_unique
+  ) as is_unique,
+  exists (select from pg_collation c where c.oid = a.attcollation and not c.collisdeterministic) as blurs_texts
 from pg_attribute a
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where a.attrelid = to_regclass($1::text)

@@ -50,6 +50,17 @@ from pragma_table_xinfo(?1) as c
 where c.pk > 0
 having count(*) = 1
 
+-- step: foreign_keys
+-- The foreign keys that are on a single column. One that names no column of the other table means its primary key.
+-- Binds: ?1 table
+select
+  min(f."from"),
+  f."table",
+  coalesce(min(f."to"), (select min(c.name) from pragma_table_info(f."table") as c where c.pk > 0))
+from pragma_foreign_key_list(?1) as f
+group by f.id
+having count(*) = 1
+
 -- step: objects
 -- Binds: ?1 table
 select type, name
