@@ -85,14 +85,20 @@ async fn columns_that_come_and_go_under_running_handlers_burn_no_attempt() {
     let repository = repository(&*database, pipeline(&["ONE", "TWO"]).max_retries(1)).await;
     add::<Sqlite>(&repository, 60).await;
     let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let changes = [
+        "alter table items add column note text",
+        "alter table items add column remark text",
+        "alter table items drop column note",
+    ];
+    // In this order, whichever handler comes first.
+    let changes = std::sync::Arc::new(tokio::sync::Mutex::new(changes.into_iter()));
     let handle = move |ctx: rowlock::Context<SqliteStore, Item>, claim: rowlock::Claim<Item>| {
         let (call, database) = (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed), database.clone());
+        let changes = changes.clone();
         async move {
-            match call {
-                15 => database.execute("alter table items add column note text").await,
-                30 => database.execute("alter table items add column remark text").await,
-                45 => database.execute("alter table items drop column note").await,
-                _ => {}
+            if [15, 30, 45].contains(&call) {
+                let mut changes = changes.lock().await;
+                database.execute(changes.next().expect("one each")).await;
             }
             let mut transaction = ctx.begin().await?;
             let row = sqlx::query_as::<_, Item>("select * from items where id = ?1").bind(claim.key().as_str());

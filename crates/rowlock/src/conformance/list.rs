@@ -150,6 +150,7 @@ macro_rules! conformance_tests {
             a_renewal_brings_a_heartbeat_back_that_is_ahead,
             explain_and_held_say_that_a_heartbeat_is_ahead,
             what_is_never_due_is_named_by_every_verb_and_claimed_by_none,
+            a_database_whose_clock_stands_before_1970_works_as_any_other,
         );
         $crate::conformance_tests!(@group operators, $harness;
             set_goes_from_any_state_to_a_ready_or_a_terminal_one,

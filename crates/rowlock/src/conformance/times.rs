@@ -8,7 +8,7 @@ use super::Harness;
 use super::scene::{STALE_AFTER, Scene, Value, at, fetch_and_parse};
 use crate::limits::NEVER_DUE_FROM;
 use crate::pipeline::{Role, Status};
-use crate::store::{Counting, LeaseState, Listing, Store, Verdict};
+use crate::store::{Counting, LeaseState, Listing, Outcome, Store, Verdict};
 
 /// A clock that was wrong wrote it; the item would be in progress until that time has come.
 pub async fn a_heartbeat_that_is_far_ahead_is_stale<H: Harness>(harness: &H) {
@@ -108,4 +108,32 @@ pub async fn what_is_never_due_is_named_by_every_verb_and_claimed_by_none<H: Har
     scene.delete("due later").await;
     let counting = Counting { unfinished_only: true, now: Some(at(0)), ..Counting::default() };
     assert_eq!(scene.store.counts(&counting).await.expect("counts").stages[0].next_due_at, None);
+}
+
+/// A clock that was never set stands at 1970, and with a zone to the east before it.
+pub async fn a_database_whose_clock_stands_before_1970_works_as_any_other<H: Harness>(harness: &H) {
+    let scene = Scene::new(harness).await;
+    let then = |secs: i64| DateTime::<Utc>::UNIX_EPOCH - TimeDelta::hours(5) + TimeDelta::seconds(secs);
+    for (key, created_at) in [("first", -20), ("second", -10), ("later", 60)] {
+        scene.insert_created(key, then(created_at)).await;
+    }
+    let claimed = scene.claim_at(9, then(0)).await;
+    assert_eq!(super::scene::claimed_keys(&claimed), ["first", "second"]);
+    let leases: Vec<_> = claimed.claimed.into_iter().map(|row| row.lease).collect();
+    assert_eq!(scene.raw("first").await.heartbeat, Some(then(0)));
+
+    assert_eq!(scene.renew(&leases[0], then(200)).await, LeaseState::Held);
+    let delay = Duration::from_secs(90);
+    let retried = Outcome::Retry { error: "once more".to_owned(), delay: Some(delay) };
+    scene.finish_at(&leases[1], retried, then(200)).await;
+    assert_eq!(scene.raw("second").await.retry_after, Some(then(200) + delay));
+    let counting = Counting { now: Some(then(201)), ..Counting::default() };
+    let counts = scene.store.counts(&counting).await.expect("counts");
+    assert_eq!((counts.stages[0].never_due, counts.stages[0].oldest_ready_since), (0, Some(then(60))));
+    assert_eq!(counts.stages[0].next_due_at, Some(then(290)));
+
+    assert!(scene.sweep(then(499)).await.items.is_empty(), "it was renewed at 200");
+    let swept: Vec<_> = scene.sweep(then(501)).await.items.into_iter().map(|item| item.key).collect();
+    assert_eq!(swept, ["first".into()]);
+    assert_eq!(super::scene::claimed_keys(&scene.claim_at(9, then(502)).await).len(), 3);
 }

@@ -404,4 +404,21 @@ pub(crate) mod tests {
         let (hook, _task) = FailedHook::start(None, &tokio::runtime::Handle::current());
         Engine::new(floor, Vec::new(), settings, hook, None, None)
     }
+
+    #[tokio::test]
+    async fn a_worker_that_is_to_end_when_idle_says_which_stage_was_held_for_too_long_and_why() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut engine = engine_over(folder.path()).await;
+        let handler = crate::worker::handler::Handler::one(|_, _| async { Ok(()) });
+        let crew = Crew::new(StageId::FIRST, None, handler, 1, engine.settings.hold_pauses);
+        let now = Instant::now();
+        crew.hold.outage(&"a".into(), crate::Failure::outage("the API answers 503"), now, now);
+        engine.crews.push(Arc::new(crew));
+
+        engine.check_holds(now + OUTAGE_PATIENCE);
+        assert!(engine.take_problem().is_none());
+        engine.check_holds(now + OUTAGE_PATIENCE + Duration::from_secs(1));
+        let problem = engine.take_problem().expect("it gives up").to_string();
+        assert_eq!(problem, "worker: stage ONE has been held for 601 s by an outage: the API answers 503");
+    }
 }

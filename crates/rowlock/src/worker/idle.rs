@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::hold::HeldStage;
 use super::report::{Remaining, StageItems};
 use crate::Key;
 use crate::pipeline::{Pipeline, StageId, Status};
@@ -23,13 +24,23 @@ pub struct Waiting {
     pub held_items: i64,
     /// When the first of their leases ends if its holder has stopped, by the database's clock.
     pub lease_ends_at: Option<DateTime<Utc>>,
+    /// Stages that are held, why and for how long: what is due there waits for the next try.
+    pub held_stages: Vec<HeldStage>,
     /// The database's time of this answer.
     pub at: DateTime<Utc>,
 }
 
 impl Waiting {
     fn for_nothing(at: DateTime<Utc>) -> Waiting {
-        Waiting { delayed_items: 0, next_due_at: None, never_due_items: 0, held_items: 0, lease_ends_at: None, at }
+        Waiting {
+            delayed_items: 0,
+            next_due_at: None,
+            never_due_items: 0,
+            held_items: 0,
+            lease_ends_at: None,
+            held_stages: Vec::new(),
+            at,
+        }
     }
 }
 
@@ -45,6 +56,7 @@ impl fmt::Display for Waiting {
                 self.lease_ends_at.map(|end| format!(", unless renewed until {}", clock(end))).unwrap_or_default();
             parts.push(format!("{} held by other workers{until}", self.held_items));
         }
+        parts.extend(self.held_stages.iter().map(HeldStage::to_string));
         if self.never_due_items > 0 {
             parts.push(format!("{} never due, and not waited for", self.never_due_items));
         }
@@ -82,13 +94,16 @@ pub(crate) struct Outlook<'a> {
     /// The stages that it has handlers for.
     pub(crate) handled: &'a [StageId],
     pub(crate) stuck: &'a [Stuck],
+    /// The stages that it holds.
+    pub(crate) held: &'a [HeldStage],
     /// Whether it ends although items will be due later.
     pub(crate) until_nothing_is_due: bool,
 }
 
 /// Decides whether a worker is done.
 pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>) -> Verdict {
-    let Outlook { handled, stuck, until_nothing_is_due } = outlook;
+    let Outlook { handled, stuck, held: held_stages, until_nothing_is_due } = outlook;
+    let held_stage = |stage: StageId| held_stages.iter().find(|held| held.stage == stage);
     let stuck_in = |status: Status| {
         let count = stuck.iter().filter(|stuck| stuck.status == Some(status)).count();
         i64::try_from(count).unwrap_or(i64::MAX)
@@ -114,8 +129,10 @@ pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>
         } else if stage.paused {
             remaining.paused.push(items);
         } else if stage.oldest_ready_since.is_some() && stuck_in(Status::Ready(stage.stage)) == 0 {
-            return Verdict::Work;
+            let Some(held) = held_stage(stage.stage) else { return Verdict::Work };
+            waiting.held_stages.push(held.clone());
         } else {
+            let is_held = held_stage(stage.stage).cloned();
             let never_due = stage.never_due.clamp(0, ready);
             // Both are counted up to the same limit: of many that are never due nobody sees how few others there are.
             let delayed = (ready - never_due).max(i64::from(stage.next_due_at.is_some()));
@@ -123,14 +140,16 @@ pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>
             remaining.never_due.extend(items.of(never_due));
             if until_nothing_is_due {
                 remaining.delayed.extend(items.of(delayed));
+                remaining.held_stages.extend(is_held.filter(|_| delayed > 0));
                 remaining.next_due_at = earlier(remaining.next_due_at, stage.next_due_at);
             } else {
                 waiting.delayed_items += delayed;
+                waiting.held_stages.extend(is_held.filter(|_| delayed > 0));
                 waiting.next_due_at = earlier(waiting.next_due_at, stage.next_due_at);
             }
         }
     }
-    if waiting.delayed_items > 0 || waiting.held_items > 0 {
+    if waiting.delayed_items > 0 || waiting.held_items > 0 || !waiting.held_stages.is_empty() {
         return Verdict::Wait(waiting);
     }
     remaining.unknown_words = counts.unknown_words().map(|entry| (entry.word.clone(), entry.count)).collect();
@@ -143,11 +162,13 @@ pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>
 }
 
 /// Whether a change is worth a line in the log: renewals of other workers are not.
-pub(crate) fn is_news(before: Option<&Waiting>, now: &Waiting) -> bool {
+pub(crate) fn is_news<'a>(before: Option<&'a Waiting>, now: &'a Waiting) -> bool {
+    let reason = |held: &'a HeldStage| (held.stage, &held.reason);
     before.is_none_or(|before| {
         before.delayed_items != now.delayed_items
             || before.held_items != now.held_items
             || before.next_due_at != now.next_due_at
+            || !before.held_stages.iter().map(reason).eq(now.held_stages.iter().map(reason))
     })
 }
 
@@ -160,8 +181,11 @@ fn earlier(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> Option<DateTim
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::store::{StageCounts, StatusCount};
+    use crate::worker::hold::HeldBy;
 
     fn pipeline() -> Pipeline {
         Pipeline::builder("p").table("t").key("k").stage("ONE").stage("TWO").build().unwrap()
@@ -196,7 +220,7 @@ mod tests {
 
     /// Of a worker with handlers for these stages that met nothing strange.
     fn judged(counts: &Counts, handled: &[StageId]) -> Verdict {
-        verdict(&pipeline(), counts, Outlook { handled, stuck: &[], until_nothing_is_due: false })
+        verdict(&pipeline(), counts, Outlook { handled, stuck: &[], held: &[], until_nothing_is_due: false })
     }
 
     fn put(counts: &mut Counts, status: Status, count: i64) {
@@ -259,7 +283,7 @@ mod tests {
     fn a_worker_that_ends_when_nothing_is_due_names_what_will_be() {
         let pipeline = pipeline();
         let stages: Vec<_> = pipeline.stage_ids().collect();
-        let outlook = Outlook { handled: &stages, stuck: &[], until_nothing_is_due: true };
+        let outlook = Outlook { handled: &stages, stuck: &[], held: &[], until_nothing_is_due: true };
         let mut counts = counts(&pipeline);
         put(&mut counts, Status::Ready(stages[0]), 2);
         put(&mut counts, Status::Ready(stages[1]), 1);
@@ -311,12 +335,53 @@ mod tests {
         put(&mut counts, Status::InProgress(stages[0]), 1);
         let status = Some(Status::InProgress(stages[0]));
         let stuck = [Stuck { key: Key::from("a"), reason: "a check".to_owned(), status }];
-        let Verdict::Idle(remaining) =
-            verdict(&pipeline, &counts, Outlook { handled: &stages, stuck: &stuck, until_nothing_is_due: false })
-        else {
+        let Verdict::Idle(remaining) = verdict(
+            &pipeline,
+            &counts,
+            Outlook { handled: &stages, stuck: &stuck, held: &[], until_nothing_is_due: false },
+        ) else {
             panic!("it is stuck")
         };
         assert_eq!(remaining.refused, [(Key::from("a"), "a check".to_owned())]);
+    }
+
+    #[test]
+    fn a_held_stage_is_waited_for_and_named() {
+        let pipeline = pipeline();
+        let stages: Vec<_> = pipeline.stage_ids().collect();
+        let held = [HeldStage {
+            stage: stages[0],
+            name: "ONE".to_owned(),
+            cause: HeldBy::Outage,
+            reason: "the API answers 503".to_owned(),
+            held_for: Duration::from_secs(12),
+            is_over: false,
+        }];
+        let outlook = Outlook { handled: &stages, stuck: &[], held: &held, until_nothing_is_due: false };
+        let mut counts = counts(&pipeline);
+        assert_eq!(verdict(&pipeline, &counts, outlook), Verdict::Idle(Remaining::default()), "nothing is left for it");
+
+        put(&mut counts, Status::Ready(stages[0]), 2);
+        counts.stages[0].oldest_ready_since = Some(at(-1));
+        let Verdict::Wait(due) = verdict(&pipeline, &counts, outlook) else { panic!("it is tried later") };
+        assert_eq!(due.to_string(), "ONE held for 12 s by an outage: the API answers 503");
+        counts.stages[0].oldest_ready_since = None;
+        counts.stages[0].next_due_at = Some(at(60));
+        let Verdict::Wait(waiting) = verdict(&pipeline, &counts, outlook) else { panic!("two are put off") };
+        assert_eq!(waiting.held_stages, held);
+        let longer = [HeldStage { held_for: Duration::from_secs(99), ..held[0].clone() }];
+        assert!(!is_news(Some(&waiting), &Waiting { held_stages: longer.to_vec(), ..waiting.clone() }));
+        assert!(is_news(Some(&waiting), &Waiting { held_stages: Vec::new(), ..waiting.clone() }));
+
+        let ends = Outlook { until_nothing_is_due: true, ..outlook };
+        let Verdict::Idle(remaining) = verdict(&pipeline, &counts, ends) else { panic!("nothing is due") };
+        assert_eq!(
+            remaining.to_string(),
+            "2 delayed for ONE; the next is due at 2027-01-15 08:01:00Z; ONE held for 12 s by an outage: the API answers 503"
+        );
+        put(&mut counts, Status::Ready(stages[1]), 1);
+        counts.stages[1].oldest_ready_since = Some(at(-1));
+        assert_eq!(verdict(&pipeline, &counts, outlook), Verdict::Work, "the other stage is not held");
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct Remaining {
     pub delayed: Vec<StageItems>,
     /// When the first of those is due, by the database's clock.
     pub next_due_at: Option<DateTime<Utc>>,
+    /// Stages of those that are held, why and for how long: their items were put off by an outage.
+    pub held_stages: Vec<HeldStage>,
 }
 
 /// A stage and how many items wait for it.
@@ -135,6 +137,7 @@ impl fmt::Display for Remaining {
         if let Some(next_due_at) = self.next_due_at {
             parts.push(format!("the next is due at {}", clock(next_due_at)));
         }
+        parts.extend(self.held_stages.iter().map(HeldStage::to_string));
         if parts.is_empty() {
             return f.write_str("nothing");
         }

@@ -340,3 +340,46 @@ where
         assert_eq!(retries_of::<D>(&repository, &key).await, 0);
     }
 }
+
+pub(crate) async fn a_held_stage_is_named_by_what_is_waited_for<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
+    add::<D>(&repository, 3).await;
+    let (tell, is_told) = watch::channel(None);
+    let back = is_told.clone();
+    let worker = Worker::new(repository.clone())
+        .hold_between(Duration::from_millis(100), Duration::from_millis(200))
+        .concurrency("ONE", 1)
+        .on_wait(move |waiting| {
+            if let [held] = &waiting.held_stages[..] {
+                tell.send_replace(Some((held.clone(), waiting.to_string())));
+            }
+        })
+        .handle("ONE", move |_, _| {
+            let is_back = back.borrow().is_some();
+            async move { if is_back { Ok(()) } else { Err(Failure::outage("the API answers 503")) } }
+        });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.retried), (3, 0), "{report:?}");
+    let (held, words) = is_told.borrow().clone().expect("told");
+    assert_eq!((held.name.as_str(), held.cause, held.is_over), ("ONE", HeldBy::Outage, false));
+    assert!(words.contains("ONE held for") && words.contains("the API answers 503"), "{words}");
+}
+
+pub(crate) async fn a_worker_that_ends_when_nothing_is_due_names_the_stage_that_it_holds<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    add::<D>(&repository, 1).await;
+    let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async {
+        Err::<(), _>(Failure::outage_for("the API is down until 21:00", Duration::from_secs(36_000)))
+    });
+    let report = told(soon(worker.run_until_nothing_is_due()).await);
+    let [held] = &report.remaining.held_stages[..] else { panic!("{report:?}") };
+    assert_eq!((held.name.as_str(), held.reason.as_str()), ("ONE", "the API is down until 21:00"));
+    assert!(report.remaining.to_string().contains("1 delayed for ONE"), "{}", report.remaining);
+    assert!(report.remaining.next_due_at.is_some());
+}

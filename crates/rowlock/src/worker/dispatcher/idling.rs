@@ -10,6 +10,7 @@ use crate::limits::{COUNT_EXACT_MAX, WAITING_COUNTED_MAX};
 use crate::pipeline::StageId;
 use crate::store::{Counting, Exclusion};
 use crate::worker::handler::panic_message;
+use crate::worker::hold::HeldStage;
 use crate::worker::idle::{self, Outlook, Stuck, Verdict, Waiting};
 use crate::worker::report::Remaining;
 use crate::{Result, Store};
@@ -20,12 +21,13 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         let verbs = self.verbs.clone();
         let handled: Vec<StageId> = self.engine.crews.iter().map(|crew| crew.stage).collect();
         let until_nothing_is_due = self.engine.settings.until_nothing_is_due;
-        Box::pin(async move { Answer::LookedAround(verdict(&verbs, &handled, until_nothing_is_due).await) })
+        let held = self.engine.held_stages(Instant::now());
+        Box::pin(async move { Answer::LookedAround(verdict(&verbs, &handled, &held, until_nothing_is_due).await) })
     }
 
     /// What that means, unless something came meanwhile.
     pub(super) fn judge(&mut self, verdict: Verdict) -> Option<Remaining> {
-        if !self.is_everything_empty() {
+        if !self.can_only_wait() {
             return None;
         }
         match verdict {
@@ -58,7 +60,12 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 }
 
 /// A short look as long as there is something to wait for; what remains at the end is counted as a report should have it.
-async fn verdict<S: Store>(verbs: &Dispatch<S>, handled: &[StageId], until_nothing_is_due: bool) -> Result<Verdict> {
+async fn verdict<S: Store>(
+    verbs: &Dispatch<S>,
+    handled: &[StageId],
+    held: &[HeldStage],
+    until_nothing_is_due: bool,
+) -> Result<Verdict> {
     let excluded = verbs.store().excluded();
     // They are counted with the others, and must not fill the count.
     let excluded_items = i64::try_from(excluded.len()).unwrap_or(i64::MAX);
@@ -67,7 +74,7 @@ async fn verdict<S: Store>(verbs: &Dispatch<S>, handled: &[StageId], until_nothi
     let short = Counting { unfinished_only: true, ..count(WAITING_COUNTED_MAX) };
     let counts = verbs.counts(&short).await?;
     let stuck = find_stuck(verbs, excluded).await;
-    let outlook = Outlook { handled, stuck: &stuck, until_nothing_is_due };
+    let outlook = Outlook { handled, stuck: &stuck, held, until_nothing_is_due };
     match idle::verdict(pipeline, &counts, outlook) {
         Verdict::Idle(_) => {
             let counts = verbs.counts(&count(COUNT_EXACT_MAX)).await?;

@@ -17,6 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
 use super::claiming::{Pace, keep_queued, plan, wanted};
+use super::crew::Crew;
 use super::engine::{Engine, Phase};
 use super::idle::{Verdict, Waiting};
 use super::leases::Held;
@@ -195,7 +196,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 return Some(self.claim(stages, limit));
             }
         }
-        let counts = self.engine.settings.until_idle && !self.counted && self.is_everything_empty();
+        let counts = self.engine.settings.until_idle && !self.counted && self.can_only_wait();
         if counts && !self.counts.is_held(now) {
             self.counted = true;
             return Some(self.look_around());
@@ -250,12 +251,20 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         wants
     }
 
-    fn is_every_stage_empty(&self) -> bool {
-        self.engine.crews.iter().all(|crew| self.empty.contains_key(&crew.stage) && !self.engine.is_nudged(crew.stage))
+    fn was_found_empty(&self, stage: StageId) -> bool {
+        self.empty.contains_key(&stage) && !self.engine.is_nudged(stage)
     }
 
-    fn is_everything_empty(&self) -> bool {
-        self.is_every_stage_empty() && self.engine.floor.leases.is_empty()
+    fn is_every_stage_empty(&self) -> bool {
+        self.engine.crews.iter().all(|crew| self.was_found_empty(crew.stage))
+    }
+
+    /// Whether nothing is held, and no stage can be claimed for now: a held one waits for its next try.
+    fn can_only_wait(&self) -> bool {
+        let now = Instant::now();
+        let waits =
+            |crew: &Crew<S, R>| self.was_found_empty(crew.stage) || (crew.hold.is_held() && !crew.hold.may_try(now));
+        self.engine.floor.leases.is_empty() && self.engine.crews.iter().all(|crew| waits(crew))
     }
 
     fn claim(&mut self, asked: Vec<StageId>, limit: usize) -> Call<S::Row> {
