@@ -190,6 +190,8 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     }
 
     pub(crate) fn load(&self, now: Instant) -> Load {
+        // Before the slots: what is taken from it meanwhile counts twice, and not as neither, which would claim more.
+        let queued = self.queue_locked().len();
         let (mut idle, mut slots, mut youngest) = (0, 0, None);
         for slot in self.slots.iter().filter(|slot| !slot.is_lost()) {
             slots += 1;
@@ -206,7 +208,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             idle = 0;
         }
         let youngest_run = if idle == 0 { youngest } else { None };
-        Load { slots, idle, size: self.handler.size(), queued: self.queue_locked().len(), youngest_run }
+        Load { slots, idle, size: self.handler.size(), queued, youngest_run }
     }
 
     /// The time that slots were busy and the items that they handled, since the last call.
@@ -219,16 +221,15 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         let mut since_yield = 0;
         loop {
             let ready = self.ready.notified();
-            let (claims, items) = self.pop(floor);
-            if items.is_empty() {
+            let Some((claims, run)) = self.pop(floor, slot) else {
                 if self.closed.load(Ordering::Acquire) {
                     return;
                 }
                 ready.await;
                 continue;
-            }
-            since_yield += items.len();
-            self.run(floor, slot, claims, items).await;
+            };
+            since_yield += run.items.len();
+            self.run(floor, slot, claims, run).await;
             if since_yield >= WORKER_ITEMS_BETWEEN_YIELDS {
                 since_yield = 0;
                 tokio::task::yield_now().await;
@@ -236,8 +237,8 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         }
     }
 
-    /// Takes what one run is to work on.
-    fn pop(&self, floor: &Floor<S, R>) -> (OfRun<Claim<R>>, OfRun<Arc<Held>>) {
+    /// Takes what one run is to work on. The slot is busy before the queue is seen to be shorter.
+    fn pop(&self, floor: &Floor<S, R>, slot: usize) -> Option<(OfRun<Claim<R>>, Arc<Run>)> {
         if self.stalled_locked().take().is_some() {
             floor.wake.notify_one();
         }
@@ -262,23 +263,24 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
                 items.push(held);
             }
         }
+        let run = (!items.is_empty()).then(|| Arc::new(Run::new(items, Instant::now())));
+        if let Some(run) = &run {
+            self.slots[slot].occupy(run);
+        }
         let after = queue.len();
         drop(queue);
         drop(ended);
-        if is_held && size > 0 && items.is_empty() {
+        if is_held && size > 0 && run.is_none() {
             self.hold.end_try(Instant::now(), true);
         }
         let low_water = low_water(self.ahead.load(Ordering::Relaxed));
         if before > 0 && (after == 0 || (before > low_water && after <= low_water)) {
             floor.wake.notify_one();
         }
-        (claims, items)
+        run.map(|run| (claims, run))
     }
 
-    async fn run(&self, floor: &Arc<Floor<S, R>>, slot: usize, claims: OfRun<Claim<R>>, items: OfRun<Arc<Held>>) {
-        let started_at = Instant::now();
-        let run = Arc::new(Run::new(items, started_at));
-        self.slots[slot].occupy(&run);
+    async fn run(&self, floor: &Arc<Floor<S, R>>, slot: usize, claims: OfRun<Claim<R>>, run: Arc<Run>) {
         for held in &run.items {
             if !held.start(&run) {
                 run.lose_item(); // lost since it was taken from the queue
@@ -288,7 +290,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         let context = Context::live(Arc::clone(&floor.repository), Arc::clone(&floor.leases), &run);
         let end = run.drive(self.handler.run(context, claims)).await;
         self.report(floor, &run, end);
-        let busy = u64::try_from(started_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let busy = u64::try_from(run.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.busy_nanos.fetch_add(busy, Ordering::Relaxed);
         self.handled_items.fetch_add(run.items.len() as u64, Ordering::Relaxed);
         drop(guard);
@@ -389,5 +391,35 @@ struct GoneGuard<'a, S: Store, R> {
 impl<S: Store, R> Drop for GoneGuard<'_, S, R> {
     fn drop(&mut self) {
         self.crew.slots[self.slot].leave();
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::SqliteStore;
+    use crate::worker::engine::tests::engine_over;
+
+    /// Else the dispatcher, which the shorter queue wakes, would claim for the slot once more.
+    #[tokio::test]
+    async fn a_slot_is_busy_as_soon_as_the_queue_is_shorter() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let engine = engine_over(folder.path()).await;
+        let repository = Arc::clone(&engine.floor.repository);
+        repository.add_many(&["a".into()]).await.expect("added");
+        let claim = repository.claim(1).await.expect("claimed").items.remove(0);
+        let now = Instant::now();
+        let handler = Handler::one(|_: Context<SqliteStore, (String,)>, _: Claim<(String,)>| async { Ok(()) });
+        let crew = Crew::new(StageId::FIRST, None, handler, 2, engine.settings.hold_pauses);
+        let held = engine.floor.leases.hold(claim.lease().clone(), now);
+        crew.push([Entry { claim, held, queued_at: now }]);
+        let load = crew.load(now);
+        assert_eq!((load.idle, load.queued), (2, 1));
+
+        let taken = crew.pop(&engine.floor, 0).expect("an item");
+
+        let load = crew.load(now);
+        assert_eq!((load.idle, load.queued), (1, 0));
+        drop(taken);
     }
 }
