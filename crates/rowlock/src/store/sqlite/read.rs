@@ -88,7 +88,9 @@ impl SqliteStore {
         } else {
             let succeeded = one(session.rows(&self.statements.count_succeeded, [limit.into()]).await?)?;
             let succeeded = rows::integer(&succeeded, 0).unwrap_or(0);
-            (succeeded, self.count_stopped(&mut session, limit).await?, self.count_strange(&mut session, limit).await?)
+            let stopped = self.count_stopped(&mut session, limit).await?.into_iter();
+            let stopped: Vec<_> = stopped.map(|(word, number)| (word.unwrap_or_default(), number)).collect();
+            (succeeded, stopped, self.count_strange(&mut session, limit).await?)
         };
         session.roll_back().await?;
         statuses.push(count(Some(Status::Succeeded), self.pipeline.word(Status::Succeeded), succeeded));
@@ -103,10 +105,10 @@ impl SqliteStore {
         Ok(Counts { at: clock::parse(&now).unwrap_or_default(), statuses, stages })
     }
 
-    /// The words of items that failed, were cancelled or are unknown, with their counts; the empty word is null.
-    async fn count_stopped(&self, session: &mut Session, limit: i64) -> Result<Vec<(String, i64)>> {
+    /// The words of items that failed, were cancelled or are unknown, with their counts; null is one of them.
+    pub(super) async fn count_stopped(&self, session: &mut Session, limit: i64) -> Result<Vec<(Option<String>, i64)>> {
         let rows = session.rows(&self.statements.count_stopped, [limit.into(), UNKNOWN_WORDS_MAX.into()]).await?;
-        let counted = |row: &SqliteRow| (rows::text(row, 0).unwrap_or_default(), rows::integer(row, 1).unwrap_or(0));
+        let counted = |row: &SqliteRow| (rows::text(row, 0), rows::integer(row, 1).unwrap_or(0));
         Ok(rows.iter().map(counted).collect())
     }
 

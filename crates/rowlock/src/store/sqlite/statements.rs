@@ -23,6 +23,10 @@ const ERROR_AFTER_SUCCESS: &str = "iif(t.:\"error_message\" is null, null, (
   where c.name = :'error_message' collate nocase
 ))";
 
+/// A time as Rowlock writes it, which is read as it is.
+const OWN_TIME: &str =
+    ":column glob '????-??-??T??:??:??.???Z' and date(:column) = substr(:column, 1, 10) and typeof(:column) = 'text'";
+
 macro_rules! statements {
     ($($name:ident: $file:literal $(, $step:literal)?;)*) => {
         /// Every statement, named after its file and step.
@@ -133,8 +137,7 @@ statements! {
     has_rows: "read_schema", "has_rows";
     write_existing: "adopt", "existing";
     stamp_in_progress: "adopt", "stamp";
-    stray_words: "stray_rows", "words";
-    stray_in_progress: "stray_rows", "in_progress";
+    stray_rows: "stray_rows";
     read_strange_key: "read_schema", "strange_key";
     read_unique_columns: "read_schema", "unique_columns";
     read_foreign_keys: "read_schema", "foreign_keys";
@@ -252,6 +255,7 @@ fn set_times(template: &mut Template) {
     for (prefix, table) in [("", "t."), ("bare_", "")] {
         for role in ["retry_after", "created_at", "heartbeat_at"] {
             template.set("column", &format!("{table}:\"{role}\""));
+            template.set("own_time", OWN_TIME);
             let read = template.render(include_str!("sql/read_time.sql"));
             template.insert(&format!("{prefix}{role}_read"), read);
         }
@@ -260,6 +264,8 @@ fn set_times(template: &mut Template) {
             &format!("coalesce(:{prefix}retry_after_read, :{prefix}created_at_read, '')"),
         );
     }
+    template.set("column", "t.:\"heartbeat_at\"");
+    template.set("heartbeat_is_own", OWN_TIME);
     // One that cannot be read is as if it were missing, which is stale.
     template.set("heartbeat", &format!("nullif(:heartbeat_at_read, '{NEVER}')"));
     template.insert("unreadable", format!("'{NEVER}'"));

@@ -6,7 +6,7 @@ use super::checks::checks;
 use super::session::{Session, Sql};
 use super::{SqliteStore, rows};
 use crate::Result;
-use crate::limits::{COUNT_EXACT_MAX, TIMES_LOOKED_AT_MAX, UNKNOWN_WORDS_MAX};
+use crate::limits::{COUNT_EXACT_MAX, TIMES_LOOKED_AT_MAX};
 use crate::pipeline::Role;
 use crate::schema::{ColumnKind, FoundColumn, Reference, Refusal, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
@@ -240,12 +240,10 @@ impl SqliteStore {
     /// columns and indexes.
     pub(super) async fn remarks(&self, session: &mut Session) -> Result<Vec<String>> {
         let mut found = StrayRows { limit: COUNT_EXACT_MAX, ..StrayRows::default() };
-        let unknown =
-            session.rows(&self.statements.stray_words, [COUNT_EXACT_MAX.into(), UNKNOWN_WORDS_MAX.into()]).await?;
-        for row in &unknown {
-            found.unknown.push((rows::text(row, 0), rows::integer(row, 1).unwrap_or(0)));
-        }
-        let unleased = session.rows(&self.statements.stray_in_progress, [COUNT_EXACT_MAX.into()]).await?;
+        let is_unknown = |word: &Option<String>| word.as_ref().is_none_or(|word| self.pipeline.status(word).is_none());
+        let stopped = self.count_stopped(session, COUNT_EXACT_MAX).await?;
+        found.unknown = stopped.into_iter().filter(|(word, count)| *count > 0 && is_unknown(word)).collect();
+        let unleased = session.rows(&self.statements.stray_rows, [COUNT_EXACT_MAX.into()]).await?;
         found.unleased = unleased.first().and_then(|row| rows::integer(row, 0)).unwrap_or(0);
         Ok(found.remarks(&self.pipeline))
     }

@@ -9,8 +9,7 @@
 -- SQLite's times, and no fraction of a second through them, which they have rounded in different ways. (`unixepoch`
 -- and its 'subsec' are shorter, and null or an error in versions that are in use.) Nor may it meet 'now', which makes an index fail.
 case
-  when :column glob '????-??-??T??:??:??.???Z' and date(:column) = substr(:column, 1, 10) and typeof(:column) = 'text'
-    then :column
+  when :own_time then :column
   when :column is null then null
   when typeof(:column) <> 'text' or :column not glob '????-??-??*' then 'never'
   when :column glob '*:*[+-]??' then coalesce(
