@@ -53,8 +53,12 @@ pub const QUEUE_LOOKED_AT_EVERY_MAX: Duration = Duration::from_secs(10);
 /// Words that the pipeline does not know, of which each is counted; with more the table is none of this pipeline's.
 pub const UNKNOWN_WORDS_MAX: i64 = 1_000;
 
+/// Values of a count with which `prepare` tries a `CHECK`, besides the limit itself: a constraint that allows these and the last
+/// one forbids none between them.
+pub const COUNTS_TRIED_MAX: i32 = 100;
+
 /// Rows at which `prepare` looks to see whether a column of times holds numbers: whoever writes numbers writes them always.
-pub(crate) const TIMES_LOOKED_AT_MAX: i64 = 1_000;
+pub const TIMES_LOOKED_AT_MAX: i64 = 1_000;
 
 /// Items in one page of `list`.
 pub const PAGE_ITEMS_MAX: i64 = 1_000;

@@ -31,9 +31,11 @@ fn is_ours(error: &Error) -> bool {
     match error {
         // Where all are refused the row that was refused is not at fault.
         Error::Held { .. } => true,
-        Error::Deadline { .. } | Error::OutcomeUnknown { .. } | Error::TooManyConnections { .. } => true,
-        Error::File { .. } => true,
-        Error::Database { fault: Fault::ReadOnly, .. } => true,
+        Error::Deadline { .. }
+        | Error::OutcomeUnknown { .. }
+        | Error::TooManyConnections { .. }
+        | Error::File { .. }
+        | Error::Database { fault: Fault::ReadOnly, .. } => true,
         Error::Database { source, .. } => is_drivers(source),
         _ => false,
     }

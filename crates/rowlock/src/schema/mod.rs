@@ -7,7 +7,7 @@ mod samples;
 
 pub(crate) use self::columns::{ColumnKind, FoundColumn};
 pub(crate) use self::references::Reference;
-pub(crate) use self::samples::Refusal;
+pub(crate) use self::samples::ForbiddenValues;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use self::samples::samples;
 use crate::pipeline::{Existing, Pipeline, Role, Status};
@@ -26,7 +26,7 @@ pub(crate) struct TableFacts {
     /// The status of a row that is inserted without one; `None` for null.
     pub(crate) default_word: Option<String>,
     /// What its constraints on a single column refuse.
-    pub(crate) refusals: Vec<Refusal>,
+    pub(crate) forbidden: Vec<ForbiddenValues>,
     /// Its foreign keys on a single column that moves write.
     pub(crate) references: Vec<Reference>,
     /// Why the relation as a whole is no queue, in sentences: what only one dialect knows.
@@ -69,7 +69,7 @@ impl TableFacts {
                 }
             }
         }
-        problems.extend(self.refusals.iter().filter_map(|refusal| refusal.problem(pipeline)));
+        problems.extend(self.forbidden.iter().filter_map(|forbidden| forbidden.problem(pipeline)));
         problems.extend(self.references.iter().filter_map(|reference| reference.problem(pipeline)));
         problems
     }

@@ -1,15 +1,12 @@
 //! Values that moves write, by which constraints are tried out: a constraint on one column that refuses such a value
 //! refuses it in every row.
 
-use crate::limits::{ERROR_MESSAGE_BYTES_MAX, HOLDER_COLUMN_CHARS_MIN};
+use crate::limits::{COUNTS_TRIED_MAX, ERROR_MESSAGE_BYTES_MAX, HOLDER_COLUMN_CHARS_MIN};
 use crate::pipeline::{Pipeline, Role, Status};
-
-/// Attempts of which each is tried; the last one is tried in any case.
-const COUNTS_TRIED_MAX: i32 = 100;
 
 /// A constraint on the column of a role alone, with the values that it refuses; `None` is null.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal {
+pub(crate) struct ForbiddenValues {
     pub(crate) constraint: String,
     pub(crate) role: Role,
     pub(crate) values: Vec<Option<String>>,
@@ -35,7 +32,7 @@ pub(crate) fn samples(pipeline: &Pipeline, role: Role) -> Vec<Option<String>> {
     }
 }
 
-impl Refusal {
+impl ForbiddenValues {
     /// In a sentence. None where nothing but `cancel` would be refused: `cancel` itself says so then, and names the constraint.
     pub(super) fn problem(&self, pipeline: &Pipeline) -> Option<String> {
         let (constraint, role) = (&self.constraint, self.role);
@@ -44,7 +41,7 @@ impl Refusal {
         match role {
             Role::Status => {
                 let cancelled = pipeline.word(Status::Cancelled);
-                let words: Vec<&&str> = values.iter().filter(|word| **word != cancelled).collect();
+                let words: Vec<&str> = values.into_iter().filter(|word| *word != cancelled).collect();
                 (!words.is_empty())
                     .then(|| format!("the constraint {constraint:?} does not allow the status {words:?}: extend it"))
             }

@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Role;
-use crate::schema::{ColumnKind, FoundColumn, Reference, Refusal, StrayRows, TableFacts, samples};
+use crate::schema::{ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
 
 /// The verb in whose name the catalogue is read.
@@ -56,15 +56,15 @@ impl PostgresStore {
             let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
             facts.has_rows = rows.first().map_or(Ok(false), |row| column(VERB, row, "found"))?;
         }
-        facts.refusals = self.refusals(session, &table, &facts).await?;
+        facts.forbidden = self.forbidden(session, &table, &facts).await?;
         facts.references = self.references(session, &table).await?;
         Ok(facts)
     }
 
     /// Asks each constraint on a single column about what is written there: a value that it refuses is refused in every
     /// row.
-    async fn refusals(&self, session: &mut Session, table: &str, facts: &TableFacts) -> Result<Vec<Refusal>> {
-        let mut refusals = Vec::new();
+    async fn forbidden(&self, session: &mut Session, table: &str, facts: &TableFacts) -> Result<Vec<ForbiddenValues>> {
+        let mut forbidden = Vec::new();
         for row in session.fetch(query(&self.statements.checks).bind(table)).await? {
             let name: String = column(VERB, &row, "column")?;
             let Some(role) = Role::ALL.into_iter().find(|role| self.pipeline.columns().name(*role) == name) else {
@@ -82,10 +82,10 @@ impl PostgresStore {
             let refused = session.fetch(sqlx::query(AssertSqlSafe(sql)).bind(samples(&self.pipeline, role))).await?;
             let values = refused.iter().map(|row| column(VERB, row, "sample")).collect::<Result<Vec<_>>>()?;
             if !values.is_empty() {
-                refusals.push(Refusal { constraint: column(VERB, &row, "name")?, role, values });
+                forbidden.push(ForbiddenValues { constraint: column(VERB, &row, "name")?, role, values });
             }
         }
-        Ok(refusals)
+        Ok(forbidden)
     }
 
     /// Asks the tables that columns of words refer to for the words.

@@ -8,7 +8,7 @@ use super::{SqliteStore, rows};
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, TIMES_LOOKED_AT_MAX};
 use crate::pipeline::Role;
-use crate::schema::{ColumnKind, FoundColumn, Reference, Refusal, StrayRows, TableFacts, samples};
+use crate::schema::{ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
 
 /// What a column makes of the values that it is given.
@@ -108,7 +108,7 @@ impl SqliteStore {
         }
         self.compare_texts(session, &mut facts).await?;
         facts.unusable.extend(self.numbers_for_times(session, &facts).await?);
-        facts.refusals = self.refusals(session, &facts).await?;
+        facts.forbidden = self.forbidden(session, &facts).await?;
         facts.references = self.references(session).await?;
         Ok(facts)
     }
@@ -209,11 +209,11 @@ impl SqliteStore {
 
     /// Asks each constraint on a single column about what is written there: a value that it refuses is refused in every
     /// row. What cannot be evaluated by itself is left to the rows.
-    async fn refusals(&self, session: &mut Session, facts: &TableFacts) -> Result<Vec<Refusal>> {
+    async fn forbidden(&self, session: &mut Session, facts: &TableFacts) -> Result<Vec<ForbiddenValues>> {
         let table = self.pipeline.table().name();
         let created = session.rows(&self.statements.read_create, [table.into()]).await?;
         let Some(create) = created.first().and_then(|row| rows::text(row, 0)) else { return Ok(Vec::new()) };
-        let mut refusals = Vec::new();
+        let mut forbidden = Vec::new();
         for check in checks(&create) {
             let named = facts.columns.iter().filter(|column| check.words.contains(&column.name.to_ascii_lowercase()));
             let [column] = &named.collect::<Vec<_>>()[..] else { continue };
@@ -230,10 +230,10 @@ impl SqliteStore {
             let Ok(refused) = session.rows(&sql, [values.as_str().into()]).await else { continue };
             let values: Vec<Option<String>> = refused.iter().map(|row| rows::text(row, 0)).collect();
             if !values.is_empty() {
-                refusals.push(Refusal { constraint: check.name, role, values });
+                forbidden.push(ForbiddenValues { constraint: check.name, role, values });
             }
         }
-        Ok(refusals)
+        Ok(forbidden)
     }
 
     /// What keeps nobody from working, but is to be known: rows that no worker takes up. For a table that has its
