@@ -6,6 +6,8 @@
 //! items. Where a batch is so small that all of its items were tried and none passed, there is nothing to compare with: the
 //! caller tries a statement that touches no item.
 
+use std::collections::VecDeque;
+
 use crate::limits::LADDER_PROBES_MAX;
 
 /// The parts of a batch that failed as a whole, by the places of its items.
@@ -14,8 +16,8 @@ pub(super) struct Ladder<E> {
     items: usize,
     /// Single items that are tried before anything has passed; the next one last.
     probes: Vec<usize>,
-    /// Parts that are tried once something has passed; the next one last.
-    waiting: Vec<Vec<usize>>,
+    /// Parts that are tried once something has passed, larger ones before smaller ones: where time runs out, most is done.
+    waiting: VecDeque<Vec<usize>>,
     failed: Vec<(usize, E)>,
     has_passed: bool,
 }
@@ -41,12 +43,12 @@ impl<E> Ladder<E> {
             (0..LADDER_PROBES_MAX).map(|probe| probe * (items - 1) / (LADDER_PROBES_MAX - 1)).collect()
         };
         probes.reverse();
-        Ladder { items, probes, waiting: Vec::new(), failed: Vec::new(), has_passed: false }
+        Ladder { items, probes, waiting: VecDeque::new(), failed: Vec::new(), has_passed: false }
     }
 
     /// The next part to try, never empty. Every part is answered by [`Ladder::passed`] or [`Ladder::failed`].
     pub(super) fn next(&mut self) -> Option<Vec<usize>> {
-        if self.has_passed { self.waiting.pop() } else { self.probes.pop().map(|probe| vec![probe]) }
+        if self.has_passed { self.waiting.pop_front() } else { self.probes.pop().map(|probe| vec![probe]) }
     }
 
     /// The part passed.
@@ -58,7 +60,7 @@ impl<E> Ladder<E> {
         let is_tried = |item: &usize| part.contains(item) || self.failed.iter().any(|(failed, _)| failed == item);
         let rest: Vec<usize> = (0..self.items).filter(|item| !is_tried(item)).collect();
         if !rest.is_empty() {
-            self.waiting.push(rest);
+            self.waiting.push_back(rest);
         }
     }
 
@@ -69,8 +71,8 @@ impl<E> Ladder<E> {
             return;
         }
         let second = part.split_off(part.len() / 2);
-        self.waiting.push(second);
-        self.waiting.push(part);
+        self.waiting.push_back(part);
+        self.waiting.push_back(second);
     }
 
     /// Whose fault it was, as far as the parts were tried.

@@ -219,6 +219,23 @@ async fn a_row_that_never_ends_holds_up_the_others_for_a_bounded_time() {
 }
 
 #[tokio::test]
+async fn leases_beside_many_rows_that_never_end_are_renewed_at_once() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let (store, _) = super::table_of(harness, 64).await;
+        let leases = lease_all(&store).await;
+        let quick = stages().stale_after(Duration::from_secs(6)).build().expect("a valid pipeline");
+        let quick = harness.open(quick).await;
+        // So many that the time of a renewal is over before each of them has stood alone.
+        raise(harness, "new.page < 'page-033'", "perform pg_sleep(600); return new").await;
+        let states = quick.renew(&leases, None).await.expect("renew");
+        let held = leases.iter().zip(&states).filter(|(_, state)| **state == LeaseState::Held);
+        let held: Vec<&str> = held.map(|(lease, _)| lease.key.as_str()).collect();
+        assert_eq!((held.len(), held.first()), (31, Some(&"page-033")), "{states:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_log_of_failures_never_stops_a_move() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
         let move_on = "alter sequence rowlock_failures_id_seq restart with 1; \

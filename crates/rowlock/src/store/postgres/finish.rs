@@ -1,4 +1,4 @@
-//! Ending and keeping leases: `finish`, `renew`, `read_leases`.
+//! Ending leases: `finish`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,11 +13,11 @@ use super::PostgresStore;
 use super::claim::query;
 use super::encoding::is_illegible;
 use super::errors::{is_lock_timeout, may_be_a_rows, takes_no_null};
-use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED, Scope, Trial, Tried};
+use super::refusal::{Refusal, RefusedRow, Scope, Trial, Tried};
 use super::rows::{Unclaimed, column};
 use super::session::{Session, begin_in_parts};
 use super::time::TIME_MIN;
-use crate::limits::{LADDER_PROBES_MAX, RETRY_DELAY_MAX};
+use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::Role;
 use crate::store::error_text::stored_error;
 use crate::store::ladder::Ladder;
@@ -445,171 +445,9 @@ impl PostgresStore {
             .bind(length(&leases))
     }
 
-    pub(super) async fn renew_leases(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
-        if leases.is_empty() {
-            return Ok(Vec::new());
-        }
-        for lease in leases {
-            lease.key.check()?;
-        }
-        let mut session = self.sessions.open("renew").await?;
-        let states = self.renew_in(&mut session, leases, now).await?;
-        session.done();
-        Ok(states)
-    }
-
-    /// On one connection: another could meet the row locks of a refused statement, which the server gives up only
-    /// after it has answered.
-    async fn renew_in(
-        &self,
-        session: &mut Session,
-        leases: &[Lease],
-        now: Option<DateTime<Utc>>,
-    ) -> Result<Vec<LeaseState>> {
-        let all: Vec<usize> = (0..leases.len()).collect();
-        let mut states: Vec<Option<LeaseState>> = vec![None; leases.len()];
-        match session.fetch(self.renew_query(leases, &all, now)).await {
-            Ok(rows) => note_renewed(&rows, &all, &mut states)?,
-            Err(error) if may_be_a_rows(&error) => {
-                Box::pin(self.renew_in_parts(session, leases, now, error, &mut states)).await?;
-            }
-            Err(error) => return Err(error),
-        }
-        let missing: Vec<usize> = (0..leases.len()).filter(|index| states[*index].is_none()).collect();
-        if !missing.is_empty() {
-            let open: Vec<Lease> = missing.iter().map(|index| leases[*index].clone()).collect();
-            for (index, state) in missing.iter().zip(self.read_lease_states(session, &open).await?) {
-                states[*index] = Some(if state == LeaseState::Held { LeaseState::Busy } else { state });
-            }
-            let is_busy = |index: &&usize| states[**index] == Some(LeaseState::Busy);
-            let busy: Vec<usize> = missing.iter().filter(is_busy).take(LADDER_PROBES_MAX).copied().collect();
-            for index in busy {
-                states[index] = Some(Box::pin(self.busy_state(session, &leases[index], now)).await?);
-            }
-        }
-        Ok(states.into_iter().map(|state| state.unwrap_or(LeaseState::Lost)).collect())
-    }
-
-    /// Renews what can be renewed of a batch that failed as a whole by this error: one row that refuses heartbeats must not keep
-    /// the others from theirs. What only took too long, or met others, is refused when it does so again.
-    async fn renew_in_parts(
-        &self,
-        session: &mut Session,
-        leases: &[Lease],
-        now: Option<DateTime<Utc>>,
-        whole: Error,
-        states: &mut [Option<LeaseState>],
-    ) -> Result<()> {
-        self.begin_parts(session).await?;
-        let mut renewed = states.to_vec();
-        let mut ladder = Ladder::new(leases.len());
-        while session.has_time()
-            && let Some(part) = ladder.next()
-        {
-            match self.try_part(session, self.renew_query(leases, &part, now)).await? {
-                Ok(rows) => {
-                    session.run("release savepoint part").await?;
-                    note_renewed(&rows, &part, &mut renewed)?;
-                    ladder.passed(&part);
-                }
-                Err(error) => ladder.failed(part, Refusal::Loud(error)),
-            }
-        }
-        let probe = self.renew_query(leases, &[], now);
-        let refused = self.settle_fault(session, ladder.at_fault(), Some(whole), probe).await?;
-        session.run("commit").await?;
-        states.clone_from_slice(&renewed);
-        for (item, refusal) in refused {
-            let (key, reason) = (&leases[item].key, refusal.reason());
-            states[item] = Some(if refusal.lasts() || self.exclusions.contains(key) {
-                LeaseState::Refused { reason }
-            } else {
-                self.leave_out(RefusedRow::Held(&leases[item]), &reason);
-                LeaseState::Busy
-            });
-        }
-        Ok(())
-    }
-
-    /// What keeps a lease that holds from its heartbeat: a lock, or a trigger that makes nothing of the update. Whoever has the
-    /// row locked can tell.
-    async fn busy_state(&self, session: &mut Session, lease: &Lease, now: Option<DateTime<Utc>>) -> Result<LeaseState> {
-        self.begin_parts(session).await?;
-        let locked = session.fetch(query(&self.statements.probe_lock).bind(lease.key.as_str())).await?;
-        let mut state = LeaseState::Busy;
-        if !locked.is_empty() {
-            let one = std::slice::from_ref(lease);
-            match self.try_part(session, self.renew_query(one, &[0], now)).await? {
-                Ok(rows) if !rows.is_empty() => state = LeaseState::Held,
-                Ok(_) => {
-                    let found = self.read_lease_states(session, one).await?;
-                    state = match found.first() {
-                        Some(LeaseState::Held) => LeaseState::Refused { reason: SILENTLY_REFUSED.to_owned() },
-                        Some(other) => other.clone(),
-                        None => LeaseState::Lost,
-                    };
-                }
-                Err(_) => {}
-            }
-        }
-        session.run("commit").await?;
-        Ok(state)
-    }
-
-    fn renew_query<'q>(
-        &'q self,
-        leases: &'q [Lease],
-        part: &[usize],
-        now: Option<DateTime<Utc>>,
-    ) -> Query<'q, Postgres, PgArguments> {
-        let part: Vec<&Lease> = part.iter().map(|index| &leases[*index]).collect();
-        query(&self.statements.renew)
-            .bind(keys(&part))
-            .bind(tokens(&part))
-            .bind(now)
-            .bind(self.words_in_progress(&part))
-            .bind(length(&part))
-    }
-
-    pub(super) async fn read_lease_states(&self, session: &mut Session, leases: &[Lease]) -> Result<Vec<LeaseState>> {
-        let mut states = vec![LeaseState::Lost; leases.len()];
-        if leases.is_empty() {
-            return Ok(states);
-        }
-        let all: Vec<&Lease> = leases.iter().collect();
-        let statement = query(&self.statements.read_leases)
-            .bind(keys(&all))
-            .bind(tokens(&all))
-            .bind(self.words_in_progress(&all))
-            .bind(length(&all));
-        for row in session.fetch(statement).await? {
-            let position: i32 = column("read_leases", &row, "n")?;
-            let state = match (column("read_leases", &row, "held")?, column("read_leases", &row, "cancelled")?) {
-                (true, _) => LeaseState::Held,
-                (false, true) => LeaseState::Cancelled,
-                (false, false) => LeaseState::Lost,
-            };
-            if let Some(slot) = usize::try_from(position - 1).ok().and_then(|index| states.get_mut(index)) {
-                *slot = state;
-            }
-        }
-        Ok(states)
-    }
-
     pub(super) fn words_in_progress(&self, leases: &[&Lease]) -> Vec<&str> {
         leases.iter().map(|lease| self.pipeline.word(Status::InProgress(lease.stage))).collect()
     }
-}
-
-/// Which leases of a part were renewed.
-fn note_renewed(rows: &[PgRow], part: &[usize], states: &mut [Option<LeaseState>]) -> Result<()> {
-    for row in rows {
-        let position: i32 = column("renew", row, "n")?;
-        if let Some(index) = usize::try_from(position - 1).ok().and_then(|position| part.get(position)) {
-            states[*index] = Some(LeaseState::Held);
-        }
-    }
-    Ok(())
 }
 
 /// A statement for a whole batch waits for no row. If it got no lock, then a trigger of the user's waited for a row of

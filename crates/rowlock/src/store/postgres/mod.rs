@@ -20,6 +20,7 @@ mod operator;
 mod queue_head;
 mod read;
 mod refusal;
+mod renew;
 mod rows;
 mod schema;
 mod session;
@@ -41,6 +42,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgRow};
 
 use self::connections::ConnectionLimits;
 use self::queue_head::QueueHead;
+use self::renew::LateRenewals;
 use self::session::Sessions;
 use self::statements::{DelayTable, Statements};
 use super::brake::Brake;
@@ -73,6 +75,7 @@ pub struct PostgresStore {
     queue_head: QueueHead,
     /// It was said that the log of failures cannot be written.
     log_is_lost: Arc<AtomicBool>,
+    late: LateRenewals,
     /// The column of errors was found to take no null, so that an item that succeeded has '' there.
     error_needs_text: Arc<AtomicBool>,
 }
@@ -149,6 +152,7 @@ impl PostgresStore {
             keys_existed: Arc::default(),
             queue_head: QueueHead::default(),
             log_is_lost: Arc::default(),
+            late: LateRenewals::default(),
             error_needs_text: Arc::default(),
             pipeline: Arc::new(pipeline),
         }
