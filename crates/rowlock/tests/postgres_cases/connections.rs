@@ -13,13 +13,13 @@ use super::{claiming, pipeline, table, table_of, value};
 use crate::postgres::PostgresHarness;
 
 /// Those of the store under test: the harness has none that is not idle in the pool of its own.
-async fn backends(harness: &PostgresHarness) -> usize {
+pub(super) async fn backends(harness: &PostgresHarness) -> usize {
     let sql = "select count(*)::text from pg_stat_activity
                where datname = current_database() and application_name = 'under_test'";
     value(harness, sql).await.parse().expect("a number")
 }
 
-async fn end_all(harness: &PostgresHarness) {
+pub(super) async fn end_all(harness: &PostgresHarness) {
     let sql = "select pg_terminate_backend(pid)::text from pg_stat_activity
                where datname = current_database() and application_name = 'under_test'";
     harness.rows(sql).await.expect("ended");
@@ -27,13 +27,13 @@ async fn end_all(harness: &PostgresHarness) {
 }
 
 /// A store whose connections are told apart from the harness's.
-fn watched(harness: &PostgresHarness) -> PostgresStore {
+pub(super) fn watched(harness: &PostgresHarness) -> PostgresStore {
     let options = harness.server.clone().database(&harness.database).application_name("under_test");
     PostgresStore::with_options(options, pipeline())
 }
 
 /// Until a connection that is idle is asked whether it lives.
-async fn until_idle_ones_are_tested() {
+pub(super) async fn until_idle_ones_are_tested() {
     tokio::time::sleep(rowlock::limits::CONNECTION_TESTED_AFTER).await;
 }
 

@@ -3,6 +3,7 @@
 mod adding;
 mod claims;
 mod connections;
+mod dead_connections;
 mod deadlines;
 mod encodings;
 mod fail_over;

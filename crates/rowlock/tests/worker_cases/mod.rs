@@ -72,6 +72,7 @@ macro_rules! with_all_cases {
             outages_of_handlers::a_queue_of_one_item_outlives_an_outage,
             outages_of_handlers::a_worker_that_ends_while_a_stage_is_held_names_it,
             outages_of_handlers::a_held_stage_is_named_by_what_is_waited_for,
+            outages_of_handlers::an_outage_until_a_time_puts_its_item_off_until_then,
             outages_of_handlers::a_worker_that_ends_when_nothing_is_due_names_the_stage_that_it_holds,
             held_up::an_item_that_cannot_be_written_holds_up_no_other,
             held_up::an_item_whose_row_is_locked_holds_up_no_other,

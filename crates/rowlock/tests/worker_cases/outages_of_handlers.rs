@@ -383,3 +383,38 @@ where
     assert!(report.remaining.to_string().contains("1 delayed for ONE"), "{}", report.remaining);
     assert!(report.remaining.next_due_at.is_some());
 }
+
+/// As "the API is down until 21:00": one item has found it out, and none pays.
+pub(crate) async fn an_outage_until_a_time_puts_its_item_off_until_then<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
+    let keys = add::<D>(&repository, 3).await;
+    // SQLite's times have milliseconds.
+    let now = repository.now().await.expect("the time").timestamp_millis() + 3_000;
+    let over_at = chrono::DateTime::from_timestamp_millis(now).expect("a time");
+    let (put_off, seen) = (watch::Sender::new(None), Arc::new(AtomicUsize::new(0)));
+    let (was_put_off, watched, calls) = (put_off.subscribe(), repository.clone(), Arc::clone(&seen));
+    let worker = Worker::new(repository.clone())
+        .hold_between(PAUSE_MIN, PAUSE_MAX)
+        .concurrency("ONE", 1)
+        .on_hold(move |held| {
+            put_off.send_replace(Some(held.is_over));
+        })
+        .handle("ONE", move |_, claim| {
+            let (repository, is_first) = (watched.clone(), calls.fetch_add(1, Ordering::SeqCst) == 0);
+            async move {
+                if is_first {
+                    return Err(Failure::outage_until("the API is down", over_at));
+                }
+                let now = repository.now().await?;
+                assert!(claim.key().as_str() != "item-00000" || now >= over_at, "{now} is before {over_at}");
+                Ok(())
+            }
+        });
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.outages, report.retried, report.panicked), (3, 1, 0, 0), "{report:?}");
+    assert_eq!(*was_put_off.borrow(), Some(true), "the stage was held until the next one passed");
+    assert_eq!(retries_of::<D>(&repository, &keys[0]).await, 0);
+}
