@@ -73,6 +73,7 @@ short_round! {
     a_standby_takes_over_on_postgres: "fail-over",
     the_server_takes_no_writes_for_a_while_on_postgres: "read-only-window",
     the_server_has_no_connections_left_on_postgres: "no-connections",
+    a_service_of_the_handlers_is_away_on_postgres: "service-away",
     a_pooler_stands_between_on_postgres: "pooler",
     starved_workers_keep_their_leases_on_postgres: "starvation",
     clocks_are_off_on_postgres: "clocks",

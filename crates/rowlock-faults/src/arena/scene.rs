@@ -136,6 +136,8 @@ pub struct Scene {
     pub taken_back_within: Option<Duration>,
     /// From the first completion to the last one no longer than this may pass without one: bad rows hold nobody else up.
     pub no_standstill_of: Option<Duration>,
+    /// When nothing had moved for so long that nobody waited any more.
+    pub given_up_at: Option<DateTime<Utc>>,
     /// The log of failures is harmed, and need not name each item that failed.
     pub log_of_failures_is_harmed: bool,
     /// The database's URL, past any proxy.
@@ -149,6 +151,10 @@ pub struct Scene {
 
 /// How many items are not terminal.
 const UNFINISHED: &str = "select count(*) from items where status not in ('SUCCEEDED', 'FAILED', 'CANCELLED')";
+
+/// Bad rows may cost their neighbours a few statements that run into their time-out, and not more. The fleet is many times
+/// as fast on a machine of its own; a short round shares it with others.
+const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
 /// How long a scene may take without a single completion before it counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
@@ -219,6 +225,7 @@ impl Scene {
             through_pooler: false,
             batch_items: 0,
             hands_errors_back: false,
+            away_while: None,
             kill_at: None,
         };
         let mut scene = Scene {
@@ -235,6 +242,7 @@ impl Scene {
             the_living_keep_their_leases: false,
             taken_back_within: None,
             no_standstill_of: None,
+            given_up_at: None,
             log_of_failures_is_harmed: false,
             url: url.to_owned(),
             size: round.size,
@@ -294,6 +302,11 @@ impl Scene {
         }
         let longest_pause = self.cast.stale_after.mul_f64(1.25 / 10.0);
         self.taken_back_within = Some(self.cast.stale_after + longest_pause);
+    }
+
+    /// Bad rows are all that keeps the good ones from being worked on, and must not do so for long.
+    pub fn expect_no_standstill(&mut self) {
+        self.no_standstill_of = Some(STANDSTILL_MAX);
     }
 
     /// Starts the fleet.
@@ -374,7 +387,7 @@ impl Scene {
     ///
     /// # Errors
     /// As [`Scene::drain`].
-    pub async fn drain_counted(&mut self, count: &'static str) -> Result<i64> {
+    pub async fn drain_counted(&mut self, count: &str) -> Result<i64> {
         let (mut least, mut moved_at) = (i64::MAX, Instant::now());
         loop {
             match self.database.number(count).await.ok() {
@@ -383,6 +396,7 @@ impl Scene {
                 _ => {}
             }
             if moved_at.elapsed() > STUCK_AFTER {
+                self.given_up_at = Some(Utc::now());
                 tracing::error!(left = least, "the scene does not move any more");
                 return Ok(least);
             }

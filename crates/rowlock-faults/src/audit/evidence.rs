@@ -159,6 +159,8 @@ pub struct Evidence {
     pub taken_back_within: Option<Duration>,
     /// From the first completion to the last one no longer than this may pass without one. None where nobody could work.
     pub no_standstill_of: Option<Duration>,
+    /// When the suite gave up waiting for items to end, if it did.
+    pub given_up_at: Option<DateTime<Utc>>,
     /// The log of failures was harmed, and need not name each item that failed.
     pub log_of_failures_is_harmed: bool,
 }
@@ -180,6 +182,7 @@ impl Evidence {
             the_living_keep_their_leases: scene.the_living_keep_their_leases,
             taken_back_within: scene.taken_back_within,
             no_standstill_of: scene.no_standstill_of,
+            given_up_at: scene.given_up_at,
             log_of_failures_is_harmed: scene.log_of_failures_is_harmed,
             ..Evidence::of_tables(&scene.database).await?
         };

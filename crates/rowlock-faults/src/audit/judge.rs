@@ -3,19 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
-use super::evidence::{Affliction, Evidence, ItemRow, Move, Verb};
+use super::evidence::{Affliction, Evidence, ItemRow};
 use super::lives::{Holding, Step, StepKind, steps};
+use super::standstill::{Progress, standstills};
 use super::violation::{Findings, Violation};
 use crate::subject::log::Event;
-use crate::subject::{Behaviour, MAX_RESETS, MAX_RETRIES, STAGES, has_effect, pipeline};
+use crate::subject::{MAX_RESETS, MAX_RETRIES, STAGES, pipeline};
 
 /// SQLite's times are text with milliseconds, and each of two may be rounded.
 const ROUNDING: TimeDelta = TimeDelta::milliseconds(2);
 
 /// A stage of an item under one token.
-type Token<'a> = (&'a str, usize, i64);
+pub(super) type Token<'a> = (&'a str, usize, i64);
 
 /// Judges the evidence.
 ///
@@ -33,49 +34,42 @@ pub fn audit(evidence: &Evidence) -> Findings {
     }
     judge.compare_effects();
     judge.compare_logs();
-    judge.look_for_a_standstill();
+    judge.findings.violations.extend(standstills(evidence, std::mem::take(&mut judge.progress)));
     judge.judge_ends();
     judge.compare_answers();
     judge.findings.violations.sort();
     judge.findings
 }
 
-struct Judge<'a> {
-    evidence: &'a Evidence,
+pub(super) struct Judge<'a> {
+    pub(super) evidence: &'a Evidence,
     findings: Findings,
     /// Tokens of claims, with who drew them, and the items that they were used for: one claim may take many.
     tokens: HashMap<i64, &'a str>,
     tokens_of_items: HashSet<(&'a str, i64)>,
     /// Stages of items under a token, with who claimed.
-    claims: HashMap<Token<'a>, &'a str>,
+    pub(super) claims: HashMap<Token<'a>, &'a str>,
     /// Tokens of completions, with who completed.
-    completions: HashMap<Token<'a>, &'a str>,
+    pub(super) completions: HashMap<Token<'a>, &'a str>,
     /// Failures that handlers said they would report.
-    reported_failures: HashMap<(&'a str, usize), usize>,
+    pub(super) reported_failures: HashMap<(&'a str, usize), usize>,
     /// Failures that were counted without a timeout.
-    counted_failures: HashMap<(&'a str, usize), usize>,
+    pub(super) counted_failures: HashMap<(&'a str, usize), usize>,
     /// Counts of the stage in which each item ended.
-    last_counts: HashMap<&'a str, LastStage>,
-    word_of: HashMap<&'a str, &'a ItemRow>,
+    pub(super) last_counts: HashMap<&'a str, LastStage>,
+    pub(super) word_of: HashMap<&'a str, &'a ItemRow>,
     /// What was added and what was completed.
     progress: Vec<Progress<'a>>,
 }
 
-/// An item was added, or a stage of it completed.
-#[derive(Debug, Clone, Copy)]
-struct Progress<'a> {
-    at: DateTime<Utc>,
-    item: &'a str,
-    is_completion: bool,
-}
-
 /// What happened to an item in its last stage.
 #[derive(Debug, Clone, Copy, Default)]
-struct LastStage {
-    retries: i32,
-    excused_resets: i32,
-    refused_or_failed: bool,
-    exhausted: bool,
+pub(super) struct LastStage {
+    pub(super) stage: Option<usize>,
+    pub(super) retries: i32,
+    /// Runs that took as long as one may.
+    pub(super) timeouts: usize,
+    pub(super) excused_resets: i32,
 }
 
 impl<'a> Judge<'a> {
@@ -95,7 +89,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn find(&mut self, violation: Violation) {
+    pub(super) fn find(&mut self, violation: Violation) {
         self.findings.violations.push(violation);
     }
 
@@ -140,7 +134,7 @@ impl<'a> Judge<'a> {
                 StepKind::Delete => held = None,
                 StepKind::Claim => held = Some(self.claim(item, step, held.take())),
                 StepKind::Illegal => self.illegal(item, step, held.as_ref()),
-                StepKind::Exhaust => last.exhausted = true,
+                StepKind::Exhaust => {}
                 StepKind::Complete => {
                     self.check_token(item, step, held.take().as_ref());
                     self.complete(item, step);
@@ -153,8 +147,9 @@ impl<'a> Judge<'a> {
                 StepKind::Retry => {
                     let held = held.take();
                     self.check_token(item, step, held.as_ref());
-                    self.count_failure(item, step, held.as_ref());
+                    last.timeouts += usize::from(!self.count_failure(item, step, held.as_ref()));
                     last.retries += 1;
+                    last.stage = step.stage;
                 }
                 StepKind::Sweep => {
                     let held = held.take();
@@ -162,10 +157,7 @@ impl<'a> Judge<'a> {
                     self.time_the_take_back(item, step, held.as_ref());
                 }
                 StepKind::GiveBack => self.check_token(item, step, held.take().as_ref()),
-                StepKind::Fail => {
-                    self.check_token(item, step, held.take().as_ref());
-                    last.refused_or_failed = true;
-                }
+                StepKind::Fail => self.check_token(item, step, held.take().as_ref()),
             }
             self.check_limits(item, step);
         }
@@ -270,14 +262,15 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// A run as long as a handler may take is ended by its worker, and no handler says so.
-    fn count_failure(&mut self, item: &'a str, step: &Step<'a>, held: Option<&Holding>) {
+    /// A run as long as a handler may take is ended by its worker, and no handler says so. Whether this one was shorter.
+    fn count_failure(&mut self, item: &'a str, step: &Step<'a>, held: Option<&Holding>) -> bool {
         let held_for = held.and_then(|held| (step.row.at - held.at).to_std().ok());
-        if held_for.is_none_or(|held_for| held_for + ROUNDING.to_std().unwrap_or_default() < self.evidence.timeout)
-            && let Some(stage) = step.stage
-        {
+        let is_shorter =
+            held_for.is_none_or(|held_for| held_for + ROUNDING.to_std().unwrap_or_default() < self.evidence.timeout);
+        if let (true, Some(stage)) = (is_shorter, step.stage) {
             *self.counted_failures.entry((item, stage)).or_default() += 1;
         }
+        is_shorter
     }
 
     /// How long an item stayed with a holder that had died.
@@ -320,195 +313,9 @@ impl<'a> Judge<'a> {
             self.find(Violation::CountedAtShutdown { item: item.to_owned(), retries, resets });
         }
     }
-
-    /// Each completion has its effect, and each effect its completion.
-    fn compare_effects(&mut self) {
-        let mut effects: HashMap<Token<'a>, (&'a str, usize)> = HashMap::new();
-        for effect in &self.evidence.effects {
-            let stage = STAGES.iter().position(|stage| *stage == effect.stage).unwrap_or(usize::MAX);
-            let entry = effects.entry((&effect.item, stage, effect.token)).or_insert((&effect.worker, 0));
-            entry.1 += 1;
-        }
-        let named = |(item, stage, _): &Token<'a>| ((*item).to_owned(), stage_name(*stage));
-        for (token, (worker, count)) in &effects {
-            let (item, stage) = named(token);
-            if *count > 1 {
-                self.find(Violation::EffectTwice { item: item.clone(), stage: stage.clone() });
-            }
-            if self.completions.get(token).is_none_or(|by| by != worker) {
-                self.find(Violation::EffectOfNoHolder { item, stage, worker: (*worker).to_owned() });
-            }
-        }
-        let missing: Vec<_> = self.completions.keys().filter(|token| !effects.contains_key(*token)).copied().collect();
-        for token in missing {
-            let (item, stage) = named(&token);
-            if has_effect(&stage) {
-                self.find(Violation::EffectMissing { item, stage });
-            }
-        }
-    }
-
-    /// What the workers say is what the database has.
-    fn compare_logs(&mut self) {
-        let mut completed_by: HashMap<&str, u64> = HashMap::new();
-        for holder in self.completions.values() {
-            *completed_by.entry(holder).or_default() += 1;
-        }
-        for log in &self.evidence.logs {
-            // A worker that got no renewal through gives a lease up, and counts it as lost, though a finish of the
-            // handler's own may still get through: the handler is told so, and the worker's count is one behind.
-            let mut after_giving_up = 0;
-            for event in &log.events {
-                match event {
-                    Event::Run { item, stage, token } => {
-                        let by = self.claims.get(&(item.as_str(), *stage, *token));
-                        if by.is_none_or(|by| *by != log.holder) {
-                            let holder = log.holder.clone();
-                            self.find(Violation::RunWithoutClaim { item: item.clone(), holder });
-                        }
-                    }
-                    Event::Acknowledged { item, stage, token, told_to_stop } => {
-                        if self.completions.contains_key(&(item.as_str(), *stage, *token)) {
-                            after_giving_up += u64::from(*told_to_stop);
-                        } else {
-                            let stage = stage_name(*stage);
-                            self.find(Violation::AcknowledgedInVain { item: item.clone(), stage });
-                        }
-                    }
-                    Event::Ended { completed, unknown, lost, .. } => {
-                        let written = completed_by.get(log.holder.as_str()).copied().unwrap_or(0);
-                        let given_up = after_giving_up.min(*lost);
-                        if written < *completed || written > completed + unknown + given_up {
-                            self.find(Violation::MiscountedCompletions {
-                                holder: log.holder.clone(),
-                                reported: *completed,
-                                unknown: *unknown,
-                                written,
-                            });
-                        }
-                    }
-                    Event::Started { .. }
-                    | Event::Claimed { .. }
-                    | Event::Failing { .. }
-                    | Event::Dying { .. }
-                    | Event::NotAcknowledged { .. } => {}
-                }
-            }
-        }
-    }
-
-    /// What operators were told is what was done: each of their moves was answered as one, and nothing else was.
-    fn compare_answers(&mut self) {
-        let mut counted: HashMap<(&'a str, Verb), (usize, usize)> = HashMap::new();
-        for answer in &self.evidence.answers {
-            counted.entry((&answer.item, answer.verb)).or_default().0 += usize::from(answer.moved);
-        }
-        for one in &self.evidence.moves {
-            let verb = operators_verb(one);
-            if let Some(counts) = verb.and_then(|verb| counted.get_mut(&(one.item.as_str(), verb))) {
-                counts.1 += 1;
-            }
-        }
-        for ((item, verb), (answered, moved)) in counted {
-            if answered != moved {
-                let (item, verb) = (item.to_owned(), format!("{verb:?}"));
-                self.find(Violation::AnsweredOtherwise { item, verb, answered, moved });
-            }
-        }
-    }
-
-    /// The longest time between two completions. A fleet that is only slow completes something now and then; one that a bad
-    /// row stops completes nothing. Before items that are added there may be nothing to do.
-    fn look_for_a_standstill(&mut self) {
-        let Some(limit) = self.evidence.no_standstill_of else { return };
-        let mut progress = std::mem::take(&mut self.progress);
-        progress.sort_unstable_by_key(|one| one.at);
-        for pair in progress.windows(2) {
-            let pause = (pair[1].at - pair[0].at).to_std().unwrap_or_default();
-            if pause > limit && pair[1].is_completion {
-                self.find(Violation::Standstill { before: pair[1].item.to_owned(), for_ms: pause.as_millis() });
-            }
-        }
-    }
-
-    /// Where the items are at the end, and whether they should be there.
-    fn judge_ends(&mut self) {
-        let deleted: HashSet<&String> =
-            self.evidence.edited.iter().filter(|id| !self.word_of.contains_key(id.as_str())).collect();
-        let there = self.evidence.items.len() + deleted.len();
-        if there < self.evidence.items_added {
-            self.find(Violation::Vanished { items: self.evidence.items_added - there });
-        }
-        for row in &self.evidence.items {
-            self.judge_end(row);
-        }
-    }
-
-    fn judge_end(&mut self, row: &'a ItemRow) {
-        let item = row.id.clone();
-        let status = row.status.clone().unwrap_or_default();
-        let doomed = self.evidence.doomed.contains(&item)
-            || Behaviour::of_word(&row.behaviour).is_none_or(|behaviour| !behaviour.succeeds());
-        match status.as_str() {
-            "SUCCEEDED" if doomed => self.find(Violation::GuiltySucceeded { item }),
-            "SUCCEEDED" => {}
-            "FAILED" => {
-                let reason = row.error_message.as_deref().unwrap_or_default();
-                let is_logged = self.evidence.log_of_failures_is_harmed || self.evidence.explained.contains(&item);
-                if reason.is_empty() || !is_logged {
-                    self.find(Violation::FailedWithoutReason { item: item.clone() });
-                }
-                if self.is_dragged_down(row) {
-                    self.find(Violation::DraggedDown { item: item.clone(), behaviour: row.behaviour.clone() });
-                }
-                if !doomed && !self.evidence.edited.contains(&item) && !self.is_failure_earned(row) {
-                    self.find(Violation::InnocentFailed { item, error: reason.to_owned() });
-                }
-            }
-            "CANCELLED" if self.evidence.edited.contains(&item) => {}
-            _ if self.evidence.edited.contains(&item) => {}
-            _ => self.find(Violation::NotTerminal { item, status }),
-        }
-        self.check_reports(row);
-    }
-
-    /// Whether so many holders of the item died, or so many of its runs failed, that it had to be given up.
-    fn is_failure_earned(&self, row: &ItemRow) -> bool {
-        let last = self.last_counts.get(row.id.as_str()).copied().unwrap_or_default();
-        last.excused_resets >= MAX_RESETS || last.retries >= MAX_RETRIES
-    }
-
-    /// Where only items harm, those that kill nobody never reach the limit of resets by the deaths of their holders: a
-    /// suspect runs alone. A heartbeat that was late, on a busy machine, is nobody's death and no item's doing.
-    fn is_dragged_down(&self, row: &ItemRow) -> bool {
-        let kills = Behaviour::of_word(&row.behaviour).is_some_and(Behaviour::kills);
-        let last = self.last_counts.get(row.id.as_str()).copied().unwrap_or_default();
-        self.evidence.only_items_harm && !kills && last.excused_resets >= MAX_RESETS
-    }
-
-    /// A handler that only works reports no failure, so none may have been counted.
-    fn check_reports(&mut self, row: &'a ItemRow) {
-        let works = Behaviour::of_word(&row.behaviour).is_some_and(Behaviour::succeeds);
-        let unreported = (0..STAGES.len()).map(|stage| (row.id.as_str(), stage)).any(|stage| {
-            self.counted_failures.get(&stage).unwrap_or(&0) > self.reported_failures.get(&stage).unwrap_or(&0)
-        });
-        if works && !self.evidence.doomed.contains(&row.id) && unreported {
-            self.find(Violation::UnreportedRetry { item: row.id.clone() });
-        }
-    }
 }
 
-/// The verb of an operator's whose move this is; nobody else makes it.
-fn operators_verb(one: &Move) -> Option<Verb> {
-    let is_terminal = |word: &str| matches!(word, "SUCCEEDED" | "FAILED" | "CANCELLED");
-    match (one.was.as_deref()?, one.became.as_deref()?) {
-        (was, "CANCELLED") if was != "CANCELLED" => Some(Verb::Cancel),
-        (was, became) if is_terminal(was) && !is_terminal(became) => Some(Verb::Requeue),
-        _ => None,
-    }
-}
-
-fn stage_name(stage: usize) -> String {
+pub(super) fn stage_name(stage: usize) -> String {
     STAGES.get(stage).map_or_else(|| format!("stage {stage}"), |name| (*name).to_owned())
 }
 

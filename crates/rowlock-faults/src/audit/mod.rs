@@ -1,8 +1,11 @@
 //! The auditor: reads the database and each worker's own log, and names what must not be.
 
+mod comparisons;
+mod ends;
 mod evidence;
 mod judge;
 mod lives;
+mod standstill;
 #[cfg(test)]
 mod tests;
 mod violation;

@@ -25,6 +25,7 @@ async fn in_encoding(arena: &Arena, round: &Round, encoding: &'static str, rows:
     scene.database.execute(rows).await?;
     // A row that cannot be shown to a client may end as it likes, and nobody else beside it.
     scene.edited.extend((0..20).map(|number| format!("item-{number:06}")));
+    scene.expect_no_standstill();
     scene.only_items_harm = true;
     let failing = scene.database.number("select count(*) from items where behaviour = 'fail'").await?;
     (0..failing).for_each(|_| scene.injected());

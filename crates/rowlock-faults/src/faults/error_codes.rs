@@ -2,8 +2,6 @@
 //! or waits for longer than any statement may take. The others must go on beside it, and each such row must end `FAILED` alone,
 //! but for those whose code says that it passes by itself.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use rand::RngExt;
 
@@ -24,22 +22,14 @@ const CODES: [&str; 39] = [
 /// not `FAILED`. Its neighbours must go on all the same.
 const PASSING: [&str; 9] = ["40001", "40P01", "55P03", "57014", "53100", "53200", "58030", "72000", "waits"];
 
-/// What must end: all but those.
-const UNFINISHED: &str = "select count(*) from items where status not in ('SUCCEEDED', 'FAILED') and coalesce(raises, '') \
-    not in ('40001', '40P01', '55P03', '57014', '53100', '53200', '58030', '72000', 'waits')";
-
 /// The writes at which a row may refuse. One that refuses its claim is never held; one that refuses the sweep is only met
 /// where its holder dies.
 const WRITES: [&str; 4] = ["claim", "renew", "sweep", "finish"];
 
-/// Bad rows may cost their neighbours a few statements that run into their time-out, and not more. The fleet is many times
-/// as fast on a machine of its own; a short round shares it with others.
-const STANDSTILL_MAX: Duration = Duration::from_secs(30);
-
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let cast = Cast { work_ms: 0..=10, ..Cast::default() };
     let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
-    scene.no_standstill_of = Some(STANDSTILL_MAX);
+    scene.expect_no_standstill();
     scene.database.execute(TRIGGER).await?;
     add_refusing_rows(&mut scene, round).await?;
     scene.start()?;
@@ -52,7 +42,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
         scene.fleet.kill(victim).await?;
         scene.injected();
     }
-    let stuck = scene.drain_counted(UNFINISHED).await?;
+    let stuck = scene.drain_counted(&must_end()).await?;
     let mut verdict = scene.judge().await?;
     if stuck > 0 {
         verdict.violations.push(format!("{stuck} items are stuck"));
@@ -85,6 +75,14 @@ async fn add_refusing_rows(scene: &mut Scene, round: &Round) -> Result<()> {
         .await?;
     scene.added(rows.len());
     Ok(())
+}
+
+/// Counts what must still end: all but what passes by itself.
+fn must_end() -> String {
+    let passing = PASSING.map(|code| format!("'{code}'")).join(", ");
+    format!(
+        "select count(*) from items where status not in ('SUCCEEDED', 'FAILED') and coalesce(raises, '') not in ({passing})"
+    )
 }
 
 fn one_of(at: usize) -> std::ops::Range<usize> {

@@ -32,6 +32,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let others = vec![(Behaviour::Fail, failing), (Behaviour::FailForGood, failing)];
     let cast = Cast { others, ..Cast::default() };
     let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
+    scene.expect_no_standstill();
     scene.log_of_failures_is_harmed = true;
     scene.start()?;
     let rounds = scene.injections_wanted().next_multiple_of(HARMS.len());

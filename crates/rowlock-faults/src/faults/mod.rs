@@ -16,12 +16,14 @@ mod killed_at_points;
 mod mixture;
 mod no_connections;
 mod operators;
+mod outages;
 mod poison;
 mod pooler;
 mod read_only_window;
 mod refusing_rows;
 mod replaced_file;
 mod server_crash;
+mod service_away;
 mod shapes;
 mod slow_database;
 mod sqlite;
@@ -108,6 +110,7 @@ pub const ALL: &[Fault] = &[
     fault!("fail-over", without_server, fail_over::run),
     fault!("read-only-window", without_server, read_only_window::run),
     fault!("no-connections", without_server, no_connections::run),
+    fault!("service-away", without_server, service_away::run),
     fault!("pooler", without_pgbouncer, pooler::run),
     fault!("starvation", without_server, starvation::run),
     fault!("clocks", without_faketime, clocks::run),

@@ -1,11 +1,9 @@
-//! The server has no connection left: others take them all while the workers' own are ended. The handlers hand the errors
-//! back by `?`: none of them may cost an attempt.
+//! The server has no connection left: others take them all while the workers' own are ended.
 
 use anyhow::{Context, Result};
-use chrono::Utc;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
-use super::Arena;
+use super::{Arena, outages};
 use crate::arena::{Cast, Cluster, Round, Scene};
 use crate::report::Verdict;
 
@@ -15,24 +13,14 @@ const CONNECTIONS: u32 = 150;
 pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let server = Cluster::start().await?;
     server.allow_connections(CONNECTIONS).await?;
-    let mut scene = Scene::on_server(round, &server.url, Cast::default(), str::to_owned).await?;
-    scene.fleet.assignment_mut().hands_errors_back = true;
-    scene.start()?;
-    for _ in 0..scene.injections_wanted() {
-        if !scene.is_busy_after(300..=1_000).await? {
-            break;
-        }
-        let from = Utc::now();
-        scene.injected();
-        let taken = take_all(&server.url).await?;
-        scene.pause(500..=4_000).await?;
+    let scene = Scene::on_server(round, &server.url, Cast::default(), str::to_owned).await?;
+    let end = async |taken: Vec<PgConnection>| {
         for connection in taken {
             connection.close().await?;
         }
-        scene.pause(300..=300).await?;
-        scene.afflicted_all_since(from);
-    }
-    scene.drain_and_judge().await
+        Ok(())
+    };
+    outages::attack(scene, 500..=4_000, async || take_all(&server.url).await, end).await
 }
 
 /// Ends the sessions of everybody else, and takes what is free, until there is nothing left.

@@ -32,6 +32,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     for _ in 0..scene.doomed.len() {
         scene.injected();
     }
+    scene.expect_no_standstill();
     scene.start()?;
     for _ in 0..scene.injections_wanted() {
         if !scene.is_busy_after(50..=300).await? {

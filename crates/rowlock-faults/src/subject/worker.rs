@@ -1,6 +1,6 @@
 //! The worker's process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub struct Assignment {
     pub batch_items: usize,
     /// Handlers hand an error of the database back by `?` at once, as most people's do, and do not try again themselves.
     pub hands_errors_back: bool,
+    /// While this file is there, a service is away that the handler of the stage without an effect needs.
+    pub away_while: Option<PathBuf>,
     /// Where to die, if anywhere.
     pub kill_at: Option<KillAt>,
 }
@@ -257,6 +259,9 @@ impl Desk {
     async fn behave(self: Arc<Self>, claim: Claim<Item>) -> Result<Handled, Failure> {
         self.log.write(&Event::run(claim.lease()));
         pass(self.assignment.kill_at, Point::Running, &self.log);
+        if self.assignment.away_while.as_deref().is_some_and(Path::exists) {
+            return Err(Failure::outage("a service is away"));
+        }
         let behaviour = Behaviour::of_word(&claim.behaviour)
             .ok_or_else(|| Failure::permanent(format!("no handler behaves like {:?}", claim.behaviour)))?;
         match behaviour {

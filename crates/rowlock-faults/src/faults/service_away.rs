@@ -1,0 +1,18 @@
+//! A service that the handlers need is away for a while, again and again, and they say so by `Failure::outage`. The database
+//! answers all the while.
+
+use anyhow::{Context, Result};
+
+use super::{Arena, outages};
+use crate::arena::{Cast, Round, Scene};
+use crate::report::Verdict;
+
+pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
+    let mut scene = Scene::on_server(round, arena.server_url().await?, Cast::default(), str::to_owned).await?;
+    let sign = round.folder.join("away");
+    scene.fleet.assignment_mut().away_while = Some(sign.clone());
+    let begin = async || std::fs::write(&sign, "").context("the sign that the service is away");
+    let end = async |()| std::fs::remove_file(&sign).context("the sign that the service is away");
+    // Every item would have spent its attempts by then.
+    outages::attack(scene, 2_000..=5_000, begin, end).await
+}
