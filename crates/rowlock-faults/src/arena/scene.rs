@@ -322,6 +322,11 @@ impl Scene {
         self.size.injections
     }
 
+    /// How many it is to make if each takes some seconds.
+    pub fn few_injections_wanted(&self) -> usize {
+        self.size.injections.div_ceil(3).max(3)
+    }
+
     /// One process, drawn by lot.
     pub fn any_process(&mut self) -> usize {
         let processes = self.fleet.len();

@@ -90,7 +90,7 @@ async fn attack(mut scene: Scene, mut clock: Clock, steps_hours: &[i64]) -> Resu
     scene.start()?;
     // They have all asked for the time once.
     scene.pause(1_000..=1_500).await?;
-    for hours in (0..scene.injections_wanted()).map(|number| steps_hours[number % steps_hours.len()]) {
+    for hours in (0..scene.few_injections_wanted()).map(|number| steps_hours[number % steps_hours.len()]) {
         // Within an interval of the last step, or past it: neither may matter.
         if !scene.is_busy_after(500..=2_500).await? {
             break;

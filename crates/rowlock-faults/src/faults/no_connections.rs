@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
-use super::{Arena, outages};
+use super::Arena;
+use super::outages::{self, Outage};
 use crate::arena::{Cast, Cluster, Round, Scene};
 use crate::report::Verdict;
 
@@ -20,7 +21,8 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
         }
         Ok(())
     };
-    outages::attack(scene, 500..=4_000, async || take_all(&server.url).await, end).await
+    let begin = async || take_all(&server.url).await;
+    outages::attack(scene, Outage { away_ms: 500..=4_000, begin, end }).await
 }
 
 /// Ends the sessions of everybody else, and takes what is free, until there is nothing left.

@@ -1,5 +1,5 @@
-//! What the outages of a server have in common: it is away for a while, again and again, and the handlers hand its errors back
-//! by `?`. None of them may cost an attempt.
+//! What the outages have in common: something is away for a while, again and again, and the handlers hand the errors that this
+//! gives back by `?`. None of them may cost an attempt.
 
 use std::ops::RangeInclusive;
 
@@ -9,24 +9,29 @@ use chrono::Utc;
 use crate::arena::Scene;
 use crate::report::Verdict;
 
-/// Attacks with outages of so many milliseconds each, that begin and end by these.
-pub(super) async fn attack<A>(
+/// What begins an outage, what ends it, and how many milliseconds lie between.
+pub(super) struct Outage<Begin, End> {
+    pub(super) away_ms: RangeInclusive<u64>,
+    pub(super) begin: Begin,
+    pub(super) end: End,
+}
+
+/// Attacks with outages, a few of them: each is long.
+pub(super) async fn attack<Away>(
     mut scene: Scene,
-    away_ms: RangeInclusive<u64>,
-    begin: impl AsyncFn() -> Result<A>,
-    end: impl AsyncFn(A) -> Result<()>,
+    outage: Outage<impl AsyncFn() -> Result<Away>, impl AsyncFn(Away) -> Result<()>>,
 ) -> Result<Verdict> {
     scene.fleet.assignment_mut().hands_errors_back = true;
     scene.start()?;
-    for _ in 0..scene.injections_wanted() {
+    for _ in 0..scene.few_injections_wanted() {
         if !scene.is_busy_after(300..=1_000).await? {
             break;
         }
         let from = Utc::now();
         scene.injected();
-        let away = begin().await?;
-        scene.pause(away_ms.clone()).await?;
-        end(away).await?;
+        let away = (outage.begin)().await?;
+        scene.pause(outage.away_ms.clone()).await?;
+        (outage.end)(away).await?;
         // A session reads a setting when it is idle, and who found no connection looks again after a moment.
         scene.pause(300..=300).await?;
         scene.afflicted_all_since(from);

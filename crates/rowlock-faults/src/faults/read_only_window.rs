@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::{Arena, outages};
+use super::Arena;
+use super::outages::{self, Outage};
 use crate::arena::{Cast, Cluster, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::Database;
@@ -12,7 +13,8 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let scene = Scene::on_server(round, &server.url, Cast::default(), str::to_owned).await?;
     let admin = Database::lazy(&server.url)?;
     let begin = async || set_read_only(&admin, true).await;
-    let verdict = outages::attack(scene, 500..=5_000, begin, async |()| set_read_only(&admin, false).await).await;
+    let end = async |()| set_read_only(&admin, false).await;
+    let verdict = outages::attack(scene, Outage { away_ms: 500..=5_000, begin, end }).await;
     admin.close().await;
     verdict
 }

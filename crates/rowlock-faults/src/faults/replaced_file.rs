@@ -145,7 +145,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     // They have opened the file.
     scene.pause(500..=1_000).await?;
     let mut found = Vec::new();
-    for number in 0..scene.injections_wanted() {
+    for number in 0..scene.few_injections_wanted() {
         if !scene.is_busy_after(300..=1_500).await? {
             break;
         }

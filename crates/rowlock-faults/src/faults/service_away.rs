@@ -3,7 +3,8 @@
 
 use anyhow::{Context, Result};
 
-use super::{Arena, outages};
+use super::Arena;
+use super::outages::{self, Outage};
 use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 
@@ -14,5 +15,5 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let begin = async || std::fs::write(&sign, "").context("the sign that the service is away");
     let end = async |()| std::fs::remove_file(&sign).context("the sign that the service is away");
     // Every item would have spent its attempts by then.
-    outages::attack(scene, 2_000..=5_000, begin, end).await
+    outages::attack(scene, Outage { away_ms: 2_000..=5_000, begin, end }).await
 }
