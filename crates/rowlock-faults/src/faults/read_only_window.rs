@@ -1,29 +1,33 @@
-//! For some seconds, again and again, the server takes no writes, as at a fail-over whose old primary still answers.
+//! For some seconds, again and again, the server's name leads to one that may only be read, as at a fail-over. When it leads back,
+//! the connections to the other one are still there every other time: whoever keeps one never writes again.
 
-use anyhow::Result;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
 
 use super::Arena;
 use super::outages::{self, Outage};
-use crate::arena::{Cast, Cluster, Round, Scene};
+use crate::arena::{Cast, Cluster, Proxy, Round, Scene};
 use crate::report::Verdict;
-use crate::subject::Database;
 
 pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let server = Cluster::start().await?;
-    let scene = Scene::on_server(round, &server.url, Cast::default(), str::to_owned).await?;
-    let admin = Database::lazy(&server.url)?;
-    let begin = async || set_read_only(&admin, true).await;
-    let end = async |()| set_read_only(&admin, false).await;
-    let verdict = outages::attack(scene, Outage { away_ms: 500..=5_000, begin, end }).await;
-    admin.close().await;
-    verdict
-}
-
-/// The suite's own sessions write all the same: they say so themselves.
-async fn set_read_only(admin: &Database, is_read_only: bool) -> Result<()> {
-    let value = if is_read_only { "on" } else { "off" };
-    admin.execute("set default_transaction_read_only = off").await?;
-    admin.execute(format!("alter system set default_transaction_read_only = {value}")).await?;
-    admin.execute("select pg_reload_conf()").await?;
-    Ok(())
+    let proxy = Proxy::before(&server.url).await?;
+    let scene = Scene::on_server(round, &server.url, Cast::default(), |url| proxy.url(url)).await?;
+    let standby = server.standby().await.context("a standby")?;
+    server.wait_for_standby().await?;
+    let begin = async || {
+        proxy.lead_to(&standby.url)?;
+        proxy.close_all();
+        Ok(())
+    };
+    let windows = AtomicUsize::new(0);
+    let end = async |()| {
+        proxy.lead_to(&server.url)?;
+        if windows.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+            proxy.close_all();
+        }
+        Ok(())
+    };
+    outages::attack(scene, Outage { away_ms: 500..=5_000, begin, end }).await
 }
