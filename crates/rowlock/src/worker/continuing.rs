@@ -86,7 +86,7 @@ async fn continue_to<S: Store, R: Record<S>>(
     let sent_at = Instant::now();
     let rows = match verbs.continue_once(&mut part.settling, holder).await {
         Ok(rows) => {
-            engine.pulse.answered(Instant::now());
+            engine.pulse.wrote(Instant::now());
             errors.passed("continue_items");
             rows
         }

@@ -160,7 +160,9 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     pub(crate) fn met(&self, errors: &mut Errors, what: &str, error: &Error) {
         errors.met(what, error);
         self.tally.count(|report| report.errors += 1);
-        if error.is_transient() {
+        if error.is_read_only() {
+            self.pulse.refused_writes();
+        } else if error.is_transient() {
             self.pulse.failed();
         }
     }

@@ -147,7 +147,7 @@ async fn send<S: Store, R: Send + 'static>(
 ) -> crate::Result<()> {
     let met = match verbs.finish_once(&mut part.settling).await {
         Ok(answers) => {
-            engine.pulse.answered(Instant::now());
+            engine.pulse.wrote(Instant::now());
             errors.passed("finish");
             let busy: Vec<bool> = answers.iter().map(|answer| *answer == Finished::Busy).collect();
             let over = part.take_all_but(&busy);

@@ -43,7 +43,7 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
             match beats.renew(&leases).await {
                 Ok(states) => {
                     renew_errors.passed("renew");
-                    engine.pulse.answered(Instant::now());
+                    engine.pulse.wrote(Instant::now());
                     learn(engine, beats, chunk, &states, Some(sent_at)).await;
                 }
                 Err(error) => {

@@ -19,6 +19,8 @@ struct State {
     answered_at: Instant,
     /// Whether a call has failed since, in a way that will pass.
     failing: bool,
+    /// Whether it takes no writes at the moment: what it answers to those who read says nothing of renewals.
+    takes_no_writes: bool,
     sweep_from: Instant,
     clocks: Clocks,
     /// When the database's clock was last found to have gone another way than this one, or this process to have stood still.
@@ -35,6 +37,7 @@ impl Pulse {
         let state = State {
             answered_at: now,
             failing: false,
+            takes_no_writes: false,
             sweep_from: now,
             clocks,
             parted_at: None,
@@ -44,15 +47,24 @@ impl Pulse {
         Pulse { stale_after, heartbeat_interval, state: Mutex::new(state) }
     }
 
-    /// A call succeeded. After an outage in which others may have missed renewals, the living get one heartbeat
-    /// interval to renew their leases before this worker sweeps.
+    /// A call succeeded that may only have read. After an outage in which others may have missed renewals, the living get one
+    /// heartbeat interval to renew their leases before this worker sweeps.
     pub(crate) fn answered(&self, now: Instant) {
         let mut state = self.locked();
+        if state.takes_no_writes {
+            return;
+        }
         if self.is_cut_off(&state, now) {
             state.sweep_from = now + self.heartbeat_interval;
         }
         state.answered_at = state.answered_at.max(now);
         state.failing = false;
+    }
+
+    /// A call succeeded that writes.
+    pub(crate) fn wrote(&self, now: Instant) {
+        self.locked().takes_no_writes = false;
+        self.answered(now);
     }
 
     /// The database said what time it is. Where its clock went another way than this one by more than a heartbeat
@@ -103,6 +115,12 @@ impl Pulse {
     /// A call met an error that will pass.
     pub(crate) fn failed(&self) {
         self.locked().failing = true;
+    }
+
+    /// A call that writes was refused because the database may only be read, as at a fail-over.
+    pub(crate) fn refused_writes(&self) {
+        let mut state = self.locked();
+        (state.failing, state.takes_no_writes) = (true, true);
     }
 
     /// How long the sweep has to wait; `None` while the database has not answered for so long that another call
@@ -184,6 +202,22 @@ mod tests {
         let respite = pulse.respite().expect("it stood still");
         assert_eq!((respite.since, respite.until), (after, after + INTERVAL));
         assert_eq!(pulse.runs(after + SECOND), None, "it is told once");
+    }
+
+    #[test]
+    fn while_the_database_may_only_be_read_its_answers_end_no_outage() {
+        let start = Instant::now();
+        let pulse = Pulse::new(STALE, INTERVAL, start);
+        pulse.refused_writes();
+        let after = start + INTERVAL + SECOND;
+        pulse.answered(after);
+        let time = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+        pulse.told_time(Reading { time, asked_at: after, answered_at: after });
+        assert_eq!(pulse.sweep_in(after), None);
+        pulse.wrote(after + SECOND);
+        assert_eq!(pulse.sweep_in(after + SECOND), Some(INTERVAL));
+        pulse.answered(after + SECOND + INTERVAL);
+        assert_eq!(pulse.sweep_in(after + SECOND + INTERVAL), Some(Duration::ZERO));
     }
 
     #[test]

@@ -63,7 +63,7 @@ async fn sweep_in_turn<S: Store, R: Send + 'static>(
     match verbs.sweep_turn_once(turn).await {
         Ok(wait) => {
             turn_errors.passed("sweep_turn");
-            engine.pulse.answered(Instant::now());
+            engine.pulse.wrote(Instant::now());
             if !wait.is_zero() {
                 return Ok(Done::Waits(wait));
             }
@@ -86,6 +86,7 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
         let at = match may_sweep(engine, verbs).await? {
             MaySweep::At(at) => at,
             MaySweep::In(wait) => return Ok(wait),
+            MaySweep::AfterAWrite => return Ok(pipeline.stale_after() / 10),
         };
         // By the time that was compared, and not by that of the statement: between the two the machine may be suspended,
         // or this process stopped.
@@ -96,7 +97,7 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
             now: Some(at),
         };
         let swept = verbs.sweep_once(&sweeping).await?;
-        engine.pulse.answered(Instant::now());
+        engine.pulse.wrote(Instant::now());
         let more = swept.may_have_more && !swept.items.is_empty();
         tell(engine, swept);
         if !more {
@@ -111,6 +112,8 @@ enum MaySweep {
     At(DateTime<Utc>),
     /// It has to wait.
     In(Duration),
+    /// The database may only be read at the moment, or might have been until now: what writes and is no sweep comes first.
+    AfterAWrite,
 }
 
 /// Asks the database for its time, since only that shows a suspend or a step of the clock. The first call that gets through
@@ -125,9 +128,10 @@ async fn may_sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &D
     let answered_at = Instant::now();
     engine.runs(answered_at);
     engine.pulse.told_time(Reading { time, asked_at, answered_at });
-    Ok(match engine.pulse.sweep_in(answered_at).unwrap_or_default() {
-        Duration::ZERO => MaySweep::At(time),
-        wait => MaySweep::In(wait),
+    Ok(match engine.pulse.sweep_in(answered_at) {
+        Some(Duration::ZERO) => MaySweep::At(time),
+        Some(wait) => MaySweep::In(wait),
+        None => MaySweep::AfterAWrite,
     })
 }
 

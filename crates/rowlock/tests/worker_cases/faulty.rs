@@ -29,6 +29,8 @@ pub(crate) enum Fate {
     NotApplied,
     /// It is refused with an error that does not pass by itself.
     Broken,
+    /// It has no effect, because the database may only be read.
+    ReadOnly,
     /// The database was prepared by a newer version.
     TooNew,
 }
@@ -111,6 +113,7 @@ impl<S: Store> Faulty<S> {
             }
             Fate::NeverArrived => Err(error(verb, Fault::Unknown)),
             Fate::NotApplied => Err(error(verb, Fault::NotApplied)),
+            Fate::ReadOnly => Err(error(verb, Fault::ReadOnly)),
             Fate::TooNew => Err(Error::SchemaTooNew { found: 99, known: 1 }),
             Fate::Broken => Err(error(verb, Fault::Lasting)),
         }

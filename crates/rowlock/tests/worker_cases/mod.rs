@@ -59,6 +59,7 @@ macro_rules! with_all_cases {
             outages::an_item_completed_in_a_transaction_whose_answer_was_lost_is_told,
             outages::a_worker_without_renewals_stops_its_handlers_by_itself,
             outages::after_an_outage_the_living_renew_before_a_sweep,
+            outages::while_the_database_may_only_be_read_nothing_is_swept_and_then_the_living_renew,
             outages::where_no_turn_can_be_had_everybody_sweeps,
             outages::a_handler_that_finishes_by_itself_is_told_of_its_timeout,
             outages_of_handlers::an_outage_that_a_handler_hands_back_spends_no_attempt,

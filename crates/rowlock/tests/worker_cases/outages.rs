@@ -146,6 +146,27 @@ pub(crate) async fn after_an_outage_the_living_renew_before_a_sweep<D: Database>
 where
     Item: Record<D::S>,
 {
+    sweeps_an_interval_after(database, |_| Fate::NeverArrived).await;
+}
+
+/// As at a fail-over: what only reads is answered all the while, and nobody's renewals get through.
+pub(crate) async fn while_the_database_may_only_be_read_nothing_is_swept_and_then_the_living_renew<D: Database>(
+    database: &D,
+) where
+    Item: Record<D::S>,
+{
+    let reads = ["now", "read_leases", "counts", "get", "list", "preview", "explain", "failures", "held"];
+    sweeps_an_interval_after(database, move |verb| if reads.contains(&verb) { Fate::Answered } else { Fate::ReadOnly })
+        .await;
+}
+
+/// The first sweep comes one heartbeat interval after the first call that was answered and changes something.
+async fn sweeps_an_interval_after<D: Database>(
+    database: &D,
+    while_away: impl Fn(&'static str) -> Fate + Send + Sync + 'static,
+) where
+    Item: Record<D::S>,
+{
     use std::sync::Mutex;
     use std::time::Instant;
 
@@ -161,7 +182,7 @@ where
         let Some(since) = *since else { return Fate::Answered };
         let is_away = since.elapsed() < Duration::from_millis(2_500);
         seen.lock().expect("no panic").push((verb, Instant::now(), !is_away));
-        if is_away { Fate::NeverArrived } else { Fate::Answered }
+        if is_away { while_away(verb) } else { Fate::Answered }
     });
     let times = pipeline(&["ONE"]).stale_after(Duration::from_secs(3)).heartbeat_interval(Duration::from_secs(1));
     let repository = faulty(database, times, plan).await;

@@ -303,6 +303,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
         match answer {
             Answer::Claimed { asked, sent_at, batch: Ok(batch), .. } => {
+                self.engine.pulse.wrote(Instant::now());
                 self.claims.passed(&self.engine);
                 self.take_batch(&asked, sent_at, batch);
                 Ok(None)
