@@ -1,6 +1,7 @@
 //! Keys that are not of the pipeline's type: SQLite keeps a value of any type in a column of any type.
 
 use super::*;
+use crate::pipeline::Status;
 
 /// What a worker sees of a file: what it can claim, what it would take back, what it counts, what it holds.
 async fn assert_only_good_is_an_item(scene: &Scene, good: &str) {
@@ -230,4 +231,51 @@ async fn bytes_that_are_no_utf8_elsewhere_keep_nobody_from_being_worked_on() {
     let retry = Outcome::Retry { error: "not yet".to_owned(), delay: Some(Duration::ZERO) };
     let finished = scene.store.finish(&finishing(&scene.store, &leases, &retry)).await.expect("finish");
     assert!(finished.iter().all(|finished| matches!(finished, Finished::Applied { .. })), "{finished:?}");
+}
+
+#[tokio::test]
+async fn keys_whose_comparison_ignores_blanks_at_their_end_are_answered_by_their_place() {
+    let scene = Scene::new().await;
+    scene.execute("drop table videos; create table videos (id text collate rtrim not null primary key)").await;
+    scene.store.prepare().await.expect("prepares");
+    scene.execute("insert into videos (id, created_at) values ('a', '2026-01-01'), ('b  ', '2026-01-02')").await;
+    let keys = |keys: &[&str]| keys.iter().map(|key| Key::from(*key)).collect::<Vec<_>>();
+    let asked = keys(&["a   ", "missing", "b", "a"]);
+
+    let cancelled = scene.store.cancel(&asked, None).await.expect("cancel");
+    let applied = |to| Moved::Applied { to };
+    let (ready, stopped) = (scene.store.pipeline().status("PENDING").expect("a word"), Status::Cancelled);
+    assert_eq!(cancelled, [applied(stopped), Moved::NotFound, applied(stopped), applied(stopped)]);
+    let requeueing = Requeueing { keys: asked.clone(), stage: None, now: None };
+    let requeued = scene.store.requeue(&requeueing).await.expect("requeue");
+    assert_eq!(requeued, [applied(ready), Moved::NotFound, applied(ready), applied(ready)]);
+    assert_eq!(scene.store.add_many(&asked).await.expect("add_many").added, 1, "only one is new");
+    scene.execute("delete from videos where id = 'missing'").await;
+    scene.store.explain(&asked[0], None).await.expect("explain").expect("an item");
+
+    let leases = claim(&scene.store, 10).await;
+    assert_eq!(leases.iter().map(|lease| lease.key.as_str()).collect::<Vec<_>>(), ["a", "b  "]);
+    let respelled = [Lease { key: asked[0].clone(), ..leases[0].clone() }, leases[1].clone()];
+    assert_eq!(scene.store.renew(&respelled, None).await.expect("renew"), [LeaseState::Held, LeaseState::Held]);
+    let fail = Outcome::Fail { error: "no".to_owned() };
+    let finished = scene.store.finish(&finishing(&scene.store, &respelled, &fail)).await.expect("finish");
+    assert_eq!(finished, [Finished::Applied { to: Status::Failed }, Finished::Applied { to: Status::Failed }]);
+    assert_eq!(scene.store.failures(&asked[0]).await.expect("failures").len(), 1);
+}
+
+#[tokio::test]
+async fn an_integer_key_beyond_32_bits_is_an_item_like_any() {
+    let scene = Scene::with(builder().key_type(KeyType::Int)).await;
+    scene
+        .execute(
+            "insert into videos (id, created_at) values
+             (7, '2026-01-02'), (9223372036854775807, '2026-01-01'), (-9223372036854775808, '2026-01-03')",
+        )
+        .await;
+    let leases = claim(&scene.store, 10).await;
+    let claimed: Vec<_> = leases.iter().map(|lease| lease.key.as_str()).collect();
+    assert_eq!(claimed, ["9223372036854775807", "7", "-9223372036854775808"]);
+    assert_eq!(scene.store.renew(&leases, None).await.expect("renew"), vec![LeaseState::Held; 3]);
+    let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
+    assert!(finished.iter().all(|one| matches!(one, Finished::Applied { .. })), "{finished:?}");
 }

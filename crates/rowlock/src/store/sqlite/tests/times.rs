@@ -228,3 +228,35 @@ async fn no_value_of_a_time_keeps_its_row_from_being_written_and_the_index_holds
     session.keep();
     assert_eq!(row.get::<String, _>(0), "ok");
 }
+
+#[tokio::test]
+async fn a_clock_before_1970_is_a_clock_like_any() {
+    for now in [time("1969-12-31T23:30:00Z"), time("1900-01-01T00:00:00Z"), time("0000-06-01T12:00:00Z")] {
+        let scene = scene().await;
+        let at = |minutes: i64| now + TimeDelta::minutes(minutes);
+        put(&scene, "a", "created_at", &format!("'{}'", clock::format(at(-1)))).await;
+        put(&scene, "b", "created_at", &format!("'{}'", clock::format(at(60)))).await;
+        assert_eq!(claimed_at(&scene, now).await, ["a"], "{now}");
+        match verdict_at(&scene, "b", now).await {
+            Verdict::Waiting { .. } => {}
+            other => panic!("{now}: {other:?}"),
+        }
+        let sweeping =
+            |now| Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: Some(now) };
+        assert!(scene.store.sweep(&sweeping(at(4))).await.expect("sweep").items.is_empty(), "{now}");
+        let swept = scene.store.sweep(&sweeping(at(6))).await.expect("sweep");
+        assert_eq!(swept.keys().map(Key::as_str).collect::<Vec<_>>(), ["a"], "{now}");
+        let claiming = Claiming { now: Some(at(7)), ..claiming(&scene.store, 10) };
+        let leases: Vec<Lease> = scene.store.claim(&claiming).await.expect("claim").leases().cloned().collect();
+        assert_eq!(scene.store.renew(&leases, Some(at(8))).await.expect("renew"), [LeaseState::Held], "{now}");
+        let retry = Outcome::Retry { error: "later".to_owned(), delay: Some(Duration::from_secs(600)) };
+        let finishing = Finishing { now: Some(at(9)), ..finishing(&scene.store, &leases, &retry) };
+        let finished = scene.store.finish(&finishing).await.expect("finish");
+        assert!(matches!(finished[..], [Finished::Applied { .. }]), "{now}: {finished:?}");
+        assert!(claimed_at(&scene, at(18)).await.is_empty(), "{now}: it is retried in ten minutes");
+        let counts = Counting { now: Some(at(18)), ..Counting::default() };
+        let counts = scene.store.counts(&counts).await.expect("counts");
+        assert_eq!((counts.at, counts.stages[0].next_due_at), (at(18), Some(at(19))), "{now}");
+        assert_eq!(claimed_at(&scene, at(19)).await, ["a"], "{now}");
+    }
+}
