@@ -362,6 +362,7 @@ mod tests {
     /// The files of the suite.
     const FILES: &[(&str, &str)] = &[
         ("brakes", include_str!("brakes.rs")),
+        ("continuing", include_str!("continuing.rs")),
         ("claims", include_str!("claims.rs")),
         ("exhausted", include_str!("exhausted.rs")),
         ("suspects", include_str!("suspects.rs")),
@@ -370,7 +371,9 @@ mod tests {
         ("errors", include_str!("errors.rs")),
         ("heartbeats", include_str!("heartbeats.rs")),
         ("sweeps", include_str!("sweeps.rs")),
+        ("times", include_str!("times.rs")),
         ("operators", include_str!("operators.rs")),
+        ("racing", include_str!("racing.rs")),
         ("pauses", include_str!("pauses.rs")),
         ("reading", include_str!("reading.rs")),
         ("words", include_str!("words.rs")),
@@ -381,6 +384,7 @@ mod tests {
         ("adopting", include_str!("adopting.rs")),
         ("altering", include_str!("altering.rs")),
         ("keys", include_str!("keys.rs")),
+        ("spellings", include_str!("spellings.rs")),
         ("names", include_str!("names.rs")),
         ("dry", include_str!("dry.rs")),
         ("pitfalls", include_str!("pitfalls.rs")),
