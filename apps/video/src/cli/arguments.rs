@@ -16,7 +16,7 @@ pub(crate) const DATABASE_VARIABLE: &str = "ROWLOCK_VIDEO_DATABASE";
 const EXIT_CODES: &str = "\
 Exit codes:
   0  all that was asked for is done
-  1  done, but some videos did not succeed, or could not be read, or some ids were refused
+  1  some videos did not succeed, or could not be read, some ids were refused, or the work stopped early
   2  nothing was done: wrong usage, or the database, ffmpeg or the image model cannot be used
   3  the standard output was closed, or is full: what was worked on stays done";
 

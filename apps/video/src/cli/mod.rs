@@ -59,15 +59,30 @@ pub(crate) async fn main() -> ExitCode {
     };
     match execute(arguments).await {
         Ok(status) => status,
-        Err(error) => match error.downcast_ref::<OutputLost>() {
-            Some(lost) if lost.is_closed() => ExitCode::from(OUTPUT_LOST),
-            lost => {
+        Err(error) => {
+            if !error.downcast_ref::<OutputLost>().is_some_and(OutputLost::is_closed) {
                 print_error(format_args!("error: {}", in_words(&error)));
-                ExitCode::from(if lost.is_some() { OUTPUT_LOST } else { SETUP_ERROR })
             }
-        },
+            ExitCode::from(status_of(&error))
+        }
     }
 }
+
+/// The exit status for an error.
+fn status_of(error: &anyhow::Error) -> u8 {
+    if error.is::<OutputLost>() {
+        OUTPUT_LOST
+    } else if error.is::<WorkStopped>() {
+        SOME_FAILED
+    } else {
+        SETUP_ERROR
+    }
+}
+
+/// A worker ended although there is work. What it did stays done.
+#[derive(Debug, thiserror::Error)]
+#[error("the work stopped; run the same command to go on")]
+struct WorkStopped(#[from] rowlock::Error);
 
 /// Help, the version, or what is wrong with the arguments, of which one may be a URL in the wrong place.
 fn tell_usage(told: &clap::Error) -> ExitCode {
@@ -178,5 +193,17 @@ where
         Command::Similar { id, top, json, .. } => similar::similar(&library, id.as_deref(), top, json).await,
         Command::Retry { ids, .. } => retry::retry(&videos, &library, ids).await,
         Command::DryRun { count, json, .. } => dry_run::dry_run(videos, library, tools()?, count, json).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_stopped_is_told_from_work_that_never_began() {
+        let lost = || rowlock::Error::Deadline { verb: "claim", deadline: std::time::Duration::from_secs(1) };
+        assert_eq!(status_of(&WorkStopped(lost()).into()), SOME_FAILED);
+        assert_eq!(status_of(&anyhow::Error::from(lost()).context("the database cannot be used")), SETUP_ERROR);
     }
 }

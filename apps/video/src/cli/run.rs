@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::arguments::Working;
 use super::logging::say;
-use super::{SOME_FAILED, print, print_json, progress, table};
+use super::{SOME_FAILED, WorkStopped, print, print_json, progress, table};
 
 /// Holders are named once each; more than this many rows need not be read for that.
 const HELD_READ_MAX: i64 = 1_000;
@@ -61,7 +61,7 @@ where
 
     let working_on = worker(videos.clone(), library.clone(), tools, working.jobs()).run_until_idle();
     let report = tokio::select! {
-        report = working_on => report.context("the work stopped; run the same command to go on")?,
+        report = working_on => report.map_err(WorkStopped)?,
         () = progress::show::<L>(videos, library) => unreachable!("progress is shown until the work ends"),
     };
 

@@ -2,19 +2,19 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rowlock::Record;
 use rowlock_video::library::{Library, QueuedVideo, Videos};
 use rowlock_video::processing::{Tools, worker};
 
 use super::arguments::Working;
-use super::print_error;
+use super::{WorkStopped, print_error};
 
 pub(crate) async fn work<L: Library>(videos: Videos<L>, library: L, tools: Tools, working: &Working) -> Result<ExitCode>
 where
     QueuedVideo: Record<L::Store>,
 {
-    let report = worker(videos, library, tools, working.jobs()).run().await.context("the worker cannot go on")?;
+    let report = worker(videos, library, tools, working.jobs()).run().await.map_err(WorkStopped)?;
     print_error(format_args!(
         "stopped: {} stages completed, {} attempts failed, {} videos failed, {} given back, {} taken back from others, \
          {} leases lost",

@@ -142,7 +142,7 @@ fn the_default_database_is_not_opened_through_a_link() {
 #[test]
 fn the_exit_codes_stand_in_the_help() {
     let help = text(&run_to_end(rowlock_video("sqlite://x", &["--help"]), 0).stdout);
-    for code in ["0  all", "1  done", "2  nothing", "3  the standard output"] {
+    for code in ["0  all", "1  some", "2  nothing", "3  the standard output"] {
         assert!(help.contains(code), "{code}: {help}");
     }
 }
