@@ -86,6 +86,31 @@ async fn a_verb_on_a_session_that_the_server_ended_as_idle_is_sent_again() {
     .await;
 }
 
+/// Nobody knows whether what was sent on a connection has run that ended meanwhile: so it is asked before.
+#[tokio::test]
+async fn an_operators_verb_is_sure_also_where_its_connection_has_just_died() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        table(harness, &["a"]).await;
+        let store = watched(harness);
+        let keys = [Key::from("a")];
+        for to in [rowlock::Status::Failed, rowlock::Status::Cancelled, rowlock::Status::Succeeded] {
+            store.now().await.expect("a connection that is then idle");
+            end_all(harness).await;
+            let setting = rowlock::store::Setting { keys: keys.to_vec(), to, error: None, now: None };
+            let moved = store.set(&setting).await.expect("set");
+            assert_eq!(moved, [rowlock::store::Moved::Applied { to }]);
+        }
+        store.now().await.expect("a connection that is then idle");
+        end_all(harness).await;
+        assert_eq!(store.add_many(&["b".into()]).await.expect("add_many").added, 1);
+        store.now().await.expect("a connection that is then idle");
+        end_all(harness).await;
+        let first = pipeline().stage_ids().next().expect("a stage");
+        assert!(store.pause(first).await.expect("pause"));
+    })
+    .await;
+}
+
 async fn read_whole_row(store: &PostgresStore) -> sqlx::Result<()> {
     let mut transaction = store.begin().await.expect("begin");
     sqlx::query("select * from pages where page = $1").bind("a").fetch_one(&mut *transaction).await?;

@@ -26,7 +26,7 @@ impl PostgresStore {
                 Err(reason) => refused.push((place, reason)),
             }
         }
-        let mut session = self.sessions.open("add_many").await?;
+        let mut session = self.sessions.open_for_operator("add_many").await?;
         let added = match self.add_asked(&mut session, &asked).await {
             Err(error) if is_about_a_value(&error) => {
                 let holdable = self.holdable_keys(&mut session, asked, &mut refused).await?;

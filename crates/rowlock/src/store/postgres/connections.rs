@@ -136,9 +136,19 @@ impl Connections {
 
     /// A connection, when a place is free; the one that was used last, whose caches are warm.
     pub(super) async fn lend(self: &Arc<Self>, verb: &'static str, until: Instant) -> Result<Lent> {
+        self.lend_tested(verb, until, CONNECTION_TESTED_AFTER).await
+    }
+
+    /// The same; one that was idle for so long is asked before whether it lives.
+    pub(super) async fn lend_tested(
+        self: &Arc<Self>,
+        verb: &'static str,
+        until: Instant,
+        after: Duration,
+    ) -> Result<Lent> {
         let place = self.place(until).await.map_err(|error| no_connection(verb, error))?;
         let found = async {
-            match self.idle_one().await {
+            match self.idle_one(after).await {
                 Some(opened) => Ok((opened, true)),
                 None => Ok((self.connect().await?, false)),
             }
@@ -163,9 +173,9 @@ impl Connections {
     }
 
     /// An idle connection that answers and has no outdated statement.
-    async fn idle_one(&self) -> Option<Opened> {
+    async fn idle_one(&self, tested_after: Duration) -> Option<Opened> {
         while let Some(Kept { mut opened, since }) = self.take_idle() {
-            if since.elapsed() >= CONNECTION_TESTED_AFTER && !answers(&mut opened.connection).await {
+            if since.elapsed() >= tested_after && !answers(&mut opened.connection).await {
                 tracing::debug!("a connection was found dead after it had been idle; it is replaced");
                 self.give_up_idle();
                 return None;

@@ -102,7 +102,7 @@ impl PostgresStore {
         if asked.is_empty() {
             return Ok(answers);
         }
-        let mut session = self.sessions.open(operation.verb).await?;
+        let mut session = self.sessions.open_for_operator(operation.verb).await?;
         let items = self.find_items(&mut session, asked, &mut answers).await?;
         session.run("begin; set constraints all immediate").await?;
         let mut moved = vec![Moved::NotFound; items.len()];
@@ -281,7 +281,7 @@ impl PostgresStore {
 
     async fn change_stage(&self, verb: &'static str, sql: &Arc<str>, stage: StageId) -> Result<bool> {
         let name = self.pipeline.stage(stage).name();
-        let mut session = self.sessions.open(verb).await?;
+        let mut session = self.sessions.open_for_operator(verb).await?;
         let changed = session.execute(query(sql).bind(name)).await?;
         session.done();
         Ok(changed > 0)

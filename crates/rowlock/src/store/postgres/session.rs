@@ -11,7 +11,7 @@ use tokio::time::error::Elapsed;
 
 use super::connections::{ConnectionLimits, Connections, Lent, Purpose};
 use super::errors::{leaves_connection_usable, not_applied, translate, was_never_run};
-use crate::limits::LADDER_STATEMENT_MAX;
+use crate::limits::{CONNECTION_TESTED_AFTER, LADDER_STATEMENT_MAX};
 use crate::{Error, Result};
 
 /// How a store's connections are made, and those that it has.
@@ -126,9 +126,19 @@ impl Sessions {
 
     /// A connection for one verb. The verb's deadline begins now.
     pub(super) async fn open(&self, verb: &'static str) -> Result<Session> {
+        self.open_tested(verb, CONNECTION_TESTED_AFTER).await
+    }
+
+    /// The same for a verb of an operator's, who is to be told what it did: over a connection that is asked before, however short
+    /// it was idle. On one that died meanwhile it would stay open whether the verb has run.
+    pub(super) async fn open_for_operator(&self, verb: &'static str) -> Result<Session> {
+        self.open_tested(verb, Duration::ZERO).await
+    }
+
+    async fn open_tested(&self, verb: &'static str, after: Duration) -> Result<Session> {
         let deadline = self.setup.deadline;
         let until = Instant::now() + deadline;
-        let lent = self.connections.lend(verb, until).await?;
+        let lent = self.connections.lend_tested(verb, until, after).await?;
         let read_only = self.setup.read_only;
         let transactions = self.setup.through_pooler.then_some(Transactions {
             access: if read_only { "read only" } else { "read write" },

@@ -146,6 +146,7 @@ statements!(
     sweep,
     sweep_turn,
     unfinished,
+    unreadable_columns,
     wait,
 );
 

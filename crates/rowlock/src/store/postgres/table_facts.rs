@@ -142,6 +142,13 @@ impl PostgresStore {
         {
             unusable.push(format!("its partition {part} is a foreign table: a queue needs tables of this server"));
         }
+        for row in session.fetch(query(&self.statements.unreadable_columns).bind(table)).await? {
+            let (name, type_name): (String, String) = (column(VERB, &row, "name")?, column(VERB, &row, "type")?);
+            unusable.push(format!(
+                "the column {name:?} holds the type {type_name}, which the driver cannot read, so that each claim would fail: \
+                 give it another type, or keep it in a table of its own"
+            ));
+        }
         if let (Some(part), Some(publication)) = (
             column::<Option<String>>(VERB, row, "part_without_identity")?,
             column::<Option<String>>(VERB, row, "publication")?,
@@ -160,11 +167,14 @@ impl PostgresStore {
         let columns: Vec<&str> = Role::ALL.into_iter().map(|role| self.pipeline.columns().name(role)).collect();
         let own = [":rowlock_meta", ":rowlock_stages", ":rowlock_failures"].map(|table| template.render(table));
         let rights = query(&self.statements.rights).bind(template.render(":table")).bind(columns).bind(own.to_vec());
+        let rights = rights.bind(self.pipeline.key());
         let rows = session.fetch(rights).await?;
-        let statements = rows.iter().map(|row| column::<String>(VERB, row, "statement"));
-        statements
-            .map(|statement| Ok(format!("this role lacks a right that a worker needs: `{}`", statement?)))
-            .collect()
+        let mut missing = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (who, statement): (String, String) = (column(VERB, row, "needed_by")?, column(VERB, row, "statement")?);
+            missing.push(format!("this role lacks a right that {who} needs: `{statement}`"));
+        }
+        Ok(missing)
     }
 
     /// What keeps nobody from working, but is to be known: rows that no worker takes up, or cannot see.
