@@ -19,7 +19,7 @@ const NO_VERBS: [&str; 11] = [
 ];
 
 /// What a store knows by itself.
-const WITHOUT_DATABASE: [&str; 3] = ["claims_side_by_side", "excluded", "expiry"];
+const WITHOUT_DATABASE: [&str; 4] = ["claims_side_by_side", "excluded", "refused_stages", "expiry"];
 
 fn verbs() -> Vec<String> {
     let source = include_str!("../src/store/mod.rs");

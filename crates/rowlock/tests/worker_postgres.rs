@@ -70,6 +70,20 @@ impl Database for Postgres {
         connection.execute(AssertSqlSafe(sql.to_owned())).await.expect("the statement runs");
     }
 
+    async fn refuse_updates(&self, when: &str) {
+        // A message as they are, with a value of the row.
+        self.execute(&format!(
+            "create or replace function refuse() returns trigger language plpgsql as \
+             $$begin raise exception 'not since the deploy: %', md5(new.id); end$$; \
+             create trigger refusing before update on items for each row when ({when}) execute function refuse()"
+        ))
+        .await;
+    }
+
+    async fn allow_updates(&self) {
+        self.execute("drop trigger refusing on items").await;
+    }
+
     async fn execute_in(transaction: &mut PostgresTransaction, sql: &'static str) -> Result<(), sqlx::Error> {
         transaction.execute(sql).await.map(drop)
     }

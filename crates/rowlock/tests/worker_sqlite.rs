@@ -44,6 +44,18 @@ impl Database for Sqlite {
         connection.execute(AssertSqlSafe(sql.to_owned())).await.expect("the statement runs");
     }
 
+    async fn refuse_updates(&self, when: &str) {
+        self.execute(&format!(
+            "pragma busy_timeout = 30000; create trigger refusing before update on items when {when} \
+             begin select raise(abort, 'not since the deploy'); end"
+        ))
+        .await;
+    }
+
+    async fn allow_updates(&self) {
+        self.execute("pragma busy_timeout = 30000; drop trigger refusing").await;
+    }
+
     async fn execute_in(transaction: &mut SqliteTransaction, sql: &'static str) -> Result<(), sqlx::Error> {
         (&mut **transaction).execute(sql).await.map(drop)
     }

@@ -4,8 +4,8 @@
 use super::scene::{Scene, at, fetch_and_parse, limits};
 use super::{Harness, Refusal, Refusing};
 use crate::limits::REFUSED_ALIKE_MAX;
-use crate::pipeline::Status;
-use crate::store::{Finish, Finished, Finishing, Outcome, Store, Sweeping};
+use crate::pipeline::{StageId, Status};
+use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome, Setting, Store, Sweeping};
 use crate::{Error, Key, Lease};
 
 const ITEMS: usize = 60;
@@ -53,11 +53,74 @@ pub async fn a_cause_that_refuses_every_claim_fails_few_items<H: Harness>(harnes
     last.expect_err("that nothing can be claimed is an error");
     let held = scene.store.claim(&scene.claiming(1)).await.map(drop).expect_err("nor can one");
     assert!(matches!(&held, Error::Held { reason, .. } if reason.contains(Refusing::REASON)), "{held:?}");
+    let refused = scene.store.refused_stages();
+    let [stage] = &refused[..] else { panic!("{refused:?}") };
+    assert_eq!((stage.stage, stage.verb), (StageId::FIRST, "claim"), "{stage:?}");
     assert_few_failed(&scene, "claims").await;
 
     allow(&scene).await;
     let claimed = leases(&scene).await.len();
-    assert!(claimed >= ITEMS - 2 * REFUSED_ALIKE_MAX, "it goes on by itself: {claimed}");
+    assert!(claimed >= ITEMS - REFUSED_ALIKE_MAX, "it goes on by itself: {claimed}");
+    assert!(scene.store.refused_stages().is_empty());
+}
+
+pub async fn a_stage_whose_claims_are_all_refused_takes_nothing_from_another<H: Harness>(harness: &H) {
+    let scene = scene_of(harness).await;
+    let parse = fetch_and_parse().1;
+    let keys: Vec<Key> = (0..ITEMS / 2).map(|number| Key::from(format!("page-{number:03}"))).collect();
+    let setting = Setting { keys, to: Status::Ready(parse), error: None, now: Some(at(0)) };
+    scene.store.set(&setting).await.expect("set");
+    refuse(&scene, "new.status = 'PARSE_IN_PROGRESS'").await;
+    let mut claimed = 0;
+    for limit in [40, 40, 20, 10, 1, 1, 1, 1] {
+        if let Ok(batch) = scene.store.claim(&scene.claiming(limit)).await {
+            assert!(batch.leases().all(|lease| lease.stage == StageId::FIRST));
+            claimed += batch.claimed.len();
+        }
+    }
+    assert!(claimed > 0, "the other stage goes on");
+    assert_few_failed(&scene, "claims of one stage").await;
+    assert!(scene.store.excluded().is_empty(), "nothing is left out for long: {:?}", scene.store.excluded());
+
+    allow(&scene).await;
+    let parsed = leases(&scene).await.into_iter().filter(|lease| lease.stage == parse).count();
+    assert!(parsed >= ITEMS / 2 - REFUSED_ALIKE_MAX, "all the others: {parsed}");
+}
+
+pub async fn a_cause_that_refuses_several_verbs_fails_no_more_items_for_that<H: Harness>(harness: &H) {
+    let scene = scene_of(harness).await;
+    let leases = leases(&scene).await;
+    refuse(&scene, "new.status <> 'FAILED'").await;
+    let outcomes = [Outcome::Complete, Outcome::Release, Outcome::Retry { error: "no".to_owned(), delay: None }];
+    for (outcome, leases) in outcomes.iter().zip(leases.chunks(15)) {
+        for lease in leases {
+            let items = vec![Finish { lease: lease.clone(), outcome: outcome.clone() }];
+            let finishing = Finishing { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
+            let answer = scene.store.finish(&finishing).await;
+            assert!(!matches!(answer.as_deref(), Ok([Finished::Applied { .. }])), "{answer:?}");
+        }
+    }
+    assert_few_failed(&scene, "three outcomes").await;
+}
+
+pub async fn a_cause_that_refuses_every_heartbeat_is_told_apart_from_a_bad_row<H: Harness>(harness: &H) {
+    let scene = scene_of(harness).await;
+    let leases = leases(&scene).await;
+    refuse(&scene, "new.status = old.status").await;
+    let is_refused = |state: &LeaseState| matches!(state, LeaseState::Refused { .. });
+    let alone = scene.store.renew(&leases[..1], Some(at(1))).await.expect("one may be bad");
+    assert!(is_refused(&alone[0]) && scene.store.refused_stages().is_empty(), "{alone:?}");
+    for part in leases.chunks(3).take(6) {
+        if let Ok(states) = scene.store.renew(part, Some(at(1))).await {
+            assert!(states.iter().all(is_refused), "{states:?}");
+        }
+    }
+    let refused = scene.store.refused_stages();
+    assert!(matches!(&refused[..], [stage] if stage.verb == "renew"), "{refused:?}");
+
+    allow(&scene).await;
+    let states = scene.store.renew(&leases, Some(at(2))).await.expect("renew");
+    assert!(states.iter().all(|state| *state == LeaseState::Held) && scene.store.refused_stages().is_empty());
 }
 
 pub async fn a_cause_that_refuses_every_completion_fails_few_items<H: Harness>(harness: &H) {

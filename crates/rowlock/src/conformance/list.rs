@@ -28,6 +28,9 @@ macro_rules! conformance_tests {
         );
         $crate::conformance_tests!(@group brakes, $harness;
             a_cause_that_refuses_every_claim_fails_few_items,
+            a_stage_whose_claims_are_all_refused_takes_nothing_from_another,
+            a_cause_that_refuses_several_verbs_fails_no_more_items_for_that,
+            a_cause_that_refuses_every_heartbeat_is_told_apart_from_a_bad_row,
             a_cause_that_refuses_every_completion_fails_few_items,
             a_cause_that_refuses_every_completion_in_a_transaction_fails_few_items,
             a_cause_that_refuses_every_sweep_fails_few_items,

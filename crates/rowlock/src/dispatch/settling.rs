@@ -44,6 +44,17 @@ impl Settling {
         Settling { finishing, uncertain, next_tokens }
     }
 
+    /// Takes the items out that are marked, for a statement of their own.
+    pub(crate) fn extract(&mut self, out: &[bool]) -> Settling {
+        let finishing = Finishing {
+            items: extract(&mut self.finishing.items, out),
+            limits: self.finishing.limits,
+            now: self.finishing.now,
+        };
+        let (uncertain, next_tokens) = (extract(&mut self.uncertain, out), extract(&mut self.next_tokens, out));
+        Settling { finishing, uncertain, next_tokens }
+    }
+
     /// Keeps the items that are marked, in order.
     pub(crate) fn retain(&mut self, keep: &[bool]) {
         retain(&mut self.finishing.items, keep);
@@ -65,6 +76,12 @@ impl Settling {
         self.uncertain.fill(true);
         self.next_tokens.fill(Some(token));
     }
+}
+
+/// Takes out what is marked, in order.
+fn extract<T>(items: &mut Vec<T>, out: &[bool]) -> Vec<T> {
+    let mut out = out.iter();
+    items.extract_if(.., |_| *out.next().unwrap_or(&false)).collect()
 }
 
 /// Keeps what is marked, in order.

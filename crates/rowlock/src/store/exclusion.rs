@@ -30,6 +30,10 @@ impl Exclusions {
         entries.insert(key, Entry { reason: reason.to_owned(), until: Instant::now() + EXCLUDED_FOR });
     }
 
+    pub(super) fn remove(&self, key: &Key) {
+        self.current().remove(key);
+    }
+
     pub(super) fn keys(&self) -> Vec<Key> {
         self.current().keys().cloned().collect()
     }

@@ -75,6 +75,11 @@ impl<E> Ladder<E> {
         self.waiting.push_back(second);
     }
 
+    /// The items that failed alone.
+    pub(super) fn failed_alone(&self) -> impl Iterator<Item = usize> {
+        self.failed.iter().map(|(item, _)| *item)
+    }
+
     /// Whose fault it was, as far as the parts were tried.
     pub(super) fn at_fault(self) -> AtFault<E> {
         if self.has_passed || self.items == 0 {

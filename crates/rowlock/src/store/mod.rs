@@ -35,7 +35,7 @@ pub use params::{
 };
 pub use results::{
     Added, ClaimBatch, ClaimedRow, Counts, Exclusion, FailureRecord, Finished, HeldItem, ItemRow, LeaseState, Moved,
-    Page, StageCounts, StatusCount, Swept, SweptItem,
+    Page, RefusedStage, StageCounts, StatusCount, Swept, SweptItem,
 };
 pub use url::displayable_url;
 pub use verdict::{BudgetsLeft, Limit, Verdict};
@@ -210,6 +210,12 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Keys that this process leaves out of its claims and sweeps because the database refuses their rows.
     fn excluded(&self) -> Vec<Exclusion>;
+
+    /// Stages of which this process is refused one item after the other. Asked after every call that met a refusal, so it has to
+    /// be cheap. By default a store counts nothing, and a worker goes by the errors alone.
+    fn refused_stages(&self) -> Vec<RefusedStage> {
+        Vec::new()
+    }
 }
 
 /// Received when a transaction has been open for too long; closed when it ends before that.

@@ -74,6 +74,20 @@ pub enum Finished {
     },
 }
 
+/// A stage of which a store is refused one item after the other for the same cause, or a whole batch, while none passes. Nothing
+/// more of it is made `FAILED` for that: a worker tries one item now and then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedStage {
+    /// The stage.
+    pub stage: StageId,
+    /// What is refused: "claim", "sweep", "renew", or an outcome by its name.
+    pub verb: &'static str,
+    /// The database's own words about the last one, or that a trigger said nothing.
+    pub reason: String,
+    /// How often it was refused since one passed: what has changed since the last look tells a call that met it.
+    pub times: u64,
+}
+
 /// Whether a lease still holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseState {

@@ -14,6 +14,7 @@ use super::handler::{Handler, RunEnd};
 use super::hold::{Hold, Pauses};
 use super::leases::{Held, Leases};
 use super::passage::Passage;
+use super::refusals::Refusals;
 use super::run::{OfRun, Run};
 use super::slot::Slot;
 use crate::limits::{QUEUED_FOR_MAX, WORKER_ITEMS_BETWEEN_YIELDS};
@@ -36,6 +37,7 @@ pub(crate) struct Crew<S: Store, R> {
     /// From the stage before.
     pub(crate) passage: Passage,
     pub(crate) hold: Hold,
+    pub(crate) refusals: Refusals,
     busy_nanos: AtomicU64,
     handled_items: AtomicU64,
 }
@@ -91,6 +93,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             ahead: AtomicUsize::new(0),
             passage: Passage::default(),
             hold: Hold::new(pauses),
+            refusals: Refusals::new(pauses),
             busy_nanos: AtomicU64::new(0),
             handled_items: AtomicU64::new(0),
         }
@@ -158,7 +161,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     pub(crate) fn space(&self, now: Instant) -> usize {
         let mut load = self.load(now);
         load.queued += self.passage.coming();
-        if self.passage.is_open(now) && !self.hold.is_held() {
+        if self.passage.is_open(now) && !self.hold.is_held() && !self.refusals.holds_up() {
             space(&load, self.ahead.load(Ordering::Relaxed))
         } else {
             0

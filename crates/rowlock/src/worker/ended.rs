@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::handler::RunEnd;
 use super::leases::{ByHandler, Held};
 use super::run::Stop;
-use crate::pipeline::Status;
+use crate::pipeline::{StageId, Status};
 use crate::{Failure, Handled, Outcome};
 
 /// An item that nobody works on any more.
@@ -16,6 +16,13 @@ use crate::{Failure, Handled, Outcome};
 pub(crate) struct Ended {
     pub(crate) held: Arc<Held>,
     pub(crate) verdict: Verdict,
+}
+
+impl Ended {
+    /// The stage that it leaves, and by which outcome; none if nothing is to be written.
+    pub(crate) fn moves(&self) -> Option<(StageId, &'static str)> {
+        self.verdict.outcome().map(|outcome| (self.held.lease.stage, outcome.name()))
+    }
 }
 
 /// What is to become of it.

@@ -303,14 +303,17 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     /// The stages that are held.
     pub(crate) fn held_stages(&self, now: Instant) -> Vec<HeldStage> {
-        let current = |crew: &Arc<Crew<S, R>>| crew.hold.current(now).map(|news| self.held_stage(crew.stage, news));
-        self.crews.iter().filter_map(current).collect()
+        let current = |crew: &Arc<Crew<S, R>>| {
+            let news = crew.hold.current(now).into_iter().chain(crew.refusals.current(now));
+            news.map(|news| self.held_stage(crew.stage, news)).collect::<Vec<_>>()
+        };
+        self.crews.iter().flat_map(current).collect()
     }
 
     /// Tells which stages are held now, and which go on.
     pub(crate) fn tell_holds(&self) {
         for crew in &self.crews {
-            for news in crew.hold.take_news() {
+            for news in crew.hold.take_news().into_iter().chain(crew.refusals.take_news()) {
                 let held = self.held_stage(crew.stage, news);
                 if held.is_over {
                     tracing::info!("stage {held}");
@@ -336,12 +339,15 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             return;
         }
         for crew in &self.crews {
-            if let Some((lasted, reason)) = crew.hold.overdue(now)
-                && lasted > OUTAGE_PATIENCE
-            {
-                let stage = self.pipeline().stage(crew.stage).name();
-                let problem = format!("stage {stage} has been held for {} s by an outage: {reason}", lasted.as_secs());
-                self.fail(Error::Worker { problem });
+            let outage = crew.hold.overdue(now).map(|(lasted, reason)| (lasted, "by an outage", reason));
+            let refusals = crew.refusals.current(now).into_iter();
+            let refusals = refusals.map(|news| (news.held_for, "because the database refuses its items", news.reason));
+            for (lasted, why, reason) in outage.into_iter().chain(refusals) {
+                if lasted > OUTAGE_PATIENCE {
+                    let stage = self.pipeline().stage(crew.stage).name();
+                    let problem = format!("stage {stage} has been held for {} s {why}: {reason}", lasted.as_secs());
+                    self.fail(Error::Worker { problem });
+                }
             }
         }
     }

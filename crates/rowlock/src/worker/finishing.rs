@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use super::accounting::account;
 use super::continuing::send_on;
 use super::ended::Ended;
-use super::engine::Engine;
+use super::engine::{Engine, Phase};
 use super::errors::Errors;
 use super::part::Part;
+use super::refusals::Refused;
+use super::side_lane::Next;
 use crate::Store;
 use crate::backoff::Backoff;
 use crate::dispatch::Dispatch;
@@ -31,6 +33,9 @@ pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S,
             batch.into_iter().partition(|ended| ended.verdict.outcome().is_some());
         if !over.is_empty() {
             account(engine, &over, []);
+        }
+        if engine.is_anything_refused() {
+            let_wait(engine, verbs, &mut to_write);
         }
         send_on(engine, &mut to_write);
         if !to_write.is_empty() {
@@ -54,15 +59,29 @@ pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S,
     let mut errors = Errors::default();
     let mut backoff = Backoff::default();
     loop {
-        let mut part = engine.side_lane.next().await;
+        let (tries, mut part) = match engine.side_lane.next(engine).await {
+            Next::Part(part) => (None, part),
+            Next::Try(waiting, part) => (Some(waiting), part),
+        };
         let before = part.len();
         let sent = send(engine, verbs, &mut part, &mut errors).await;
         let progress = sent.is_ok() && part.len() < before;
-        if sent.is_err_and(|error| !error.is_transient()) && part.len() > 1 {
+        let is_held = set_refused_aside(engine, verbs, &mut part);
+        if sent.is_err_and(|error| !error.is_transient()) && part.len() > 1 && !is_held {
             engine.side_lane.push(part.halve());
         }
-        if !part.is_empty() {
-            engine.side_lane.push(part);
+        match tries {
+            Some(waiting) => {
+                engine.side_lane.wait(waiting, part);
+                // What is given back because the worker ends has not passed.
+                if engine.phase() < Phase::Stopping && !engine.side_lane.has(waiting) {
+                    engine.note_passed(Refused::Finishes(waiting.1), waiting.0);
+                }
+                // The next try has its own time.
+                continue;
+            }
+            None if !part.is_empty() => engine.side_lane.push(part),
+            None => {}
         }
         if progress {
             backoff = Backoff::default();
@@ -70,6 +89,24 @@ pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S,
             backoff.wait().await;
         }
     }
+}
+
+/// Sets aside what the store is refused one after the other, for the same cause: it waits until one passes. True if there was
+/// any.
+fn set_refused_aside<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>, part: &mut Part) -> bool {
+    let before = part.len();
+    if before > 0 && !verbs.store().refused_stages().is_empty() {
+        for (stage, outcome) in part.moves() {
+            engine.note_refused(verbs.store(), Refused::Finishes(outcome), &[stage]);
+            if engine.waits(stage, outcome) {
+                let is_of_it = |ended: &Ended| ended.moves() == Some((stage, outcome));
+                let waiting = part.extract(is_of_it);
+                waiting.ended().iter().for_each(|ended| ended.held.keep(Instant::now()));
+                engine.side_lane.wait((stage, outcome), waiting);
+            }
+        }
+    }
+    part.len() < before
 }
 
 /// When items end quickly, waits a moment for more of them: the longer, the slower the database is, for many small finishes
@@ -96,8 +133,9 @@ pub(super) fn split_off_repeated(batch: &mut Vec<Ended>) -> Vec<Ended> {
     again.into_iter().map(|(ended, _)| ended).collect()
 }
 
-/// Writes a batch. An outage is waited for. After an error that will not pass the batch is halved, until the items are
-/// alone that meet it; they go to the side lane, as do those whose rows somebody has locked.
+/// Writes a batch. An outage is waited for. What the store says to be everybody's is set aside. After another error that will
+/// not pass the batch is halved, until the items are alone that meet it; they go to the side lane, as do those whose rows
+/// somebody has locked.
 async fn write<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     verbs: &Dispatch<S>,
@@ -108,7 +146,9 @@ async fn write<S: Store, R: Send + 'static>(
     let mut failures_in_a_row = 0;
     let mut backoff = Backoff::default();
     while let Some(mut part) = parts.pop() {
-        let Err(error) = send(engine, verbs, &mut part, errors).await else {
+        let sent = send(engine, verbs, &mut part, errors).await;
+        let is_held = set_refused_aside(engine, verbs, &mut part);
+        let Err(error) = sent else {
             failures_in_a_row = 0;
             backoff = Backoff::default();
             if !part.is_empty() {
@@ -117,6 +157,11 @@ async fn write<S: Store, R: Send + 'static>(
             continue;
         };
         if part.is_empty() {
+            continue;
+        }
+        if is_held {
+            // The others have not been tried without them.
+            parts.push(part);
             continue;
         }
         failures_in_a_row += 1;
@@ -138,6 +183,16 @@ async fn write<S: Store, R: Send + 'static>(
     }
 }
 
+/// Sets aside at once what would be refused, as others of its kind were.
+fn let_wait<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>, batch: &mut Vec<Ended>) {
+    let waits = |ended: &mut Ended| ended.moves().is_some_and(|(stage, outcome)| engine.waits(stage, outcome));
+    let waiting: Vec<Ended> = batch.extract_if(.., waits).collect();
+    let mut part = Part::new(waiting, verbs.limits());
+    for (stage, outcome) in part.moves() {
+        engine.side_lane.wait((stage, outcome), part.extract(|ended| ended.moves() == Some((stage, outcome))));
+    }
+}
+
 /// Sends a part once. Accounts for what was answered, and for what nobody can hope any more to write; the rest stays.
 async fn send<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
@@ -151,6 +206,9 @@ async fn send<S: Store, R: Send + 'static>(
             errors.passed("finish");
             let busy: Vec<bool> = answers.iter().map(|answer| *answer == Finished::Busy).collect();
             let over = part.take_all_but(&busy);
+            if engine.is_anything_refused() {
+                note_written(engine, &over, &answers);
+            }
             account(engine, &over, answers.into_iter().filter(|answer| *answer != Finished::Busy));
             Ok(())
         }
@@ -164,4 +222,17 @@ async fn send<S: Store, R: Send + 'static>(
         account(engine, &given_up, answers);
     }
     met
+}
+
+/// Lets those go on that waited for one of these to pass.
+fn note_written<S: Store, R: Send + 'static>(engine: &Engine<S, R>, over: &[Ended], answers: &[Finished]) {
+    let answers = answers.iter().filter(|answer| **answer != Finished::Busy);
+    for (ended, answer) in over.iter().zip(answers) {
+        if let (Some((stage, outcome)), Finished::Applied { .. }) = (ended.moves(), answer)
+            && engine.waits(stage, outcome)
+        {
+            engine.note_passed(Refused::Finishes(outcome), stage);
+            engine.side_lane.resume((stage, outcome));
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::ended::{Ended, LossReason, Verdict};
 use super::engine::Engine;
 use super::errors::Errors;
 use super::leases::Held;
+use super::refusals::Refused;
 use crate::dispatch::Dispatch;
 use crate::limits::{BATCH_ITEMS_MAX, LEASE_CHECK_INTERVAL};
 use crate::store::{LeaseState, Outcome};
@@ -48,6 +49,9 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
                 }
                 Err(error) => {
                     engine.met(&mut renew_errors, "renew", &error);
+                    if !error.is_transient() {
+                        give_unrenewed_back(engine, beats, chunk);
+                    }
                 }
             }
             for held in chunk {
@@ -80,7 +84,10 @@ fn due<S: Store, R: Send + 'static>(
     // Two looks early: the next look may be late, and the statement takes its time.
     let early = (interval / 25).max(2 * pause);
     let parted_at = engine.pulse.parted_at();
-    let looks_old = |held: &Held| parted_at.is_some_and(|parted_at| held.renewed_at() < parted_at);
+    // Of a stage whose heartbeats are refused the one that is tried says at once whether they pass.
+    let is_tried =
+        |held: &Held| engine.crew(held.lease.stage).is_some_and(|crew| crew.refusals.has(Refused::Heartbeats));
+    let looks_old = |held: &Held| parted_at.is_some_and(|parted_at| held.renewed_at() < parted_at) || is_tried(held);
     if !all.iter().any(|held| looks_old(held) || age(held) + early >= interval) {
         return Vec::new();
     }
@@ -116,15 +123,19 @@ async fn learn<S: Store, R: Send + 'static>(
         let reason = match (state, sent_at) {
             // It would be swept in time, and run again for nothing.
             (LeaseState::Refused { reason }, _) => {
+                let is_everybodys = is_refused(engine, beats, held);
                 if held.can_be_lost() && held.lose() {
-                    let outcome =
-                        Outcome::Fail { error: format!("the database refuses heartbeats of this row: {reason}") };
+                    let error = format!("the database refuses heartbeats of this row: {reason}");
+                    let outcome = if is_everybodys { Outcome::Release } else { Outcome::Fail { error } };
                     engine.floor.ended.push(Ended { held: Arc::clone(held), verdict: Verdict::Write(outcome) });
                 }
                 continue;
             }
             (LeaseState::Held | LeaseState::Busy, Some(sent_at)) => {
                 held.renewed(sent_at);
+                if *state == LeaseState::Held {
+                    engine.note_passed(Refused::Heartbeats, held.lease.stage);
+                }
                 continue;
             }
             (LeaseState::Held | LeaseState::Busy, None) => continue,
@@ -136,6 +147,28 @@ async fn learn<S: Store, R: Send + 'static>(
         }
         if held.lose() {
             engine.floor.ended.push(Ended { held: Arc::clone(held), verdict: Verdict::Lost(reason) });
+        }
+    }
+}
+
+/// Whether the database refuses the heartbeats of the whole stage.
+fn is_refused<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispatch<S>, held: &Held) -> bool {
+    let stage = held.lease.stage;
+    engine.note_refused(beats.store(), Refused::Heartbeats, &[stage]);
+    engine.crew(stage).is_some_and(|crew| crew.refusals.has(Refused::Heartbeats))
+}
+
+/// Gives back uncounted what was not renewed for half of a lease's life, because the database refuses the heartbeats of its whole
+/// stage: it would be swept in time, which counts. Until then it may end by itself.
+fn give_unrenewed_back<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispatch<S>, chunk: &[Arc<Held>]) {
+    let (now, half) = (Instant::now(), engine.pipeline().stale_after() / 2);
+    for held in chunk {
+        if is_refused(engine, beats, held)
+            && now.saturating_duration_since(held.renewed_at()) >= half
+            && held.can_be_lost()
+            && held.lose()
+        {
+            engine.floor.ended.push(Ended { held: Arc::clone(held), verdict: Verdict::Write(Outcome::Release) });
         }
     }
 }

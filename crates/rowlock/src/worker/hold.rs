@@ -37,6 +37,9 @@ pub struct HeldStage {
 pub enum HeldBy {
     /// What its handlers need is away: the database, or another service.
     Outage,
+    /// The database refuses its items one after the other for the same cause, as a trigger or a constraint does that came with a
+    /// deploy. Ten of them are `FAILED` at the most.
+    Refusals,
 }
 
 impl fmt::Display for HeldStage {
@@ -46,6 +49,10 @@ impl fmt::Display for HeldStage {
         match (self.cause, self.is_over) {
             (HeldBy::Outage, false) => write!(f, "{name} held for {seconds} s by an outage: {reason}"),
             (HeldBy::Outage, true) => write!(f, "{name} goes on after {seconds} s of an outage: {reason}"),
+            (HeldBy::Refusals, false) => {
+                write!(f, "{name} held for {seconds} s: the database refuses its items: {reason}")
+            }
+            (HeldBy::Refusals, true) => write!(f, "{name} goes on after {seconds} s of refusals: {reason}"),
         }
     }
 }
@@ -87,17 +94,17 @@ pub(crate) struct News {
 
 /// Since when a stage is held, and when it is tried.
 #[derive(Debug)]
-struct Since {
-    began_at: Instant,
-    reason: String,
+pub(crate) struct Since {
+    pub(crate) began_at: Instant,
+    pub(crate) reason: String,
     backoff: Backoff,
     /// The last pause.
-    pause: Duration,
-    next_try_at: Instant,
+    pub(crate) pause: Duration,
+    pub(crate) next_try_at: Instant,
     /// When it will be over, as somebody said.
     over_at: Option<Instant>,
     /// Tries that run, and when the last one was started.
-    tries: usize,
+    pub(crate) tries: usize,
     tried_at: Instant,
 }
 
@@ -297,7 +304,7 @@ impl State {
 }
 
 impl Since {
-    fn new(reason: &str, pauses: Pauses, now: Instant) -> Since {
+    pub(crate) fn new(reason: &str, pauses: Pauses, now: Instant) -> Since {
         let backoff = Backoff::between(pauses.min, pauses.max);
         let mut since = Since {
             began_at: now,
@@ -313,7 +320,7 @@ impl Since {
         since
     }
 
-    fn put_off(&mut self, now: Instant) {
+    pub(crate) fn put_off(&mut self, now: Instant) {
         self.pause = self.backoff.next();
         self.next_try_at = now + self.pause;
     }

@@ -31,7 +31,7 @@ impl<S: Store, R: Record<S>> Engine<S, R> {
             }
         }
         for (crew, entries) in self.crews.iter().zip(entries) {
-            if crew.hold.turns_back(sent_at) {
+            if crew.hold.turns_back(sent_at) || crew.refusals.turns_back(sent_at) {
                 entries.iter().for_each(|entry| self.release(&entry.held));
             } else if !entries.is_empty() {
                 crew.push(entries);

@@ -243,6 +243,12 @@ impl Held {
         self.locked().ended_at.map(|ended_at| kept_until(ended_at, stale_after))
     }
 
+    /// Its outcome waits for others: its time begins anew.
+    pub(crate) fn keep(&self, now: Instant) {
+        let mut state = self.locked();
+        state.ended_at = state.ended_at.map(|ended_at| ended_at.max(now));
+    }
+
     pub(crate) fn stop_renewing(&self) {
         self.locked().renewable = false;
     }

@@ -23,6 +23,7 @@ mod leases;
 mod part;
 mod passage;
 mod pulse;
+mod refusals;
 mod report;
 mod run;
 mod shutdown;

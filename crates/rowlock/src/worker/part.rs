@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::ended::Ended;
+use super::ended::{Ended, Verdict};
 use crate::dispatch::Settling;
-use crate::store::{Finish, Finished, Finishing, Limits};
+use crate::pipeline::StageId;
+use crate::store::{Finish, Finished, Finishing, Limits, Outcome};
 
 /// Ended items that are written by one statement. Never empty, but for the moment in which it is taken apart.
 #[derive(Debug)]
@@ -35,6 +36,14 @@ impl Part {
         self.ended
     }
 
+    /// The stages that its items leave, each with the outcomes.
+    pub(crate) fn moves(&self) -> Vec<(StageId, &'static str)> {
+        let mut moves: Vec<_> = self.ended.iter().filter_map(Ended::moves).collect();
+        moves.sort_unstable();
+        moves.dedup();
+        moves
+    }
+
     pub(crate) fn ended(&self) -> &[Ended] {
         &self.ended
     }
@@ -43,6 +52,25 @@ impl Part {
     pub(crate) fn halve(&mut self) -> Part {
         let half = self.len().div_ceil(2);
         Part { ended: self.ended.split_off(half), settling: self.settling.split_off(half) }
+    }
+
+    /// Takes the items out that this says, for a statement of their own.
+    pub(crate) fn extract(&mut self, is_out: impl Fn(&Ended) -> bool) -> Part {
+        let out: Vec<bool> = self.ended.iter().map(is_out).collect();
+        let mut marked = out.iter();
+        let ended = self.ended.extract_if(.., |_| *marked.next().unwrap_or(&false)).collect();
+        Part { ended, settling: self.settling.extract(&out) }
+    }
+
+    /// Keeps the first item; the answer is the rest.
+    pub(crate) fn split_off_first(&mut self) -> Part {
+        Part { ended: self.ended.split_off(1), settling: self.settling.split_off(1) }
+    }
+
+    /// The same items, to be given back.
+    pub(crate) fn into_release(self, limits: Limits) -> Part {
+        let release = |ended: Ended| Ended { verdict: Verdict::Write(Outcome::Release), ..ended };
+        Part::new(self.ended.into_iter().map(release).collect(), limits)
     }
 
     /// Takes the items out that nobody can hope any more to write, each with what is to be said of it.
@@ -76,10 +104,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pipeline::StageId;
-    use crate::worker::ended::Verdict;
     use crate::worker::leases::Leases;
-    use crate::{FencingToken, Key, Lease, Outcome};
+    use crate::{FencingToken, Key, Lease};
 
     const STALE: Duration = Duration::from_secs(30);
     const LIMITS: Limits = Limits { max_retries: 5, max_resets: 3 };

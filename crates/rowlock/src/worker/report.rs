@@ -53,7 +53,8 @@ pub struct WorkerReport {
     pub errors: u64,
     /// How long the worker ran.
     pub duration: Duration,
-    /// Stages that were held when the worker ended, because what their handlers need was away.
+    /// Stages that were held when the worker ended, because what their handlers need was away, or the database refused their
+    /// items one after the other.
     pub held_stages: Vec<HeldStage>,
     /// What cannot go on by itself. Filled by [`Worker::run_until_idle`](super::Worker::run_until_idle) and
     /// [`Worker::run_until_nothing_is_due`](super::Worker::run_until_nothing_is_due) alone.

@@ -9,8 +9,9 @@ use super::clock::Reading;
 use super::engine::Engine;
 use super::errors::Errors;
 use super::hooks::{FailedBy, FailedItem};
+use super::refusals::Refused;
 use crate::dispatch::Dispatch;
-use crate::pipeline::Status;
+use crate::pipeline::{StageId, Status};
 use crate::repository::batch_limit;
 use crate::store::{Sweeping, Swept};
 use crate::{Result, Store};
@@ -96,13 +97,30 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
             max_resets: pipeline.max_resets(),
             now: Some(at),
         };
-        let swept = verbs.sweep_once(&sweeping).await?;
+        let answer = verbs.sweep_once(&sweeping).await;
+        note_refusals(engine, verbs, &answer);
+        let swept = answer?;
         engine.pulse.wrote(Instant::now());
         let more = swept.may_have_more && !swept.items.is_empty();
         tell(engine, swept);
         if !more {
             return Ok(Duration::ZERO);
         }
+    }
+}
+
+/// As [`sweep`], for a worker that starts: where the database refuses to have a stage's items taken back the others do not wait
+/// for that.
+pub(crate) async fn sweep_first<S: Store, R: Send + 'static>(
+    engine: &Engine<S, R>,
+    verbs: &Dispatch<S>,
+) -> Result<Duration> {
+    match sweep(engine, verbs).await {
+        Err(error) if engine.is_anything_refused() => {
+            tracing::error!(%error, "the first sweep is refused");
+            Ok(Duration::ZERO)
+        }
+        answer => answer,
     }
 }
 
@@ -133,6 +151,20 @@ async fn may_sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &D
         Some(wait) => MaySweep::In(wait),
         None => MaySweep::AfterAWrite,
     })
+}
+
+/// Says which stages' items cannot be taken back, and which can again. Nothing waits for that but the next sweep.
+fn note_refusals<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>, answer: &Result<Swept>) {
+    let all: Vec<StageId> = engine.crews.iter().map(|crew| crew.stage).collect();
+    let refused = match answer {
+        Err(error) if error.is_transient() => return,
+        _ => engine.note_refused(verbs.store(), Refused::Sweeps, &all),
+    };
+    if answer.is_ok() {
+        all.into_iter()
+            .filter(|stage| !refused.contains(stage))
+            .for_each(|stage| engine.note_passed(Refused::Sweeps, stage));
+    }
 }
 
 fn tell<S: Store, R: Send + 'static>(engine: &Engine<S, R>, swept: Swept) {

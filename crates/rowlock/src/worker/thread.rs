@@ -139,7 +139,7 @@ async fn dispatch<S: Store, R: Record<S>>(
     // The first call that gets through ends an outage, so that the sweep after it waits for the living; the claims do not
     // wait for that.
     if persist(engine, "now", || verbs.now_once()).await?.is_none()
-        || persist(engine, "sweep", || sweeping::sweep(engine, &verbs)).await?.is_none()
+        || persist(engine, "sweep", || sweeping::sweep_first(engine, &verbs)).await?.is_none()
     {
         return Ok(Remaining::default());
     }

@@ -75,6 +75,15 @@ macro_rules! with_all_cases {
             outages_of_handlers::a_held_stage_is_named_by_what_is_waited_for,
             outages_of_handlers::an_outage_until_a_time_puts_its_item_off_until_then,
             outages_of_handlers::a_worker_that_ends_when_nothing_is_due_names_the_stage_that_it_holds,
+            broken_deploys::a_trigger_that_refuses_every_claim_fails_few_items,
+            broken_deploys::a_trigger_that_refuses_every_success_fails_few_items,
+            broken_deploys::a_trigger_that_refuses_every_update_fails_few_items,
+            broken_deploys::a_trigger_that_refuses_every_heartbeat_fails_few_items,
+            broken_deploys::a_trigger_that_refuses_every_sweep_fails_few_items,
+            broken_deploys::while_a_stage_cannot_be_completed_the_next_one_goes_on,
+            broken_deploys::while_a_stage_cannot_be_claimed_the_one_before_goes_on,
+            broken_deploys::a_worker_that_ends_while_finishes_are_refused_gives_them_back_uncounted,
+            broken_deploys::a_queue_of_nothing_but_bad_rows_comes_to_an_end,
             held_up::an_item_that_cannot_be_written_holds_up_no_other,
             held_up::an_item_whose_row_is_locked_holds_up_no_other,
             held_up::a_finish_of_the_handlers_own_that_is_refused_is_no_lost_lease,
@@ -112,6 +121,7 @@ macro_rules! with_all_cases {
     };
 }
 
+pub(crate) mod broken_deploys;
 pub(crate) mod clocks;
 pub(crate) mod continuing;
 pub(crate) mod due;
@@ -144,6 +154,12 @@ pub(crate) trait Database: Send + Sync {
 
     /// Runs a statement behind everybody's back.
     fn execute(&self, sql: &str) -> impl Future<Output = ()> + Send;
+
+    /// Makes the database refuse updates of the items, in terms of `old` and `new`, with "not since the deploy".
+    fn refuse_updates(&self, when: &str) -> impl Future<Output = ()> + Send;
+
+    /// Ends that.
+    fn allow_updates(&self) -> impl Future<Output = ()> + Send;
 
     /// Runs a statement in a user's transaction.
     fn execute_in(

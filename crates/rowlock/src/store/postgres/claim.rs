@@ -18,6 +18,7 @@ use super::rows::{ClaimedColumns, Unclaimed, column, item_row, place};
 use super::session::Session;
 use super::time::{TIME_MIN, Time};
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX, QUEUE_FULL_ITEMS_MIN};
+use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;
 use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow, Limits};
 use crate::{Error, FencingToken, Lease, Result, Status};
@@ -190,18 +191,22 @@ impl PostgresStore {
         let nothing = pick.limited_to(0);
         let probe = self.claim_query(&self.statements.claim_part.logged, claiming, &nothing, Some(&[]), false);
         self.brake.passed("claim", batch.claimed.iter().map(|row| row.lease.stage));
-        let scope = |item: usize| Scope { verb: "claim", stages: stages[item].as_slice(), key: &all[item].key };
-        let tried = Tried { at_fault: ladder.at_fault(), whole };
-        let refused = self.settle_refused(session, tried, probe, scope).await?;
+        let scope = |item: usize| Scope { verb: "claim", stage: stages[item], key: &all[item].key };
+        let refused = self.settle_refused(session, Tried::of(ladder, whole), probe, scope).await?;
+        let passed: Vec<StageId> = batch.claimed.iter().map(|row| row.lease.stage).collect();
         for (item, refusal) in refused {
             let (place, reason) = (&all[item], refusal.reason());
-            if refusal.lasts() && self.brake.refused("claim", stages[item].as_slice(), &place.key, &reason) {
+            if refusal.lasts() && self.may_fail(scope(item), &refusal) {
                 Box::pin(self.refuse(session, RefusedRow::At(place), claiming.now, &reason)).await?;
+            } else if refusal.lasts() && stages[item].is_some_and(|stage| !passed.contains(&stage)) {
+                // Its stage is held: it stays as it is, and is tried again.
+                continue;
             } else {
                 self.leave_out(RefusedRow::At(place), &reason);
             }
             batch.refused.push((place.key.clone(), reason));
         }
+        self.brake.passed("claim", passed);
         session.run("commit").await?;
         sort_as_picked(&mut batch, &all);
         self.refuse_unclaimed(session, claiming, unclaimed, &mut batch).await?;

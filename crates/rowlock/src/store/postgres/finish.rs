@@ -146,12 +146,8 @@ impl PostgresStore {
         }
         let probe = self.finish_query(&self.statements.finish_locked.logged, finishing, &[]);
         self.note_passed(finishing, &applied);
-        let scope = |item: usize| {
-            let Finish { lease, outcome } = &finishing.items[batch[item]];
-            Scope { verb: outcome.name(), stages: std::slice::from_ref(&lease.stage), key: &lease.key }
-        };
-        let tried = Tried { at_fault: ladder.at_fault(), whole: Some(whole) };
-        let refused = self.settle_refused(session, tried, probe, scope).await?;
+        let scope = |item: usize| Scope::of_finish(&finishing.items[batch[item]]);
+        let refused = self.settle_refused(session, Tried::of(ladder, Some(whole)), probe, scope).await?;
         session.run("commit").await?;
         answers.clone_from_slice(&applied);
         for (item, refusal) in refused {
@@ -173,7 +169,7 @@ impl PostgresStore {
             return Ok(Finished::Busy);
         }
         let (reason, finish) = (refusal.reason(), &finishing.items[item]);
-        if !self.brake.refused(finish.outcome.name(), &[finish.lease.stage], &finish.lease.key, &reason) {
+        if !self.may_fail(Scope::of_finish(finish), refusal) {
             return Ok(Finished::Busy);
         }
         match Box::pin(self.refuse_finish(session, finish, finishing.now, &reason)).await {

@@ -50,8 +50,8 @@ use super::exclusion::Exclusions;
 use super::url::{postgres_url, unreadable};
 use super::{
     Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Explanation, FailureRecord,
-    Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, Requeueing, Setting,
-    Store, Sweeping, Swept,
+    Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, RefusedStage, Requeueing,
+    Setting, Store, Sweeping, Swept,
 };
 use crate::limits::VERB_DEADLINE;
 use crate::pipeline::{Pipeline, StageId};
@@ -143,12 +143,13 @@ impl PostgresStore {
     }
 
     fn build(sessions: Sessions, pipeline: Pipeline) -> PostgresStore {
+        let exclusions = Exclusions::default();
         PostgresStore {
             statements: Arc::new(Statements::new(&pipeline)),
             delays: Arc::new(DelayTable::new(&pipeline)),
             sessions,
-            exclusions: Exclusions::default(),
-            brake: Brake::default(),
+            brake: Brake::new(exclusions.clone()),
+            exclusions,
             keys_existed: Arc::default(),
             queue_head: QueueHead::default(),
             log_is_lost: Arc::default(),
@@ -365,5 +366,9 @@ impl Store for PostgresStore {
 
     fn excluded(&self) -> Vec<Exclusion> {
         self.exclusions.list()
+    }
+
+    fn refused_stages(&self) -> Vec<RefusedStage> {
+        self.brake.held()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 use sqlx::Postgres;
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::{PgArguments, PgDatabaseError, PgRow};
 use sqlx::query::Query;
 
 use super::PostgresStore;
@@ -15,8 +15,10 @@ use super::rows::column;
 use super::session::{Session, begin_in_parts, limit_statements, part_ms, statement_ms};
 use super::statements::Forms;
 use crate::pipeline::StageId;
+use crate::store::Finish;
+use crate::store::brake::{Refused, skeleton};
 use crate::store::error_text::stored_error;
-use crate::store::ladder::AtFault;
+use crate::store::ladder::{AtFault, Ladder};
 use crate::{Error, FencingToken, Key, Lease, Result};
 
 /// A trigger that returns null makes an update silently do nothing.
@@ -36,6 +38,15 @@ impl Refusal {
     pub(super) fn reason(&self) -> String {
         match self {
             Refusal::Loud(error) => refusal_reason(error),
+            Refusal::Silent => SILENTLY_REFUSED.to_owned(),
+        }
+    }
+
+    /// What the refusals of other items have in common with it that have the same cause: where the database names a constraint, a
+    /// column or the line of a function, that, and not the message, which may show values of the row.
+    pub(super) fn cause(&self, key: &Key) -> String {
+        match self {
+            Refusal::Loud(error) => origin(error).unwrap_or_else(|| skeleton(&refusal_reason(error), key)),
             Refusal::Silent => SILENTLY_REFUSED.to_owned(),
         }
     }
@@ -216,13 +227,20 @@ impl PostgresStore {
         probe: Query<'_, Postgres, PgArguments>,
         scope: impl Fn(usize) -> Scope<'a>,
     ) -> Result<Vec<(usize, Refusal)>> {
-        let Tried { at_fault, whole } = tried;
+        let Tried { at_fault, failed_alone, whole } = tried;
         let none_passed = matches!(at_fault, AtFault::AllTried(_));
-        let refused = self.settle_fault(session, at_fault, whole, probe).await?;
+        let refused = match self.settle_fault(session, at_fault, whole, probe).await {
+            Ok(refused) => refused,
+            Err(error) => {
+                for Scope { verb, stage, .. } in failed_alone.into_iter().map(scope) {
+                    self.brake.refused_whole(verb, stage, &error);
+                }
+                return Err(error);
+            }
+        };
         if none_passed {
             let held = |(item, refusal): &(usize, Refusal)| {
-                let Scope { verb, stages, key } = scope(*item);
-                self.brake.holds(verb, stages, key, &refusal.reason())
+                scope(*item).refused_by(refusal, |refused| self.brake.holds(refused))
             };
             let held: Option<Vec<Error>> = refused.iter().map(held).collect();
             if let Some(error) = held.and_then(|mut held| held.pop()) {
@@ -230,6 +248,11 @@ impl PostgresStore {
             }
         }
         Ok(refused)
+    }
+
+    /// Notes that an item was refused; whether it may be made `FAILED` for it.
+    pub(super) fn may_fail(&self, scope: Scope<'_>, refusal: &Refusal) -> bool {
+        scope.refused_by(refusal, |refused| self.brake.refused(refused))
     }
 
     /// Makes a refused item `FAILED` with the reason, in the session's transaction. If the database refuses that too
@@ -309,16 +332,39 @@ impl PostgresStore {
 
 /// A batch that was tried in parts.
 pub(super) struct Tried {
-    pub(super) at_fault: AtFault<Refusal>,
-    pub(super) whole: Option<Error>,
+    at_fault: AtFault<Refusal>,
+    /// The items that failed alone.
+    failed_alone: Vec<usize>,
+    whole: Option<Error>,
+}
+
+impl Tried {
+    pub(super) fn of(ladder: Ladder<Refusal>, whole: Option<Error>) -> Tried {
+        Tried { failed_alone: ladder.failed_alone().collect(), at_fault: ladder.at_fault(), whole }
+    }
 }
 
 /// One item of it, as the brake knows it.
 pub(super) struct Scope<'a> {
     pub(super) verb: &'static str,
-    /// Where it is.
-    pub(super) stages: &'a [StageId],
+    /// Where it is; none if that is not known.
+    pub(super) stage: Option<StageId>,
     pub(super) key: &'a Key,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn of_finish(finish: &'a Finish) -> Scope<'a> {
+        Scope { verb: finish.outcome.name(), stage: Some(finish.lease.stage), key: &finish.lease.key }
+    }
+
+    pub(super) fn of_renewal(lease: &'a Lease) -> Scope<'a> {
+        Scope { verb: "renew", stage: Some(lease.stage), key: &lease.key }
+    }
+
+    fn refused_by<T>(&self, refusal: &Refusal, then: impl FnOnce(Refused<'_>) -> T) -> T {
+        let Scope { verb, stage, key } = *self;
+        then(Refused { verb, stage, key, cause: &refusal.cause(key), reason: &refusal.reason() })
+    }
 }
 
 /// How a part is tried.
@@ -327,6 +373,15 @@ pub(super) struct Trial<'a> {
     pub(super) is_single: bool,
     /// An item of this batch passed only without the log of failures.
     pub(super) is_unlogged: &'a mut bool,
+}
+
+/// Where an error comes from, if the database says so: a constraint, a column, or the line of a function. None of them differs
+/// from row to row.
+fn origin(error: &Error) -> Option<String> {
+    let Error::Database { source: sqlx::Error::Database(error), .. } = error else { return None };
+    let error = error.try_downcast_ref::<PgDatabaseError>()?;
+    let place = error.constraint().or_else(|| error.column()).or_else(|| error.r#where())?;
+    Some(format!("{} {} {place}", error.code(), error.table().unwrap_or_default()))
 }
 
 /// The database's own words.

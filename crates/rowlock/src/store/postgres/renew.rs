@@ -12,7 +12,7 @@ use super::PostgresStore;
 use super::claim::query;
 use super::errors::may_be_a_rows;
 use super::finish::{keys, length, tokens};
-use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED};
+use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED, Scope, Tried};
 use super::rows::column;
 use super::session::Session;
 use crate::limits::LADDER_PROBES_MAX;
@@ -81,9 +81,21 @@ impl PostgresStore {
             let busy: Vec<usize> = missing.iter().filter(is_busy).take(LADDER_PROBES_MAX).copied().collect();
             for index in busy {
                 states[index] = Some(Box::pin(self.busy_state(session, &leases[index], now)).await?);
+                if matches!(states[index], Some(LeaseState::Refused { .. })) {
+                    self.may_fail(Scope::of_renewal(&leases[index]), &Refusal::Silent);
+                }
             }
         }
+        self.note_renewals_passed(leases, &states);
         Ok(states.into_iter().map(|state| state.unwrap_or(LeaseState::Lost)).collect())
+    }
+
+    /// Tells the brake what passed.
+    fn note_renewals_passed(&self, leases: &[Lease], states: &[Option<LeaseState>]) {
+        if self.brake.is_counting() {
+            let renewed = leases.iter().zip(states).filter(|(_, state)| **state == Some(LeaseState::Held));
+            self.brake.passed("renew", renewed.map(|(lease, _)| lease.stage));
+        }
     }
 
     /// Renews what can be renewed of a batch that failed as a whole by this error: one row that refuses heartbeats must not keep
@@ -118,10 +130,14 @@ impl PostgresStore {
             self.late.add(untried.iter().map(|item| leases[order[*item]].key.clone()));
         }
         let probe = self.renew_query(leases, &[], now);
-        let refused = self.settle_fault(session, ladder.at_fault(), Some(whole), probe).await?;
+        let scope = |item: usize| Scope::of_renewal(&leases[order[item]]);
+        self.note_renewals_passed(leases, &renewed);
+        let refused = self.settle_refused(session, Tried::of(ladder, Some(whole)), probe, scope).await?;
         session.run("commit").await?;
         states.clone_from_slice(&renewed);
         for (item, refusal) in refused {
+            // Whoever holds it knows by the count whether it is to be failed.
+            self.may_fail(scope(item), &refusal);
             let item = order[item];
             let (key, reason) = (&leases[item].key, refusal.reason());
             states[item] = Some(if refusal.lasts() || self.exclusions.contains(key) {

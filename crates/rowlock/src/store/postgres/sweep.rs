@@ -56,9 +56,7 @@ impl PostgresStore {
             Err(error) => return Err(error),
         }
         session.done();
-        if !swept.items.is_empty() {
-            self.brake.passed("sweep", self.pipeline.stage_ids());
-        }
+        self.brake.passed("sweep", swept_stages(&swept));
         Ok(swept)
     }
 
@@ -78,9 +76,13 @@ impl PostgresStore {
             Ok(rows) => rows,
             Err(error) => return Err(whole.unwrap_or(error)),
         };
-        let mut all = Vec::new();
+        let (mut all, mut stages) = (Vec::new(), Vec::new());
         for row in &rows {
-            all.extend(Place::read("sweep", row)?);
+            if let Some(place) = Place::read("sweep", row)? {
+                let word = column::<Option<String>>("sweep", row, "word")?;
+                stages.push(word.and_then(|word| self.pipeline.status(&word)).and_then(Status::stage));
+                all.push(place);
+            }
         }
         let is_full = i64::try_from(all.len()).is_ok_and(|stale| stale >= limit);
         let (mut ladder, mut is_unlogged) = (Ladder::new(all.len()), false);
@@ -111,22 +113,22 @@ impl PostgresStore {
             }
         }
         let probe = self.sweep_query(&self.statements.sweep_part.logged, sweeping, 0, Some(&[]));
-        // In which of them a refused row is, is not known.
-        let stages: Vec<StageId> = self.pipeline.stage_ids().collect();
-        if !swept.items.is_empty() {
-            self.brake.passed("sweep", stages.iter().copied());
-        }
-        let scope = |item: usize| Scope { verb: "sweep", stages: &stages, key: &all[item].key };
-        let tried = Tried { at_fault: ladder.at_fault(), whole };
-        for (item, refusal) in self.settle_refused(session, tried, probe, scope).await? {
+        let passed = swept_stages(&swept);
+        self.brake.passed("sweep", passed.iter().copied());
+        let scope = |item: usize| Scope { verb: "sweep", stage: stages[item], key: &all[item].key };
+        for (item, refusal) in self.settle_refused(session, Tried::of(ladder, whole), probe, scope).await? {
             let (place, reason) = (&all[item], refusal.reason());
-            if refusal.lasts() && self.brake.refused("sweep", &stages, &place.key, &reason) {
+            if refusal.lasts() && self.may_fail(scope(item), &refusal) {
                 self.refuse(session, RefusedRow::At(place), sweeping.now, &reason).await?;
+            } else if refusal.lasts() && stages[item].is_some_and(|stage| !passed.contains(&stage)) {
+                // Its stage is held: it stays as it is, and is tried again.
+                continue;
             } else {
                 self.leave_out(RefusedRow::At(place), &reason);
             }
             swept.refused.push((place.key.clone(), reason));
         }
+        self.brake.passed("sweep", passed);
         session.run("commit").await?;
         swept.may_have_more = is_full && !swept.items.is_empty();
         Ok(swept)
@@ -177,4 +179,9 @@ impl PostgresStore {
             .bind(self.keys_to_leave_out(&[]))
             .bind(only.map(|places| places.iter().map(|place| (*place).to_owned()).collect::<Vec<_>>()))
     }
+}
+
+/// The stages for which items were made ready again; of one that is `FAILED` now nobody knows in which it was.
+fn swept_stages(swept: &Swept) -> Vec<StageId> {
+    swept.items.iter().filter_map(|item| item.to.stage()).collect()
 }

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::PostgresStore;
 use super::connections::Lent;
 use super::errors::{is_in_recovery, is_untranslatable, may_be_a_rows, not_applied, translate};
-use super::refusal::{SILENTLY_REFUSED, refusal_reason};
+use super::refusal::{Refusal, Scope};
 use super::session::Session;
 use super::session::planner_settings_by;
 use crate::store::{Finish, Finished, Finishing, LeaseState, Limits};
@@ -184,22 +184,20 @@ impl PostgresStore {
                     session.done();
                     return Ok(Finished::LeaseLost);
                 }
-                let reason = SILENTLY_REFUSED.to_owned();
-                let failed = Box::pin(self.refuse_in(&mut session, finish, &reason)).await?;
+                let refused = Box::pin(self.refuse_in(&mut session, finish, &Refusal::Silent)).await?;
                 session.done();
-                Ok(Finished::Refused { reason, failed })
+                Ok(refused)
             }
             Err(error) if may_be_a_rows(&error) && !error.is_transient() => {
                 self.roll_back(transaction).await?;
-                let reason = refusal_reason(&error);
                 let mut session = self.sessions.open("finish_in").await?;
                 if !error.is_row_refusal() && !Box::pin(self.fails_alone(&mut session, &finishing)).await? {
                     session.done();
                     return Err(error);
                 }
-                let failed = Box::pin(self.refuse_in(&mut session, finish, &reason)).await?;
+                let refused = Box::pin(self.refuse_in(&mut session, finish, &Refusal::Loud(error))).await?;
                 session.done();
-                Ok(Finished::Refused { reason, failed })
+                Ok(refused)
             }
             // The transaction was not committed, so nothing of it was applied, whatever happened to the statement.
             Err(error) => Err(not_applied(error)),
@@ -207,12 +205,13 @@ impl PostgresStore {
     }
 
     /// Makes an item `FAILED` whose move was refused in a transaction that was undone, unless all of its kind are refused.
-    async fn refuse_in(&self, session: &mut Session, finish: &Finish, reason: &str) -> Result<bool> {
-        let (verb, stages, key) = (finish.outcome.name(), [finish.lease.stage], &finish.lease.key);
-        if !self.brake.refused(verb, &stages, key, reason) {
-            return Err(Error::Held { verb: "finish_in", reason: reason.to_owned() });
+    async fn refuse_in(&self, session: &mut Session, finish: &Finish, refusal: &Refusal) -> Result<Finished> {
+        let reason = refusal.reason();
+        if !self.may_fail(Scope::of_finish(finish), refusal) {
+            return Err(Error::Held { verb: "finish_in", reason });
         }
-        self.refuse_finish(session, finish, None, reason).await
+        let failed = self.refuse_finish(session, finish, None, &reason).await?;
+        Ok(Finished::Refused { reason, failed })
     }
 
     /// The move as a statement of the transaction; none if it matched nothing.

@@ -49,7 +49,7 @@ impl SqliteStore {
             let taken = self.take_heads(&mut session, claiming, &now, limit, &heads).await?;
             match self.end_plain(verb, session, taken).await? {
                 Ended::Committed(batch) => {
-                    self.brake.passed("take", batch.claimed.iter().map(|row| row.lease.stage));
+                    self.brake.passed("claim", batch.claimed.iter().map(|row| row.lease.stage));
                     return Ok(batch);
                 }
                 Ended::Undone(again) => session = again,
@@ -282,8 +282,8 @@ impl SqliteStore {
                 }
                 Written::Refused { reason, .. } => batch.refused.push((key, reason)),
                 Written::Ignored => batch.refused.push((key, SILENTLY_REFUSED.to_owned())),
-                // In a repeated batch: somebody else took it between the transactions.
-                Written::Missing => {}
+                // In a repeated batch: somebody else took it between the transactions. Or its stage is held.
+                Written::Missing | Written::Held => {}
             }
         }
         // Those were not excluded: the next claim meets them again.

@@ -84,6 +84,7 @@ impl SqliteStore {
                 failed: word.as_deref() == Some(self.pipeline.word(Status::Failed)),
             },
             Written::Missing => Finished::LeaseLost,
+            Written::Held => Finished::Busy,
             Written::Ignored => Finished::Refused { reason: SILENTLY_REFUSED.to_owned(), failed: false },
             Written::Refused { reason, failed } => Finished::Refused { reason, failed },
         }

@@ -48,14 +48,17 @@ impl SqliteStore {
         if let Some(groups) = groups {
             let renewed = self.renew_plain(&mut session, &at, &groups).await?;
             match self.end_plain(verb, session, renewed.then_some(())).await? {
-                Ended::Committed(()) => return Ok(vec![LeaseState::Held; leases.len()]),
+                Ended::Committed(()) => {
+                    self.brake.passed("renew", leases.iter().map(|lease| lease.stage));
+                    return Ok(vec![LeaseState::Held; leases.len()]);
+                }
                 Ended::Undone(again) => session = again,
             }
             at = self.time(&mut session, now).await?;
         }
         let batch = Batch {
             sql: &self.statements.renew,
-            items,
+            items: items.into_iter().map(|item| Item { step: Some("renew"), ..item }).collect(),
             now: at,
             binds: Vec::new(),
             when_refused: WhenRefused::Leave,
@@ -71,6 +74,7 @@ impl SqliteStore {
             Some(written) => {
                 let states = self.states(&mut session, &batch.items, &written).await?;
                 session.commit().await?;
+                self.note_refused_renewals(&batch, &written, &states);
                 Ok(states)
             }
             None => {
@@ -79,7 +83,18 @@ impl SqliteStore {
                 let mut session = self.read_session(verb).await?;
                 let states = self.states(&mut session, &batch.items, &written).await?;
                 session.keep();
+                self.note_refused_renewals(&batch, &written, &states);
                 Ok(states)
+            }
+        }
+    }
+
+    /// Counts the heartbeats that are refused. Whoever holds the leases knows by the count whether they are to be failed.
+    fn note_refused_renewals(&self, batch: &Batch<'_>, written: &[Written], states: &[LeaseState]) {
+        self.note_passed(batch, written);
+        for (item, state) in batch.items.iter().zip(states) {
+            if let LeaseState::Refused { reason } = state {
+                self.note_refused(item, reason);
             }
         }
     }
@@ -99,7 +114,9 @@ impl SqliteStore {
                 LeaseState::Held | LeaseState::Busy => match outcome {
                     Written::Refused { reason, .. } => LeaseState::Refused { reason: reason.clone() },
                     Written::Ignored => LeaseState::Refused { reason: SILENTLY_REFUSED.to_owned() },
-                    Written::Applied { .. } | Written::Missing | Written::Rewritten { .. } => LeaseState::Busy,
+                    Written::Applied { .. } | Written::Missing | Written::Rewritten { .. } | Written::Held => {
+                        LeaseState::Busy
+                    }
                 },
                 ended @ (LeaseState::Refused { .. } | LeaseState::Cancelled | LeaseState::Lost) => ended,
             }

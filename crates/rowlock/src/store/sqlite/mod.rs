@@ -52,7 +52,7 @@ use super::url::{displayable_url, refuse_url, split_scheme};
 use super::{
     Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation,
     FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page,
-    Requeueing, Setting, Store, Sweeping, Swept,
+    RefusedStage, Requeueing, Setting, Store, Sweeping, Swept,
 };
 use crate::limits::{BATCH_ITEMS_MAX, PREPARE_DEADLINE, SQLITE_READERS, VERB_DEADLINE};
 use crate::pipeline::{Pipeline, StageId};
@@ -157,12 +157,13 @@ impl SqliteStore {
         let statements = Arc::new(Statements::new(&pipeline));
         let policies = statements::policies(&pipeline).into();
         let (writer, readers) = connections(&options, &file, false, &pipeline);
+        let exclusions = Exclusions::default();
         let store = SqliteStore {
             pipeline: Arc::new(pipeline),
             statements,
             policies,
-            exclusions: Exclusions::default(),
-            brake: Brake::default(),
+            brake: Brake::new(exclusions.clone()),
+            exclusions,
             failure_log: FailureLog::default(),
             broken_keys: BrokenKeys::default(),
             options,
@@ -485,5 +486,9 @@ impl Store for SqliteStore {
 
     fn excluded(&self) -> Vec<Exclusion> {
         self.exclusions.list()
+    }
+
+    fn refused_stages(&self) -> Vec<RefusedStage> {
+        self.brake.held()
     }
 }

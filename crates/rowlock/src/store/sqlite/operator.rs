@@ -132,7 +132,9 @@ impl SqliteStore {
             Written::Ignored => Moved::Refused { reason: SILENTLY_REFUSED.to_owned() },
             Written::Refused { reason, .. } => Moved::Refused { reason },
             // Only in a repeated batch, between whose transactions the row was moved by somebody else.
-            Written::Missing => Moved::Refused { reason: "the item was moved meanwhile: try again".to_owned() },
+            Written::Missing | Written::Held => {
+                Moved::Refused { reason: "the item was moved meanwhile: try again".to_owned() }
+            }
         }
     }
 

@@ -65,6 +65,8 @@ pub(super) enum Written {
         reason: String,
         failed: bool,
     },
+    /// Refused for the same cause as many others, and left as it is.
+    Held,
 }
 
 impl Written {
@@ -134,6 +136,7 @@ impl SqliteStore {
         for (index, outcome) in ignored.into_iter().zip(self.settle(verb, &again, beside_others).await?) {
             written[index] = outcome;
         }
+        self.note_passed(batch, &written);
         Ok(written)
     }
 
@@ -148,7 +151,9 @@ impl SqliteStore {
         let reason = match outcome {
             Written::Refused { reason, .. } => reason,
             Written::Rewritten { word } => Written::rewritten(word.as_deref()),
-            Written::Applied { .. } | Written::Missing | Written::Ignored => SILENTLY_REFUSED.to_owned(),
+            Written::Applied { .. } | Written::Missing | Written::Ignored | Written::Held => {
+                SILENTLY_REFUSED.to_owned()
+            }
         };
         self.probe_apart(verb, batch).await?;
         if let Some(item) = batch.items.first()

@@ -82,8 +82,8 @@ impl SqliteStore {
                 Written::Rewritten { word } => swept.refused.push((key, Written::rewritten(word.as_deref()))),
                 Written::Refused { reason, .. } => swept.refused.push((key, reason)),
                 Written::Ignored => swept.refused.push((key, SILENTLY_REFUSED.to_owned())),
-                // Between the finding and the repeated taking back its holder was heard of again.
-                Written::Missing => {}
+                // Between the finding and the repeated taking back its holder was heard of again. Or its stage is held.
+                Written::Missing | Written::Held => {}
             }
         }
         swept

@@ -201,7 +201,7 @@ impl SqliteStore {
                 session.roll_back().await?;
                 Ok(Finished::LeaseLost)
             }
-            Written::Ignored | Written::Refused { .. } => {
+            Written::Ignored | Written::Refused { .. } | Written::Held => {
                 session.forget_schema();
                 session.roll_back().await?;
                 self.refuse_finish(verb, &batch, outcome).await

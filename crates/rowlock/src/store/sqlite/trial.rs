@@ -9,6 +9,7 @@ use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::{Session, Verb};
 use super::{SqliteStore, errors};
 use crate::pipeline::{StageId, Status};
+use crate::store::brake::{Refused, skeleton};
 use crate::store::ladder::{AtFault, Ladder};
 use crate::{Error, Result};
 
@@ -46,9 +47,12 @@ struct Part {
     indexes: Vec<usize>,
 }
 
-/// What was tried, in the brake's words.
-fn step(item: &Item) -> &'static str {
-    item.step.unwrap_or("write")
+/// What was tried, in the brake's words; none for what nobody is made `FAILED` for.
+fn tried(item: &Item) -> Option<&'static str> {
+    match item.step {
+        Some("take" | "exhaust") => Some("claim"),
+        step => step,
+    }
 }
 
 /// What trying in parts came to.
@@ -62,7 +66,11 @@ enum Outcome {
         written: Vec<Written>,
         refused: Vec<(usize, String)>,
     },
-    Everybody(NotWritten),
+    /// These were tried alone.
+    Everybody {
+        why: NotWritten,
+        tried: Vec<usize>,
+    },
 }
 
 impl Trial {
@@ -94,12 +102,13 @@ impl Trial {
 
     fn end(self) -> Outcome {
         let Trial { ladder, matching, written, why } = self;
+        let tried = ladder.failed_alone().map(|rung| matching[rung]).collect();
         let places =
             |failed: Vec<(usize, String)>| failed.into_iter().map(|(rung, reason)| (matching[rung], reason)).collect();
         match (ladder.at_fault(), why) {
             (AtFault::Items(failed), _) => Outcome::Settled { written, refused: places(failed) },
             (AtFault::AllTried(failed), _) => Outcome::Undecided { written, refused: places(failed) },
-            (AtFault::Everybody, Some(why)) => Outcome::Everybody(why),
+            (AtFault::Everybody, Some(why)) => Outcome::Everybody { why, tried },
             (AtFault::Everybody, None) => Outcome::Settled { written, refused: Vec::new() },
         }
     }
@@ -152,19 +161,29 @@ impl SqliteStore {
         let (mut written, refused) = match trial.end() {
             Outcome::Settled { written, refused } => (written, refused),
             Outcome::Undecided { written, refused } => {
-                self.probe(session, batch).await?;
+                if let Err(error) = self.probe(session, batch).await {
+                    return Err(self.everybodys(batch, refused.iter().map(|(index, _)| *index), error));
+                }
                 self.check_brake(batch, &refused)?;
                 (written, refused)
             }
-            Outcome::Everybody(why) => return Err(self.everybodys(why)),
+            Outcome::Everybody { why, tried } => {
+                return Err(self.everybodys(batch, tried.into_iter(), self.error_of(why)));
+            }
         };
         self.note_passed(batch, &written);
         self.record_failures(session, batch, &written).await?;
+        let passed = self.stages_passed(batch, &written);
         for (index, reason) in refused {
-            let failed = self.may_fail(batch, &batch.items[index], &reason)
-                && self.fail_refused(session, batch, &batch.items[index], &reason).await?;
-            written[index] = Written::Refused { reason, failed };
+            let item = &batch.items[index];
+            written[index] = if self.may_fail(batch, item, &reason) {
+                let failed = self.fail_refused(session, batch, item, &reason).await?;
+                Written::Refused { reason, failed }
+            } else {
+                self.not_failed(item, reason, beside_others, &passed)
+            };
         }
+        self.note_passed(batch, &written);
         Ok(written)
     }
 
@@ -182,18 +201,28 @@ impl SqliteStore {
         let (mut written, refused) = match trial.end() {
             Outcome::Settled { written, refused } => (written, refused),
             Outcome::Undecided { written, refused } => {
-                self.probe_apart(verb, batch).await?;
+                if let Err(error) = self.probe_apart(verb, batch).await {
+                    return Err(self.everybodys(batch, refused.iter().map(|(index, _)| *index), error));
+                }
                 self.check_brake(batch, &refused)?;
                 (written, refused)
             }
-            Outcome::Everybody(why) => return Err(self.everybodys(why)),
+            Outcome::Everybody { why, tried } => {
+                return Err(self.everybodys(batch, tried.into_iter(), self.error_of(why)));
+            }
         };
         self.note_passed(batch, &written);
+        let passed = self.stages_passed(batch, &written);
         for (index, reason) in refused {
-            let failed = self.may_fail(batch, &batch.items[index], &reason)
-                && self.fail_alone(verb, batch, &batch.items[index], &reason).await?;
-            written[index] = Written::Refused { reason, failed };
+            let item = &batch.items[index];
+            written[index] = if self.may_fail(batch, item, &reason) {
+                let failed = self.fail_alone(verb, batch, item, &reason).await?;
+                Written::Refused { reason, failed }
+            } else {
+                self.not_failed(item, reason, beside_others, &passed)
+            };
         }
+        self.note_passed(batch, &written);
         Ok(written)
     }
 
@@ -265,8 +294,8 @@ impl SqliteStore {
     pub(super) fn note_passed(&self, batch: &Batch<'_>, written: &[Written]) {
         if self.brake.is_counting() {
             for (item, outcome) in batch.items.iter().zip(written) {
-                if matches!(outcome, Written::Applied { .. }) {
-                    self.brake.passed(step(item), self.stage_of(item));
+                if let (Some(verb), Written::Applied { .. }) = (tried(item), outcome) {
+                    self.brake.passed(verb, self.stage_of(item));
                 }
             }
         }
@@ -275,27 +304,58 @@ impl SqliteStore {
     /// Whether an item that was refused is to be made `FAILED`: not where one after the other is, for the same cause.
     pub(super) fn may_fail(&self, batch: &Batch<'_>, item: &Item, reason: &str) -> bool {
         batch.when_refused == WhenRefused::Leave
-            || self.brake.refused(step(item), self.stage_of(item).as_slice(), &item.key.to_key(), reason)
+            || self.with_refused(item, reason, |refused| self.brake.refused(refused)).unwrap_or(true)
+    }
+
+    /// Notes that an item was refused for which nobody is made `FAILED` here.
+    pub(super) fn note_refused(&self, item: &Item, reason: &str) {
+        self.with_refused(item, reason, |refused| self.brake.refused(refused));
     }
 
     /// The error of a batch of which nothing passed, and of whose kind nothing did before for the same cause.
     fn check_brake(&self, batch: &Batch<'_>, refused: &[(usize, String)]) -> Result<()> {
-        if batch.when_refused == WhenRefused::Leave {
-            return Ok(());
-        }
         let held = |(index, reason): &(usize, String)| {
-            let item = &batch.items[*index];
-            self.brake.holds(step(item), self.stage_of(item).as_slice(), &item.key.to_key(), reason)
+            self.with_refused(&batch.items[*index], reason, |refused| self.brake.holds(refused)).flatten()
         };
         let held: Option<Vec<Error>> = refused.iter().map(held).collect();
         held.and_then(|mut held| held.pop()).map_or(Ok(()), Err)
+    }
+
+    /// An item in the brake's words; none if nobody is made `FAILED` for it.
+    fn with_refused<T>(&self, item: &Item, reason: &str, then: impl FnOnce(Refused<'_>) -> T) -> Option<T> {
+        let key = item.key.to_key();
+        let (verb, stage, cause) = (tried(item)?, self.stage_of(item), skeleton(reason, &key));
+        Some(then(Refused { verb, stage, key: &key, cause: &cause, reason }))
+    }
+
+    /// What becomes of an item that is not made `FAILED`, because others were for the same cause: where others of its stage
+    /// pass it is left out, and otherwise its stage is held, and it stays as it is.
+    fn not_failed(&self, item: &Item, reason: String, beside_others: bool, passed: &[StageId]) -> Written {
+        let is_finish = !matches!(tried(item), Some("claim" | "sweep"));
+        let others_pass = beside_others || self.stage_of(item).is_none_or(|stage| passed.contains(&stage));
+        if is_finish || !others_pass { Written::Held } else { Written::Refused { reason, failed: false } }
+    }
+
+    fn stages_passed(&self, batch: &Batch<'_>, written: &[Written]) -> Vec<StageId> {
+        let applied = batch.items.iter().zip(written).filter(|(_, outcome)| matches!(outcome, Written::Applied { .. }));
+        applied.filter_map(|(item, _)| self.stage_of(item)).collect()
     }
 
     fn stage_of(&self, item: &Item) -> Option<StageId> {
         self.pipeline.status(&item.word).and_then(Status::stage)
     }
 
-    fn everybodys(&self, why: NotWritten) -> Error {
+    /// Notes that an error is none of the items', of which these were tried alone.
+    fn everybodys(&self, batch: &Batch<'_>, tried_alone: impl Iterator<Item = usize>, error: Error) -> Error {
+        for item in tried_alone.map(|index| &batch.items[index]) {
+            if let Some(verb) = tried(item) {
+                self.brake.refused_whole(verb, self.stage_of(item), &error);
+            }
+        }
+        error
+    }
+
+    fn error_of(&self, why: NotWritten) -> Error {
         match why {
             NotWritten::Refused(error) => error,
             NotWritten::Ignored => Error::Schema {

@@ -36,6 +36,12 @@ impl Calls {
         if engine.settings.until_idle && self.errors.lasted() > patience { Err(error) } else { Ok(()) }
     }
 
+    /// Notes an error that is that of a stage alone, which waits for itself.
+    pub(super) fn met_by_few<S: Store, R: Send + 'static>(&mut self, engine: &Engine<S, R>, error: &Error) {
+        engine.pulse.answered(Instant::now());
+        engine.met(&mut self.errors, self.what, error);
+    }
+
     pub(super) fn is_held(&self, now: Instant) -> bool {
         now < self.hold_until
     }

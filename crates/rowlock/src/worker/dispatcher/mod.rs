@@ -21,6 +21,7 @@ use super::crew::Crew;
 use super::engine::{Engine, Phase};
 use super::idle::{Verdict, Waiting};
 use super::leases::Held;
+use super::refusals::Refused;
 use super::report::Remaining;
 use super::wakeup::Hearing;
 use crate::decoding::Record;
@@ -172,7 +173,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     fn wake_at(&self, now: Instant) -> Instant {
         let held = [&self.claims, &self.recoveries, &self.counts].map(|calls| calls.held_until());
         let room = self.room.iter().map(|room| room.look_at);
-        let tries = self.engine.crews.iter().filter_map(|crew| crew.hold.next_try_at());
+        let crews = self.engine.crews.iter();
+        let tries = crews.flat_map(|crew| crew.hold.next_try_at().into_iter().chain(crew.refusals.next_try_at()));
         let times = self.empty.values().copied().chain(held).chain(room).chain(tries);
         times.filter(|at| *at > now).fold(now + POLL_MAX, Instant::min)
     }
@@ -189,6 +191,10 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         if !self.claims.is_held(now) {
             if self.is_making_room() {
                 return self.look_from_the_room(now);
+            }
+            if let Some(stage) = self.due_try(now) {
+                self.counted = false;
+                return Some(self.claim(vec![stage], 1));
             }
             let wants: Vec<(StageId, usize)> = self.wants(now);
             if let Some((stages, limit)) = plan(&wants) {
@@ -246,9 +252,17 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 false => wanted(&load, ahead),
                 true => usize::from(load.idle > 0 && load.queued == 0 && crew.hold.may_try(now)),
             };
+            let want = crew.refusals.wanted(&load, want, now);
             wants.push((crew.stage, if empty { 0 } else { want }));
         }
         wants
+    }
+
+    /// A stage whose claims were refused and are to be tried again: by one item, and with no other stage, which it would keep
+    /// from its own.
+    fn due_try(&self, now: Instant) -> Option<StageId> {
+        let is_due = |crew: &Arc<Crew<S, R>>| crew.refusals.is_claim_due(&crew.load(now), now);
+        self.engine.crews.iter().find(|crew| is_due(crew)).map(|crew| crew.stage)
     }
 
     fn was_found_empty(&self, stage: StageId) -> bool {
@@ -262,8 +276,11 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     /// Whether nothing is held, and no stage can be claimed for now: a held one waits for its next try.
     fn can_only_wait(&self) -> bool {
         let now = Instant::now();
-        let waits =
-            |crew: &Crew<S, R>| self.was_found_empty(crew.stage) || (crew.hold.is_held() && !crew.hold.may_try(now));
+        let is_held = |crew: &Crew<S, R>| {
+            (crew.hold.is_held() && !crew.hold.may_try(now))
+                || crew.refusals.next_try_at().is_some_and(|next_try_at| next_try_at > now)
+        };
+        let waits = |crew: &Crew<S, R>| self.was_found_empty(crew.stage) || is_held(crew);
         self.engine.floor.leases.is_empty() && self.engine.crews.iter().all(|crew| waits(crew))
     }
 
@@ -272,6 +289,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         let now = Instant::now();
         for crew in self.engine.crews.iter().filter(|crew| asked.contains(&crew.stage)) {
             crew.hold.asked(now);
+            crew.refusals.tried(Refused::Claims, now);
+            crew.refusals.tried(Refused::Heartbeats, now);
         }
         self.empty.retain(|stage, _| !asked.contains(stage));
         let items = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -305,6 +324,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             Answer::Claimed { asked, sent_at, batch: Ok(batch), .. } => {
                 self.engine.pulse.wrote(Instant::now());
                 self.claims.passed(&self.engine);
+                self.note_claimed(&asked, &batch);
                 self.take_batch(&asked, sent_at, batch);
                 Ok(None)
             }
@@ -323,10 +343,15 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 self.counts.passed(&self.engine);
                 Ok(self.judge(verdict))
             }
-            Answer::Claimed { batch: Err(error), .. } => {
+            Answer::Claimed { asked, batch: Err(error), .. } => {
                 self.recover_at = Instant::now();
                 // The stages that it asked for are not empty, only not known.
                 self.engine.nudge(self.engine.crews.iter().map(|crew| crew.stage));
+                if !error.is_transient() && self.note_refused_claim(&asked) {
+                    // Others are not held back by it.
+                    self.claims.met_by_few(&self.engine, &error);
+                    return Ok(None);
+                }
                 self.claims.met(&self.engine, error).map(|()| None)
             }
             Answer::LookedAround(Err(error)) => {
@@ -334,6 +359,26 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 self.counts.met(&self.engine, error).map(|()| None)
             }
         }
+    }
+
+    /// Which of these stages go on, and which are held all the same, because only others had items that passed.
+    fn note_claimed(&self, asked: &[StageId], batch: &ClaimBatch<S::Row>) {
+        if !self.engine.is_anything_refused() && self.verbs.store().refused_stages().is_empty() {
+            return;
+        }
+        batch.claimed.iter().for_each(|row| self.engine.note_passed(Refused::Claims, row.lease.stage));
+        let is_missing = |stage: &&StageId| !batch.claimed.iter().any(|row| row.lease.stage == **stage);
+        let missing: Vec<StageId> = asked.iter().filter(is_missing).copied().collect();
+        if batch.claimed.is_empty() && batch.refused.is_empty() && batch.exhausted.is_empty() {
+            let crews = self.engine.crews.iter().filter(|crew| asked.contains(&crew.stage));
+            crews.for_each(|crew| crew.refusals.found_nothing());
+        } else if !missing.is_empty() {
+            self.note_refused_claim(&missing);
+        }
+    }
+
+    fn note_refused_claim(&self, asked: &[StageId]) -> bool {
+        !self.engine.note_refused(self.verbs.store(), Refused::Claims, asked).is_empty()
     }
 
     fn poll_max(&self) -> Duration {

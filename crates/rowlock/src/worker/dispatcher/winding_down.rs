@@ -30,6 +30,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             return;
         }
         self.engine.stop_runs();
+        self.engine.side_lane.give_back(self.verbs.limits());
         self.wait_until_empty(STOP_WAIT, Phase::Stopping, is_idle).await;
         for held in self.engine.floor.leases.all() {
             if matches!(held.by_handler(), ByHandler::Settling { .. } | ByHandler::Unknown) {

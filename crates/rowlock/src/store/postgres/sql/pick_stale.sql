@@ -7,7 +7,8 @@ select named.*
 from stale
 cross join lateral (
   select
-    :place
+    :place,
+    t.:"status"::text as word
   from :table t
   where t.:"key" = stale.key
   limit 1

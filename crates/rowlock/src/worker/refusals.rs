@@ -1,0 +1,341 @@
+//! A stage of which the database refuses every item for the same cause, as a trigger or a constraint does that came with a
+//! deploy: who waits for it, and when one item is tried.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::crew::Load;
+use super::engine::Engine;
+use super::hold::{HeldBy, News, Pauses, Since};
+use crate::Store;
+use crate::pipeline::StageId;
+use crate::store::RefusedStage;
+
+/// What is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Claims: one item is claimed now and then.
+    Claims,
+    /// Finishes with this outcome: those that could not be written wait, and one of them is tried now and then.
+    Finishes(&'static str),
+    /// Heartbeats: one item is claimed now and then, and renewed at once.
+    Heartbeats,
+    /// Sweeps: they are tried again at their own interval, and nothing else waits.
+    Sweeps,
+}
+
+impl Refused {
+    /// What a store calls it.
+    fn verb(self) -> &'static str {
+        match self {
+            Refused::Claims => "claim",
+            Refused::Finishes(outcome) => outcome,
+            Refused::Heartbeats => "renew",
+            Refused::Sweeps => "sweep",
+        }
+    }
+}
+
+/// What of a stage is refused. Cheap to ask where nothing is.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    pauses: Pauses,
+    is_any: AtomicBool,
+    has_news: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    refused: Vec<(Refused, Since)>,
+    /// Tries in a row that found nothing to be claimed.
+    empty_tries: u32,
+    news: Vec<News>,
+    /// How often each was refused when that was looked at last.
+    seen: HashMap<&'static str, u64>,
+}
+
+/// Tries in a row that find nothing to be claimed, after which nothing is held: after one, others may have had the rows locked.
+const EMPTY_TRIES: u32 = 2;
+
+impl Refusals {
+    pub(crate) fn new(pauses: Pauses) -> Refusals {
+        Refusals { pauses, is_any: AtomicBool::default(), has_news: AtomicBool::default(), state: Mutex::default() }
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        self.is_any.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has(&self, what: Refused) -> bool {
+        self.is_any() && self.locked().find(what).is_some()
+    }
+
+    /// Whether anything is refused for which more than the next sweep waits.
+    pub(crate) fn holds_up(&self) -> bool {
+        self.is_any() && self.locked().refused.iter().any(|(what, _)| *what != Refused::Sweeps)
+    }
+
+    pub(crate) fn has_finishes(&self) -> bool {
+        self.is_any() && self.locked().refused.iter().any(|(what, _)| matches!(what, Refused::Finishes(_)))
+    }
+
+    /// It was refused, or was so again when it was tried: the next try comes after a longer pause. True if that is new.
+    pub(crate) fn refused(&self, what: Refused, reason: &str, now: Instant) -> bool {
+        let mut state = self.locked();
+        if let Some(since) = state.find(what) {
+            // What was sent before the last try says nothing new.
+            if since.tries > 0 {
+                since.tries = 0;
+                since.put_off(now);
+            }
+            return false;
+        }
+        let reason = format!("{}: {reason}", what.verb());
+        let since = Since::new(&reason, self.pauses, now);
+        state.refused.push((what, since));
+        state.empty_tries = 0;
+        state.news.push(News { cause: HeldBy::Refusals, reason, held_for: Duration::ZERO, is_over: false });
+        self.note(&state);
+        true
+    }
+
+    /// Whether it was refused again since the last look.
+    fn is_news(&self, what: Refused, times: u64) -> bool {
+        self.locked().seen.insert(what.verb(), times) != Some(times)
+    }
+
+    /// It passed, or there is nothing left that it could be tried with.
+    pub(crate) fn passed(&self, what: Refused) {
+        if !self.is_any() {
+            return;
+        }
+        let mut state = self.locked();
+        if let Some(at) = state.refused.iter().position(|(other, _)| *other == what) {
+            let (_, since) = state.refused.remove(at);
+            let held_for = since.began_at.elapsed();
+            state.news.push(News { cause: HeldBy::Refusals, reason: since.reason, held_for, is_over: true });
+        }
+        self.note(&state);
+    }
+
+    /// Whether it is time for a try.
+    pub(crate) fn is_due(&self, what: Refused, now: Instant) -> bool {
+        self.is_any() && self.locked().find(what).is_some_and(|since| now >= since.next_try_at)
+    }
+
+    /// A try is sent: if nothing is heard of it the next is sent after another pause.
+    pub(crate) fn tried(&self, what: Refused, now: Instant) {
+        if self.is_any()
+            && let Some(since) = self.locked().find(what)
+        {
+            since.tries = 1;
+            since.next_try_at = now + since.pause;
+        }
+    }
+
+    /// A claim found nothing.
+    pub(crate) fn found_nothing(&self) {
+        if !self.has(Refused::Claims) {
+            return;
+        }
+        let mut state = self.locked();
+        state.empty_tries += 1;
+        let is_over = state.empty_tries >= EMPTY_TRIES;
+        drop(state);
+        if is_over {
+            self.passed(Refused::Claims);
+        }
+    }
+
+    /// How many items are to be claimed beside others: all that are wanted where nothing is refused. Where claims are, they
+    /// are tried by a claim of their own.
+    pub(crate) fn wanted(&self, load: &Load, wanted: usize, now: Instant) -> usize {
+        if !self.is_any() {
+            return wanted;
+        }
+        let mut state = self.locked();
+        let holds = |what: &Refused| matches!(what, Refused::Claims | Refused::Finishes(_));
+        if state.refused.iter().any(|(what, _)| holds(what)) {
+            return 0;
+        }
+        match state.find(Refused::Heartbeats) {
+            Some(since) => usize::from(now >= since.next_try_at && load.idle == load.slots && load.queued == 0),
+            None => wanted,
+        }
+    }
+
+    /// Whether a claim of one item is due, to see whether claims pass.
+    pub(crate) fn is_claim_due(&self, load: &Load, now: Instant) -> bool {
+        self.is_due(Refused::Claims, now) && !self.has_finishes() && load.idle > 0 && load.queued == 0
+    }
+
+    /// Whether rows that were asked for at this time are to be given back.
+    pub(crate) fn turns_back(&self, asked_at: Instant) -> bool {
+        self.is_any()
+            && self.locked().refused.iter().any(|(what, since)| match what {
+                Refused::Finishes(_) => true,
+                Refused::Heartbeats => asked_at < since.began_at,
+                Refused::Claims | Refused::Sweeps => false,
+            })
+    }
+
+    /// When the next try is due of what the dispatcher or the side lane tries.
+    pub(crate) fn next_try_at(&self) -> Option<Instant> {
+        if !self.is_any() {
+            return None;
+        }
+        let state = self.locked();
+        let tried = state.refused.iter().filter(|(what, _)| *what != Refused::Sweeps);
+        tried.map(|(_, since)| since.next_try_at).min()
+    }
+
+    /// What is refused now.
+    pub(crate) fn current(&self, now: Instant) -> Vec<News> {
+        let news = |(_, since): &(Refused, Since)| News {
+            cause: HeldBy::Refusals,
+            reason: since.reason.clone(),
+            held_for: now.saturating_duration_since(since.began_at),
+            is_over: false,
+        };
+        self.locked().refused.iter().map(news).collect()
+    }
+
+    pub(crate) fn take_news(&self) -> Vec<News> {
+        if !self.has_news.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut state = self.locked();
+        let news = std::mem::take(&mut state.news);
+        self.note(&state);
+        news
+    }
+
+    fn note(&self, state: &State) {
+        self.is_any.store(!state.refused.is_empty(), Ordering::Release);
+        self.has_news.store(!state.news.is_empty(), Ordering::Release);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn find(&mut self, what: Refused) -> Option<&mut Since> {
+        self.refused.iter_mut().find(|(other, _)| *other == what).map(|(_, since)| since)
+    }
+}
+
+impl<S: Store, R: Send + 'static> Engine<S, R> {
+    /// Holds the stages among these of which the store was refused this since the last look; the answer is which.
+    pub(crate) fn note_refused(&self, store: &S, what: Refused, stages: &[StageId]) -> Vec<StageId> {
+        let now = Instant::now();
+        let is_asked = |refused: &RefusedStage| refused.verb == what.verb() && stages.contains(&refused.stage);
+        let mut held = Vec::new();
+        for RefusedStage { stage, reason, times, .. } in store.refused_stages().into_iter().filter(is_asked) {
+            let Some(crew) = self.crew(stage) else { continue };
+            if !crew.refusals.is_news(what, times) {
+                continue;
+            }
+            held.push(stage);
+            if crew.refusals.refused(what, &reason, now) {
+                // Where a claim was refused what came before has passed.
+                if matches!(what, Refused::Finishes(_) | Refused::Heartbeats) {
+                    crew.take_back(0).iter().for_each(|entry| self.release(&entry.held));
+                }
+                self.floor.wake.notify_one();
+            }
+        }
+        held
+    }
+
+    /// Notes that items of a stage passed.
+    pub(crate) fn note_passed(&self, what: Refused, stage: StageId) {
+        if let Some(crew) = self.crew(stage)
+            && crew.refusals.has(what)
+        {
+            crew.refusals.passed(what);
+            self.floor.wake.notify_one();
+        }
+    }
+
+    /// Whether anything is refused of any stage.
+    pub(crate) fn is_anything_refused(&self) -> bool {
+        self.crews.iter().any(|crew| crew.refusals.is_any())
+    }
+
+    /// Whether a finish with this outcome has to wait.
+    pub(crate) fn waits(&self, stage: StageId, outcome: &'static str) -> bool {
+        self.crew(stage).is_some_and(|crew| crew.refusals.has(Refused::Finishes(outcome)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSES: Pauses = Pauses { min: Duration::from_secs(1), max: Duration::from_secs(60) };
+
+    fn load(idle: usize) -> Load {
+        Load { slots: 4, idle, size: 1, queued: 0, youngest_run: None }
+    }
+
+    #[test]
+    fn one_claim_is_tried_now_and_then_until_one_passes() {
+        let (refusals, start) = (Refusals::new(PAUSES), Instant::now());
+        assert_eq!(refusals.wanted(&load(4), 100, start), 100);
+        assert!(refusals.refused(Refused::Claims, "a check", start));
+        assert_eq!(refusals.wanted(&load(4), 100, start), 0);
+        let (mut now, mut tries) = (start, 0);
+        while now < start + Duration::from_secs(3600) {
+            now = refusals.next_try_at().expect("held");
+            assert!(refusals.is_claim_due(&load(1), now) && !refusals.is_claim_due(&load(0), now));
+            refusals.tried(Refused::Claims, now);
+            assert!(!refusals.is_claim_due(&load(1), now));
+            assert!(!refusals.refused(Refused::Claims, "a check", now), "it is told once");
+            tries += 1;
+        }
+        assert!((30..140).contains(&tries), "{tries} tries in an hour");
+        refusals.passed(Refused::Claims);
+        assert_eq!(refusals.wanted(&load(4), 100, now), 100);
+        assert_eq!(refusals.take_news().iter().map(|news| news.is_over).collect::<Vec<_>>(), [false, true]);
+        assert!(refusals.take_news().is_empty() && refusals.current(now).is_empty());
+    }
+
+    #[test]
+    fn while_finishes_wait_nothing_is_claimed_and_sweeps_hold_nothing() {
+        let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
+        refusals.refused(Refused::Sweeps, "a check", now);
+        assert_eq!(refusals.wanted(&load(4), 100, now), 100);
+        assert!(refusals.next_try_at().is_none() && !refusals.holds_up());
+        refusals.refused(Refused::Finishes("complete"), "a check", now);
+        let later = now + PAUSES.max;
+        assert_eq!(refusals.wanted(&load(4), 100, later), 0);
+        assert!(refusals.turns_back(later) && refusals.has_finishes());
+        assert!(refusals.is_due(Refused::Finishes("complete"), later));
+        assert!(!refusals.is_due(Refused::Finishes("retry"), later));
+        assert_eq!(refusals.current(later).len(), 2);
+    }
+
+    #[test]
+    fn a_stage_without_heartbeats_has_one_item_at_a_time() {
+        let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
+        refusals.refused(Refused::Heartbeats, "a check", now);
+        let later = now + PAUSES.max;
+        let wanted = |idle, at| refusals.wanted(&load(idle), 100, at);
+        assert_eq!((wanted(4, now), wanted(3, later), wanted(4, later)), (0, 0, 1));
+    }
+
+    #[test]
+    fn a_queue_that_is_empty_is_not_held() {
+        let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
+        refusals.refused(Refused::Claims, "a check", now);
+        refusals.found_nothing();
+        assert!(refusals.is_any(), "others may have the rows");
+        refusals.found_nothing();
+        assert!(!refusals.is_any());
+    }
+}
