@@ -30,7 +30,8 @@ impl Way {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (host, port) = target.lock().expect("no panic").clone();
-                let server = TcpStream::connect((&*host, port)).await.expect("the server answers");
+                // Where nobody answers the client is told so by the end of its connection.
+                let Ok(server) = TcpStream::connect((&*host, port)).await else { continue };
                 let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
                 tokio::spawn(pump(from_client, to_server, swallowing.clone()));
                 tokio::spawn(pump(from_server, to_client, swallowing.clone()));
