@@ -53,15 +53,16 @@ impl Scene {
     async fn with(builder: PipelineBuilder) -> Scene {
         let directory = tempfile::tempdir().expect("a directory");
         let pipeline = builder.build().expect("a valid pipeline");
-        let store = SqliteStore::open(directory.path().join("queue.db"), pipeline).await.expect("opens");
+        let file = directory.path().join("queue.db");
+        let store = patiently(async || SqliteStore::open(&file, pipeline.clone()).await).await;
         store.prepare().await.expect("prepares");
         Scene { directory, store }
     }
 
     /// Another store on the same file, as another process would have it.
     async fn other(&self) -> SqliteStore {
-        let pipeline = self.store.pipeline().as_ref().clone();
-        SqliteStore::open(self.directory.path().join("queue.db"), pipeline).await.expect("opens")
+        let file = self.directory.path().join("queue.db");
+        patiently(async || SqliteStore::open(&file, self.store.pipeline().as_ref().clone()).await).await
     }
 
     /// Runs SQL past the verbs.
@@ -86,8 +87,20 @@ impl Scene {
     }
 
     async fn add(&self, keys: &[&str]) {
-        self.store.add_many(&keys.iter().map(|key| Key::from(*key)).collect::<Vec<_>>()).await.expect("add_many");
+        let keys: Vec<Key> = keys.iter().map(|key| Key::from(*key)).collect();
+        patiently(async || self.store.add_many(&keys).await).await;
     }
+}
+
+/// What comes before a test has its time also where the verbs of its pipeline give up soon, and the machine is busy.
+async fn patiently<T>(verb: impl AsyncFn() -> Result<T>) -> T {
+    for _ in 0..50 {
+        match verb().await {
+            Err(error) if error.is_transient() => {}
+            answer => return answer.expect("nothing is wrong"),
+        }
+    }
+    panic!("it is given up each time");
 }
 
 fn claiming(store: &SqliteStore, limit: i64) -> Claiming {
