@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 
 /// More than so many are never `FAILED` for one cause.
-const FAILED_MAX: i64 = rowlock::limits::REFUSED_ALIKE_MAX as i64;
+const FAILED_MAX: usize = rowlock::limits::REFUSED_ALIKE_MAX;
 
 const PAUSE_MIN: Duration = Duration::from_millis(4);
 const PAUSE_MAX: Duration = Duration::from_millis(16);
@@ -118,8 +118,9 @@ where
         .await;
     }
 
-    async fn failed(&self) -> i64 {
-        self.repository.counts(true).await.expect("counted").count(Status::Failed)
+    async fn failed(&self) -> usize {
+        let failed = self.repository.counts(true).await.expect("counted").count(Status::Failed);
+        usize::try_from(failed).expect("a count")
     }
 
     /// Until all items but those that are `FAILED` have succeeded.
