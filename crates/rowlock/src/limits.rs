@@ -181,6 +181,10 @@ pub const FINISH_KEPT_FOR: Duration = Duration::from_secs(600);
 /// among a full batch by as many statements, and more failures are not of one item.
 pub const FINISH_HALVINGS_MAX: u32 = 11;
 
+/// Failures in a row after which what others wait for is sent apart although the error may pass: it may be the row's own, as
+/// where a trigger says that the disk is full, and an outage has lasted for a second by then.
+pub const FINISH_OUTAGE_TRIES_MAX: u32 = 5;
+
 /// Handlers of one stage that run at once in one worker. Each has a task, and its items have leases to renew.
 pub const CONCURRENCY_MAX: usize = 1_000;
 

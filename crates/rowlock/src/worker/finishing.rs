@@ -15,7 +15,9 @@ use super::side_lane::Next;
 use crate::Store;
 use crate::backoff::Backoff;
 use crate::dispatch::Dispatch;
-use crate::limits::{BATCH_ITEMS_MAX, FINISH_GATHER_ITEMS_MIN, FINISH_GATHER_MAX, FINISH_HALVINGS_MAX};
+use crate::limits::{
+    BATCH_ITEMS_MAX, FINISH_GATHER_ITEMS_MIN, FINISH_GATHER_MAX, FINISH_HALVINGS_MAX, FINISH_OUTAGE_TRIES_MAX,
+};
 use crate::store::Finished;
 
 /// Writes ended items for as long as it is polled.
@@ -133,9 +135,9 @@ pub(super) fn split_off_repeated(batch: &mut Vec<Ended>) -> Vec<Ended> {
     again.into_iter().map(|(ended, _)| ended).collect()
 }
 
-/// Writes a batch. An outage is waited for. What the store says to be everybody's is set aside. After another error that will
-/// not pass the batch is halved, until the items are alone that meet it; they go to the side lane, as do those whose rows
-/// somebody has locked.
+/// Writes a batch. An outage is waited for; for a while where others wait, since it may be one item's own. What the store says
+/// to be everybody's is set aside. After another error that will not pass the batch is halved, until the items are alone that
+/// meet it; they go to the side lane, as do those whose rows somebody has locked.
 async fn write<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     verbs: &Dispatch<S>,
@@ -166,7 +168,10 @@ async fn write<S: Store, R: Send + 'static>(
         }
         failures_in_a_row += 1;
         let is_of_everything = error.is_transient() || failures_in_a_row > FINISH_HALVINGS_MAX;
-        if error.is_transient() {
+        let others_wait = !parts.is_empty() || engine.floor.ended.len() > 0;
+        if error.is_transient() && others_wait && failures_in_a_row > FINISH_OUTAGE_TRIES_MAX {
+            engine.side_lane.push(part);
+        } else if error.is_transient() {
             parts.push(part);
         } else if part.len() > 1 {
             let second = part.halve();

@@ -52,6 +52,10 @@ pub(crate) struct Special {
     pub(crate) unwritable: Mutex<HashSet<Key>>,
     /// A finish of these is answered "busy".
     pub(crate) locked: Mutex<HashSet<Key>>,
+    /// A finish of these alone meets an error that might pass by itself; among others they are "busy".
+    pub(crate) out_of_room: Mutex<HashSet<Key>>,
+    /// How often it did.
+    pub(crate) turned_away: AtomicUsize,
     /// A finish of these is answered "refused, and failed".
     pub(crate) refused: Mutex<HashSet<Key>>,
     /// An answer to continuing waits for this, if it is there.
@@ -157,8 +161,12 @@ impl<S: Store> Store for Faulty<S> {
         if finishing.items.iter().any(|item| among(&self.special.unwritable, item)) {
             return Err(error("finish", Fault::Lasting));
         }
+        if finishing.items.iter().all(|item| among(&self.special.out_of_room, item)) {
+            self.special.turned_away.fetch_add(1, Ordering::Relaxed);
+            return Err(error("finish", Fault::NotApplied));
+        }
         let answer = |item: &Finish| {
-            if among(&self.special.locked, item) {
+            if among(&self.special.locked, item) || among(&self.special.out_of_room, item) {
                 Some(Finished::Busy)
             } else if among(&self.special.refused, item) {
                 Some(Finished::Refused { reason: "a check".to_owned(), failed: true })

@@ -27,6 +27,38 @@ where
     all_others_complete_without(database, |special| &special.locked).await;
 }
 
+/// As where a trigger of one row says that the disk is full: alone it looks like everybody's trouble.
+pub(crate) async fn an_item_that_alone_looks_like_an_outage_holds_up_no_other<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = faulty(database, pipeline(&["ONE"]), answered()).await;
+    let keys: Vec<Key> = (0..30).map(|n| Key::from(format!("item-{n:02}"))).collect();
+    repository.add_many(&keys).await.expect("added");
+    let special = std::sync::Arc::clone(&repository.store().special);
+    special.out_of_room.lock().expect("no panic").insert(keys[0].clone());
+    let worker = Worker::new(repository.clone()).concurrency("ONE", 4).handle("ONE", move |_, claim| {
+        let (special, is_first) = (std::sync::Arc::clone(&special), claim.lease().key == Key::from("item-00"));
+        async move {
+            // The first one is sent alone.
+            while !is_first && special.turned_away.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            Ok(())
+        }
+    });
+    let running = tokio::spawn(worker.run_until_idle());
+    soon(async {
+        while repository.counts(true).await.expect("counted").count(Status::Succeeded) < 29 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    repository.store().special.out_of_room.lock().expect("no panic").clear();
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.completed, report.lost, report.unknown), (30, 0, 0), "{report:?}");
+}
+
 /// One item of thirty cannot be finished until all the others are.
 async fn all_others_complete_without<D: Database>(
     database: &D,

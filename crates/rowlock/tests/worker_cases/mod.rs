@@ -85,6 +85,7 @@ macro_rules! with_all_cases {
             broken_deploys::a_worker_that_ends_while_finishes_are_refused_gives_them_back_uncounted,
             broken_deploys::a_queue_of_nothing_but_bad_rows_comes_to_an_end,
             held_up::an_item_that_cannot_be_written_holds_up_no_other,
+            held_up::an_item_that_alone_looks_like_an_outage_holds_up_no_other,
             held_up::an_item_whose_row_is_locked_holds_up_no_other,
             held_up::a_finish_of_the_handlers_own_that_is_refused_is_no_lost_lease,
             held_up::an_item_that_a_sweep_fails_is_told,
