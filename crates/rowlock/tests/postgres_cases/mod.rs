@@ -8,6 +8,7 @@ mod deadlines;
 mod encodings;
 mod fail_over;
 mod illegible;
+mod lock_order;
 mod locks;
 mod notifications;
 mod operators;

@@ -11,7 +11,7 @@ use sqlx::query::Query;
 use super::PostgresStore;
 use super::asked_key::{AskedKey, asked_key};
 use super::claim::query;
-use super::errors::is_about_a_value;
+use super::errors::{Hint, hint, is_about_a_value};
 use super::refusal::{Refusal, SILENTLY_REFUSED, refusal_reason};
 use super::rows::column;
 use super::session::Session;
@@ -142,6 +142,7 @@ impl PostgresStore {
             }
             Err(error) => error,
         };
+        self.lock_batch(session, items, &batch, &whole).await?;
         self.limit_parts(session).await?;
         let mut unmoved = Vec::new();
         let mut ladder = Ladder::new(batch.len());
@@ -173,6 +174,26 @@ impl PostgresStore {
         }
         self.unlimit_parts(session).await?;
         Ok(unmoved)
+    }
+
+    /// Locks a batch that failed as a whole, in the table's order: its parts come in another, and a savepoint that is rolled back
+    /// gives up what was locked after it. Not where somebody was in the way for so long that the batch failed by that: then it
+    /// is this item that the parts have to find.
+    async fn lock_batch(
+        &self,
+        session: &mut Session,
+        items: &[AskedItem],
+        batch: &[usize],
+        whole: &Error,
+    ) -> Result<()> {
+        if batch.len() < 2 || hint(whole) == Hint::Contention {
+            return Ok(());
+        }
+        let keys: Vec<String> = batch.iter().map(|item| items[*item].text.clone()).collect();
+        if self.try_part(session, query(&self.statements.lock_items).bind(keys)).await?.is_ok() {
+            session.run("release savepoint part").await?;
+        }
+        Ok(())
     }
 
     /// The items among what is asked for, each once, in the order in which the table sorts their keys. A key that the

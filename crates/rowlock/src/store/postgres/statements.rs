@@ -126,6 +126,7 @@ statements!(
     list,
     list_running,
     list_stopped,
+    lock_items,
     now,
     pause,
     paused,
