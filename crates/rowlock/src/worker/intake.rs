@@ -31,10 +31,15 @@ impl<S: Store, R: Record<S>> Engine<S, R> {
             }
         }
         for (crew, entries) in self.crews.iter().zip(entries) {
-            if crew.hold.turns_back(sent_at) || crew.refusals.turns_back(sent_at) {
+            let turns_back = || crew.hold.turns_back(sent_at) || crew.refusals.turns_back(sent_at);
+            if turns_back() {
                 entries.iter().for_each(|entry| self.release(&entry.held));
             } else if !entries.is_empty() {
                 crew.push(entries);
+                // Who began to hold the stage between the two took the queue back before they were in it.
+                if turns_back() {
+                    crew.take_back(0).iter().for_each(|entry| self.release(&entry.held));
+                }
             }
         }
         suspect
