@@ -1,6 +1,7 @@
 //! What only PostgreSQL can do to a queue, each test on a database of its own.
 
 mod adding;
+mod after_commits;
 mod claims;
 mod connections;
 mod dead_connections;

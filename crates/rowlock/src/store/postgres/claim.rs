@@ -101,7 +101,7 @@ impl PostgresStore {
         let took = sent_at.elapsed();
         let Added { left_as_they_were, until, unclaimed } = self.add_claimed(claiming, pick, tally, rows, batch)?;
         if !unclaimed.is_empty() {
-            Box::pin(self.refuse_unclaimed(session, claiming, unclaimed, batch)).await?;
+            Box::pin(self.refuse_unclaimed(session, claiming, unclaimed, batch)).await;
         }
         if !is_plain {
             let met_special = tally.picked > tally.chosen
@@ -209,31 +209,51 @@ impl PostgresStore {
         self.brake.passed("claim", passed);
         session.run("commit").await?;
         sort_as_picked(&mut batch, &all);
-        self.refuse_unclaimed(session, claiming, unclaimed, &mut batch).await?;
+        self.refuse_unclaimed(session, claiming, unclaimed, &mut batch).await;
         Ok(batch)
     }
 
     /// Ends what a claim has written and what is no claim all the same: a trigger made something else of the row, or the key is
-    /// none that its holder could finish it by. What cannot be ended now is told: the claim is committed.
+    /// none that its holder could finish it by. The claim is committed: what cannot be ended now is told, and is no error.
     async fn refuse_unclaimed(
         &self,
         session: &mut Session,
         claiming: &Claiming,
         unclaimed: Vec<(Lease, Unclaimed)>,
         batch: &mut ClaimBatch<PgRow>,
-    ) -> Result<()> {
+    ) {
         for (lease, why) in unclaimed {
             let row = match why {
                 Unclaimed::Rewritten(_) | Unclaimed::Exhausted => RefusedRow::Under(&lease.key, claiming.token),
                 Unclaimed::UnfitKey(_) => RefusedRow::Held(&lease),
             };
             let reason = why.to_string();
-            self.begin_parts(session).await?;
-            self.refuse(session, row, claiming.now, &reason).await?;
-            session.run("commit").await?;
+            if let Err(error) = self.refuse_apart(session, row, claiming.now, &reason).await {
+                tracing::warn!(key = %lease.key, %error, "{reason}, and that could not be mended");
+                self.leave_out(row, &reason);
+            }
             batch.refused.push((lease.key.clone(), reason));
         }
-        Ok(())
+    }
+
+    /// Fails a row in a transaction of its own, and leaves none open.
+    async fn refuse_apart(
+        &self,
+        session: &mut Session,
+        row: RefusedRow<'_>,
+        now: Option<chrono::DateTime<chrono::Utc>>,
+        reason: &str,
+    ) -> Result<()> {
+        let refused = async {
+            self.begin_parts(session).await?;
+            self.refuse(session, row, now, reason).await?;
+            session.run("commit").await
+        };
+        let refused = refused.await;
+        if refused.is_err() {
+            session.give_up_transaction().await;
+        }
+        refused
     }
 
     /// Adds what a claim statement returned.

@@ -152,7 +152,14 @@ impl PostgresStore {
         answers.clone_from_slice(&applied);
         for (item, refusal) in refused {
             let item = batch[item];
-            answers[item] = Some(self.end_refused(session, finishing, item, &refusal).await?);
+            // What is committed is told, whatever becomes of those.
+            answers[item] = Some(match self.end_refused(session, finishing, item, &refusal).await {
+                Ok(finished) => finished,
+                Err(error) => {
+                    session.give_up_transaction().await;
+                    if error.may_have_been_applied() { Finished::Unknown } else { Finished::Busy }
+                }
+            });
         }
         Ok(())
     }

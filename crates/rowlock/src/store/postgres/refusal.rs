@@ -272,7 +272,9 @@ impl PostgresStore {
         }
         let failed = match failed {
             Ok(failed) => failed,
-            Err(error) if is_lock_timeout(&error) => return Err(error),
+            // Somebody has it locked: it is held by its holder, who asks again. What the transaction has locked itself only the
+            // row's own trigger can say that of.
+            Err(error) if is_lock_timeout(&error) && matches!(row, RefusedRow::Held(_)) => return Err(error),
             Err(_) => false,
         };
         if !failed {

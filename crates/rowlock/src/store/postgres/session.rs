@@ -328,6 +328,11 @@ impl Session {
         Ok(())
     }
 
+    /// Ends a transaction that met an error after others of the verb were committed. Where that fails the connection is not kept.
+    pub(super) async fn give_up_transaction(&mut self) {
+        self.is_usable &= self.run("rollback").await.is_ok();
+    }
+
     /// How long statements wait for a lock from now on; zero is as long as the verb.
     pub(super) async fn set_lock_timeout(&mut self, lock_timeout: Duration) -> Result<()> {
         match &mut self.transactions {
