@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -14,7 +14,7 @@ use super::errors::Errors;
 use super::report::{Remaining, WorkerReport};
 use super::wakeup::Hearing;
 use super::{continuing, finishing, heartbeat, shutdown, sweeping, wakeup};
-use crate::decoding::Record;
+use crate::decoding::{Record, panic_words};
 use crate::dispatch::Dispatch;
 use crate::limits::{LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, STOP_WAIT, VERB_BACKOFF_MAX};
 use crate::{Error, Result, Store};
@@ -171,7 +171,15 @@ async fn dispatch<S: Store, R: Record<S>>(
     for crew in &engine.crews {
         crew.start(&engine.floor, runtime);
     }
-    Dispatcher::new(Arc::clone(engine), verbs, hearing).run().await
+    let mut dispatcher = Dispatcher::new(Arc::clone(engine), verbs, hearing);
+    let mut work = std::pin::pin!(dispatcher.run());
+    loop {
+        tokio::select! {
+            end = &mut work => return end,
+            // Without that task leases would lapse, or finished items would never be written.
+            error = tasks.panicked() => engine.fail(error),
+        }
+    }
 }
 
 /// Whether no time will mend it: this program is too old for the database, or was told something that cannot be.
@@ -220,19 +228,23 @@ where
 /// Tasks on the worker's thread that end with it.
 #[derive(Default)]
 struct Tasks {
-    handles: Vec<JoinHandle<()>>,
+    running: JoinSet<()>,
 }
 
 impl Tasks {
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.handles.push(tokio::spawn(task.in_current_span()));
+        self.running.spawn(task.in_current_span());
     }
-}
 
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        for handle in &self.handles {
-            handle.abort();
+    /// The error of one that panicked; never, if none does.
+    async fn panicked(&mut self) -> Error {
+        while let Some(ended) = self.running.join_next().await {
+            if let Err(ended) = ended
+                && let Ok(panic) = ended.try_into_panic()
+            {
+                return problem(format!("a task of its own thread panicked: {}", panic_words(&*panic)));
+            }
         }
+        std::future::pending().await
     }
 }

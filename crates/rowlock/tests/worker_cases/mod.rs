@@ -96,6 +96,7 @@ macro_rules! with_all_cases {
             held_up::handlers_that_block_their_threads_keep_nothing_queued,
             held_up::a_handler_that_blocks_the_only_thread_for_ever_ends_the_worker,
             held_up::a_cancelled_item_is_noticed_long_before_its_renewal,
+            panics::a_worker_one_of_whose_tasks_panics_ends_with_an_error,
             stopped::a_fleet_that_was_stopped_keeps_what_it_holds,
             stopped::a_worker_that_was_stopped_alone_loses_what_others_took,
             typed::an_outcome_is_written_with_the_users_own_writes,
@@ -134,6 +135,7 @@ pub(crate) mod idle;
 pub(crate) mod leases;
 pub(crate) mod outages;
 pub(crate) mod outages_of_handlers;
+pub(crate) mod panics;
 pub(crate) mod stopped;
 pub(crate) mod stopping;
 pub(crate) mod typed;
