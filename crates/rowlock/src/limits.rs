@@ -70,9 +70,16 @@ pub const EXCLUDED_KEYS_MAX: usize = 10_000;
 /// How long such a key is left out. Then it is tried again: somebody may have mended the row.
 pub const EXCLUDED_FOR: Duration = Duration::from_secs(300);
 
-/// Single items of a batch that failed as a whole that are tried before it is taken for everybody's fault: so many of them, from
-/// all over the batch, are hardly ever bad by chance, and a table that is gone costs no more than so many statements.
+/// Single items of a batch that failed as a whole that are tried before it is taken for everybody's fault, however long they
+/// take: so many of them, from all over the batch, are seldom bad by chance.
 pub const LADDER_PROBES_MAX: usize = 5;
+
+/// The same where their errors come at once: half of a batch that is bad is then hardly ever taken for all of it, and a table
+/// that is gone costs no more than so many statements.
+pub const LADDER_QUICK_PROBES_MAX: usize = 25;
+
+/// How long errors may take in all to have come at once.
+pub const LADDER_PROBES_FOR: Duration = Duration::from_millis(100);
 
 /// Characters beyond ASCII of which a store asks whether the encoding of the database has them, where an error's text was refused
 /// for its encoding: each is a statement. What is beyond them is replaced.

@@ -26,6 +26,14 @@ macro_rules! conformance_tests {
             an_item_without_a_created_at_is_the_oldest,
             without_a_given_time_the_database_says_what_is_due,
         );
+        $crate::conformance_tests!(@group bad_rows, $harness;
+            bad_rows_at_the_head_keep_no_good_one_from_being_claimed,
+            bad_rows_at_any_even_distance_keep_no_good_one_from_being_claimed,
+            bad_rows_keep_no_good_one_from_its_sweep,
+            bad_rows_keep_no_good_one_from_its_heartbeat,
+            what_was_passed_over_while_nothing_passed_is_claimed_once_it_passes,
+            a_good_row_that_comes_behind_bad_ones_is_claimed_at_once,
+        );
         $crate::conformance_tests!(@group brakes, $harness;
             a_cause_that_refuses_every_claim_fails_few_items,
             a_stage_whose_claims_are_all_refused_takes_nothing_from_another,
@@ -364,6 +372,7 @@ macro_rules! conformance_tests {
 mod tests {
     /// The files of the suite.
     const FILES: &[(&str, &str)] = &[
+        ("bad_rows", include_str!("bad_rows.rs")),
         ("brakes", include_str!("brakes.rs")),
         ("continuing", include_str!("continuing.rs")),
         ("claims", include_str!("claims.rs")),

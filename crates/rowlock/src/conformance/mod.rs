@@ -21,6 +21,7 @@ mod scene;
 
 pub mod adopting;
 pub mod altering;
+pub mod bad_rows;
 pub mod brakes;
 pub mod claims;
 pub mod continuing;

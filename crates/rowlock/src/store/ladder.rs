@@ -1,23 +1,33 @@
 //! Whose fault an error is that a batch met: settled by trying the batch in parts, and not by the error's code, which a
 //! trigger may choose as it likes.
 //!
-//! Single items from all over the batch come first. Once one of them passes, the error is that of some items: the rest is
-//! halved until they stand alone. If none passes, it is everybody's, found out with a few statements also for a thousand
-//! items. Where a batch is so small that all of its items were tried and none passed, there is nothing to compare with: the
-//! caller tries a statement that touches no item.
+//! Single items come first: the one at the head, and then others from anywhere, each time from elsewhere. Once one of them
+//! passes, the error is that of some items: the rest is halved until they stand alone, the largest part first, so that
+//! where the time does not suffice most of what is good has passed. What failed before anything passed may have failed for
+//! a cause that is over: it is tried again. If none passes, it is everybody's, found out with a few statements also for a
+//! thousand items. Where a batch is so small that all of its items were tried, each twice, and none passed, there is nothing
+//! to compare with: the caller tries a statement that touches no item.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::time::Instant;
 
-use crate::limits::LADDER_PROBES_MAX;
+use rand::seq::SliceRandom;
+
+use crate::limits::{LADDER_PROBES_FOR, LADDER_PROBES_MAX, LADDER_QUICK_PROBES_MAX};
 
 /// The parts of a batch that failed as a whole, by the places of its items.
 #[derive(Debug)]
 pub(super) struct Ladder<E> {
     items: usize,
+    began_at: Instant,
     /// Single items that are tried before anything has passed; the next one last.
     probes: Vec<usize>,
-    /// Parts that are tried once something has passed, larger ones before smaller ones: where time runs out, most is done.
-    waiting: VecDeque<Vec<usize>>,
+    /// All were tried once, and are tried again.
+    is_repeating: bool,
+    /// Those that failed before anything had passed: whether it was their own fault is not known.
+    suspects: Vec<(usize, E)>,
+    /// Parts that are tried once something has passed, of each size the first one first.
+    waiting: Vec<Vec<usize>>,
     failed: Vec<(usize, E)>,
     has_passed: bool,
 }
@@ -27,7 +37,7 @@ pub(super) struct Ladder<E> {
 pub(super) enum AtFault<E> {
     /// That of these items, each with its own error; others passed.
     Items(Vec<(usize, E)>),
-    /// All items were tried alone, and none passed.
+    /// All items were tried alone, each twice, and none passed.
     AllTried(Vec<(usize, E)>),
     /// No item from anywhere in the batch passed: nothing is known of any of them.
     Everybody,
@@ -36,19 +46,53 @@ pub(super) enum AtFault<E> {
 impl<E> Ladder<E> {
     /// Of a batch of so many items, which failed as a whole.
     pub(super) fn new(items: usize) -> Ladder<E> {
-        let mut probes: Vec<usize> = if items <= LADDER_PROBES_MAX {
-            (0..items).collect()
-        } else {
-            // First and last, then what lies between: bad rows often lie side by side.
-            (0..LADDER_PROBES_MAX).map(|probe| probe * (items - 1) / (LADDER_PROBES_MAX - 1)).collect()
-        };
+        let mut probes: Vec<usize> = (0..items).collect();
+        // Whoever wants one of a few gets the first that passes.
+        if items > LADDER_PROBES_MAX {
+            probes[1..].shuffle(&mut rand::rng());
+            probes.truncate(LADDER_QUICK_PROBES_MAX);
+        }
         probes.reverse();
-        Ladder { items, probes, waiting: VecDeque::new(), failed: Vec::new(), has_passed: false }
+        Ladder {
+            items,
+            began_at: Instant::now(),
+            probes,
+            is_repeating: false,
+            suspects: Vec::new(),
+            waiting: Vec::new(),
+            failed: Vec::new(),
+            has_passed: false,
+        }
     }
 
     /// The next part to try, never empty. Every part is answered by [`Ladder::passed`] or [`Ladder::failed`].
     pub(super) fn next(&mut self) -> Option<Vec<usize>> {
-        if self.has_passed { self.waiting.pop_front() } else { self.probes.pop().map(|probe| vec![probe]) }
+        if self.has_passed {
+            let largest = (0..self.waiting.len()).max_by_key(|at| (self.waiting[*at].len(), Reverse(*at)))?;
+            return Some(self.waiting.remove(largest));
+        }
+        let are_few = self.items <= LADDER_PROBES_MAX;
+        if are_few && self.probes.is_empty() && self.suspects.len() == self.items && !self.is_repeating {
+            self.is_repeating = true;
+            self.probes = self.suspects.iter().rev().map(|(item, _)| *item).collect();
+        }
+        let takes_long = self.suspects.len() >= LADDER_PROBES_MAX && self.began_at.elapsed() > LADDER_PROBES_FOR;
+        if takes_long && !self.is_repeating {
+            return None;
+        }
+        self.probes.pop().map(|probe| vec![probe])
+    }
+
+    /// The next single item that failed before anything passed, for a caller that wants nothing more: it was in the way of what
+    /// was wanted, and is so again if the fault is its own.
+    pub(super) fn next_suspect(&mut self) -> Option<Vec<usize>> {
+        if !self.has_passed {
+            return None;
+        }
+        let is_suspect =
+            |part: &Vec<usize>| matches!(part[..], [item] if self.suspects.iter().any(|(s, _)| *s == item));
+        let at = self.waiting.iter().position(is_suspect)?;
+        Some(self.waiting.remove(at))
     }
 
     /// The part passed.
@@ -57,31 +101,49 @@ impl<E> Ladder<E> {
             return;
         }
         self.has_passed = true;
-        let is_tried = |item: &usize| part.contains(item) || self.failed.iter().any(|(failed, _)| failed == item);
-        let rest: Vec<usize> = (0..self.items).filter(|item| !is_tried(item)).collect();
+        self.suspects.append(&mut self.failed);
+        self.suspects.retain(|(item, _)| !part.contains(item));
+        self.suspects.sort_by_key(|(item, _)| *item);
+        let is_suspect = |item: &usize| self.suspects.iter().any(|(suspect, _)| suspect == item);
+        let rest: Vec<usize> = (0..self.items).filter(|item| !part.contains(item) && !is_suspect(item)).collect();
+        self.waiting = self.suspects.iter().map(|(item, _)| vec![*item]).collect();
         if !rest.is_empty() {
-            self.waiting.push_back(rest);
+            self.waiting.push(rest);
         }
     }
 
     /// The part failed.
     pub(super) fn failed(&mut self, mut part: Vec<usize>, error: E) {
         if let [item] = part[..] {
-            self.failed.push((item, error));
+            if self.has_passed || self.is_repeating {
+                self.suspects.retain(|(suspect, _)| *suspect != item);
+                self.failed.push((item, error));
+            } else {
+                self.suspects.push((item, error));
+            }
             return;
         }
-        let second = part.split_off(part.len() / 2);
-        self.waiting.push_back(part);
-        self.waiting.push_back(second);
+        let second = part.split_off(part.len().div_ceil(2));
+        self.waiting.push(part);
+        self.waiting.push(second);
+    }
+
+    /// Items of which nothing is known: parts that were not tried, or not to the end.
+    pub(super) fn untried(&self) -> impl Iterator<Item = usize> {
+        let waiting: Vec<usize> =
+            if self.has_passed { self.waiting.iter().flatten().copied().collect() } else { Vec::new() };
+        waiting.into_iter()
     }
 
     /// The items that failed alone.
     pub(super) fn failed_alone(&self) -> impl Iterator<Item = usize> {
-        self.failed.iter().map(|(item, _)| *item)
+        let suspects = if self.has_passed { &[][..] } else { &self.suspects[..] };
+        self.failed.iter().chain(suspects).map(|(item, _)| *item)
     }
 
     /// Whose fault it was, as far as the parts were tried.
-    pub(super) fn at_fault(self) -> AtFault<E> {
+    pub(super) fn at_fault(mut self) -> AtFault<E> {
+        self.failed.sort_by_key(|(item, _)| *item);
         if self.has_passed || self.items == 0 {
             AtFault::Items(self.failed)
         } else if self.failed.len() == self.items {
@@ -131,14 +193,88 @@ mod tests {
 
     #[test]
     fn many_bad_items_side_by_side_are_not_everybody() {
-        let (fault, _) = climb(1_000, |item| item < 600);
-        assert!(matches!(fault, AtFault::Items(failed) if failed.len() == 600));
+        let (fault, _) = climb(1_000, |item| item < 400);
+        assert!(matches!(fault, AtFault::Items(failed) if failed.len() == 400));
+    }
+
+    #[test]
+    fn bad_items_at_any_even_distance_are_not_everybody() {
+        for distance in 2..20 {
+            let (fault, _) = climb(20 * distance + 1, |item| item % distance == 0);
+            assert!(matches!(fault, AtFault::Items(failed) if failed.len() == 21), "every {distance}th");
+        }
+    }
+
+    #[test]
+    fn an_item_that_failed_before_anything_passed_is_tried_again() {
+        for items in [1, 2, 3, 5, 8, 100] {
+            let mut ladder = Ladder::new(items);
+            let (mut passing, mut tried) = (Vec::new(), 0);
+            while let Some(part) = ladder.next() {
+                tried += 1;
+                if tried <= items.min(4) {
+                    ladder.failed(part, ());
+                } else {
+                    ladder.passed(&part);
+                    passing.extend(part);
+                }
+            }
+            assert_eq!(ladder.at_fault(), AtFault::Items(Vec::new()), "of {items}");
+            passing.sort_unstable();
+            assert_eq!(passing, (0..items).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn whoever_wants_nothing_more_is_told_which_are_to_be_tried_again() {
+        let mut ladder = Ladder::new(4);
+        assert_eq!(ladder.next(), Some(vec![0]));
+        ladder.failed(vec![0], "bad");
+        assert_eq!(ladder.next_suspect(), None, "nothing has passed yet");
+        assert_eq!(ladder.next(), Some(vec![1]));
+        ladder.passed(&[1]);
+        assert_eq!(ladder.next_suspect(), Some(vec![0]));
+        ladder.failed(vec![0], "bad again");
+        assert_eq!(ladder.next_suspect(), None);
+        assert_eq!(ladder.at_fault(), AtFault::Items(vec![(0, "bad again")]));
+    }
+
+    #[test]
+    fn the_largest_part_is_tried_first() {
+        let mut ladder: Ladder<()> = Ladder::new(200);
+        let first = ladder.next().expect("a part");
+        ladder.passed(&first);
+        // The time suffices for so many parts that fail, and they all hold the same bad item.
+        let is_bad = |item: &usize| *item == 1;
+        let (mut failures, mut passed) = (0, first.len());
+        while failures < 4
+            && let Some(part) = ladder.next()
+        {
+            if part.iter().any(is_bad) {
+                failures += 1;
+                ladder.failed(part, ());
+            } else {
+                passed += part.len();
+                ladder.passed(&part);
+            }
+        }
+        assert!(passed >= 145, "{passed} of 200 passed");
     }
 
     #[test]
     fn what_is_everybodys_is_found_out_with_a_few_parts() {
         let (fault, tried) = climb(1_000, |_| true);
-        assert_eq!((fault, tried), (AtFault::Everybody, LADDER_PROBES_MAX));
+        assert_eq!((fault, tried), (AtFault::Everybody, LADDER_QUICK_PROBES_MAX));
+
+        let mut ladder = Ladder::new(1_000);
+        let mut tried = 0;
+        while let Some(part) = ladder.next() {
+            ladder.failed(part, ());
+            tried += 1;
+            // As if the parts took so long.
+            ladder.began_at -= LADDER_PROBES_FOR;
+        }
+        assert_eq!(tried, LADDER_PROBES_MAX, "where each takes long");
     }
 
     #[test]
@@ -146,7 +282,7 @@ mod tests {
         for items in 1..=LADDER_PROBES_MAX {
             let (fault, tried) = climb(items, |_| true);
             assert!(matches!(fault, AtFault::AllTried(failed) if failed.len() == items));
-            assert_eq!(tried, items);
+            assert_eq!(tried, 2 * items);
         }
         let (fault, _) = climb(2, |item| item == 0);
         assert_eq!(fault, AtFault::Items(vec![(0, ())]));

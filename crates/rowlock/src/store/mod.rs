@@ -11,6 +11,7 @@ mod explanation;
 mod identifier;
 mod ladder;
 mod params;
+mod passed_over;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod results;

@@ -47,7 +47,14 @@ impl PostgresStore {
             }
         }
         session.done();
-        self.brake.passed("claim", batch.claimed.iter().map(|row| row.lease.stage));
+        if batch.claimed.is_empty() {
+            let is_empty = batch.is_empty() && !batch.suspect_at_head;
+            if is_empty && self.passed_over.let_back("claim", claiming.stages.iter().copied()) {
+                return Box::pin(self.claim_batch(claiming)).await;
+            }
+            return Ok(batch);
+        }
+        self.note_passing("claim", batch.claimed.iter().map(|row| row.lease.stage));
         Ok(batch)
     }
 
@@ -165,16 +172,19 @@ impl PostgresStore {
         }
         let mut ladder = Ladder::new(all.len());
         let (mut unclaimed, mut is_unlogged) = (Vec::new(), false);
-        while session.has_time()
-            && let Some(room) = room(pick, &batch)
-            && let Some(mut part) = ladder.next()
-        {
-            part.truncate(room);
+        while session.has_time() {
+            let room = room(pick, &batch);
+            let Some(mut part) = (if room > 0 { ladder.next() } else { ladder.next_suspect() }) else { break };
+            part.truncate(room.max(1));
             let of_part = pick.limited_to(i64::try_from(part.len()).unwrap_or(pick.limit));
             let here = places(&all, &part);
             let bind = |sql: &Arc<str>| self.claim_query(sql, claiming, &of_part, Some(&here), false);
             let trial = Trial { is_single: part.len() == 1, is_unlogged: &mut is_unlogged };
             match self.try_logged(session, &self.statements.claim_part, trial, bind).await? {
+                Ok(rows) if moved_all(&rows)? && room == 0 => {
+                    session.run("rollback to savepoint part").await?;
+                    ladder.passed(&part);
+                }
                 Ok(rows) if moved_all(&rows)? => {
                     session.run("release savepoint part").await?;
                     let tally = Tally::of(&rows)?;
@@ -190,7 +200,7 @@ impl PostgresStore {
         }
         let nothing = pick.limited_to(0);
         let probe = self.claim_query(&self.statements.claim_part.logged, claiming, &nothing, Some(&[]), false);
-        self.brake.passed("claim", batch.claimed.iter().map(|row| row.lease.stage));
+        self.note_passing("claim", batch.claimed.iter().map(|row| row.lease.stage));
         let scope = |item: usize| Scope { verb: "claim", stage: stages[item], key: &all[item].key };
         let refused = self.settle_refused(session, Tried::of(ladder, whole), probe, scope).await?;
         let passed: Vec<StageId> = batch.claimed.iter().map(|row| row.lease.stage).collect();
@@ -200,6 +210,7 @@ impl PostgresStore {
                 Box::pin(self.refuse(session, RefusedRow::At(place), claiming.now, &reason)).await?;
             } else if refusal.lasts() && stages[item].is_some_and(|stage| !passed.contains(&stage)) {
                 // Its stage is held: it stays as it is, and is tried again.
+                self.pass_over(&scope(item));
                 continue;
             } else {
                 self.leave_out(RefusedRow::At(place), &reason);
@@ -356,15 +367,15 @@ impl PostgresStore {
             max_resets: claiming.limits.max_resets,
             leave_exhausted: claiming.leave_exhausted,
             alone: claiming.alone,
-            except: self.keys_to_leave_out(&claiming.except),
+            except: self.keys_to_leave_out("claim", &claiming.except),
         }))
     }
 }
 
-/// How many more items are wanted; none if there are enough.
-fn room(pick: &Pick, batch: &ClaimBatch<PgRow>) -> Option<usize> {
+/// How many more items are wanted.
+fn room(pick: &Pick, batch: &ClaimBatch<PgRow>) -> usize {
     let taken = batch.claimed.len() + batch.exhausted.len();
-    usize::try_from(pick.limit).ok()?.checked_sub(taken).filter(|room| *room > 0)
+    usize::try_from(pick.limit).unwrap_or_default().saturating_sub(taken)
 }
 
 /// The order of the queue, which parts do not come in.

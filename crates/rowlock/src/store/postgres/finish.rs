@@ -141,9 +141,7 @@ impl PostgresStore {
                 Err(error) => ladder.failed(part, Refusal::Loud(error)),
             }
         }
-        while let Some(part) = ladder.next() {
-            part.iter().for_each(|item| applied[batch[*item]] = Some(Finished::Busy));
-        }
+        ladder.untried().for_each(|item| applied[batch[item]] = Some(Finished::Busy));
         let probe = self.finish_query(&self.statements.finish_locked.logged, finishing, &[]);
         self.note_passed(finishing, &applied);
         let scope = |item: usize| Scope::of_finish(&finishing.items[batch[item]]);

@@ -47,6 +47,7 @@ use self::session::Sessions;
 use self::statements::{DelayTable, Statements};
 use super::brake::Brake;
 use super::exclusion::Exclusions;
+use super::passed_over::PassedOver;
 use super::url::{postgres_url, unreadable};
 use super::{
     Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Explanation, FailureRecord,
@@ -69,6 +70,7 @@ pub struct PostgresStore {
     delays: Arc<DelayTable>,
     sessions: Sessions,
     exclusions: Exclusions,
+    passed_over: PassedOver,
     brake: Brake,
     /// The last call of `add_many` met keys that exist.
     keys_existed: Arc<AtomicBool>,
@@ -150,6 +152,7 @@ impl PostgresStore {
             sessions,
             brake: Brake::new(exclusions.clone()),
             exclusions,
+            passed_over: PassedOver::default(),
             keys_existed: Arc::default(),
             queue_head: QueueHead::default(),
             log_is_lost: Arc::default(),

@@ -219,7 +219,7 @@ impl PostgresStore {
     }
 
     /// As [`PostgresStore::settle_fault`], of a verb that makes `FAILED` what is at fault. Where nothing passed, and nothing did before
-    /// for the same cause, it is everybody's as well.
+    /// for the same cause, it is everybody's as well. What was tried then is passed over by the next claims or sweeps.
     pub(super) async fn settle_refused<'a>(
         &self,
         session: &mut Session,
@@ -232,8 +232,9 @@ impl PostgresStore {
         let refused = match self.settle_fault(session, at_fault, whole, probe).await {
             Ok(refused) => refused,
             Err(error) => {
-                for Scope { verb, stage, .. } in failed_alone.into_iter().map(scope) {
-                    self.brake.refused_whole(verb, stage, &error);
+                for scope in failed_alone.into_iter().map(scope) {
+                    self.pass_over(&scope);
+                    self.brake.refused_whole(scope.verb, scope.stage, &error);
                 }
                 return Err(error);
             }
@@ -244,10 +245,25 @@ impl PostgresStore {
             };
             let held: Option<Vec<Error>> = refused.iter().map(held).collect();
             if let Some(error) = held.and_then(|mut held| held.pop()) {
+                refused.iter().for_each(|(item, _)| self.pass_over(&scope(*item)));
                 return Err(error);
             }
         }
         Ok(refused)
+    }
+
+    /// Passes over a row that was tried while nothing passed.
+    pub(super) fn pass_over(&self, Scope { verb, stage, key }: &Scope<'_>) {
+        // A finish or a renewal is of what its holder gives.
+        if ["claim", "sweep"].contains(verb) {
+            self.passed_over.add(verb, *stage, key);
+        }
+    }
+
+    /// Notes that rows of these stages passed.
+    pub(super) fn note_passing(&self, verb: &'static str, stages: impl IntoIterator<Item = StageId> + Clone) {
+        self.passed_over.let_back(verb, stages.clone());
+        self.brake.passed(verb, stages);
     }
 
     /// Notes that an item was refused; whether it may be made `FAILED` for it.
@@ -313,11 +329,12 @@ impl PostgresStore {
         }
     }
 
-    /// What claims and sweeps leave out, these keys among it. `None` where that is nothing: then no row's key is made a text to be
+    /// What a claim or a sweep leaves out, these keys among it. `None` where that is nothing: then no row's key is made a text to be
     /// compared.
-    pub(super) fn keys_to_leave_out(&self, except: &[Key]) -> Option<Vec<String>> {
-        let excluded = self.exclusions.keys();
-        let keys: Vec<String> = excluded.iter().chain(except).map(|key| key.as_str().to_owned()).collect();
+    pub(super) fn keys_to_leave_out(&self, verb: &'static str, except: &[Key]) -> Option<Vec<String>> {
+        let (excluded, passed_over) = (self.exclusions.keys(), self.passed_over.keys(verb));
+        let keys: Vec<String> =
+            excluded.iter().chain(&passed_over).chain(except).map(|key| key.as_str().to_owned()).collect();
         Some(keys).filter(|keys| !keys.is_empty())
     }
 

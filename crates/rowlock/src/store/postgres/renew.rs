@@ -126,9 +126,8 @@ impl PostgresStore {
                 Err(error) => ladder.failed(tried, Refusal::Loud(error)),
             }
         }
-        while let Some(untried) = ladder.next() {
-            self.late.add(untried.iter().map(|item| leases[order[*item]].key.clone()));
-        }
+        let untried: Vec<usize> = ladder.untried().map(|item| order[item]).collect();
+        self.late.add(untried.iter().map(|item| leases[*item].key.clone()));
         let probe = self.renew_query(leases, &[], now);
         let scope = |item: usize| Scope::of_renewal(&leases[order[item]]);
         self.note_renewals_passed(leases, &renewed);

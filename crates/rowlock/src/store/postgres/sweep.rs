@@ -56,7 +56,13 @@ impl PostgresStore {
             Err(error) => return Err(error),
         }
         session.done();
-        self.brake.passed("sweep", swept_stages(&swept));
+        if swept.items.is_empty() && swept.refused.is_empty() {
+            if self.passed_over.let_back("sweep", self.pipeline.stage_ids()) {
+                return Box::pin(self.sweep_batch(sweeping)).await;
+            }
+            return Ok(swept);
+        }
+        self.note_passing("sweep", swept_stages(&swept));
         Ok(swept)
     }
 
@@ -86,12 +92,10 @@ impl PostgresStore {
         }
         let is_full = i64::try_from(all.len()).is_ok_and(|stale| stale >= limit);
         let (mut ladder, mut is_unlogged) = (Ladder::new(all.len()), false);
-        while session.has_time()
-            && let Some(room) = usize::try_from(limit).ok().and_then(|limit| limit.checked_sub(swept.items.len()))
-            && room > 0
-            && let Some(mut part) = ladder.next()
-        {
-            part.truncate(room);
+        while session.has_time() {
+            let room = usize::try_from(limit).unwrap_or_default().saturating_sub(swept.items.len());
+            let Some(mut part) = (if room > 0 { ladder.next() } else { ladder.next_suspect() }) else { break };
+            part.truncate(room.max(1));
             let wanted = i64::try_from(part.len()).unwrap_or(i64::MAX);
             let here = places(&all, &part);
             let bind = |sql: &Arc<str>| self.sweep_query(sql, sweeping, wanted, Some(&here));
@@ -99,7 +103,10 @@ impl PostgresStore {
             match self.try_logged(session, &self.statements.sweep_part, trial, bind).await? {
                 Ok(rows) => {
                     let mut moved = Swept::default();
-                    if self.add_swept(&rows, i64::MAX, &mut moved)? == 0 {
+                    let all_moved = self.add_swept(&rows, i64::MAX, &mut moved)? == 0;
+                    if all_moved && room == 0 {
+                        session.run("rollback to savepoint part").await?;
+                    } else if all_moved {
                         session.run("release savepoint part").await?;
                         swept.items.extend(moved.items);
                         swept.refused.extend(moved.refused);
@@ -114,7 +121,7 @@ impl PostgresStore {
         }
         let probe = self.sweep_query(&self.statements.sweep_part.logged, sweeping, 0, Some(&[]));
         let passed = swept_stages(&swept);
-        self.brake.passed("sweep", passed.iter().copied());
+        self.note_passing("sweep", passed.iter().copied());
         let scope = |item: usize| Scope { verb: "sweep", stage: stages[item], key: &all[item].key };
         for (item, refusal) in self.settle_refused(session, Tried::of(ladder, whole), probe, scope).await? {
             let (place, reason) = (&all[item], refusal.reason());
@@ -122,6 +129,7 @@ impl PostgresStore {
                 self.refuse(session, RefusedRow::At(place), sweeping.now, &reason).await?;
             } else if refusal.lasts() && stages[item].is_some_and(|stage| !passed.contains(&stage)) {
                 // Its stage is held: it stays as it is, and is tried again.
+                self.pass_over(&scope(item));
                 continue;
             } else {
                 self.leave_out(RefusedRow::At(place), &reason);
@@ -176,7 +184,7 @@ impl PostgresStore {
             .bind(sweeping.stale_after.as_secs_f64())
             .bind(sweeping.now)
             .bind(sweeping.max_resets)
-            .bind(self.keys_to_leave_out(&[]))
+            .bind(self.keys_to_leave_out("sweep", &[]))
             .bind(only.map(|places| places.iter().map(|place| (*place).to_owned()).collect::<Vec<_>>()))
     }
 }

@@ -49,7 +49,12 @@ impl SqliteStore {
             let taken = self.take_heads(&mut session, claiming, &now, limit, &heads).await?;
             match self.end_plain(verb, session, taken).await? {
                 Ended::Committed(batch) => {
-                    self.brake.passed("claim", batch.claimed.iter().map(|row| row.lease.stage));
+                    if batch.claimed.is_empty() && self.passed_over.let_back("claim", claiming.stages.iter().copied()) {
+                        return Box::pin(self.claim_items(verb, claiming)).await;
+                    }
+                    let stages = batch.claimed.iter().map(|row| row.lease.stage);
+                    self.brake.passed("claim", stages.clone());
+                    self.passed_over.let_back("claim", stages);
                     return Ok(batch);
                 }
                 Ended::Undone(again) => session = again,
@@ -58,6 +63,11 @@ impl SqliteStore {
         }
         let picked = self.pick(&mut session, claiming, &now, limit).await?;
         let plan = self.plan(picked, limit, claiming);
+        let is_empty = plan.items.is_empty() && !plan.suspect_at_head;
+        if is_empty && self.passed_over.let_back("claim", claiming.stages.iter().copied()) {
+            session.roll_back().await?;
+            return Box::pin(self.claim_items(verb, claiming)).await;
+        }
         let answer = ClaimBatch {
             may_have_more: plan.may_have_more,
             suspect_at_head: plan.suspect_at_head,
@@ -183,7 +193,7 @@ impl SqliteStore {
     /// Keys that no claim of this process takes, as JSON.
     pub(super) fn left_out(&self, claiming: &Claiming) -> Result<String> {
         let mut except = KeyValue::all(&claiming.except, self.pipeline.key_type())?;
-        except.extend(self.excluded_keys());
+        except.extend(self.excluded_keys("claim"));
         Ok(json(&except))
     }
 

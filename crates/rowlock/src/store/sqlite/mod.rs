@@ -48,6 +48,7 @@ use self::session::{Connections, Session, Verb};
 use self::statements::Statements;
 use super::brake::Brake;
 use super::exclusion::Exclusions;
+use super::passed_over::PassedOver;
 use super::url::{displayable_url, refuse_url, split_scheme};
 use super::{
     Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation,
@@ -80,6 +81,7 @@ pub struct SqliteStore {
     statements: Arc<Statements>,
     policies: Arc<str>,
     exclusions: Exclusions,
+    passed_over: PassedOver,
     brake: Brake,
     failure_log: FailureLog,
     broken_keys: BrokenKeys,
@@ -164,6 +166,7 @@ impl SqliteStore {
             policies,
             brake: Brake::new(exclusions.clone()),
             exclusions,
+            passed_over: PassedOver::default(),
             failure_log: FailureLog::default(),
             broken_keys: BrokenKeys::default(),
             options,
@@ -257,8 +260,10 @@ impl SqliteStore {
         KeyValue::of_row(&key, self.pipeline.key_type())
     }
 
-    fn excluded_keys(&self) -> Vec<KeyValue> {
-        self.exclusions.keys().iter().map(|key| KeyValue::of_row(key, self.pipeline.key_type())).collect()
+    /// What a claim or a sweep leaves out.
+    fn excluded_keys(&self, verb: &'static str) -> Vec<KeyValue> {
+        let (excluded, passed_over) = (self.exclusions.keys(), self.passed_over.keys(verb));
+        excluded.iter().chain(&passed_over).map(|key| KeyValue::of_row(key, self.pipeline.key_type())).collect()
     }
 }
 

@@ -222,11 +222,13 @@ impl SqliteStore {
         }
     }
 
-    /// Leaves out what could not even be made `FAILED`.
+    /// Leaves out what could not even be made `FAILED`, unless it is only passed over.
     pub(super) fn excluding(&self, batch: &Batch<'_>, written: Vec<Written>) -> Vec<Written> {
         if batch.when_refused == WhenRefused::Fail {
             for (item, outcome) in batch.items.iter().zip(&written) {
-                if let Written::Refused { reason, failed: false } = outcome {
+                if let Written::Refused { reason, failed: false } = outcome
+                    && !self.is_passed_over(item)
+                {
                     self.exclusions.add(item.key.to_key(), reason);
                 }
             }

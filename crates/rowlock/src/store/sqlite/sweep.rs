@@ -29,12 +29,15 @@ impl SqliteStore {
         let binds: [Bind; 4] = [
             clock::format(stale_before).into(),
             i64::try_from(limit).unwrap_or(i64::MAX).into(),
-            json(&self.excluded_keys()).into(),
+            json(&self.excluded_keys("sweep")).into(),
             clock::format(stale_beyond).into(),
         ];
         let found = session.rows(&self.statements.find_stale, binds).await?;
         if found.is_empty() {
             session.commit().await?;
+            if self.passed_over.let_back("sweep", self.pipeline.stage_ids()) {
+                return Box::pin(self.sweep_items(verb, sweeping)).await;
+            }
             return Ok(Swept::default());
         }
         let batch = Batch {

@@ -55,6 +55,11 @@ fn tried(item: &Item) -> Option<&'static str> {
     }
 }
 
+/// By what verb it was picked from the table; none if its holder named it.
+fn picking_verb(item: &Item) -> Option<&'static str> {
+    tried(item).filter(|verb| ["claim", "sweep"].contains(verb))
+}
+
 /// What trying in parts came to.
 enum Outcome {
     Settled {
@@ -158,16 +163,17 @@ impl SqliteStore {
                 }
             }
         }
-        let (mut written, refused) = match trial.end() {
-            Outcome::Settled { written, refused } => (written, refused),
+        let (mut written, refused, none_passed) = match trial.end() {
+            Outcome::Settled { written, refused } => (written, refused, false),
             Outcome::Undecided { written, refused } => {
                 if let Err(error) = self.probe(session, batch).await {
                     return Err(self.everybodys(batch, refused.iter().map(|(index, _)| *index), error));
                 }
                 self.check_brake(batch, &refused)?;
-                (written, refused)
+                (written, refused, true)
             }
             Outcome::Everybody { why, tried } => {
+                self.pass_over(batch, tried.iter().copied());
                 return Err(self.everybodys(batch, tried.into_iter(), self.error_of(why)));
             }
         };
@@ -180,7 +186,11 @@ impl SqliteStore {
                 let failed = self.fail_refused(session, batch, item, &reason).await?;
                 Written::Refused { reason, failed }
             } else {
-                self.not_failed(item, reason, beside_others, &passed)
+                let outcome = self.not_failed(item, reason, beside_others, &passed);
+                if none_passed || matches!(outcome, Written::Held) {
+                    self.pass_over(batch, [index]);
+                }
+                outcome
             };
         }
         self.note_passed(batch, &written);
@@ -198,16 +208,17 @@ impl SqliteStore {
                 Err(why) => trial.failed(part, why),
             }
         }
-        let (mut written, refused) = match trial.end() {
-            Outcome::Settled { written, refused } => (written, refused),
+        let (mut written, refused, none_passed) = match trial.end() {
+            Outcome::Settled { written, refused } => (written, refused, false),
             Outcome::Undecided { written, refused } => {
                 if let Err(error) = self.probe_apart(verb, batch).await {
                     return Err(self.everybodys(batch, refused.iter().map(|(index, _)| *index), error));
                 }
                 self.check_brake(batch, &refused)?;
-                (written, refused)
+                (written, refused, true)
             }
             Outcome::Everybody { why, tried } => {
+                self.pass_over(batch, tried.iter().copied());
                 return Err(self.everybodys(batch, tried.into_iter(), self.error_of(why)));
             }
         };
@@ -219,7 +230,11 @@ impl SqliteStore {
                 let failed = self.fail_alone(verb, batch, item, &reason).await?;
                 Written::Refused { reason, failed }
             } else {
-                self.not_failed(item, reason, beside_others, &passed)
+                let outcome = self.not_failed(item, reason, beside_others, &passed);
+                if none_passed || matches!(outcome, Written::Held) {
+                    self.pass_over(batch, [index]);
+                }
+                outcome
             };
         }
         self.note_passed(batch, &written);
@@ -290,13 +305,19 @@ impl SqliteStore {
         }
     }
 
-    /// Tells the brake what passed.
+    /// Notes what passed.
     pub(super) fn note_passed(&self, batch: &Batch<'_>, written: &[Written]) {
+        let is_applied = |(_, outcome): &(&Item, &Written)| matches!(outcome, Written::Applied { .. });
+        let passed = || batch.items.iter().zip(written).filter(is_applied).map(|(item, _)| item);
         if self.brake.is_counting() {
-            for (item, outcome) in batch.items.iter().zip(written) {
-                if let (Some(verb), Written::Applied { .. }) = (tried(item), outcome) {
-                    self.brake.passed(verb, self.stage_of(item));
-                }
+            passed().filter_map(|item| Some((tried(item)?, self.stage_of(item)))).for_each(|(verb, stage)| {
+                self.brake.passed(verb, stage);
+            });
+        }
+        if self.passed_over.has_any() {
+            for verb in ["claim", "sweep"] {
+                let of_verb = passed().filter(|item| tried(item) == Some(verb));
+                self.passed_over.let_back(verb, of_verb.filter_map(|item| self.stage_of(item)));
             }
         }
     }
@@ -312,13 +333,28 @@ impl SqliteStore {
         self.with_refused(item, reason, |refused| self.brake.refused(refused));
     }
 
+    /// Passes over items of a claim or a sweep that were tried while nothing passed.
+    fn pass_over(&self, batch: &Batch<'_>, places: impl IntoIterator<Item = usize>) {
+        for item in places.into_iter().map(|place| &batch.items[place]) {
+            if let Some(verb) = picking_verb(item) {
+                self.passed_over.add(verb, self.stage_of(item), &item.key.to_key());
+            }
+        }
+    }
+
+    pub(super) fn is_passed_over(&self, item: &Item) -> bool {
+        picking_verb(item).is_some_and(|verb| self.passed_over.contains(verb, self.stage_of(item), &item.key.to_key()))
+    }
+
     /// The error of a batch of which nothing passed, and of whose kind nothing did before for the same cause.
     fn check_brake(&self, batch: &Batch<'_>, refused: &[(usize, String)]) -> Result<()> {
         let held = |(index, reason): &(usize, String)| {
             self.with_refused(&batch.items[*index], reason, |refused| self.brake.holds(refused)).flatten()
         };
         let held: Option<Vec<Error>> = refused.iter().map(held).collect();
-        held.and_then(|mut held| held.pop()).map_or(Ok(()), Err)
+        let Some(error) = held.and_then(|mut held| held.pop()) else { return Ok(()) };
+        self.pass_over(batch, refused.iter().map(|(index, _)| *index));
+        Err(error)
     }
 
     /// An item in the brake's words; none if nobody is made `FAILED` for it.
