@@ -62,6 +62,7 @@ short_round! {
     poison_is_stopped_on_postgres: "poison",
     rows_that_refuse_harm_themselves_on_postgres: "refusing-rows",
     rows_raise_every_error_on_postgres: "error-codes",
+    a_deploy_is_broken_on_postgres: "broken-deploy",
     messages_do_not_fit_the_encoding_on_postgres: "encodings",
     the_log_of_failures_cannot_be_written_on_postgres: "failing-log",
     handlers_take_batches_on_postgres: "batch-handlers",

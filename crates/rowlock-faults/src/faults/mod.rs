@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod batch_handlers;
+mod broken_deploy;
 mod clean_restarts;
 mod clock_steps;
 mod clocks;
@@ -99,6 +100,7 @@ pub const ALL: &[Fault] = &[
     fault!("poison", without_server, poison::run),
     fault!("refusing-rows", without_server, refusing_rows::run),
     fault!("error-codes", without_server, error_codes::run),
+    fault!("broken-deploy", without_server, broken_deploy::run),
     fault!("encodings", without_server, encodings::run),
     fault!("failing-log", without_server, failing_log::run),
     fault!("batch-handlers", without_server, batch_handlers::run),

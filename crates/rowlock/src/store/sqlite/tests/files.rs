@@ -114,10 +114,13 @@ async fn a_new_file_is_its_owners_alone() {
                 SqliteStore::with_options(options, pipeline()).await
             }
         };
-        store.expect("opens").prepare().await.expect("prepares");
+        // The last connection takes the two other files with it.
+        let store = store.expect("opens");
+        store.prepare().await.expect("prepares");
         for suffix in ["", "-wal", "-shm"] {
             assert_eq!(rights(&directory.path().join(format!("{way}{suffix}"))), 0o600, "{way}{suffix}");
         }
+        drop(store);
     }
     // One that is there keeps its rights.
     let file = directory.path().join("shared");
