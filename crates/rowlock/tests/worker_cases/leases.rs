@@ -226,7 +226,8 @@ where
         while turns.lock().expect("no panic").is_empty() {
             progressed.recv().await.expect("it works");
             let keys: Vec<Key> = (added..added + ADDED).map(|n| Key::from(format!("item-{n:05}"))).collect();
-            added += repository.add_many(&keys).await.expect("added").added as usize;
+            let new = repository.add_many(&keys).await.expect("added").added;
+            added += usize::try_from(new).expect("few");
         }
     };
     soon(until_its_turn).await;

@@ -56,7 +56,7 @@ async fn hold_what_is_documented(database: &Postgres, repositories: &[Repo<Postg
     let at_most = repositories.len() * OF_A_REPOSITORY + WORKERS * OF_A_WORKER;
     let mut most = 0;
     let at_work = async {
-        while count::<Postgres>(&repositories[0], Status::Succeeded).await < ITEMS as i64 {
+        while count::<Postgres>(&repositories[0], Status::Succeeded).await < i64::try_from(ITEMS).expect("few") {
             for _ in 0..10 {
                 most = most.max(held(&mut watch).await);
             }
