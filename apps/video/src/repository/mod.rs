@@ -198,7 +198,7 @@ impl VideoRepository {
             };
             match engine.renew_lease(lease).await? {
                 // A locked row is being written to by somebody, who will leave it fresh or ended.
-                LeaseState::Held | LeaseState::Busy => return Ok(true),
+                LeaseState::Held | LeaseState::Busy | LeaseState::NotRenewed => return Ok(true),
                 LeaseState::Cancelled => return Ok(false),
                 LeaseState::Lost | LeaseState::Refused { .. } => {}
             }

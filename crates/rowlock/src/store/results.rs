@@ -95,6 +95,9 @@ pub enum LeaseState {
     Held,
     /// It holds, but the row was locked and the heartbeat could not be written this time.
     Busy,
+    /// It holds, but a renewal that was tried in parts had no time left for it. Nobody has its row locked: it becomes stale
+    /// unless it is renewed again at once.
+    NotRenewed,
     /// It holds, but the database refuses heartbeats of this row. It would be swept in time: its holder should end it.
     Refused {
         /// The database's own words, or that a trigger returned nothing.

@@ -138,7 +138,8 @@ async fn learn<S: Store, R: Send + 'static>(
                 }
                 continue;
             }
-            (LeaseState::Held | LeaseState::Busy, None) => continue,
+            // It is due as it was, and among the first of the next renewal.
+            (LeaseState::NotRenewed, _) | (LeaseState::Held | LeaseState::Busy, None) => continue,
             (LeaseState::Cancelled, _) => LossReason::Cancelled,
             (LeaseState::Lost, _) => LossReason::Ended,
         };

@@ -163,6 +163,26 @@ async fn the_only_item_of_a_finish_is_at_fault_if_its_statement_passes_without_i
 }
 
 #[tokio::test]
+async fn an_error_of_its_own_is_its_rows_also_beside_nothing_but_what_may_be_everybodys() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &["full", "bad"]).await;
+        let leases = lease_all(&store).await;
+        let refuse = "if new.page = 'full' then raise exception 'full' using errcode = '53100'; end if; \
+                      raise exception 'no' using errcode = '0B000'";
+        raise(harness, "new.status <> 'FAILED'", refuse).await;
+        let finished = finish_all(&store, &leases, Outcome::Complete).await.expect("finished");
+        for (lease, finished) in leases.iter().zip(finished) {
+            let expected = match lease.key.as_str() {
+                "full" => Finished::Busy,
+                _ => Finished::Refused { reason: "no".to_owned(), failed: true },
+            };
+            assert_eq!(finished, expected, "{}", lease.key);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_nobody_passes_is_everybodys_and_marks_nothing() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
         for break_it in [
@@ -230,6 +250,32 @@ async fn leases_beside_many_rows_that_never_end_are_renewed_at_once() {
         let states = quick.renew(&leases, None).await.expect("renew");
         let held = states.iter().filter(|state| **state == LeaseState::Held).count();
         assert!(held >= 32, "{held} of 61: {states:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lease_that_a_renewal_had_no_time_for_is_told_and_renewed_by_the_next() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let (store, _) = super::table_of(harness, 200).await;
+        let mut leases = lease_all(&store).await;
+        let quick = stages().stale_after(Duration::from_secs(3)).build().expect("a valid pipeline");
+        let quick = harness.open(quick).await;
+        raise(harness, "new.page = 'page-001'", "perform pg_sleep(600); return new").await;
+        let mut beats = 0;
+        while leases.len() > 1 {
+            assert!(beats < 4, "still not renewed: {leases:?}");
+            beats += 1;
+            let states = quick.renew(&leases, None).await.expect("renew");
+            let left = leases.iter().zip(states).filter(|(lease, state)| {
+                assert!(
+                    *state == LeaseState::Held || *state == LeaseState::NotRenewed || lease.key == "page-001".into()
+                );
+                *state != LeaseState::Held
+            });
+            leases = left.map(|(lease, _)| lease.clone()).collect();
+            assert!(leases.len() < 20, "of 200: {leases:?}");
+        }
     })
     .await;
 }

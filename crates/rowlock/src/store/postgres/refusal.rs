@@ -201,7 +201,8 @@ impl PostgresStore {
                 session.can_write();
                 Ok(items)
             }
-            AtFault::AllTried(items) if !items.iter().any(|(_, refusal)| refusal.is_of_resources()) => {
+            // What is short may be short for everybody; an error of another kind beside it is its own row's.
+            AtFault::AllTried(items) if !items.iter().all(|(_, refusal)| refusal.is_of_resources()) => {
                 match self.try_part(session, probe).await? {
                     Ok(_) => {
                         session.run("rollback to savepoint part").await?;

@@ -64,10 +64,11 @@ impl PostgresStore {
     ) -> Result<Vec<LeaseState>> {
         let all: Vec<usize> = (0..leases.len()).collect();
         let mut states: Vec<Option<LeaseState>> = vec![None; leases.len()];
+        let mut untried = Vec::new();
         match session.fetch(self.renew_query(leases, &all, now)).await {
             Ok(rows) => note_renewed(&rows, &all, &mut states)?,
             Err(error) if may_be_a_rows(&error) => {
-                Box::pin(self.renew_in_parts(session, leases, now, error, &mut states)).await?;
+                untried = Box::pin(self.renew_in_parts(session, leases, now, error, &mut states)).await?;
             }
             Err(error) => return Err(error),
         }
@@ -75,7 +76,11 @@ impl PostgresStore {
         if !missing.is_empty() {
             let open: Vec<Lease> = missing.iter().map(|index| leases[*index].clone()).collect();
             for (index, state) in missing.iter().zip(self.read_lease_states(session, &open).await?) {
-                states[*index] = Some(if state == LeaseState::Held { LeaseState::Busy } else { state });
+                states[*index] = Some(match state {
+                    LeaseState::Held if untried.contains(index) => LeaseState::NotRenewed,
+                    LeaseState::Held => LeaseState::Busy,
+                    ended => ended,
+                });
             }
             let is_busy = |index: &&usize| states[**index] == Some(LeaseState::Busy);
             let busy: Vec<usize> = missing.iter().filter(is_busy).take(LADDER_PROBES_MAX).copied().collect();
@@ -99,7 +104,8 @@ impl PostgresStore {
     }
 
     /// Renews what can be renewed of a batch that failed as a whole by this error: one row that refuses heartbeats must not keep
-    /// the others from theirs. What only took too long, or met others, is refused when it does so again.
+    /// the others from theirs. What only took too long, or met others, is refused when it does so again. Returns what there was
+    /// no time to try.
     async fn renew_in_parts(
         &self,
         session: &mut Session,
@@ -107,7 +113,7 @@ impl PostgresStore {
         now: Option<DateTime<Utc>>,
         whole: Error,
         states: &mut [Option<LeaseState>],
-    ) -> Result<()> {
+    ) -> Result<Vec<usize>> {
         self.begin_parts(session).await?;
         let mut renewed = states.to_vec();
         let late = self.late.take();
@@ -146,7 +152,7 @@ impl PostgresStore {
                 LeaseState::Busy
             });
         }
-        Ok(())
+        Ok(untried)
     }
 
     /// What keeps a lease that holds from its heartbeat: a lock, or a trigger that makes nothing of the update. Whoever has the

@@ -111,7 +111,7 @@ impl SqliteStore {
                 return LeaseState::Held;
             }
             match self.lease_state(item, found) {
-                LeaseState::Held | LeaseState::Busy => match outcome {
+                LeaseState::Held | LeaseState::Busy | LeaseState::NotRenewed => match outcome {
                     Written::Refused { reason, .. } => LeaseState::Refused { reason: reason.clone() },
                     Written::Ignored => LeaseState::Refused { reason: SILENTLY_REFUSED.to_owned() },
                     Written::Applied { .. } | Written::Missing | Written::Rewritten { .. } | Written::Held => {
