@@ -218,6 +218,8 @@ fn deadline(pipeline: &Pipeline) -> Duration {
     VERB_DEADLINE.min(pipeline.stale_after() / 3)
 }
 
+// What a verb does where a row is bad makes its future large, and every future around it would have room for it: so it has a place
+// of its own.
 impl Store for PostgresStore {
     type Row = PgRow;
     type Transaction = PostgresTransaction;
@@ -246,27 +248,27 @@ impl Store for PostgresStore {
     }
 
     async fn inspect(&self) -> Result<Vec<String>> {
-        self.inspect_schema().await
+        Box::pin(self.inspect_schema()).await
     }
 
     async fn claim(&self, claiming: &Claiming) -> Result<ClaimBatch<PgRow>> {
-        self.claim_batch(claiming).await
+        Box::pin(self.claim_batch(claiming)).await
     }
 
     async fn find_claimed(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
-        self.find_claimed_rows(token).await
+        Box::pin(self.find_claimed_rows(token)).await
     }
 
     async fn finish(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
-        self.finish_batch(finishing).await
+        Box::pin(self.finish_batch(finishing)).await
     }
 
     async fn continue_items(&self, continuing: &Continuing) -> Result<Vec<ClaimedRow<PgRow>>> {
-        self.continue_leases(continuing).await
+        Box::pin(self.continue_leases(continuing)).await
     }
 
     async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
-        self.renew_leases(leases, now).await
+        Box::pin(self.renew_leases(leases, now)).await
     }
 
     async fn read_leases(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
@@ -280,83 +282,83 @@ impl Store for PostgresStore {
     }
 
     async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
-        self.sweep_batch(sweeping).await
+        Box::pin(self.sweep_batch(sweeping)).await
     }
 
     async fn sweep_turn(&self, every: Duration) -> Result<Duration> {
-        self.take_sweep_turn(every).await
+        Box::pin(self.take_sweep_turn(every)).await
     }
 
     async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
-        self.set_items(setting).await
+        Box::pin(self.set_items(setting)).await
     }
 
     async fn cancel(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> Result<Vec<Moved>> {
-        self.cancel_items(keys, now).await
+        Box::pin(self.cancel_items(keys, now)).await
     }
 
     async fn requeue(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
-        self.requeue_items(requeueing).await
+        Box::pin(self.requeue_items(requeueing)).await
     }
 
     async fn pause(&self, stage: StageId) -> Result<bool> {
-        self.pause_stage(stage).await
+        Box::pin(self.pause_stage(stage)).await
     }
 
     async fn resume(&self, stage: StageId) -> Result<bool> {
-        self.resume_stage(stage).await
+        Box::pin(self.resume_stage(stage)).await
     }
 
     async fn paused(&self) -> Result<Vec<StageId>> {
-        self.paused_stages().await
+        Box::pin(self.paused_stages()).await
     }
 
     async fn add_many(&self, keys: &[Key]) -> Result<Added> {
-        self.add_keys(keys).await
+        Box::pin(self.add_keys(keys)).await
     }
 
     async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<PgRow>>> {
-        self.preview_rows(claiming).await
+        Box::pin(self.preview_rows(claiming)).await
     }
 
     async fn get(&self, key: &Key) -> Result<Option<ItemRow<PgRow>>> {
-        self.get_item(key).await
+        Box::pin(self.get_item(key)).await
     }
 
     async fn list(&self, listing: &Listing) -> Result<Page<PgRow>> {
-        self.list_items(listing).await
+        Box::pin(self.list_items(listing)).await
     }
 
     async fn counts(&self, counting: &Counting) -> Result<Counts> {
-        self.count_items(counting).await
+        Box::pin(self.count_items(counting)).await
     }
 
     async fn explain(&self, key: &Key, now: Option<DateTime<Utc>>) -> Result<Option<Explanation>> {
-        self.explain_item(key, now).await
+        Box::pin(self.explain_item(key, now)).await
     }
 
     async fn failures(&self, key: &Key) -> Result<Vec<FailureRecord>> {
-        self.failure_records(key).await
+        Box::pin(self.failure_records(key)).await
     }
 
     async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
-        self.held_items(limit).await
+        Box::pin(self.held_items(limit)).await
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {
-        self.database_time().await
+        Box::pin(self.database_time()).await
     }
 
     async fn begin(&self) -> Result<Self::Transaction> {
-        self.begin_transaction().await
+        Box::pin(self.begin_transaction()).await
     }
 
     async fn finish_in(&self, transaction: Self::Transaction, finish: &Finish, limits: Limits) -> Result<Finished> {
-        self.finish_in_transaction(transaction, finish, limits).await
+        Box::pin(self.finish_in_transaction(transaction, finish, limits)).await
     }
 
     async fn rollback(&self, transaction: Self::Transaction) -> Result<()> {
-        self.roll_back(transaction).await
+        Box::pin(self.roll_back(transaction)).await
     }
 
     async fn listen(&self) -> Result<PostgresListener> {
