@@ -73,7 +73,9 @@ async fn a_worker_that_hears_nothing_any_more_says_that_it_polls_and_goes_back_w
     let handled: Arc<Mutex<Vec<Key>>> = Arc::default();
     let (done, mut is_done) = mpsc::unbounded_channel();
     let seen = Arc::clone(&handled);
-    let worker = Worker::new(repository.clone()).shutdown_on(stop.clone()).handle("ONE", move |_, claim| {
+    // It says that it hears once it looks and finds nothing.
+    let polling = Worker::new(repository.clone()).poll_between(Duration::from_millis(50), Duration::from_secs(1));
+    let worker = polling.shutdown_on(stop.clone()).handle("ONE", move |_, claim| {
         seen.lock().expect("no panic").push(claim.key().clone());
         done.send(()).expect("the test listens");
         async { Ok(()) }
