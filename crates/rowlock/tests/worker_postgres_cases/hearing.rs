@@ -80,6 +80,9 @@ async fn a_worker_that_hears_nothing_any_more_says_that_it_polls_and_goes_back_w
         done.send(()).expect("the test listens");
         async { Ok(()) }
     });
+    // Where there is one subscriber alone, tracing decides whether a message is wanted by the thread that comes to it first: that
+    // of a neighbouring test, which has none. Where there are two it asks them.
+    let _another = tracing::Dispatch::new(Log(lines.clone()));
     // Its own thread logs to the subscriber of the thread that starts it.
     let running = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
