@@ -309,6 +309,15 @@ impl Scene {
         self.no_standstill_of = Some(STANDSTILL_MAX);
     }
 
+    /// Every so-manieth of the items that are there keeps its holder busy for so long.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn lengthen_every(&self, every: usize, work_ms: u32) -> Result<()> {
+        let long = format!("update items set work_ms = {work_ms} where cast(substr(id, 6) as int) % {every} = 0");
+        Ok(self.database.execute(long).await?)
+    }
+
     /// Starts the fleet.
     ///
     /// # Errors

@@ -32,9 +32,7 @@ fn cast() -> Cast {
 
 async fn attack(mut scene: Scene) -> Result<Verdict> {
     scene.the_living_keep_their_leases = true;
-    let long =
-        format!("update items set work_ms = {LONG_WORK_MS} where cast(substr(id, 6) as int) % {LONG_ITEM_EVERY} = 0");
-    scene.database.execute(long).await?;
+    scene.lengthen_every(LONG_ITEM_EVERY, LONG_WORK_MS).await?;
     scene.start()?;
     scene.pause(1_000..=1_500).await?;
     for _ in 0..scene.injections_wanted().clamp(STOPS, 2 * STOPS) {

@@ -21,8 +21,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     scene.fleet.assignment_mut().detached = true;
     // And some work for so long that the next holder is still at it when the zombie wants to complete.
     let every = (round.size.items / LONG_ITEMS).max(1);
-    let long = format!("update items set work_ms = {LONG_WORK_MS} where cast(substr(id, 6) as int) % {every} = 0");
-    scene.database.execute(long).await?;
+    scene.lengthen_every(every, LONG_WORK_MS).await?;
     scene.start()?;
     for _ in 0..scene.injections_wanted().div_ceil(2) {
         if !scene.is_busy_after(200..=600).await? {

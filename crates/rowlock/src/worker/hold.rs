@@ -130,7 +130,7 @@ impl Hold {
     /// Whether one more item may be claimed: always where nothing holds the stage, and otherwise when it is time for a try.
     /// One that lasts longer than the longest pause has come further than those before it, and others may follow.
     pub(crate) fn may_try(&self, now: Instant) -> bool {
-        self.locked().holds().all(|since| {
+        self.locked().outage.as_ref().is_none_or(|since| {
             let is_trying = since.tries > 0 && now.saturating_duration_since(since.tried_at) < self.pauses.max;
             now >= since.next_try_at && !is_trying
         })
@@ -141,33 +141,33 @@ impl Hold {
         if !self.is_held() {
             return None;
         }
-        self.locked().holds().map(|since| since.next_try_at).max()
+        self.locked().outage.as_ref().map(|since| since.next_try_at)
     }
 
     /// A claim of one item is sent: if it brings none, the next is sent after another pause.
     pub(crate) fn asked(&self, now: Instant) {
-        if self.is_held() {
-            self.locked().holds_mut().for_each(|since| since.next_try_at = now + since.pause);
+        if self.is_held()
+            && let Some(since) = &mut self.locked().outage
+        {
+            since.next_try_at = now + since.pause;
         }
     }
 
     /// Whether rows that were asked for at this time are to be given back: the stage was not held then, and so more were asked
     /// for than one.
     pub(crate) fn turns_back(&self, asked_at: Instant) -> bool {
-        self.is_held() && self.locked().holds().any(|since| asked_at < since.began_at)
+        self.is_held() && self.locked().outage.as_ref().is_some_and(|since| asked_at < since.began_at)
     }
 
     /// Takes the place of a try; false if the item has to stay in the queue.
     pub(crate) fn start_try(&self, now: Instant) -> bool {
         let mut state = self.locked();
-        if state.holds().any(|since| since.tries > 0 && now.saturating_duration_since(since.tried_at) < self.pauses.max)
-        {
+        let Some(since) = &mut state.outage else { return true };
+        if since.tries > 0 && now.saturating_duration_since(since.tried_at) < self.pauses.max {
             return false;
         }
-        state.holds_mut().for_each(|since| {
-            since.tries += 1;
-            since.tried_at = now;
-        });
+        since.tries += 1;
+        since.tried_at = now;
         true
     }
 
@@ -177,10 +177,10 @@ impl Hold {
             return;
         }
         let now = Instant::now();
-        self.locked().holds_mut().filter(|since| since.began_at <= started_at).for_each(|since| {
+        if let Some(since) = self.locked().outage.as_mut().filter(|since| since.began_at <= started_at) {
             since.tries = since.tries.saturating_sub(1);
             since.next_try_at = if says_nothing { now } else { now + since.pause };
-        });
+        }
     }
 
     /// A run succeeded, with these items.
@@ -224,7 +224,7 @@ impl Hold {
             return None;
         }
         let state = self.locked();
-        let since = state.holds().min_by_key(|since| since.began_at)?;
+        let since = state.outage.as_ref()?;
         let due_at = since.over_at.unwrap_or(since.began_at).max(since.began_at);
         Some((now.saturating_duration_since(due_at), since.reason.clone()))
     }
@@ -259,14 +259,6 @@ impl Hold {
 }
 
 impl State {
-    fn holds(&self) -> impl Iterator<Item = &Since> {
-        self.outage.iter()
-    }
-
-    fn holds_mut(&mut self) -> impl Iterator<Item = &mut Since> {
-        self.outage.iter_mut()
-    }
-
     /// Notes an outage of an item; how many it has met alone.
     fn met(&mut self, key: &Key, passed: u64) -> u32 {
         if self.items.len() >= OUTAGES_REMEMBERED_MAX && !self.items.contains_key(key) {

@@ -21,6 +21,8 @@ struct Trial {
     written: Vec<Written>,
     /// Of the last part that failed.
     why: Option<NotWritten>,
+    /// Others had passed before: what fails is its own fault.
+    beside_others: bool,
 }
 
 /// Why a part was not written.
@@ -78,13 +80,23 @@ enum Outcome {
     },
 }
 
+/// A batch that was tried, and whose fault it was.
+struct Judged {
+    written: Vec<Written>,
+    refused: Vec<(usize, String)>,
+    none_passed: bool,
+    beside_others: bool,
+    /// The stages of what passed.
+    passed: Vec<StageId>,
+}
+
 impl Trial {
     fn new(items: usize, matching: Vec<usize>, beside_others: bool) -> Trial {
         let mut ladder = Ladder::new(matching.len());
         if beside_others {
             ladder.passed(&[]);
         }
-        Trial { ladder, matching, written: vec![Written::Missing; items], why: None }
+        Trial { ladder, matching, written: vec![Written::Missing; items], why: None, beside_others }
     }
 
     fn next(&mut self) -> Option<Part> {
@@ -106,7 +118,7 @@ impl Trial {
     }
 
     fn end(self) -> Outcome {
-        let Trial { ladder, matching, written, why } = self;
+        let Trial { ladder, matching, written, why, .. } = self;
         let tried = ladder.failed_alone().map(|rung| matching[rung]).collect();
         let places =
             |failed: Vec<(usize, String)>| failed.into_iter().map(|(rung, reason)| (matching[rung], reason)).collect();
@@ -163,38 +175,20 @@ impl SqliteStore {
                 }
             }
         }
-        let (mut written, refused, none_passed) = match trial.end() {
-            Outcome::Settled { written, refused } => (written, refused, false),
-            Outcome::Undecided { written, refused } => {
-                if let Err(error) = self.probe(session, batch).await {
-                    return Err(self.everybodys(batch, refused.iter().map(|(index, _)| *index), error));
-                }
-                self.check_brake(batch, &refused)?;
-                (written, refused, true)
-            }
-            Outcome::Everybody { why, tried } => {
-                self.pass_over(batch, tried.iter().copied());
-                return Err(self.everybodys(batch, tried.into_iter(), self.error_of(why)));
-            }
-        };
-        self.note_passed(batch, &written);
-        self.record_failures(session, batch, &written).await?;
-        let passed = self.stages_passed(batch, &written);
-        for (index, reason) in refused {
+        let probe = self.probe(session, batch);
+        let mut judged = self.settle_trial(batch, trial, probe).await?;
+        self.record_failures(session, batch, &judged.written).await?;
+        for (index, reason) in std::mem::take(&mut judged.refused) {
             let item = &batch.items[index];
-            written[index] = if self.may_fail(batch, item, &reason) {
+            judged.written[index] = if self.may_fail(batch, item, &reason) {
                 let failed = self.fail_refused(session, batch, item, &reason).await?;
                 Written::Refused { reason, failed }
             } else {
-                let outcome = self.not_failed(item, reason, beside_others, &passed);
-                if none_passed || matches!(outcome, Written::Held) {
-                    self.pass_over(batch, [index]);
-                }
-                outcome
+                self.not_failed(batch, index, reason, &judged)
             };
         }
-        self.note_passed(batch, &written);
-        Ok(written)
+        self.note_passed(batch, &judged.written);
+        Ok(judged.written)
     }
 
     /// Each part in a transaction of its own, and each refused item in another as `FAILED`.
@@ -208,10 +202,33 @@ impl SqliteStore {
                 Err(why) => trial.failed(part, why),
             }
         }
-        let (mut written, refused, none_passed) = match trial.end() {
+        let mut judged = self.settle_trial(batch, trial, self.probe_apart(verb, batch)).await?;
+        for (index, reason) in std::mem::take(&mut judged.refused) {
+            let item = &batch.items[index];
+            judged.written[index] = if self.may_fail(batch, item, &reason) {
+                let failed = self.fail_alone(verb, batch, item, &reason).await?;
+                Written::Refused { reason, failed }
+            } else {
+                self.not_failed(batch, index, reason, &judged)
+            };
+        }
+        self.note_passed(batch, &judged.written);
+        Ok(judged.written)
+    }
+
+    /// Whose fault it was: that of the items that are named as refused, or the error is everybody's. `probe` tries the batch's
+    /// statement on no item, for a batch of which each item failed.
+    async fn settle_trial(
+        &self,
+        batch: &Batch<'_>,
+        trial: Trial,
+        probe: impl Future<Output = Result<()>>,
+    ) -> Result<Judged> {
+        let beside_others = trial.beside_others;
+        let (written, refused, none_passed) = match trial.end() {
             Outcome::Settled { written, refused } => (written, refused, false),
             Outcome::Undecided { written, refused } => {
-                if let Err(error) = self.probe_apart(verb, batch).await {
+                if let Err(error) = probe.await {
                     return Err(self.everybodys(batch, refused.iter().map(|(index, _)| *index), error));
                 }
                 self.check_brake(batch, &refused)?;
@@ -224,21 +241,7 @@ impl SqliteStore {
         };
         self.note_passed(batch, &written);
         let passed = self.stages_passed(batch, &written);
-        for (index, reason) in refused {
-            let item = &batch.items[index];
-            written[index] = if self.may_fail(batch, item, &reason) {
-                let failed = self.fail_alone(verb, batch, item, &reason).await?;
-                Written::Refused { reason, failed }
-            } else {
-                let outcome = self.not_failed(item, reason, beside_others, &passed);
-                if none_passed || matches!(outcome, Written::Held) {
-                    self.pass_over(batch, [index]);
-                }
-                outcome
-            };
-        }
-        self.note_passed(batch, &written);
-        Ok(written)
+        Ok(Judged { written, refused, none_passed, beside_others, passed })
     }
 
     /// The places of the items whose rows are as a move must find them. What matches no row would pass anyway, and say
@@ -366,10 +369,16 @@ impl SqliteStore {
 
     /// What becomes of an item that is not made `FAILED`, because others were for the same cause: where others of its stage
     /// pass it is left out, and otherwise its stage is held, and it stays as it is.
-    fn not_failed(&self, item: &Item, reason: String, beside_others: bool, passed: &[StageId]) -> Written {
+    fn not_failed(&self, batch: &Batch<'_>, index: usize, reason: String, judged: &Judged) -> Written {
+        let item = &batch.items[index];
         let is_finish = !matches!(tried(item), Some("claim" | "sweep"));
-        let others_pass = beside_others || self.stage_of(item).is_none_or(|stage| passed.contains(&stage));
-        if is_finish || !others_pass { Written::Held } else { Written::Refused { reason, failed: false } }
+        let others_pass =
+            judged.beside_others || self.stage_of(item).is_none_or(|stage| judged.passed.contains(&stage));
+        let is_held = is_finish || !others_pass;
+        if judged.none_passed || is_held {
+            self.pass_over(batch, [index]);
+        }
+        if is_held { Written::Held } else { Written::Refused { reason, failed: false } }
     }
 
     fn stages_passed(&self, batch: &Batch<'_>, written: &[Written]) -> Vec<StageId> {
