@@ -16,7 +16,11 @@ const STOPS: usize = 3;
 const LONG_ITEM_EVERY: usize = 8;
 const LONG_WORK_MS: u32 = 4_000;
 
-const STALE_AFTER: Duration = Duration::from_secs(6);
+/// What stood still has a third of this to renew its leases in, on a processor that others use too.
+const STALE_AFTER: Duration = Duration::from_secs(12);
+
+/// A stop, in lives of a lease.
+const STOP: f64 = 1.1;
 
 pub(super) async fn on_server(arena: &Arena, round: &Round) -> Result<Verdict> {
     attack(Scene::on_server(round, arena.server_url().await?, cast(), str::to_owned).await?).await
@@ -46,7 +50,7 @@ async fn attack(mut scene: Scene) -> Result<Verdict> {
         for number in 0..scene.fleet.len() {
             scene.fleet.until_stopped(number).await?;
         }
-        tokio::time::sleep(STALE_AFTER.mul_f64(1.5)).await;
+        tokio::time::sleep(STALE_AFTER.mul_f64(STOP)).await;
         for number in 0..scene.fleet.len() {
             scene.fleet.go_on(number);
         }

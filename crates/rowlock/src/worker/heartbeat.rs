@@ -54,9 +54,6 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
                     }
                 }
             }
-            for held in chunk {
-                held.tried(sent_at);
-            }
         }
         if now.saturating_duration_since(read_at) >= LEASE_CHECK_INTERVAL {
             read_at = now;

@@ -52,8 +52,6 @@ struct State {
     phase: Phase,
     /// When the last renewal that got through, or the claim, was sent.
     renewed_at: Instant,
-    /// When the last renewal was sent that was answered, or failed.
-    tried_at: Option<Instant>,
     /// False past the stage's timeout: what hangs is not renewed for ever.
     renewable: bool,
     /// When nobody worked on the item any more. From then on its time runs out, whatever is renewed.
@@ -69,7 +67,7 @@ enum Phase {
 }
 
 /// This process stood still until a moment ago, so that its leases are older than they may be. Until the end of the respite
-/// each of them has one renewal: whether somebody else has taken the item is for the database to say.
+/// they are renewed all the same: whether somebody else has taken the item is for the database to say.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Respite {
     pub(crate) since: Instant,
@@ -99,7 +97,6 @@ impl Leases {
         let state = State {
             phase: Phase::Queued,
             renewed_at: sent_at,
-            tried_at: None,
             renewable: true,
             ended_at: None,
             by_handler: ByHandler::Nothing,
@@ -258,11 +255,6 @@ impl Held {
         state.renewed_at = state.renewed_at.max(sent_at);
     }
 
-    /// A renewal that was sent at this time has been answered, or has failed.
-    pub(crate) fn tried(&self, sent_at: Instant) {
-        self.locked().tried_at = Some(sent_at);
-    }
-
     /// Whether it got no renewal for as long as a lease lives, and none is to be tried any more.
     pub(crate) fn is_over_aged(&self, now: Instant, stale_after: Duration, respite: Option<Respite>) -> bool {
         self.locked().is_over_aged(now, stale_after, respite)
@@ -315,10 +307,7 @@ impl Held {
 
 impl State {
     fn is_over_aged(&self, now: Instant, stale_after: Duration, respite: Option<Respite>) -> bool {
-        let is_spared = respite.is_some_and(|respite| {
-            let waits_for_renewal = self.renewed_at.max(self.tried_at.unwrap_or(self.renewed_at)) < respite.since;
-            waits_for_renewal && now < respite.until
-        });
+        let is_spared = respite.is_some_and(|respite| self.renewed_at < respite.since && now < respite.until);
         !is_spared && now.saturating_duration_since(self.renewed_at) >= stale_after
     }
 
@@ -442,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_too_old_because_its_process_stood_still_has_one_renewal() {
+    fn a_lease_that_is_too_old_because_its_process_stood_still_is_renewed_until_others_may_sweep() {
         let held = hold(&Leases::default());
         let woke_at = held.renewed_at() + 5 * STALE;
         let respite = Some(Respite { since: woke_at, until: woke_at + STALE / 3 });
@@ -450,12 +439,11 @@ mod tests {
         assert!(!held.is_over_aged(woke_at, STALE, respite) && held.is_renewable(woke_at, STALE, respite));
         assert!(held.is_over_aged(woke_at + STALE / 3, STALE, respite), "nothing got through until others may sweep");
 
-        held.tried(woke_at - STALE);
+        held.renewed(woke_at - STALE);
         assert!(!held.is_over_aged(woke_at, STALE, respite), "that one was sent before");
-        held.tried(woke_at);
-        assert!(held.is_over_aged(woke_at, STALE, respite), "it failed");
         held.renewed(woke_at);
         assert!(!held.is_over_aged(woke_at + STALE / 2, STALE, respite));
+        assert!(held.is_over_aged(woke_at + STALE, STALE, respite));
     }
 
     #[test]
