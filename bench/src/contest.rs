@@ -113,7 +113,7 @@ impl Arena {
     async fn run(&mut self, entry: &Entry) -> Result<Ran> {
         match &entry.place {
             Place::Postgres { template, set_up } => self.run_on_postgres(entry, template, set_up).await,
-            Place::Sqlite => run_on_sqlite(entry).await,
+            Place::Sqlite { by_hand } => run_on_sqlite(entry, *by_hand).await,
         }
     }
 
@@ -236,11 +236,14 @@ fn verify_handled(entry: &Entry, ended: &[Ended]) -> Result<u64> {
     Ok(handled)
 }
 
-async fn run_on_sqlite(entry: &Entry) -> Result<Ran> {
+async fn run_on_sqlite(entry: &Entry, by_hand: bool) -> Result<Ran> {
     // Not /tmp, which may be held in memory, where durability costs nothing.
     let folder = tempfile::Builder::new().prefix("rowlock-bench-").tempdir_in("/var/tmp")?;
     let file = folder.path().join("items.sqlite");
     contend::sqlite_fill(&file, entry.task.items).await?;
+    if by_hand {
+        contend::sqlite_index_by_hand(&file)?;
+    }
     let task = Task { database: file.to_string_lossy().into_owned(), ..entry.task.clone() };
     let mut contender = Contender::start(&entry.program, &task)?;
     let ended = loop {

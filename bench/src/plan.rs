@@ -41,8 +41,8 @@ pub(crate) struct Entry {
 pub(crate) enum Place {
     /// A copy of the template, with what this contender needs besides.
     Postgres { template: Template, set_up: Vec<String> },
-    /// A file of its own.
-    Sqlite,
+    /// A file of its own, indexed for statements by hand or as Rowlock leaves it.
+    Sqlite { by_hand: bool },
 }
 
 /// What a count must be at the end.

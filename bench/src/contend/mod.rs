@@ -24,7 +24,9 @@ pub(crate) use self::naive::set_up as naive_set_up;
 pub(crate) use self::passes::RUNS as RUNS_IN_A_STORM;
 use self::raw::Trips;
 pub(crate) use self::raw_wake::set_up as raw_wake_set_up;
-pub(crate) use self::sqlite::{fill as sqlite_fill, succeeded as sqlite_succeeded};
+pub(crate) use self::sqlite::{
+    fill as sqlite_fill, index_by_hand as sqlite_index_by_hand, succeeded as sqlite_succeeded,
+};
 use self::video::By;
 use crate::protocol::{Line, Task, Work, say, wait_for_dismissal};
 

@@ -8,7 +8,7 @@ pub(super) fn plan(scale: Scale) -> Plan {
     let contenders = ["sqlite-raw", "sqlite-rowlock", "sqlite-rowlock-best"];
     let entries = contenders.map(|name| {
         let mut entry = drains(name, &ready("sqlite", items), items);
-        entry.place = Place::Sqlite;
+        entry.place = Place::Sqlite { by_hand: name == "sqlite-raw" };
         entry
     });
     Plan {
