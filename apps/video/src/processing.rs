@@ -31,6 +31,7 @@ where
     let (library, tools) = (Arc::new(library), Arc::new(tools));
     let (same_library, same_tools) = (Arc::clone(&library), Arc::clone(&tools));
     Worker::new(videos)
+        .shutdown_on_signals()
         .handle(EXTRACTION, move |context, claim| {
             let tools = Arc::clone(&tools);
             async move { extract::<L>(&tools, context, claim).await }
@@ -68,7 +69,7 @@ async fn extract<L: Library>(
     if !context.is_dry_run() {
         L::write_extracted(&mut transaction, &claim.video_id, &extracted).await?;
     }
-    Ok(context.complete_in(transaction, claim).await?)
+    Ok(claim.complete_in(transaction).await?)
 }
 
 /// EMBEDDING: one vector of the frames, written in the transaction that completes the item.
@@ -91,7 +92,7 @@ async fn embed<L: Library>(
     if !context.is_dry_run() {
         L::write_embedding(&mut transaction, &claim.video_id, &embedding, secs).await?;
     }
-    Ok(context.complete_in(transaction, claim).await?)
+    Ok(claim.complete_in(transaction).await?)
 }
 
 /// Whose fault it is: the disk's, the machine's, or the file's. A time-out and a crash are the file's own when the attempt

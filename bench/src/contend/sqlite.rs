@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use rowlock::store::sqlite::SqliteStore;
-use rowlock::{Handled, Repository, Worker};
+use rowlock::{Repository, Worker};
 use rusqlite::{Connection, params};
 
 use crate::protocol::{Answer, Progress, Task};
@@ -131,7 +131,7 @@ pub(crate) async fn drain_in_batches(task: &Task) -> Result<Answer> {
     let handled = Arc::clone(&progress);
     let worker = Worker::new(repository).handle_batch("STAGE_1", 500, move |_, claims| {
         handled.handled_keys(claims.iter().map(|claim| claim.key().as_str()), 0);
-        async move { claims.iter().map(|_| Ok(Handled::from(()))).collect() }
+        async move { claims.iter().map(|_| Ok(())).collect() }
     });
     worker.run_until_idle().await?;
     Ok(progress.answer("handle_batch of 500"))

@@ -109,7 +109,7 @@ fn lease_choices(setup: &Setup, state: &State, worker: usize, lease: &Lease, ste
                 }
             }
         }
-        Phase::Finishing { answer, .. } => {
+        Phase::FinishParams { answer, .. } => {
             if answer.is_some() {
                 steps.push(Step::HearFinish { worker, lease: id });
             }

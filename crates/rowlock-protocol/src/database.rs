@@ -149,7 +149,7 @@ impl State {
         }
         for worker in &mut self.workers {
             if let Some(lease) = worker.lease_mut(statement.lease)
-                && let Phase::Finishing { answer, .. } = &mut lease.phase
+                && let Phase::FinishParams { answer, .. } = &mut lease.phase
             {
                 *answer = Some(outcome);
             }

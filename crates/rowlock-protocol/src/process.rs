@@ -154,9 +154,9 @@ impl State {
         let in_doubt = match lease.phase {
             Phase::Running { in_doubt } => in_doubt,
             Phase::InDoubt { .. } => true,
-            Phase::Queued | Phase::Finishing { .. } | Phase::Settling { .. } => false,
+            Phase::Queued | Phase::FinishParams { .. } | Phase::Settling { .. } => false,
         };
-        lease.phase = Phase::Finishing { action, in_doubt, answer: None };
+        lease.phase = Phase::FinishParams { action, in_doubt, answer: None };
         self.statements.push(Statement::Finish(FinishStatement {
             lease: id,
             token: lease.token,
@@ -178,7 +178,7 @@ impl State {
         let Some(lease) = self.workers[worker].lease_mut(id) else {
             return;
         };
-        let Phase::Finishing { action, in_doubt, answer: Some(outcome) } = lease.phase else {
+        let Phase::FinishParams { action, in_doubt, answer: Some(outcome) } = lease.phase else {
             return;
         };
         match (outcome, in_doubt) {
@@ -217,7 +217,7 @@ impl State {
         let Some(lease) = self.workers[worker].lease_mut(id) else {
             return;
         };
-        let Phase::Finishing { action, .. } = lease.phase else {
+        let Phase::FinishParams { action, .. } = lease.phase else {
             return;
         };
         match (is_continuing, setup.rules.lost_continue) {
@@ -230,7 +230,7 @@ impl State {
     }
 
     fn is_continuing(&self, worker: usize, id: LeaseId) -> bool {
-        let is_continuing = |lease: &Lease| matches!(lease.phase, Phase::Finishing { action: Move::Continue, .. });
+        let is_continuing = |lease: &Lease| matches!(lease.phase, Phase::FinishParams { action: Move::Continue, .. });
         self.workers[worker].lease(id).is_some_and(is_continuing)
     }
 

@@ -98,6 +98,6 @@ fn settles(protocol: &Protocol, state: &State, is_proved: bool, is_applied: bool
             state.is_proved(&protocol.setup, lease, action) == is_proved
                 && state.auditor.applied(lease.id).is_some() == is_applied
         }
-        Phase::Queued | Phase::Running { .. } | Phase::Finishing { .. } | Phase::InDoubt { .. } => false,
+        Phase::Queued | Phase::Running { .. } | Phase::FinishParams { .. } | Phase::InDoubt { .. } => false,
     })
 }

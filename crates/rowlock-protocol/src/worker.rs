@@ -25,7 +25,7 @@ pub enum Phase {
         in_doubt: bool,
     },
     /// A finish was sent, and its answer is awaited.
-    Finishing {
+    FinishParams {
         /// What was asked for.
         action: Move,
         /// Whether an earlier finish may have taken effect, or may do so yet.
@@ -82,7 +82,7 @@ impl Lease {
     pub fn is_working(&self) -> bool {
         match self.phase {
             Phase::Queued | Phase::Running { .. } => true,
-            Phase::Finishing { .. } | Phase::InDoubt { .. } | Phase::Settling { .. } => false,
+            Phase::FinishParams { .. } | Phase::InDoubt { .. } | Phase::Settling { .. } => false,
         }
     }
 
@@ -156,7 +156,7 @@ impl Worker {
     pub fn awaits_continue(&self) -> bool {
         self.awaited.as_ref().is_some_and(|awaited| {
             self.leases.iter().any(|lease| {
-                matches!(lease.phase, Phase::Finishing { action: Move::Continue, .. })
+                matches!(lease.phase, Phase::FinishParams { action: Move::Continue, .. })
                     && lease.next.is_some_and(|next| next.claim == awaited.claim)
             })
         })

@@ -1,5 +1,6 @@
 //! A claimed item: its record and the right to finish it.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::pipeline::{StageId, Status};
-use crate::store::{Finish, LeaseState, Outcome};
+use crate::store::{Finish, LeaseState, Outcome, Transaction};
 use crate::{Error, Key, Lease, Result};
 
 /// A claimed item: the record as it is after the claim, and the lease on it.
@@ -45,7 +46,23 @@ pub(crate) struct ClaimDetails {
 /// What the finishing calls need of a repository, whatever its store.
 pub(crate) trait Finisher: Send + Sync {
     fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>>;
+    /// The transaction is the store's own, whose type a claim does not know.
+    fn finish_in(
+        &self,
+        transaction: Box<dyn Any + Send>,
+        finish: Finish,
+    ) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>>;
     fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>>;
+}
+
+/// The transaction as its store's own type.
+pub(crate) fn own_transaction<T: Transaction>(transaction: Box<dyn Any + Send>) -> Result<T> {
+    let own = transaction.downcast::<T>().map_err(|_| Error::InvalidArgument {
+        argument: "transaction",
+        value: "one of another kind of database".to_owned(),
+        rule: "it must come from `begin` of the repository, or of the context, that the claim comes from".to_owned(),
+    })?;
+    Ok(*own)
 }
 
 /// Proof that a lease ended with a committed move.
@@ -144,6 +161,53 @@ impl<R> Claim<R> {
     /// As [`Claim::complete`].
     pub async fn snooze_until(self, due: DateTime<Utc>) -> Result<Settled, FinishError<R>> {
         self.finish(Outcome::SnoozeUntil(due)).await
+    }
+
+    /// Completes the stage as the last statement of this transaction, and commits: what you wrote in it is committed exactly
+    /// once, together with the move. Take the transaction from [`Context::begin`](crate::Context::begin) or
+    /// [`Repository::begin`](crate::Repository::begin). In a dry run it is rolled back, and the answer says what would have
+    /// happened.
+    ///
+    /// # Errors
+    /// As [`Claim::complete`]. The transaction was rolled back with any error but `OutcomeUnknown`.
+    pub async fn complete_in(self, transaction: impl Transaction) -> Result<Settled, FinishError<R>> {
+        self.finish_in(transaction, Outcome::Complete).await
+    }
+
+    /// Counts a failure as the last statement of this transaction, and commits.
+    ///
+    /// # Errors
+    /// As [`Claim::complete_in`].
+    pub async fn retry_in(
+        self,
+        transaction: impl Transaction,
+        error: impl fmt::Display,
+    ) -> Result<Settled, FinishError<R>> {
+        self.finish_in(transaction, Outcome::Retry { error: error.to_string(), delay: None }).await
+    }
+
+    /// Fails the item for good as the last statement of this transaction, and commits.
+    ///
+    /// # Errors
+    /// As [`Claim::complete_in`].
+    pub async fn fail_in(
+        self,
+        transaction: impl Transaction,
+        error: impl fmt::Display,
+    ) -> Result<Settled, FinishError<R>> {
+        self.finish_in(transaction, Outcome::Fail { error: error.to_string() }).await
+    }
+
+    /// Ends the lease with this outcome as the last statement of this transaction, and commits.
+    ///
+    /// # Errors
+    /// As [`Claim::complete_in`].
+    pub async fn finish_in(self, transaction: impl Transaction, outcome: Outcome) -> Result<Settled, FinishError<R>> {
+        let finish = Finish { lease: self.details.lease.clone(), outcome };
+        match self.finisher.finish_in(Box::new(transaction), finish).await {
+            Ok(settled) => Ok(settled),
+            Err(error) => Err(FinishError::new(error, self)),
+        }
     }
 
     /// Says that the holder lives. Workers do this by themselves.

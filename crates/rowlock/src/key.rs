@@ -63,6 +63,18 @@ impl From<String> for Key {
     }
 }
 
+impl From<&String> for Key {
+    fn from(text: &String) -> Key {
+        Key::from(text.as_str())
+    }
+}
+
+impl From<&Key> for Key {
+    fn from(key: &Key) -> Key {
+        key.clone()
+    }
+}
+
 impl From<i32> for Key {
     fn from(number: i32) -> Key {
         Key::from(number.to_string())

@@ -4,6 +4,7 @@
     expect(dead_code, reason = "what one dialect needs is idle in a build without it")
 )]
 
+mod aliases;
 mod backoff;
 mod claim;
 #[cfg(feature = "conformance")]
@@ -23,6 +24,10 @@ mod schema;
 pub mod store;
 mod worker;
 
+#[cfg(feature = "postgres")]
+pub use aliases::{PgContext, PgRepository};
+#[cfg(feature = "sqlite")]
+pub use aliases::{SqliteContext, SqliteRepository};
 pub use claim::{Claim, FinishError, Settled};
 pub use decoding::{Item, Items, Record};
 pub use error::{Error, Fault, Result};
@@ -31,10 +36,12 @@ pub use json_record::JsonRecord;
 pub use key::Key;
 pub use lease::{FencingToken, Holder, Lease};
 pub use pipeline::{
-    Backoff, Budget, Existing, KeyType, Pipeline, PipelineBuilder, RetryPolicy, Role, Stage, StageId, Status, TableName,
+    Backoff, Budget, Existing, IntoStage, KeyType, Pipeline, PipelineBuilder, RetryPolicy, Role, Stage, StageId,
+    Status, TableName,
 };
 pub use repository::{Claims, Repository};
 pub use store::{Outcome, Store};
 pub use worker::{
-    Context, DryRun, FailedBy, FailedItem, HeldBy, HeldStage, Remaining, StageItems, Waiting, Worker, WorkerReport,
+    Context, DryRun, FailedBy, FailedItem, HandledItem, HandlerObserver, HeldBy, HeldStage, Remaining, StageItems,
+    Waiting, Worker, WorkerReport,
 };

@@ -61,7 +61,7 @@ pub const COUNTS_TRIED_MAX: i32 = 100;
 pub const TIMES_LOOKED_AT_MAX: i64 = 1_000;
 
 /// Items in one page of `list`.
-pub const PAGE_ITEMS_MAX: i64 = 1_000;
+pub const PAGE_ITEMS_MAX: usize = 1_000;
 
 /// Keys that this process leaves out of its claims because the database refused every write to their rows. A claim
 /// compares each row that it reads with each of them: with so many at the head of the queue that takes about a second.

@@ -1,5 +1,6 @@
 //! The typed face over a store.
 
+use std::any::Any;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -7,16 +8,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::claim::Finisher;
+use crate::claim::{Finisher, own_transaction};
 use crate::decoding::{Item, Items, Record, decode, decode_item, decode_items};
 use crate::dispatch::Dispatch;
-use crate::limits::{BATCH_ITEMS_MAX, COUNT_EXACT_MAX};
-use crate::pipeline::{Pipeline, StageId, Status};
+use crate::limits::BATCH_ITEMS_MAX;
+use crate::pipeline::{IntoStage, Pipeline, StageId, Status};
 use crate::store::{
-    Added, ClaimBatch, Claiming, Counting, Counts, Explanation, FailureRecord, Finish, Finished, Finishing, HeldItem,
-    ItemRow, LeaseState, Limits, Listing, Moved, Outcome, Requeueing, Setting, Store, Sweeping, Swept,
+    Added, ClaimBatch, ClaimParams, CountParams, Counts, Explanation, FailureRecord, Finish, FinishParams, Finished,
+    HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Outcome, RequeueParams, SetParams, Store, SweepParams,
+    Swept,
 };
-use crate::{Claim, Error, FencingToken, FinishError, Holder, Key, Lease, Result, Settled};
+use crate::{Claim, Error, FencingToken, Holder, Key, Lease, Result, Settled};
 
 /// Claims typed records, finishes them, and does for operators what they need. Cheap to clone.
 pub struct Repository<S: Store, R> {
@@ -101,7 +103,7 @@ impl<S: Store, R> Repository<S, R> {
     /// As [`Claim::complete`].
     pub async fn finish_lease(&self, lease: Lease, outcome: Outcome, limits: Limits) -> Result<Settled> {
         let finish = Finish { lease: lease.clone(), outcome };
-        let answers = self.dispatch.finish(Finishing { items: vec![finish], limits, now: None }).await?;
+        let answers = self.dispatch.finish(FinishParams { items: vec![finish], limits, now: None }).await?;
         settled(&lease, answers.into_iter().next().unwrap_or(Finished::Unknown))
     }
 
@@ -122,61 +124,12 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.get(&key.into()).await
     }
 
-    /// A transaction for [`Repository::complete_in`].
+    /// A transaction for [`Claim::complete_in`].
     ///
     /// # Errors
     /// Those of the database.
     pub async fn begin(&self) -> Result<S::Transaction> {
         self.dispatch.begin().await
-    }
-
-    /// Completes the stage as the last statement of the user's transaction, and commits.
-    ///
-    /// # Errors
-    /// As [`Claim::complete`]. The transaction was rolled back with any error but `OutcomeUnknown`.
-    pub async fn complete_in(&self, transaction: S::Transaction, claim: Claim<R>) -> Result<Settled, FinishError<R>> {
-        self.finish_in(transaction, claim, Outcome::Complete).await
-    }
-
-    /// Counts a failure as the last statement of the user's transaction, and commits.
-    ///
-    /// # Errors
-    /// As [`Repository::complete_in`].
-    pub async fn retry_in(
-        &self,
-        transaction: S::Transaction,
-        claim: Claim<R>,
-        error: impl std::fmt::Display,
-    ) -> Result<Settled, FinishError<R>> {
-        let outcome = Outcome::Retry { error: error.to_string(), delay: None };
-        self.finish_in(transaction, claim, outcome).await
-    }
-
-    /// Fails the item for good as the last statement of the user's transaction, and commits.
-    ///
-    /// # Errors
-    /// As [`Repository::complete_in`].
-    pub async fn fail_in(
-        &self,
-        transaction: S::Transaction,
-        claim: Claim<R>,
-        error: impl std::fmt::Display,
-    ) -> Result<Settled, FinishError<R>> {
-        self.finish_in(transaction, claim, Outcome::Fail { error: error.to_string() }).await
-    }
-
-    pub(crate) async fn finish_in(
-        &self,
-        transaction: S::Transaction,
-        claim: Claim<R>,
-        outcome: Outcome,
-    ) -> Result<Settled, FinishError<R>> {
-        let finish = Finish { lease: claim.lease().clone(), outcome };
-        let answer = self.dispatch.finish_in(transaction, &finish).await;
-        match answer.and_then(|finished| settled(&finish.lease, finished)) {
-            Ok(settled) => Ok(settled),
-            Err(error) => Err(FinishError::new(error, claim)),
-        }
     }
 
     /// Takes back what stopped workers held, until nothing stale is left.
@@ -188,8 +141,8 @@ impl<S: Store, R> Repository<S, R> {
     /// Those of the database.
     pub async fn sweep(&self) -> Result<Swept> {
         let pipeline = self.pipeline();
-        let sweeping = Sweeping {
-            limit: batch_limit(),
+        let sweeping = SweepParams {
+            limit: BATCH_ITEMS_MAX,
             stale_after: pipeline.stale_after(),
             max_resets: pipeline.max_resets(),
             now: None,
@@ -214,7 +167,7 @@ impl<S: Store, R> Repository<S, R> {
     /// and those of the database.
     pub async fn set(&self, key: impl Into<Key>, to: Status, error: Option<&str>) -> Result<Status> {
         let key = key.into();
-        let setting = Setting { keys: vec![key.clone()], to, error: error.map(str::to_owned), now: None };
+        let setting = SetParams { keys: vec![key.clone()], to, error: error.map(str::to_owned), now: None };
         let moved = self.dispatch.set(&setting).await?;
         self.single(key, moved, self.pipeline().word(to))
     }
@@ -230,24 +183,51 @@ impl<S: Store, R> Repository<S, R> {
         self.single(key, moved, self.pipeline().word(Status::Cancelled))
     }
 
-    /// Takes a terminal item up again: at the given stage, or where it stopped.
+    /// Takes a terminal item up again where it stopped.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::IllegalMove`] if it is not terminal, [`Error::Refused`], and those of the
     /// database.
-    pub async fn requeue(&self, key: impl Into<Key>, stage: Option<StageId>) -> Result<Status> {
-        let key = key.into();
-        let moved = self.requeue_many(vec![key.clone()], stage).await?;
-        self.single(key, moved, self.pipeline().stage(stage.unwrap_or(StageId::FIRST)).ready_word())
+    pub async fn requeue(&self, key: impl Into<Key>) -> Result<Status> {
+        self.requeue_one(key.into(), None).await
     }
 
-    /// As [`Repository::requeue`] for many items, each with an answer of its own, in order.
+    /// Takes a terminal item up again at this stage.
+    ///
+    /// # Errors
+    /// As [`Repository::requeue`]; [`Error::InvalidArgument`] for a stage that the pipeline does not have.
+    pub async fn requeue_from(&self, key: impl Into<Key>, stage: impl IntoStage) -> Result<Status> {
+        let stage = stage.into_stage(self.pipeline())?;
+        self.requeue_one(key.into(), Some(stage)).await
+    }
+
+    /// As [`Repository::requeue`] for many items, each with its own answer, in order.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn requeue_many(&self, keys: Vec<Key>, stage: Option<StageId>) -> Result<Vec<Moved>> {
-        let requeueing = Requeueing { keys, stage, now: None };
-        self.dispatch.requeue(&requeueing).await
+    pub async fn requeue_many(&self, keys: impl IntoIterator<Item: Into<Key>>) -> Result<Vec<Moved>> {
+        let keys = keys.into_iter().map(Into::into).collect();
+        self.dispatch.requeue(&RequeueParams { keys, stage: None, now: None }).await
+    }
+
+    /// As [`Repository::requeue_from`] for many items, each with its own answer, in order.
+    ///
+    /// # Errors
+    /// As [`Repository::requeue_from`].
+    pub async fn requeue_many_from(
+        &self,
+        keys: impl IntoIterator<Item: Into<Key>>,
+        stage: impl IntoStage,
+    ) -> Result<Vec<Moved>> {
+        let stage = stage.into_stage(self.pipeline())?;
+        let keys = keys.into_iter().map(Into::into).collect();
+        self.dispatch.requeue(&RequeueParams { keys, stage: Some(stage), now: None }).await
+    }
+
+    async fn requeue_one(&self, key: Key, stage: Option<StageId>) -> Result<Status> {
+        let requeueing = RequeueParams { keys: vec![key.clone()], stage, now: None };
+        let moved = self.dispatch.requeue(&requeueing).await?;
+        self.single(key, moved, self.pipeline().stage(stage.unwrap_or(StageId::FIRST)).ready_word())
     }
 
     fn single(&self, key: Key, moved: Vec<Moved>, wanted: &str) -> Result<Status> {
@@ -265,17 +245,17 @@ impl<S: Store, R> Repository<S, R> {
     /// Stops claims for a stage. False if it was paused already.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn pause(&self, stage: StageId) -> Result<bool> {
-        self.dispatch.pause(stage).await
+    /// [`Error::InvalidArgument`] for a stage that the pipeline does not have, and those of the database.
+    pub async fn pause(&self, stage: impl IntoStage) -> Result<bool> {
+        self.dispatch.pause(stage.into_stage(self.pipeline())?).await
     }
 
     /// Allows claims for a stage again. False if it was not paused.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn resume(&self, stage: StageId) -> Result<bool> {
-        self.dispatch.resume(stage).await
+    /// As [`Repository::pause`].
+    pub async fn resume(&self, stage: impl IntoStage) -> Result<bool> {
+        self.dispatch.resume(stage.into_stage(self.pipeline())?).await
     }
 
     /// Inserts keys in bulk; a key that exists is skipped, and one that no row can have is left out: the answer names it, and
@@ -283,17 +263,25 @@ impl<S: Store, R> Repository<S, R> {
     ///
     /// # Errors
     /// Those of the database, also where it refuses the row of a key (a constraint, a trigger).
-    pub async fn add_many(&self, keys: &[Key]) -> Result<Added> {
-        self.dispatch.add_many(keys).await
+    pub async fn add_many(&self, keys: impl IntoIterator<Item: Into<Key>>) -> Result<Added> {
+        let keys: Vec<Key> = keys.into_iter().map(Into::into).collect();
+        self.dispatch.add_many(&keys).await
     }
 
-    /// How many items are in each state. Counting a status stops at 10,000 unless `exact`.
+    /// How many items are in each state. Counting a status stops at 10,000, which is cheap on any table.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn counts(&self, exact: bool) -> Result<Counts> {
-        let up_to = if exact { i64::MAX } else { COUNT_EXACT_MAX };
-        self.dispatch.counts(&Counting { up_to, ..Counting::default() }).await
+    pub async fn counts(&self) -> Result<Counts> {
+        self.dispatch.counts(&CountParams::default()).await
+    }
+
+    /// As [`Repository::counts`], however many there are: it reads the table.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn counts_exact(&self) -> Result<Counts> {
+        self.dispatch.counts(&CountParams { up_to: i64::MAX, ..CountParams::default() }).await
     }
 
     /// Why an item is or is not claimable now; `None` if there is no such item.
@@ -316,7 +304,7 @@ impl<S: Store, R> Repository<S, R> {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
+    pub async fn held(&self, limit: usize) -> Result<Vec<HeldItem>> {
         self.dispatch.held(limit).await
     }
 
@@ -330,21 +318,20 @@ impl<S: Store, R> Repository<S, R> {
 }
 
 impl<S: Store, R: Record<S>> Repository<S, R> {
-    /// Takes up to `limit` ready items of any stage.
+    /// Takes up to `limit` ready items of any stage, at most 1,000 at once.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a negative limit, and those of the database.
-    pub async fn claim(&self, limit: i64) -> Result<Claims<R>> {
-        let stages: Vec<StageId> = self.pipeline().stage_ids().collect();
-        self.claim_for(&stages, limit).await
+    /// Those of the database.
+    pub async fn claim(&self, limit: usize) -> Result<Claims<R>> {
+        self.claim_for(self.pipeline().stage_ids(), limit).await
     }
 
     /// Takes up to `limit` ready items of these stages.
     ///
     /// # Errors
-    /// As [`Repository::claim`].
-    pub async fn claim_for(&self, stages: &[StageId], limit: i64) -> Result<Claims<R>> {
-        self.claim_with(self.claiming(stages, limit)).await
+    /// [`Error::InvalidArgument`] for a stage that the pipeline does not have, and those of the database.
+    pub async fn claim_for(&self, stages: impl IntoIterator<Item: IntoStage>, limit: usize) -> Result<Claims<R>> {
+        self.claim_with(self.claim_params(stages, limit)?).await
     }
 
     /// Takes items by parameters of the caller's. The token must be drawn for this claim alone; after an error that will
@@ -354,7 +341,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
     ///
     /// # Errors
     /// As [`Repository::claim`].
-    pub async fn claim_with(&self, claiming: Claiming) -> Result<Claims<R>> {
+    pub async fn claim_with(&self, claiming: ClaimParams) -> Result<Claims<R>> {
         self.dispatch.release_lost_claims().await;
         let batch = self.dispatch.claim(claiming).await?;
         let finisher: Arc<dyn Finisher> = Arc::new(self.clone());
@@ -372,7 +359,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
             }
         }
         if !failed_attempts.is_empty() {
-            let finishing = Finishing { items: failed_attempts, limits: self.dispatch.limits(), now: None };
+            let finishing = FinishParams { items: failed_attempts, limits: self.dispatch.limits(), now: None };
             // The good claims are worth more than this error: without them nobody could finish those items.
             if let Err(error) = self.dispatch.finish(finishing).await {
                 tracing::error!(%error, "items that do not decode could not be given back: they are left to the sweep");
@@ -383,9 +370,17 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
 
     /// The parameters of a claim by this repository, with a new token. They say that the caller holds nothing else:
     /// set `alone` to false if it does.
-    pub fn claiming(&self, stages: &[StageId], limit: i64) -> Claiming {
-        Claiming {
-            stages: stages.to_vec(),
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a stage that the pipeline does not have.
+    pub fn claim_params(&self, stages: impl IntoIterator<Item: IntoStage>, limit: usize) -> Result<ClaimParams> {
+        let stages = stages.into_iter().map(|stage| stage.into_stage(self.pipeline())).collect::<Result<_>>()?;
+        Ok(self.params_for(stages, limit))
+    }
+
+    pub(crate) fn params_for(&self, stages: Vec<StageId>, limit: usize) -> ClaimParams {
+        ClaimParams {
+            stages,
             limit,
             token: FencingToken::draw(),
             holder: self.holder.clone(),
@@ -400,17 +395,16 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
     /// What a claim would return now, without taking it. Rows that do not decode are named apart.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a negative limit, and those of the database.
-    pub async fn preview(&self, limit: i64) -> Result<Items<R>> {
-        let stages: Vec<StageId> = self.pipeline().stage_ids().collect();
-        self.preview_with(&self.claiming(&stages, limit)).await
+    /// Those of the database.
+    pub async fn preview(&self, limit: usize) -> Result<Items<R>> {
+        self.preview_with(&self.claim_params(self.pipeline().stage_ids(), limit)?).await
     }
 
     /// What a claim with these parameters would return now, without taking it.
     ///
     /// # Errors
     /// As [`Repository::preview`].
-    pub async fn preview_with(&self, claiming: &Claiming) -> Result<Items<R>> {
+    pub async fn preview_with(&self, claiming: &ClaimParams) -> Result<Items<R>> {
         Ok(decode_items(self.dispatch.preview(claiming).await?, None))
     }
 
@@ -426,8 +420,8 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
     /// A page of items in the order of their keys. Rows that do not decode are named apart.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a negative limit, and those of the database.
-    pub async fn list(&self, listing: &Listing) -> Result<Items<R>> {
+    /// Those of the database.
+    pub async fn list(&self, listing: &ListParams) -> Result<Items<R>> {
         let page = self.dispatch.list(listing).await?;
         Ok(decode_items(page.items, page.next))
     }
@@ -436,6 +430,18 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
 impl<S: Store, R: 'static> Finisher for Repository<S, R> {
     fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
         Box::pin(self.finish_lease(finish.lease, finish.outcome, self.dispatch.limits()))
+    }
+
+    fn finish_in(
+        &self,
+        transaction: Box<dyn Any + Send>,
+        finish: Finish,
+    ) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+        Box::pin(async move {
+            let transaction = own_transaction::<S::Transaction>(transaction)?;
+            let finished = self.dispatch.finish_in(transaction, &finish).await?;
+            settled(&finish.lease, finished)
+        })
     }
 
     fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
@@ -453,8 +459,4 @@ pub(crate) fn settled(lease: &Lease, finished: Finished) -> Result<Settled> {
         Finished::Unknown => Err(Error::OutcomeUnknown { key }),
         Finished::Refused { reason, failed } => Err(Error::Refused { key, reason, failed }),
     }
-}
-
-pub(crate) fn batch_limit() -> i64 {
-    i64::try_from(BATCH_ITEMS_MAX).unwrap_or(i64::MAX)
 }

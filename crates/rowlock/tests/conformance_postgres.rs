@@ -10,7 +10,9 @@ mod postgres {
     use chrono::{DateTime, Utc};
     use rowlock::conformance::{Harness, Refusal, Refusing};
     use rowlock::store::postgres::{PostgresStore, PostgresTransaction};
-    use rowlock::store::{Claiming, Finish, Finished, Finishing, LeaseState, Limits, Outcome, Store, Sweeping};
+    use rowlock::store::{
+        ClaimParams, Finish, FinishParams, Finished, LeaseState, Limits, Outcome, Store, SweepParams,
+    };
     use rowlock::{FencingToken, Holder, Key, Pipeline, Status};
     use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
     use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Postgres, Row, Transaction};
@@ -164,9 +166,9 @@ mod postgres {
             Pipeline::builder("pages").table("pages").key("page").stage("FETCH").build().expect("valid")
         }
 
-        fn claiming(limit: i64) -> Claiming {
+        fn claiming(limit: usize) -> ClaimParams {
             let pipeline = pipeline();
-            Claiming {
+            ClaimParams {
                 stages: pipeline.stage_ids().collect(),
                 limit,
                 token: FencingToken::draw(),
@@ -179,8 +181,8 @@ mod postgres {
             }
         }
 
-        fn sweeping() -> Sweeping {
-            Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None }
+        fn sweeping() -> SweepParams {
+            SweepParams { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None }
         }
 
         async fn table(harness: &PostgresHarness) -> PostgresStore {
@@ -227,7 +229,7 @@ mod postgres {
                 assert_eq!(states, vec![LeaseState::Held; 3]);
                 let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Release });
                 let limits = Limits { max_retries: 5, max_resets: 3 };
-                let finishing = Finishing { items: items.collect(), limits, now: None };
+                let finishing = FinishParams { items: items.collect(), limits, now: None };
                 let finished = store.finish(&finishing).await.expect("finish");
                 assert!(finished.iter().all(|one| matches!(one, Finished::Applied { .. })), "{finished:?}");
                 assert!(store.claim(&claiming(10)).await.expect("claim").claimed.is_empty());
@@ -270,7 +272,7 @@ mod postgres {
                 let limits = Limits { max_retries: 5, max_resets: 3 };
                 let finishing = |leases: &[rowlock::Lease]| {
                     let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete });
-                    Finishing { items: items.collect(), limits, now: None }
+                    FinishParams { items: items.collect(), limits, now: None }
                 };
 
                 let finished = store.finish(&finishing(&leases)).await.expect("finish");
@@ -344,7 +346,7 @@ mod postgres {
                     leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect();
                 let limits = Limits { max_retries: 5, max_resets: 3 };
 
-                let finished = store.finish(&Finishing { items, limits, now: None }).await.expect("finish");
+                let finished = store.finish(&FinishParams { items, limits, now: None }).await.expect("finish");
 
                 for (lease, finished) in leases.iter().zip(finished) {
                     if lease.key.as_str() == "z" {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use rowlock::store::Listing;
+use rowlock::store::ListParams;
 use rowlock::store::sqlite::SqliteStore;
 use rowlock::{Key, Pipeline, Repository, StageId, Status, Worker};
 use tracing::field::{Field, Visit};
@@ -66,21 +66,21 @@ async fn every_verb(file: std::path::PathBuf) -> rowlock::Result<()> {
     claim.renew().await?;
     claim.complete().await.expect(finished);
     let transaction = repository.begin().await?;
-    repository.complete_in(transaction, claims.pop().expect("two were claimed")).await.expect(finished);
+    claims.pop().expect("two were claimed").complete_in(transaction).await.expect(finished);
     repository.sweep().await?;
     repository.set("c", Status::Failed, None).await?;
-    repository.requeue("c", None).await?;
+    repository.requeue("c").await?;
     repository.cancel("c").await?;
     repository.get("c").await?;
-    repository.list(&Listing { limit: 9, ..Listing::default() }).await?;
-    repository.counts(true).await?;
+    repository.list(&ListParams { limit: 9, ..ListParams::default() }).await?;
+    repository.counts_exact().await?;
     repository.explain("c").await?;
     repository.failures("c").await?;
     repository.held(9).await?;
     // Whether an item continues is a matter of a fifth of a second: one of them will.
     for key in ["d", "e", "f"] {
         repository.add_many(&[Key::from(key)]).await?;
-        let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
+        let worker = Worker::new(repository.clone()).advance_directly().handle("ONE", |_, _| async { Ok(()) });
         worker.handle("TWO", |_, _| async { Ok(()) }).run_until_idle().await?;
     }
     Ok(())

@@ -194,7 +194,7 @@ async fn the_server_says_of_itself() {
                 } else if call == codes.len() {
                     transaction.execute("select pg_terminate_backend(pg_backend_pid())").await?;
                 }
-                Ok::<Handled, Failure>(ctx.complete_in(transaction, claim).await?.into())
+                Ok::<Handled, Failure>(claim.complete_in(transaction).await?.into())
             }
         });
     let report = told(soon(worker.run_until_idle()).await);
@@ -224,7 +224,7 @@ async fn a_column_is_added_under_running_handlers() {
                 let mut transaction = ctx.begin().await?;
                 let key = claim.key().as_str().to_owned();
                 sqlx::query("select * from items where id = $1").bind(key).fetch_one(&mut *transaction).await?;
-                Ok::<Handled, Failure>(ctx.complete_in(transaction, claim).await?.into())
+                Ok::<Handled, Failure>(claim.complete_in(transaction).await?.into())
             }
         });
     let report = told(soon(worker.run_until_idle()).await);

@@ -42,6 +42,7 @@ async fn child() {
     let repository = open(&folder.join("queue.sqlite")).await;
     let until_idle = folder.join("hang").exists();
     let worker = Worker::new(repository)
+        .shutdown_on_signals()
         .concurrency("ONE", 2)
         .handle("ONE", move |ctx, claim| {
             let folder = folder.clone();
@@ -124,7 +125,7 @@ async fn scene(items: usize) -> (tempfile::TempDir, Repository<SqliteStore, Item
 }
 
 async fn count(repository: &Repository<SqliteStore, Item>, status: Status) -> i64 {
-    repository.counts(true).await.expect("counted").count(status)
+    repository.counts_exact().await.expect("counted").count(status)
 }
 
 #[tokio::test]
@@ -176,7 +177,7 @@ async fn a_worker_killed_with_kill_9_loses_nothing_on_sqlite() {
     process.signal("-KILL");
     assert!(!process.end().success());
     assert_eq!(count(&repository, Status::InProgress(StageId::FIRST)).await, 2);
-    let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) }).without_signals();
+    let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
     let report = tokio::time::timeout(Duration::from_secs(60), worker.run_until_idle()).await;
     let report = report.expect("it ends").expect("it ends well");
     assert_eq!((report.completed, report.swept), (4, 2), "{report:?}");

@@ -115,7 +115,7 @@ async fn columns_that_come_and_go_under_running_handlers_burn_no_attempt() {
             let mut transaction = ctx.begin().await?;
             let row = sqlx::query_as::<_, Item>("select * from items where id = ?1").bind(claim.key().as_str());
             assert_eq!(row.fetch_one(&mut *transaction).await?.id, claim.key().as_str());
-            Ok::<Handled, rowlock::Failure>(ctx.complete_in(transaction, claim).await?.into())
+            Ok::<Handled, rowlock::Failure>(claim.complete_in(transaction).await?.into())
         }
     };
     let worker = Worker::new(repository.clone()).handle("ONE", handle.clone()).handle("TWO", handle);
@@ -143,7 +143,7 @@ async fn a_handler_keeps_its_transaction(waits_for_itself: bool) -> WorkerReport
                 std::future::pending::<()>().await;
                 unreachable!("nobody lets go of the lock but this handler");
             }
-            Ok::<Handled, rowlock::Failure>(context.complete_in(transaction, claim).await?.into())
+            Ok::<Handled, rowlock::Failure>(claim.complete_in(transaction).await?.into())
         }
     });
     let running = tokio::spawn(worker.run_until_idle());

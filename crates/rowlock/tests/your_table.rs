@@ -34,7 +34,7 @@ where
 {
     assert_eq!(store.inspect().await.expect("inspect"), Vec::<String>::new());
     let videos = Repository::<_, Video>::new(store);
-    videos.add_many(&["a.mp4".into()]).await.expect("adds");
+    videos.add_many(["a.mp4"]).await.expect("adds");
     let claims = videos.claim(10).await.expect("claims");
     for claim in claims.items {
         assert_eq!(claim.video_id, "a.mp4");

@@ -25,7 +25,7 @@ where
     QueuedVideo: Record<L::Store>,
 {
     let pipeline = std::sync::Arc::clone(videos.pipeline());
-    let runs = worker(videos, library, tools, JOBS).dry_run(i64::from(count)).await?;
+    let runs = worker(videos, library, tools, JOBS).dry_run(usize::from(count)).await?;
     let (mut rows, mut entries) = (table(["video", "would become"]), Vec::new());
     let mut all_succeeded = true;
     for run in &runs {

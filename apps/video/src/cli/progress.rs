@@ -21,7 +21,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(10);
 
 /// Enough to find the one that has been worked on for the longest time.
-const HELD_READ_MAX: i64 = 100;
+const HELD_READ_MAX: usize = 100;
 
 const BAR: &str = "{prefix:<12} {bar:30} {pos}/{len} {msg}";
 
@@ -70,10 +70,10 @@ pub(crate) async fn show<L: Library>(videos: &Videos<L>, library: &L) {
 /// For each stage how many items still have to pass it. Counting stops at 10,000 a state, so that the successes of the
 /// past cost nothing; only a larger backlog than that is counted to its end, which reads the table.
 async fn items_left<L: Library>(videos: &Videos<L>) -> rowlock::Result<(Counts, Vec<u64>)> {
-    let mut counts = videos.counts(false).await?;
+    let mut counts = videos.counts().await?;
     let is_cut_off = |entry: &StatusCount| entry.at_least && entry.status.is_some_and(|status| !status.is_terminal());
     if counts.statuses.iter().any(is_cut_off) {
-        counts = videos.counts(true).await?;
+        counts = videos.counts_exact().await?;
     }
     let mut left = 0;
     let mut all = Vec::new();

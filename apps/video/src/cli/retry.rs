@@ -19,8 +19,11 @@ pub(crate) async fn retry<L: Library>(videos: &Videos<L>, library: &L, ids: Vec<
     };
     let mut refused = 0;
     for id in &ids {
-        let stage = stage_to_start_at(videos, library, id).await?;
-        match videos.requeue(id.as_str(), stage).await {
+        let moved = match stage_to_start_at(videos, library, id).await? {
+            Some(stage) => videos.requeue_from(id.as_str(), stage).await,
+            None => videos.requeue(id.as_str()).await,
+        };
+        match moved {
             Ok(to) => print(format_args!("{} is {}", table::shown(id), videos.pipeline().word(to)))?,
             Err(error @ (Error::NotFound { .. } | Error::IllegalMove { .. } | Error::Refused { .. })) => {
                 print_error(format_args!("error: {}", in_words(&error.into())));

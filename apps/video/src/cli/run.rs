@@ -15,7 +15,7 @@ use super::logging::say;
 use super::{SOME_FAILED, WorkStopped, print, print_json, progress, table};
 
 /// Holders are named once each; more than this many rows need not be read for that.
-const HELD_READ_MAX: i64 = 1_000;
+const HELD_READ_MAX: usize = 1_000;
 
 /// Finds the videos at and under these paths.
 pub(crate) async fn find_videos(paths: Vec<PathBuf>, follow_links: bool) -> Result<Discovery> {

@@ -12,10 +12,10 @@ use super::table::{keep_ids_whole, or_dash, shown, table};
 use super::{print, print_json};
 
 /// Enough for a screen.
-const HELD_SHOWN_MAX: i64 = 100;
+const HELD_SHOWN_MAX: usize = 100;
 
 pub(crate) async fn status<L: Library>(videos: &Videos<L>, json: bool) -> Result<ExitCode> {
-    let counts = videos.counts(true).await?;
+    let counts = videos.counts_exact().await?;
     let held = videos.held(HELD_SHOWN_MAX).await?;
     let pipeline = videos.pipeline();
     if json {

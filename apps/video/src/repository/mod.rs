@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rowlock::store::postgres::PostgresStore;
 use rowlock::store::{LeaseState, Limits};
-use rowlock::{Claim, FencingToken, Key, Lease, Outcome, Repository, StageId, Status};
+use rowlock::{Claim, FencingToken, Key, Lease, Outcome, Repository, Status};
 use sqlx::postgres::PgPool;
 use tokio::sync::OnceCell;
 
@@ -113,7 +113,7 @@ impl VideoRepository {
     /// A negative `count`, and those of the engine.
     pub async fn claim_batch(&self, count: i32, max_retries: i32) -> Result<Vec<Claim<VideoRecord>>> {
         let engine = self.engine().await?;
-        let mut claiming = engine.claiming(&all_stages(engine), i64::from(count));
+        let mut claiming = engine.claim_params(engine.pipeline().stage_ids(), limit(count)?)?;
         claiming.limits.max_retries = max_retries;
         claiming.leave_exhausted = true;
         let claims = engine.claim_with(claiming).await?;
@@ -256,7 +256,7 @@ impl VideoRepository {
     /// A negative `count`, and those of the engine.
     pub async fn fetch_test_batch(&self, count: i32, exclude_ids: &[String]) -> Result<Vec<VideoRecord>> {
         let engine = self.engine().await?;
-        let mut claiming = engine.claiming(&all_stages(engine), i64::from(count));
+        let mut claiming = engine.claim_params(engine.pipeline().stage_ids(), limit(count)?)?;
         claiming.leave_exhausted = true;
         claiming.except = exclude_ids.iter().map(|id| Key::from(id.as_str())).collect();
         let preview = engine.preview_with(&claiming).await?;
@@ -267,6 +267,11 @@ impl VideoRepository {
     }
 }
 
-fn all_stages(engine: &Repository<PostgresStore, VideoRecord>) -> Vec<StageId> {
-    engine.pipeline().stage_ids().collect()
+/// The contract of this interface has a signed count.
+fn limit(count: i32) -> rowlock::Result<usize> {
+    usize::try_from(count).map_err(|_| rowlock::Error::InvalidArgument {
+        argument: "count",
+        value: count.to_string(),
+        rule: "a batch has zero items or more".to_owned(),
+    })
 }

@@ -47,7 +47,6 @@ impl Working {
         let tools = Tools { ffmpeg: ffmpeg().await, embedder: embedder(), frames: FrameCount::new(1).unwrap() };
         let (tell, held) = channel();
         let worker = worker(videos.clone(), library.clone(), tools, 2)
-            .without_signals()
             .hold_between(Duration::from_millis(10), Duration::from_millis(100))
             .on_hold(move |stage| {
                 if !stage.is_over {

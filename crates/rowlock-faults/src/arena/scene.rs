@@ -226,6 +226,7 @@ impl Scene {
             batch_items: 0,
             hands_errors_back: false,
             away_while: None,
+            advances_directly: false,
             kill_at: None,
         };
         let mut scene = Scene {

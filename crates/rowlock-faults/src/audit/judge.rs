@@ -97,7 +97,7 @@ impl<'a> Judge<'a> {
         for log in &self.evidence.logs {
             for event in &log.events {
                 match event {
-                    Event::Claimed { limit, claimed } if i64::try_from(*claimed).unwrap_or(i64::MAX) > *limit => {
+                    Event::Claimed { limit, claimed } if claimed > limit => {
                         let holder = log.holder.clone();
                         self.find(Violation::ClaimTooLarge { holder, limit: *limit, claimed: *claimed });
                     }

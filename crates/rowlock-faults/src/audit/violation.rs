@@ -44,7 +44,7 @@ pub enum Violation {
     /// A failed attempt was counted that no handler reported.
     UnreportedRetry { item: String },
     /// A claim took more than it asked for.
-    ClaimTooLarge { holder: String, limit: i64, claimed: u64 },
+    ClaimTooLarge { holder: String, limit: u64, claimed: u64 },
     /// A handler was told that its stage is complete, and the database does not know of it.
     AcknowledgedInVain { item: String, stage: String },
     /// A worker counts other completions than the database has of it.

@@ -115,7 +115,7 @@ async fn not_left_alone(scene: &Scene, unknown: &Unknown) -> Result<Vec<String>>
     let pipeline = crate::subject::pipeline(scene.cast.stale_after, scene.cast.timeout)?;
     let repository: Repository<_, Item> = Repository::new(PostgresStore::connect(&scene.url, pipeline).await?);
     let mut counted: BTreeMap<String, i64> = BTreeMap::new();
-    for row in repository.counts(true).await?.statuses.into_iter().filter(|row| row.status.is_none()) {
+    for row in repository.counts_exact().await?.statuses.into_iter().filter(|row| row.status.is_none()) {
         *counted.entry(row.word).or_default() += row.count;
     }
     if counted != expected {
@@ -139,9 +139,9 @@ async fn names_that_inject(url: &str) -> Result<Vec<String>> {
     let store = PostgresStore::connect(url, pipeline).await?;
     let repository: Repository<_, Item> = Repository::new(store);
     repository.prepare().await?;
-    ensure!(repository.add_many(&["'); drop table items; --".into()]).await?.added == 1, "the key was not added");
+    ensure!(repository.add_many(["'); drop table items; --"]).await?.added == 1, "the key was not added");
     let worker = Worker::new(repository).handle("s'); drop table items; --", |_, _| async { Ok(()) });
-    let report = worker.without_signals().run_until_idle().await?;
+    let report = worker.run_until_idle().await?;
     let whole = report.completed == 1;
     Ok(if whole { Vec::new() } else { vec![format!("a pipeline with odd names did not work: {report:?}")] })
 }

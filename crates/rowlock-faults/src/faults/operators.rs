@@ -7,7 +7,7 @@ use anyhow::Result;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rowlock::store::postgres::PostgresStore;
-use rowlock::store::{Moved, Requeueing, Store};
+use rowlock::store::{Moved, RequeueParams, Store};
 use rowlock::{Error, Fault, Key, Status};
 
 use super::Arena;
@@ -73,7 +73,7 @@ fn spelled_keys(ids: &[String], spelled: fn(&str) -> String) -> Vec<Key> {
 }
 
 async fn requeue<S: Store>(store: &S, keys: Vec<Key>) -> Result<Vec<Moved>> {
-    let requeueing = Requeueing { keys, stage: None, now: None };
+    let requeueing = RequeueParams { keys, stage: None, now: None };
     until_it_is_free(async || store.requeue(&requeueing).await).await
 }
 

@@ -123,7 +123,7 @@ async fn finish_what_is_left(url: &str) -> Result<()> {
     let pipeline = crate::subject::pipeline(Duration::from_secs(1), Duration::from_secs(60))?;
     let store = rowlock::store::sqlite::SqliteStore::connect(url, pipeline).await?;
     let repository: Repository<_, Item> = Repository::new(store);
-    let mut worker = Worker::new(repository).without_signals();
+    let mut worker = Worker::new(repository);
     for stage in crate::subject::STAGES {
         worker = worker.concurrency(stage, 16).handle(stage, |_, _| async { Ok(()) });
     }

@@ -20,7 +20,7 @@ pub enum Event {
     /// It started under this name, at this time by its own clock.
     Started { holder: String, wall_clock: DateTime<Utc> },
     /// A claim was answered.
-    Claimed { limit: i64, claimed: u64 },
+    Claimed { limit: u64, claimed: u64 },
     /// A handler began.
     Run { item: String, stage: usize, token: i64 },
     /// A handler is about to fail.

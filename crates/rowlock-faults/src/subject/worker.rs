@@ -50,6 +50,8 @@ pub struct Assignment {
     pub hands_errors_back: bool,
     /// While this file is there, a service is away that the handler of the stage without an effect needs.
     pub away_while: Option<PathBuf>,
+    /// The worker takes items from one stage to the next without giving them back.
+    pub advances_directly: bool,
     /// Where to die, if anywhere.
     pub kill_at: Option<KillAt>,
 }
@@ -121,7 +123,11 @@ where
 {
     let repository: Repository<S, Item> = Repository::new(store).with_holder(Holder::named(assignment.holder.clone()));
     log.write(&Event::Started { holder: assignment.holder.clone(), wall_clock: chrono::Utc::now() });
-    let mut worker = Worker::new(repository).grace(Duration::from_millis(assignment.grace_ms));
+    let grace = Duration::from_millis(assignment.grace_ms);
+    let mut worker = Worker::new(repository).shutdown_on_signals().grace(grace);
+    if assignment.advances_directly {
+        worker = worker.advance_directly();
+    }
     for stage in STAGES.into_iter().filter(|stage| assignment.only.as_deref().is_none_or(|only| only == *stage)) {
         let desk = Arc::new(Desk { log: Arc::clone(log), assignment: assignment.clone() });
         worker = worker.concurrency(stage, assignment.slots);
@@ -175,7 +181,7 @@ impl Desk {
         let lease = claim.lease().clone();
         let mut transaction = context.begin().await?;
         S::write_effect(&mut transaction, &lease, context.holder().as_str(), Duration::ZERO).await?;
-        match context.complete_in(transaction, claim).await {
+        match claim.complete_in(transaction).await {
             Ok(settled) => {
                 self.log.write(&Event::acknowledged(&lease, context.token().is_cancelled()));
                 Ok(settled.into())
@@ -220,7 +226,7 @@ impl Desk {
             return Err(claim);
         }
         pass(self.assignment.kill_at, Point::BeforeFinish, &self.log);
-        let finish = context.complete_in(transaction, claim);
+        let finish = claim.complete_in(transaction);
         let answer = if dies {
             tokio::select! {
                 answer = finish => answer,
@@ -331,20 +337,16 @@ struct ClaimSizes {
 /// What a claim's span says.
 #[derive(Default)]
 struct Sizes {
-    limit: Option<i64>,
+    limit: Option<u64>,
     claimed: Option<u64>,
 }
 
 impl tracing::field::Visit for Sizes {
-    fn record_i64(&mut self, field: &tracing::field::Field, value: i64) {
-        if field.name() == "limit_items" {
-            self.limit = Some(value);
-        }
-    }
-
     fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
-        if field.name() == "claimed_items" {
-            self.claimed = Some(value);
+        match field.name() {
+            "limit_items" => self.limit = Some(value),
+            "claimed_items" => self.claimed = Some(value),
+            _ => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Harness;
 use super::scene::{STALE_AFTER, Scene, Value, at, claimed_keys, fetch_and_parse, keys, two_stages};
 use crate::pipeline::{Existing, PipelineBuilder, Role, Status};
-use crate::store::{Claiming, Moved, Store, Sweeping};
+use crate::store::{ClaimParams, Moved, Store, SweepParams};
 use crate::{Error, Pipeline};
 
 async fn open<H: Harness>(harness: &H, pipeline: PipelineBuilder) -> H::Store {
@@ -34,8 +34,8 @@ async fn drop_table<H: Harness>(harness: &H) {
     harness.execute("drop table pages").await.expect("drop table");
 }
 
-fn sweeping(now: Option<chrono::DateTime<chrono::Utc>>) -> Sweeping {
-    Sweeping { limit: 9, stale_after: STALE_AFTER, max_resets: 3, now }
+fn sweeping(now: Option<chrono::DateTime<chrono::Utc>>) -> SweepParams {
+    SweepParams { limit: 9, stale_after: STALE_AFTER, max_resets: 3, now }
 }
 
 pub async fn rows_that_are_there_become_nothing_until_it_is_told_what_they_are<H: Harness>(harness: &H) {
@@ -122,7 +122,7 @@ pub async fn a_status_without_the_ready_default_is_refused_until_it_is_allowed<H
         for round in 1..=2 {
             let key = format!("added {round}");
             scene.store.add_many(&[key.as_str().into(), "twice".into()]).await.expect("add_many");
-            let claiming = Claiming { now: None, ..scene.claiming(9) };
+            let claiming = ClaimParams { now: None, ..scene.claiming(9) };
             let batch = scene.store.claim(&claiming).await.expect("claim");
             assert!(claimed_keys(&batch).contains(&&*key), "{column}: what was added is an item");
         }

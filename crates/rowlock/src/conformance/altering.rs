@@ -4,7 +4,7 @@ use super::Harness;
 use super::scene::{Scene, at, fail, fetch_and_parse, keys, limits};
 use crate::limits::VERB_ATTEMPTS_MAX;
 use crate::pipeline::Status;
-use crate::store::{Finish, Finished, Listing, Store};
+use crate::store::{Finish, Finished, ListParams, Store};
 use crate::{Key, Result};
 
 /// Changes of the user's own columns, each with those that the table has afterwards.
@@ -53,7 +53,7 @@ async fn every_row<H: Harness>(scene: &Scene<'_, H>, key: &str, columns: &[&str]
     let lease = claimed.lease;
     is_whole(&sent(async || store.find_claimed(lease.token).await).await[0].row, "find_claimed");
     for status in [None, Some(Status::InProgress(lease.stage))] {
-        let listing = Listing { status, limit: 1, ..Listing::default() };
+        let listing = ListParams { status, limit: 1, ..ListParams::default() };
         is_whole(&sent(async || store.list(&listing).await).await.items[0].row, "list");
     }
     let explanation = sent(async || store.explain(&Key::from(key), Some(at(1))).await).await.expect("an item");
@@ -67,7 +67,7 @@ async fn every_row<H: Harness>(scene: &Scene<'_, H>, key: &str, columns: &[&str]
     let finished = store.finish_in(transaction, &finish, limits(scene.pipeline())).await.expect("finish_in");
     assert_eq!(finished, Finished::Applied { to: Status::Failed });
     is_whole(&sent(async || store.get(&Key::from(key)).await).await.expect("an item").row, "get");
-    let listing = Listing { status: Some(Status::Failed), limit: 1, ..Listing::default() };
+    let listing = ListParams { status: Some(Status::Failed), limit: 1, ..ListParams::default() };
     is_whole(&sent(async || store.list(&listing).await).await.items[0].row, "list");
     scene.delete(key).await;
 }

@@ -5,7 +5,7 @@ use super::{Harness, Refusal, Refusing};
 use crate::Key;
 use crate::limits::REFUSED_ALIKE_MAX;
 use crate::pipeline::Status;
-use crate::store::{LeaseState, Store, Sweeping};
+use crate::store::{LeaseState, Store, SweepParams};
 
 /// The name of the item that is so far behind the head.
 fn name(place: usize, is_bad: bool) -> String {
@@ -36,7 +36,7 @@ async fn failed<H: Harness>(scene: &Scene<'_, H>) -> Vec<String> {
 }
 
 /// Claims until so many were claimed, or so many claims were sent; the answer is how many were claimed.
-async fn claim<H: Harness>(scene: &Scene<'_, H>, limit: i64, items: usize, claims: usize) -> usize {
+async fn claim<H: Harness>(scene: &Scene<'_, H>, limit: usize, items: usize, claims: usize) -> usize {
     let mut claimed = 0;
     for _ in 0..claims {
         if let Ok(batch) = scene.store.claim(&scene.claiming(limit)).await {
@@ -78,7 +78,7 @@ pub async fn bad_rows_keep_no_good_one_from_its_sweep<H: Harness>(harness: &H) {
         scene.claim(100).await;
         let good = scene.raw_all().await.iter().filter(|item| item.key.ends_with("-good")).count();
         refuse(&scene, "new.status = 'PENDING'").await;
-        let sweeping = Sweeping { limit, stale_after: STALE_AFTER, ..scene.sweeping(at(100_000)) };
+        let sweeping = SweepParams { limit, stale_after: STALE_AFTER, ..scene.sweeping(at(100_000)) };
         let mut swept = 0;
         for _ in 0..60 {
             swept += scene.store.sweep(&sweeping).await.map_or(0, |swept| swept.items.len());

@@ -5,7 +5,7 @@ use super::scene::{Scene, at, fetch_and_parse, limits};
 use super::{Harness, Refusal, Refusing};
 use crate::limits::REFUSED_ALIKE_MAX;
 use crate::pipeline::{StageId, Status};
-use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome, Setting, Store, Sweeping};
+use crate::store::{Finish, FinishParams, Finished, LeaseState, Outcome, SetParams, Store, SweepParams};
 use crate::{Error, Key, Lease};
 
 const ITEMS: usize = 60;
@@ -41,7 +41,7 @@ async fn leases<H: Harness>(scene: &Scene<'_, H>) -> Vec<Lease> {
     let mut leases = Vec::new();
     loop {
         let before = leases.len();
-        leases.extend(scene.claim(i64::try_from(ITEMS).expect("few")).await.leases().cloned());
+        leases.extend(scene.claim(ITEMS).await.leases().cloned());
         if leases.len() == before {
             return leases;
         }
@@ -76,7 +76,7 @@ pub async fn a_stage_whose_claims_are_all_refused_takes_nothing_from_another<H: 
     let scene = scene_of(harness).await;
     let parse = fetch_and_parse().1;
     let keys: Vec<Key> = (0..ITEMS / 2).map(|number| Key::from(format!("page-{number:03}"))).collect();
-    let setting = Setting { keys, to: Status::Ready(parse), error: None, now: Some(at(0)) };
+    let setting = SetParams { keys, to: Status::Ready(parse), error: None, now: Some(at(0)) };
     scene.store.set(&setting).await.expect("set");
     refuse(&scene, "new.status = 'PARSE_IN_PROGRESS'").await;
     let mut claimed = 0;
@@ -103,7 +103,7 @@ pub async fn a_cause_that_refuses_several_verbs_fails_no_more_items_for_that<H: 
     for (outcome, leases) in outcomes.iter().zip(leases.chunks(15)) {
         for lease in leases {
             let items = vec![Finish { lease: lease.clone(), outcome: outcome.clone() }];
-            let finishing = Finishing { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
+            let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
             let answer = scene.store.finish(&finishing).await;
             assert!(!matches!(answer.as_deref(), Ok([Finished::Applied { .. }])), "{answer:?}");
         }
@@ -135,7 +135,7 @@ pub async fn a_cause_that_refuses_every_completion_fails_few_items<H: Harness>(h
     let scene = scene_of(harness).await;
     let mut leases = leases(&scene).await;
     refuse(&scene, "new.status = 'FETCH_COMPLETE'").await;
-    let of = |leases: &[Lease]| Finishing {
+    let of = |leases: &[Lease]| FinishParams {
         items: leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect(),
         limits: limits(scene.pipeline()),
         now: Some(at(1)),
@@ -192,7 +192,7 @@ pub async fn a_cause_that_refuses_every_sweep_fails_few_items<H: Harness>(harnes
     refuse(&scene, "new.status = 'PENDING'").await;
     let later = at(100_000);
     for limit in [3, 1, 5, 2, 3, 4, 3, 3, 20, 3] {
-        let sweeping = Sweeping { limit, ..scene.sweeping(later) };
+        let sweeping = SweepParams { limit, ..scene.sweeping(later) };
         if let Ok(swept) = scene.store.sweep(&sweeping).await {
             assert!(swept.items.is_empty());
         }

@@ -3,7 +3,7 @@
 use super::scene::{Scene, Value, at, claimed_keys, fetch_and_parse, keys, limits, two_stages};
 use super::{Harness, Refusal, Refusing};
 use crate::pipeline::{Budget, Pipeline, Role, Status};
-use crate::store::{Continuing, Finished, LeaseState, Limits, Outcome, Store};
+use crate::store::{ContinueParams, Finished, LeaseState, Limits, Outcome, Store};
 use crate::{FencingToken, Key, Lease};
 
 /// Enough of one claim that they are written by the index on the token, in either database.
@@ -14,7 +14,7 @@ async fn continue_with<H: Harness>(scene: &Scene<'_, H>, leases: &[Lease]) -> Ve
     continued(scene, &scene.continuing(leases)).await
 }
 
-async fn continued<H: Harness>(scene: &Scene<'_, H>, continuing: &Continuing) -> Vec<String> {
+async fn continued<H: Harness>(scene: &Scene<'_, H>, continuing: &ContinueParams) -> Vec<String> {
     let claimed = scene.store.continue_items(continuing).await.expect("continue");
     let mut keys: Vec<String> = claimed.iter().map(|item| item.lease.key.as_str().to_owned()).collect();
     keys.sort();
@@ -25,7 +25,7 @@ async fn insert_many<H: Harness>(scene: &Scene<'_, H>, from: usize) -> Vec<Lease
     let names: Vec<String> = (from..from + MANY).map(|n| format!("{n:04}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     scene.store.add_many(&keys(&names)).await.expect("add_many");
-    let batch = scene.claim(i64::try_from(MANY).expect("few")).await;
+    let batch = scene.claim(MANY).await;
     assert_eq!(batch.claimed.len(), MANY);
     batch.leases().cloned().collect()
 }
@@ -144,7 +144,7 @@ pub async fn the_limits_given_say_who_is_a_suspect_in_the_next_stage<H: Harness>
     scene.insert_all(&["a", "b"]).await;
     let leases: Vec<Lease> = scene.claim(9).await.leases().cloned().collect();
     scene.edit("b", &[(Role::ResetCount, Value::Number(1))]).await;
-    let limited = |max_resets| Continuing {
+    let limited = |max_resets| ContinueParams {
         limits: Limits { max_resets, ..limits(scene.pipeline()) },
         ..scene.continuing(&leases)
     };

@@ -4,7 +4,7 @@ use super::Harness;
 use super::scene::{Scene, Value, at, fail, keys, retry};
 use crate::limits::{ERROR_MESSAGE_BYTES_MAX, FAILURES_KEPT_MAX};
 use crate::pipeline::{Role, Status};
-use crate::store::{Finish, Finished, Finishing, Limits, Outcome, Setting, Store};
+use crate::store::{Finish, FinishParams, Finished, Limits, Outcome, SetParams, Store};
 use crate::{Key, Lease};
 
 /// What is left of a long error at the least: a store may reserve some room for what it writes before it.
@@ -35,7 +35,7 @@ pub async fn an_error_is_cut_at_a_characters_boundary<H: Harness>(harness: &H) {
         assert_cut(scene.failures(key).await.first().map(|(_, error)| error.as_str()), "xééé");
     }
     scene.insert("set").await;
-    let setting = Setting { keys: keys(&["set"]), to: Status::Failed, error: Some(long_error()), now: Some(at(2)) };
+    let setting = SetParams { keys: keys(&["set"]), to: Status::Failed, error: Some(long_error()), now: Some(at(2)) };
     scene.store.set(&setting).await.expect("set");
     assert_cut(scene.raw("set").await.error.as_deref(), "xééé");
 }
@@ -119,7 +119,7 @@ async fn tried_before<H: Harness>(scene: &Scene<'_, H>, many: usize) -> Vec<Leas
 /// Completes them by one statement, and asserts that each was applied.
 async fn complete_all<H: Harness>(scene: &Scene<'_, H>, leases: &[Lease]) {
     let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect();
-    let finished = scene.store.finish(&Finishing { items, limits: LIMITS, now: Some(at(1)) }).await.expect("finish");
+    let finished = scene.store.finish(&FinishParams { items, limits: LIMITS, now: Some(at(1)) }).await.expect("finish");
     assert!(finished.iter().all(|finished| matches!(finished, Finished::Applied { .. })), "{finished:?}");
 }
 
@@ -144,11 +144,11 @@ pub async fn after_success_no_error_stays_in_the_row<H: Harness>(harness: &H) {
         Finish { lease: leases[0].clone(), outcome: Outcome::Complete },
         Finish { lease: leases[1].clone(), outcome: fail("hopeless") },
     ];
-    scene.store.finish(&Finishing { items, limits: LIMITS, now: Some(at(1)) }).await.expect("finish");
+    scene.store.finish(&FinishParams { items, limits: LIMITS, now: Some(at(1)) }).await.expect("finish");
     let transaction = scene.store.begin().await.expect("begin");
     let own = Finish { lease: leases[2].clone(), outcome: Outcome::Complete };
     scene.store.finish_in(transaction, &own, LIMITS).await.expect("finish_in");
-    let setting = Setting { keys: keys(&["003"]), to: Status::Succeeded, error: None, now: Some(at(2)) };
+    let setting = SetParams { keys: keys(&["003"]), to: Status::Succeeded, error: None, now: Some(at(2)) };
     scene.store.set(&setting).await.expect("set");
     for (key, error) in [("000", None), ("001", Some("hopeless")), ("002", None), ("003", None)] {
         assert_eq!(scene.raw(key).await.error.as_deref(), error, "{key}");

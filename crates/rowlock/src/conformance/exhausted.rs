@@ -3,7 +3,7 @@
 use super::Harness;
 use super::scene::{RawItem, Scene, Value, at, claimed_keys, fetch_and_parse, keys};
 use crate::pipeline::{Role, Status};
-use crate::store::{Claiming, Limits, Store};
+use crate::store::{ClaimParams, Limits, Store};
 
 pub async fn a_ready_item_at_max_retries_is_failed_by_the_claim_that_meets_it<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
@@ -95,7 +95,7 @@ pub async fn a_claim_may_bring_limits_of_its_own<H: Harness>(harness: &H) {
     scene.insert_all(&["a", "b"]).await;
     scene.edit("a", &[(Role::RetryCount, Value::Number(2))]).await;
 
-    let low = Claiming { limits: Limits { max_retries: 2, max_resets: 3 }, ..scene.claiming(9) };
+    let low = ClaimParams { limits: Limits { max_retries: 2, max_resets: 3 }, ..scene.claiming(9) };
     let batch = scene.store.claim(&low).await.expect("claim");
 
     assert_eq!(batch.exhausted, keys(&["a"]));
@@ -110,7 +110,7 @@ pub async fn a_claim_may_leave_exhausted_items_alone<H: Harness>(harness: &H) {
     scene.edit("b", &[(Role::ResetCount, Value::Number(3))]).await;
     let before = (scene.raw("a").await, scene.raw("b").await);
 
-    let leave = Claiming { leave_exhausted: true, ..scene.claiming(1) };
+    let leave = ClaimParams { leave_exhausted: true, ..scene.claiming(1) };
     let batch = scene.store.claim(&leave).await.expect("claim");
 
     assert_eq!(claimed_keys(&batch), ["c"], "they do not count towards the limit either");

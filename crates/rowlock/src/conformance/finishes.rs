@@ -10,7 +10,7 @@ use super::scene::{
 };
 use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::{Budget, Role, Status};
-use crate::store::{Finish, Finished, Finishing, Outcome, Store};
+use crate::store::{Finish, FinishParams, Finished, Outcome, Store};
 use crate::{FencingToken, Key, Lease};
 
 /// An item that has been through something, held at noon.
@@ -320,7 +320,7 @@ pub async fn a_batch_takes_any_mixture_and_answers_in_order<H: Harness>(harness:
     // Not in the order of the keys, nor in that of the claim.
     items.reverse();
 
-    let finishing = Finishing { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
+    let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
     let mut finished = scene.store.finish(&finishing).await.expect("finish");
 
     finished.reverse();
@@ -360,7 +360,7 @@ pub async fn a_batch_may_mix_stages_and_tokens<H: Harness>(harness: &H) {
     // A key stands in a batch once: the third goes by itself.
     let (batch, forged) = items.split_at(2);
     let finishing =
-        |items: &[Finish]| Finishing { items: items.to_vec(), limits: limits(scene.pipeline()), now: Some(at(1)) };
+        |items: &[Finish]| FinishParams { items: items.to_vec(), limits: limits(scene.pipeline()), now: Some(at(1)) };
     let lost = scene.store.finish(&finishing(forged)).await.expect("finish");
     assert_eq!(lost, [Finished::LeaseLost]);
     let finished = scene.store.finish(&finishing(batch)).await.expect("finish");
@@ -372,7 +372,7 @@ pub async fn a_batch_may_mix_stages_and_tokens<H: Harness>(harness: &H) {
 
 pub async fn finishing_nothing_is_not_an_error<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
-    let finishing = Finishing { items: Vec::new(), limits: limits(scene.pipeline()), now: None };
+    let finishing = FinishParams { items: Vec::new(), limits: limits(scene.pipeline()), now: None };
     assert_eq!(scene.store.finish(&finishing).await.expect("finish"), []);
 }
 
@@ -382,7 +382,7 @@ pub async fn without_a_given_time_the_database_says_when_it_finished<H: Harness>
     let before = scene.store.now().await.expect("now");
     let items = vec![Finish { lease, outcome: Outcome::SnoozeFor(Duration::from_secs(60)) }];
 
-    let finishing = Finishing { items, limits: limits(scene.pipeline()), now: None };
+    let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: None };
     scene.store.finish(&finishing).await.expect("finish");
 
     let after = scene.store.now().await.expect("now");

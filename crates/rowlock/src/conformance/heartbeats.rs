@@ -33,7 +33,7 @@ pub async fn one_renewal_answers_for_each_lease_in_order<H: Harness>(harness: &H
     }
     scene.sweep(at(10)).await;
     let key = of("swept").key;
-    let claiming = crate::store::Claiming { except: vec![key], now: Some(at(20)), ..scene.claiming(99) };
+    let claiming = crate::store::ClaimParams { except: vec![key], now: Some(at(20)), ..scene.claiming(99) };
     scene.store.claim(&claiming).await.expect("claim");
     let first = scene.raw_all().await;
     let expected = |lease: &Lease| match lease.key.as_str() {

@@ -3,7 +3,7 @@
 use super::Harness;
 use super::scene::{Scene, Value, at, claimed_keys, keys, two_stages};
 use crate::pipeline::{KeyType, Role, Status};
-use crate::store::{Claiming, Counting, LeaseState, Listing, Moved, Outcome, Requeueing, Store};
+use crate::store::{ClaimParams, CountParams, LeaseState, ListParams, Moved, Outcome, RequeueParams, Store};
 use crate::{Error, Key};
 
 /// Keys that a text column may hold.
@@ -49,10 +49,10 @@ pub async fn odd_keys_go_through_every_verb<H: Harness>(harness: &H) {
     }
     let cancelled = scene.store.cancel(&all, Some(at(2))).await.expect("cancel");
     assert!(cancelled.iter().all(|moved| *moved == Moved::Applied { to: Status::Cancelled }), "{cancelled:?}");
-    let requeueing = Requeueing { keys: all.clone(), stage: None, now: Some(at(3)) };
+    let requeueing = RequeueParams { keys: all.clone(), stage: None, now: Some(at(3)) };
     let requeued = scene.store.requeue(&requeueing).await.expect("requeue");
     assert!(requeued.iter().all(|moved| matches!(moved, Moved::Applied { .. })), "{requeued:?}");
-    let except = Claiming { except: all.clone(), ..scene.claiming(99) };
+    let except = ClaimParams { except: all.clone(), ..scene.claiming(99) };
     assert!(scene.store.claim(&except).await.expect("claim").claimed.is_empty());
     assert_eq!(scene.claim_at(99, at(4)).await.claimed.len(), all.len());
     assert_eq!(scene.sweep(at(1000)).await.items.len(), all.len());
@@ -65,7 +65,7 @@ pub async fn odd_keys_are_listed_page_by_page<H: Harness>(harness: &H) {
     let mut seen: Vec<Key> = Vec::new();
     let mut after = None;
     for _ in 0..=all.len() {
-        let page = scene.store.list(&Listing { status: None, after, limit: 2 }).await.expect("list");
+        let page = scene.store.list(&ListParams { status: None, after, limit: 2 }).await.expect("list");
         seen.extend(page.items.into_iter().map(|item| item.key));
         after = page.next;
         if after.is_none() {
@@ -82,12 +82,12 @@ async fn keys_of_type<H: Harness>(harness: &H, key_type: KeyType, ordered: [&str
     let all = keys(&ordered);
     assert_eq!(scene.store.add_many(&all).await.expect("add_many").added, 3);
     assert_eq!(scene.store.add_many(&all).await.expect("add_many").added, 0);
-    let listed = scene.store.list(&Listing { limit: 9, ..Listing::default() }).await.expect("list");
+    let listed = scene.store.list(&ListParams { limit: 9, ..ListParams::default() }).await.expect("list");
     assert_eq!(listed.items.iter().map(|item| item.key.clone()).collect::<Vec<_>>(), all);
-    let after = Listing { after: Some(all[0].clone()), limit: 9, status: None };
+    let after = ListParams { after: Some(all[0].clone()), limit: 9, status: None };
     assert_eq!(scene.store.list(&after).await.expect("list").items.len(), 2);
 
-    let except = Claiming { except: vec![all[0].clone()], ..scene.claiming(9) };
+    let except = ClaimParams { except: vec![all[0].clone()], ..scene.claiming(9) };
     let batch = scene.store.claim(&except).await.expect("claim");
     assert_eq!(batch.claimed.len(), 2);
     let lease = &batch.claimed[0].lease;
@@ -100,7 +100,7 @@ async fn keys_of_type<H: Harness>(harness: &H, key_type: KeyType, ordered: [&str
     assert!(scene.store.explain(&all[0], None).await.expect("explain").is_some());
     scene.requeue(all[0].as_str(), None).await;
     let others = all.iter().filter(|key| **key != lease.key).cloned().collect();
-    let except = Claiming { except: others, now: Some(at(100_000)), ..scene.claiming(9) };
+    let except = ClaimParams { except: others, now: Some(at(100_000)), ..scene.claiming(9) };
     assert_eq!(scene.store.claim(&except).await.expect("claim").claimed.len(), 1);
     let swept = scene.sweep(at(200_000)).await;
     assert_eq!(swept.keys().collect::<Vec<_>>(), [&lease.key]);
@@ -137,11 +137,12 @@ pub async fn a_row_without_a_key_is_no_item<H: Harness>(harness: &H) {
     assert!(batch.refused.is_empty() && !batch.may_have_more, "{:?}", batch.refused);
     // A worker that is to stop when idle would wait for it for ever.
     for unfinished_only in [false, true] {
-        let counts = scene.store.counts(&Counting { unfinished_only, ..Counting::default() }).await.expect("counts");
+        let counts =
+            scene.store.counts(&CountParams { unfinished_only, ..CountParams::default() }).await.expect("counts");
         assert_eq!((counts.unfinished(), counts.stages[0].oldest_ready_since), (2, None));
     }
     for status in [None, scene.pipeline().status("PENDING"), scene.pipeline().status("FETCH_IN_PROGRESS")] {
-        let page = scene.store.list(&Listing { status, after: None, limit: 9 }).await.expect("list");
+        let page = scene.store.list(&ListParams { status, after: None, limit: 9 }).await.expect("list");
         assert!(page.items.len() <= 2, "{status:?}");
     }
     scene.execute("update pages set status = 'FETCH_IN_PROGRESS', heartbeat_at = null where page is null").await;
@@ -183,7 +184,7 @@ pub async fn adding_many_is_one_call<H: Harness>(harness: &H) {
 pub async fn a_key_that_was_added_is_claimable_at_once<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     scene.store.add_many(&keys(&["a"])).await.expect("add_many");
-    let claiming = Claiming { now: None, ..scene.claiming(1) };
+    let claiming = ClaimParams { now: None, ..scene.claiming(1) };
     let batch = scene.store.claim(&claiming).await.expect("claim");
     assert_eq!(claimed_keys(&batch), ["a"]);
     scene.edit("a", &[(Role::Heartbeat, Value::Null)]).await;

@@ -15,7 +15,6 @@ macro_rules! conformance_tests {
             a_due_time_outweighs_a_created_at_in_the_future,
             only_the_stages_asked_for_are_claimed,
             a_limit_of_zero_takes_nothing,
-            a_negative_limit_is_an_error,
             a_claim_is_never_larger_than_a_batch_may_be,
             a_full_batch_says_that_there_may_be_more,
             keys_to_leave_out_are_left_out,

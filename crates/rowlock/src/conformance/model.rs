@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::scene::RawItem;
 use crate::pipeline::{Budget, Move, Pipeline, StageId, Status};
-use crate::store::{Continuing, Finish, Finished, Finishing, LeaseState, Limits, Outcome, Sweeping};
+use crate::store::{ContinueParams, Finish, FinishParams, Finished, LeaseState, Limits, Outcome, SweepParams};
 use crate::{Key, Lease};
 
 pub(super) use claims::Taken;
@@ -129,7 +129,7 @@ impl Model {
         })
     }
 
-    pub(super) fn finish(&mut self, finishing: &Finishing, now: DateTime<Utc>) -> Vec<Finished> {
+    pub(super) fn finish(&mut self, finishing: &FinishParams, now: DateTime<Utc>) -> Vec<Finished> {
         finishing.items.iter().map(|finish| self.finish_one(finish, finishing.limits, now)).collect()
     }
 
@@ -191,7 +191,7 @@ impl Model {
     }
 
     /// The keys that continue, in order.
-    pub(super) fn continue_items(&mut self, continuing: &Continuing, now: DateTime<Utc>) -> Vec<Key> {
+    pub(super) fn continue_items(&mut self, continuing: &ContinueParams, now: DateTime<Utc>) -> Vec<Key> {
         let Ok(to) = self.pipeline.after(Status::InProgress(continuing.stage), Move::Continue) else {
             return Vec::new();
         };
@@ -263,11 +263,11 @@ impl Model {
     /// Checks that a sweep took what it may, and follows it.
     pub(super) fn sweep(
         &mut self,
-        sweeping: &Sweeping,
+        sweeping: &SweepParams,
         now: DateTime<Utc>,
         swept: &[(Key, Status, String)],
     ) -> Result<(), String> {
-        let limit = usize::try_from(sweeping.limit).map_err(|_| "a negative limit was accepted")?;
+        let limit = sweeping.limit;
         let (oldest, latest) = (now - sweeping.stale_after, now + sweeping.stale_after);
         let stale: Vec<String> = self
             .items

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Harness;
 use super::scene::{RawItem, Scene, at, claimed_keys, retry};
 use crate::pipeline::{PipelineBuilder, Role, Stage, StageId, Status};
-use crate::store::{Claiming, Counting, Finished, Listing, Outcome, Store};
+use crate::store::{ClaimParams, CountParams, Finished, ListParams, Outcome, Store};
 use crate::{Key, Pipeline};
 
 /// Takes items through every verb that writes a name.
@@ -23,7 +23,7 @@ async fn go_through<H: Harness>(harness: &H, pipeline: PipelineBuilder) {
     scene.cancel("a").await;
     scene.requeue("a", Some(last)).await;
     let claim_a = async |now| {
-        let claiming = Claiming { except: vec![Key::from("b")], now: Some(now), ..scene.claiming(9) };
+        let claiming = ClaimParams { except: vec![Key::from("b")], now: Some(now), ..scene.claiming(9) };
         let mut batch = scene.store.claim(&claiming).await.expect("claim");
         assert_eq!(claimed_keys(&batch), ["a"]);
         batch.claimed.remove(0).lease
@@ -40,11 +40,11 @@ async fn go_through<H: Harness>(harness: &H, pipeline: PipelineBuilder) {
     scene.store.pause(last).await.expect("pause");
     assert_eq!(scene.store.paused().await.expect("paused"), [last]);
     scene.store.resume(last).await.expect("resume");
-    let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+    let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
     assert_eq!(counts.count(Status::Succeeded), 1);
     assert_eq!(counts.unknown_words().count(), 0);
     scene.set("b", Status::Failed).await;
-    let listing = Listing { status: Some(Status::Failed), limit: 9, after: None };
+    let listing = ListParams { status: Some(Status::Failed), limit: 9, after: None };
     assert_eq!(scene.store.list(&listing).await.expect("list").items.len(), 1);
     assert_eq!(scene.raw("b").await.resume.as_deref(), Some(pipeline.word(Status::Ready(StageId::FIRST))));
     scene.requeue("b", None).await;

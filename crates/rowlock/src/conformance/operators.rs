@@ -3,7 +3,7 @@
 use super::Harness;
 use super::scene::{RawItem, Scene, Value, at, fetch_and_parse, keys};
 use crate::pipeline::{Role, Status};
-use crate::store::{Finished, LeaseState, Moved, Outcome, Requeueing, Setting, Store};
+use crate::store::{Finished, LeaseState, Moved, Outcome, RequeueParams, SetParams, Store};
 
 /// An item in some state that has been through something.
 async fn put_worn<H: Harness>(scene: &Scene<'_, H>, key: &str, status: Status) -> RawItem {
@@ -77,11 +77,11 @@ pub async fn set_never_leads_to_in_progress<H: Harness>(harness: &H) {
 
     for to in [Status::InProgress(fetch), Status::InProgress(parse)] {
         let all = before.iter().map(|item| item.key.as_str().into()).collect();
-        let setting = Setting { keys: all, to, error: None, now: Some(at(2)) };
+        let setting = SetParams { keys: all, to, error: None, now: Some(at(2)) };
         let moved = scene.store.set(&setting).await.expect("set");
         let from = before.iter().map(|item| Moved::Illegal { from: item.status.clone().unwrap_or_default() });
         assert_eq!(moved, from.collect::<Vec<_>>());
-        let none = Setting { keys: keys(&["no such item"]), to, error: None, now: None };
+        let none = SetParams { keys: keys(&["no such item"]), to, error: None, now: None };
         assert_eq!(scene.store.set(&none).await.expect("set"), [Moved::NotFound]);
     }
     assert_eq!(scene.raw_all().await, before);
@@ -94,7 +94,7 @@ pub async fn set_replaces_the_error_only_if_one_is_given<H: Harness>(harness: &H
     scene.set("a", Status::Failed).await;
     assert_eq!(scene.raw("a").await.error.as_deref(), Some("of before"));
     let setting =
-        Setting { keys: keys(&["a"]), to: Status::Failed, error: Some("by hand".to_owned()), now: Some(at(2)) };
+        SetParams { keys: keys(&["a"]), to: Status::Failed, error: Some("by hand".to_owned()), now: Some(at(2)) };
     scene.store.set(&setting).await.expect("set");
     assert_eq!(scene.raw("a").await.error.as_deref(), Some("by hand"));
 }
@@ -231,12 +231,12 @@ pub async fn operators_get_an_answer_for_each_key_in_order<H: Harness>(harness: 
     let applied = Moved::Applied { to: Status::Cancelled };
     assert_eq!(cancelled, [applied, Moved::NotFound, illegal("FAILED"), illegal("ON HOLD")]);
 
-    let requeueing = Requeueing { keys: asked.clone(), stage: None, now: Some(at(2)) };
+    let requeueing = RequeueParams { keys: asked.clone(), stage: None, now: Some(at(2)) };
     let requeued = scene.store.requeue(&requeueing).await.expect("requeue");
     let applied = Moved::Applied { to: Status::Ready(fetch) };
     assert_eq!(requeued, [applied.clone(), Moved::NotFound, applied, illegal("ON HOLD")]);
 
-    let setting = Setting { keys: asked, to: Status::Failed, error: None, now: Some(at(2)) };
+    let setting = SetParams { keys: asked, to: Status::Failed, error: None, now: Some(at(2)) };
     let set = scene.store.set(&setting).await.expect("set");
     let applied = Moved::Applied { to: Status::Failed };
     assert_eq!(set, [applied.clone(), Moved::NotFound, applied, illegal("ON HOLD")]);
@@ -249,9 +249,9 @@ pub async fn operators_may_ask_for_nothing<H: Harness>(harness: &H) {
     let before = scene.raw_all().await;
 
     assert_eq!(scene.store.cancel(&[], None).await.expect("cancel"), []);
-    let requeueing = Requeueing { keys: Vec::new(), stage: None, now: None };
+    let requeueing = RequeueParams { keys: Vec::new(), stage: None, now: None };
     assert_eq!(scene.store.requeue(&requeueing).await.expect("requeue"), []);
-    let setting = Setting { keys: Vec::new(), to: Status::Failed, error: None, now: None };
+    let setting = SetParams { keys: Vec::new(), to: Status::Failed, error: None, now: None };
     assert_eq!(scene.store.set(&setting).await.expect("set"), []);
     assert_eq!(scene.raw_all().await, before);
 }

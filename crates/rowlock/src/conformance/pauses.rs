@@ -3,7 +3,7 @@
 use super::Harness;
 use super::scene::{Scene, at, claimed_keys, fetch_and_parse, two_stages};
 use crate::pipeline::Status;
-use crate::store::{Counting, Finished, LeaseState, Outcome, Store};
+use crate::store::{CountParams, Finished, LeaseState, Outcome, Store};
 use crate::{Key, Pipeline};
 
 pub async fn a_paused_stage_is_not_claimed_and_the_others_are<H: Harness>(harness: &H) {
@@ -88,6 +88,6 @@ pub async fn explain_and_counts_say_that_a_stage_is_paused<H: Harness>(harness: 
     scene.store.pause(fetch).await.expect("pause");
 
     assert!(explain().await.paused);
-    let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+    let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
     assert_eq!(counts.stages.iter().map(|stage| stage.paused).collect::<Vec<_>>(), [true, false]);
 }

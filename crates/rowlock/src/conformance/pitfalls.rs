@@ -7,7 +7,8 @@ use super::scene::{RawItem, Scene, Value, at, claimed_keys, fail, fetch_and_pars
 use super::{Harness, Refusal, Refusing};
 use crate::pipeline::{Pipeline, Role, Status};
 use crate::store::{
-    Claiming, Finish, Finished, Finishing, LeaseState, Moved, Outcome, Requeueing, Setting, Store, Sweeping,
+    ClaimParams, Finish, FinishParams, Finished, LeaseState, Moved, Outcome, RequeueParams, SetParams, Store,
+    SweepParams,
 };
 use crate::{FencingToken, Holder, Key, Lease};
 
@@ -109,7 +110,7 @@ pub async fn p08_a_batch_is_claimed_in_one_statement<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let many: Vec<Key> = (0..500).map(|number| Key::from(format!("{number}"))).collect();
     scene.store.add_many(&many).await.expect("add_many");
-    let claiming = Claiming { now: None, ..scene.claiming(500) };
+    let claiming = ClaimParams { now: None, ..scene.claiming(500) };
 
     let batch = scene.store.claim(&claiming).await.expect("claim");
 
@@ -188,9 +189,9 @@ pub async fn p15_no_verb_touches_a_row_that_it_was_not_asked_for<H: Harness>(har
     unharmed("set").await;
     let gone = keys(&["no such item"]);
     scene.store.cancel(&gone, None).await.expect("cancel");
-    let requeueing = Requeueing { keys: gone.clone(), stage: None, now: None };
+    let requeueing = RequeueParams { keys: gone.clone(), stage: None, now: None };
     scene.store.requeue(&requeueing).await.expect("requeue");
-    let setting = Setting { keys: gone, to: Status::Failed, error: None, now: None };
+    let setting = SetParams { keys: gone, to: Status::Failed, error: None, now: None };
     scene.store.set(&setting).await.expect("set");
     unharmed("a key that does not exist").await;
 }
@@ -349,7 +350,7 @@ pub async fn p26_one_statement_finishes_every_lease<H: Harness>(harness: &H) {
     let batch = scene.claim(500).await;
     let items = batch.leases().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect();
 
-    let finishing = Finishing { items, limits: limits(scene.pipeline()), now: None };
+    let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: None };
     let finished = scene.store.finish(&finishing).await.expect("finish");
 
     assert_eq!(finished.len(), 500);
@@ -363,7 +364,7 @@ pub async fn two_claims_never_share_a_token<H: Harness>(harness: &H) {
     let holder = || Holder::named("worker-a");
     let mut tokens = Vec::new();
     for _ in 0..2 {
-        let claiming = Claiming { token: FencingToken::draw(), holder: holder(), ..scene.claiming(1) };
+        let claiming = ClaimParams { token: FencingToken::draw(), holder: holder(), ..scene.claiming(1) };
         let batch = scene.store.claim(&claiming).await.expect("claim");
         tokens.push(batch.claimed[0].lease.token);
     }
@@ -371,6 +372,6 @@ pub async fn two_claims_never_share_a_token<H: Harness>(harness: &H) {
     // A lease of the one opens nothing of the other.
     let crossed = Lease { key: Key::from("a"), token: tokens[1], stage: fetch_and_parse().0 };
     assert_eq!(scene.finish(&crossed, Outcome::Complete).await, Finished::LeaseLost);
-    let sweeping = Sweeping { limit: 10, ..scene.sweeping(at(1)) };
+    let sweeping = SweepParams { limit: 10, ..scene.sweeping(at(1)) };
     assert!(scene.store.sweep(&sweeping).await.expect("sweep").items.is_empty());
 }

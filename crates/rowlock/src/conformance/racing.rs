@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use super::Harness;
 use super::scene::{Scene, claiming, limits};
 use crate::pipeline::{Pipeline, Status};
-use crate::store::{Claiming, Finish, Finished, Finishing, Moved, Outcome, Requeueing, Setting, Store};
+use crate::store::{ClaimParams, Finish, FinishParams, Finished, Moved, Outcome, RequeueParams, SetParams, Store};
 use crate::{Holder, Key};
 
 /// Items for each verb.
@@ -99,7 +99,7 @@ async fn cancel<S: Store>(store: &S, batches: Vec<Vec<Key>>) -> Vec<(Key, Moved)
 async fn fail<S: Store>(store: &S, batches: Vec<Vec<Key>>) -> Vec<(Key, Moved)> {
     let mut answers = Vec::new();
     for keys in batches {
-        let setting = Setting { keys: keys.clone(), to: Status::Failed, error: None, now: None };
+        let setting = SetParams { keys: keys.clone(), to: Status::Failed, error: None, now: None };
         let moved = store.set(&setting).await.expect("set");
         answers.extend(keys.into_iter().zip(moved));
     }
@@ -114,7 +114,7 @@ async fn requeue<S: Store>(store: &S, batches: Vec<Vec<Key>>) -> Vec<(Key, usize
     while !left.is_empty() {
         assert!(started.elapsed() < AT_MOST, "{} items are never done", left.len());
         let keys: Vec<Key> = left.iter().map(|(key, _)| key.clone()).collect();
-        let moved = store.requeue(&Requeueing { keys, stage: None, now: None }).await.expect("requeue");
+        let moved = store.requeue(&RequeueParams { keys, stage: None, now: None }).await.expect("requeue");
         for ((key, applied), answer) in left.iter_mut().zip(moved) {
             match answer {
                 Moved::Applied { to: Status::Ready(_) } => *applied += 1,
@@ -136,7 +136,7 @@ async fn work<S: Store>(store: S, holder: Holder) -> Completions {
     let mut idle = 0;
     while idle < 100 {
         assert!(started.elapsed() < AT_MOST, "the queue does not drain");
-        let claiming = Claiming { holder: holder.clone(), now: None, ..claiming(store.pipeline(), 5) };
+        let claiming = ClaimParams { holder: holder.clone(), now: None, ..claiming(store.pipeline(), 5) };
         let batch = store.claim(&claiming).await.expect("claim");
         if batch.claimed.is_empty() {
             idle += 1;
@@ -147,7 +147,7 @@ async fn work<S: Store>(store: S, holder: Holder) -> Completions {
         let mut items: Vec<Finish> =
             batch.leases().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect();
         while !items.is_empty() {
-            let finishing = Finishing { items: items.clone(), limits: limits(store.pipeline()), now: None };
+            let finishing = FinishParams { items: items.clone(), limits: limits(store.pipeline()), now: None };
             let answers = store.finish(&finishing).await.expect("finish");
             let mut busy = Vec::new();
             for (item, answer) in items.into_iter().zip(answers) {

@@ -5,7 +5,7 @@ use super::scene::{
 };
 use super::{Harness, Refusal, Refusing};
 use crate::pipeline::Status;
-use crate::store::{Finish, Finished, Finishing, LeaseState, Moved, Outcome, Requeueing, Setting, Store};
+use crate::store::{Finish, FinishParams, Finished, LeaseState, Moved, Outcome, RequeueParams, SetParams, Store};
 use crate::{Key, Lease};
 
 const BOTH: [Refusing; 2] = [Refusing::Loudly, Refusing::Silently];
@@ -239,8 +239,8 @@ pub async fn an_operators_refused_row_harms_no_neighbour<H: Harness>(harness: &H
         refuse(&scene, how, "new.page = 'bad'").await;
         let all = keys(&["a", "bad", "b"]);
         let before = scene.raw("bad").await;
-        let setting = Setting { keys: all.clone(), to: Status::Failed, error: None, now: Some(at(2)) };
-        let requeueing = Requeueing { keys: all.clone(), stage: None, now: Some(at(2)) };
+        let setting = SetParams { keys: all.clone(), to: Status::Failed, error: None, now: Some(at(2)) };
+        let requeueing = RequeueParams { keys: all.clone(), stage: None, now: Some(at(2)) };
         for (verb, moved) in [
             ("set", scene.store.set(&setting).await.expect("set")),
             ("requeue", scene.store.requeue(&requeueing).await.expect("requeue")),
@@ -331,12 +331,12 @@ pub async fn a_key_with_a_nul_is_no_items_and_changes_nothing<H: Harness>(harnes
 
     // A lease is a claim's: with such a key somebody has made it up.
     let items = vec![Finish { lease: forged.clone(), outcome: Outcome::Complete }];
-    let finishing = Finishing { items, limits: limits(scene.pipeline()), now: None };
+    let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: None };
     assert_invalid_argument(scene.store.finish(&finishing).await, "key");
     assert_invalid_argument(scene.store.renew(&[lease, forged.clone()], None).await, "key");
     assert_invalid_argument(scene.store.read_leases(&[forged]).await, "key");
-    let setting = Setting { keys: all.clone(), to: Status::Failed, error: None, now: None };
-    let requeueing = Requeueing { keys: all.clone(), stage: None, now: None };
+    let setting = SetParams { keys: all.clone(), to: Status::Failed, error: None, now: None };
+    let requeueing = RequeueParams { keys: all.clone(), stage: None, now: None };
     for answers in [
         scene.store.cancel(&all, None).await.expect("cancel"),
         scene.store.set(&setting).await.expect("set"),
@@ -355,6 +355,6 @@ pub async fn a_key_with_a_nul_is_no_items_and_changes_nothing<H: Harness>(harnes
 
 async fn finish_all<H: Harness>(scene: &Scene<'_, H>, items: impl Iterator<Item = (Lease, Outcome)>) -> Vec<Finished> {
     let items = items.map(|(lease, outcome)| Finish { lease, outcome }).collect();
-    let finishing = Finishing { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
+    let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
     scene.store.finish(&finishing).await.expect("finish")
 }

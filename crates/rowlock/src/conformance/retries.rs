@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Harness;
 use super::scene::{Scene, Value, at, fail, fetch_and_parse, limits, retry, two_stages};
 use crate::pipeline::{RetryPolicy, Role, Stage, Status};
-use crate::store::{Finish, Finished, Finishing, Limits, Outcome, Store};
+use crate::store::{Finish, FinishParams, Finished, Limits, Outcome, Store};
 use crate::{Key, Lease};
 
 /// The delays, in seconds, that this many items get which fail for the n-th time at once.
@@ -17,7 +17,7 @@ async fn delays_of<H: Harness>(scene: &Scene<'_, H>, items: usize, failure: i64,
     let table = scene.table();
     scene.execute(&format!("update {table} set retry_count = {} where retry_after is null", failure - 1)).await;
     let items = batch.leases().map(|lease| Finish { lease: lease.clone(), outcome: outcome.clone() }).collect();
-    let finishing = Finishing { items, limits: Limits { max_retries: i32::MAX, max_resets: 3 }, now: Some(at(0)) };
+    let finishing = FinishParams { items, limits: Limits { max_retries: i32::MAX, max_resets: 3 }, now: Some(at(0)) };
     let finished = scene.store.finish(&finishing).await.expect("finish");
     assert!(finished.iter().all(|one| matches!(one, Finished::Applied { to: Status::Ready(_) })), "{finished:?}");
     let delays = scene
@@ -96,7 +96,7 @@ pub async fn a_count_that_cannot_grow_harms_only_its_own_item<H: Harness>(harnes
     scene.edit("full", &[(Role::RetryCount, Value::Number(i64::from(i32::MAX)))]).await;
     let items = batch.leases().map(|lease| Finish { lease: lease.clone(), outcome: retry("broken") }).collect();
 
-    let finishing = Finishing { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
+    let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
     let finished = scene.store.finish(&finishing).await.expect("finish");
 
     let (fetch, _) = fetch_and_parse();
@@ -112,7 +112,7 @@ pub async fn a_negative_count_harms_only_its_own_item<H: Harness>(harness: &H) {
     assert_eq!(batch.claimed.len(), 2);
     let items = batch.leases().map(|lease| Finish { lease: lease.clone(), outcome: retry("broken") }).collect();
 
-    let finishing = Finishing { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
+    let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
     scene.store.finish(&finishing).await.expect("finish");
 
     // It waits by some delay of the policy, and not for ever.
@@ -147,7 +147,7 @@ pub async fn a_stage_may_have_a_policy_of_its_own<H: Harness>(harness: &H) {
     let item = |lease: &Lease| Finish { lease: lease.clone(), outcome: retry("broken") };
     let items = vec![item(&in_fetch), item(&in_parse)];
 
-    let finishing = Finishing { items, limits: limits(scene.pipeline()), now: Some(at(10)) };
+    let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: Some(at(10)) };
     scene.store.finish(&finishing).await.expect("finish");
 
     assert_eq!(scene.raw("a").await.retry_after, Some(at(17)));

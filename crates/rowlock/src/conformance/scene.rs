@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use super::Harness;
 use crate::pipeline::{Pipeline, PipelineBuilder, Role, StageId, Status};
 use crate::store::{
-    ClaimBatch, Claiming, Continuing, Counting, Finish, Finished, Finishing, LeaseState, Limits, Listing, Moved,
-    Outcome, Requeueing, Setting, Store, Sweeping, Swept,
+    ClaimBatch, ClaimParams, ContinueParams, CountParams, Finish, FinishParams, Finished, LeaseState, Limits,
+    ListParams, Moved, Outcome, RequeueParams, SetParams, Store, SweepParams, Swept,
 };
 use crate::{Error, FencingToken, Holder, Key, Lease, Result};
 
@@ -40,8 +40,8 @@ pub(super) fn limits(pipeline: &Pipeline) -> Limits {
 }
 
 /// A claim for every stage at noon.
-pub(super) fn claiming(pipeline: &Pipeline, limit: i64) -> Claiming {
-    Claiming {
+pub(super) fn claiming(pipeline: &Pipeline, limit: usize) -> ClaimParams {
+    ClaimParams {
         stages: pipeline.stage_ids().collect(),
         limit,
         token: FencingToken::draw(),
@@ -284,13 +284,13 @@ impl<'h, H: Harness> Scene<'h, H> {
 
     // Verbs that are expected to work
 
-    pub(super) fn claiming(&self, limit: i64) -> Claiming {
+    pub(super) fn claiming(&self, limit: usize) -> ClaimParams {
         claiming(self.pipeline(), limit)
     }
 
     /// Another worker than that of [`Scene::claiming`] continues with leases of the first one's stage, a second after noon.
-    pub(super) fn continuing(&self, leases: &[Lease]) -> Continuing {
-        Continuing {
+    pub(super) fn continuing(&self, leases: &[Lease]) -> ContinueParams {
+        ContinueParams {
             stage: leases.first().map_or(StageId::FIRST, |lease| lease.stage),
             leases: leases.to_vec(),
             token: FencingToken::draw(),
@@ -300,12 +300,12 @@ impl<'h, H: Harness> Scene<'h, H> {
         }
     }
 
-    pub(super) async fn claim(&self, limit: i64) -> ClaimBatch<<H::Store as Store>::Row> {
+    pub(super) async fn claim(&self, limit: usize) -> ClaimBatch<<H::Store as Store>::Row> {
         self.store.claim(&self.claiming(limit)).await.expect("claim")
     }
 
-    pub(super) async fn claim_at(&self, limit: i64, now: DateTime<Utc>) -> ClaimBatch<<H::Store as Store>::Row> {
-        let claiming = Claiming { now: Some(now), ..self.claiming(limit) };
+    pub(super) async fn claim_at(&self, limit: usize, now: DateTime<Utc>) -> ClaimBatch<<H::Store as Store>::Row> {
+        let claiming = ClaimParams { now: Some(now), ..self.claiming(limit) };
         self.store.claim(&claiming).await.expect("claim")
     }
 
@@ -343,7 +343,7 @@ impl<'h, H: Harness> Scene<'h, H> {
         now: DateTime<Utc>,
     ) -> Result<Vec<Finished>> {
         let items = vec![Finish { lease: lease.clone(), outcome }];
-        self.store.finish(&Finishing { items, limits: limits(self.pipeline()), now: Some(now) }).await
+        self.store.finish(&FinishParams { items, limits: limits(self.pipeline()), now: Some(now) }).await
     }
 
     pub(super) async fn renew(&self, lease: &Lease, now: DateTime<Utc>) -> LeaseState {
@@ -352,8 +352,8 @@ impl<'h, H: Harness> Scene<'h, H> {
         states[0].clone()
     }
 
-    pub(super) fn sweeping(&self, now: DateTime<Utc>) -> Sweeping {
-        Sweeping { limit: 100, stale_after: STALE_AFTER, max_resets: self.pipeline().max_resets(), now: Some(now) }
+    pub(super) fn sweeping(&self, now: DateTime<Utc>) -> SweepParams {
+        SweepParams { limit: 100, stale_after: STALE_AFTER, max_resets: self.pipeline().max_resets(), now: Some(now) }
     }
 
     pub(super) async fn sweep(&self, now: DateTime<Utc>) -> Swept {
@@ -361,7 +361,7 @@ impl<'h, H: Harness> Scene<'h, H> {
     }
 
     pub(super) async fn set(&self, key: &str, to: Status) -> Moved {
-        let setting = Setting { keys: keys(&[key]), to, error: None, now: Some(at(2)) };
+        let setting = SetParams { keys: keys(&[key]), to, error: None, now: Some(at(2)) };
         self.store.set(&setting).await.expect("set").remove(0)
     }
 
@@ -370,7 +370,7 @@ impl<'h, H: Harness> Scene<'h, H> {
     }
 
     pub(super) async fn requeue(&self, key: &str, stage: Option<StageId>) -> Moved {
-        let requeueing = Requeueing { keys: keys(&[key]), stage, now: Some(at(2)) };
+        let requeueing = RequeueParams { keys: keys(&[key]), stage, now: Some(at(2)) };
         self.store.requeue(&requeueing).await.expect("requeue").remove(0)
     }
 
@@ -383,11 +383,11 @@ impl<'h, H: Harness> Scene<'h, H> {
     /// Every verb that writes, at this store, as far as it comes.
     pub(super) async fn try_every_write(&self, store: &H::Store, lease: &Lease) -> Vec<(&'static str, Result<()>)> {
         let items = vec![Finish { lease: lease.clone(), outcome: Outcome::Complete }];
-        let finishing = Finishing { items, limits: limits(self.pipeline()), now: None };
+        let finishing = FinishParams { items, limits: limits(self.pipeline()), now: None };
         let continuing = self.continuing(std::slice::from_ref(lease));
         let key = lease.key.clone();
-        let setting = Setting { keys: vec![key.clone()], to: Status::Failed, error: None, now: None };
-        let requeueing = Requeueing { keys: vec![key.clone()], stage: None, now: None };
+        let setting = SetParams { keys: vec![key.clone()], to: Status::Failed, error: None, now: None };
+        let requeueing = RequeueParams { keys: vec![key.clone()], stage: None, now: None };
         let first = StageId::FIRST;
         vec![
             ("claim", store.claim(&self.claiming(1)).await.map(drop)),
@@ -410,8 +410,8 @@ impl<'h, H: Harness> Scene<'h, H> {
         vec![
             ("preview", store.preview(&self.claiming(1)).await.map(drop)),
             ("get", store.get(&lease.key).await.map(drop)),
-            ("list", store.list(&Listing { limit: 10, ..Listing::default() }).await.map(drop)),
-            ("counts", store.counts(&Counting::default()).await.map(drop)),
+            ("list", store.list(&ListParams { limit: 10, ..ListParams::default() }).await.map(drop)),
+            ("counts", store.counts(&CountParams::default()).await.map(drop)),
             ("explain", store.explain(&lease.key, None).await.map(drop)),
             ("failures", store.failures(&lease.key).await.map(drop)),
             ("held", store.held(10).await.map(drop)),

@@ -96,7 +96,7 @@ pub async fn an_item_may_be_inserted_with_its_key_alone<H: Harness>(harness: &H)
     let scene = Scene::new(harness).await;
     scene.execute("insert into pages (page) values ('a')").await;
     let now = scene.store.now().await.expect("now");
-    let claiming = crate::store::Claiming { now: None, ..scene.claiming(1) };
+    let claiming = crate::store::ClaimParams { now: None, ..scene.claiming(1) };
 
     let batch = scene.store.claim(&claiming).await.expect("claim");
 

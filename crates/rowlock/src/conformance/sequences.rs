@@ -12,7 +12,8 @@ use super::model::{Model, Taken};
 use super::scene::{Scene, Value, at, two_stages};
 use crate::pipeline::{Budget, PipelineBuilder, RetryPolicy, Role, StageId, Status};
 use crate::store::{
-    Claiming, Continuing, Counting, Finish, Finishing, Limits, Outcome, Requeueing, Setting, Store, Sweeping,
+    ClaimParams, ContinueParams, CountParams, Finish, FinishParams, Limits, Outcome, RequeueParams, SetParams, Store,
+    SweepParams,
 };
 use crate::{FencingToken, Holder, Key, Lease, Pipeline};
 
@@ -162,7 +163,7 @@ impl<H: Harness> Walk<'_, '_, H> {
     async fn claim(&mut self) -> Result<(), String> {
         let all: Vec<StageId> = self.scene.pipeline().stage_ids().collect();
         let some = if self.random.random_bool(0.8) { all } else { vec![self.stage()] };
-        let claiming = Claiming {
+        let claiming = ClaimParams {
             stages: some,
             limit: self.random.random_range(0..=4),
             token: FencingToken::from(self.random.random_range(1..=i64::MAX)),
@@ -231,7 +232,7 @@ impl<H: Harness> Walk<'_, '_, H> {
     async fn finish(&mut self) -> Result<(), String> {
         let leases = self.some_leases();
         let items: Vec<Finish> = leases.into_iter().map(|lease| Finish { lease, outcome: self.outcome() }).collect();
-        let finishing = Finishing { items, limits: self.limits(), now: Some(self.now) };
+        let finishing = FinishParams { items, limits: self.limits(), now: Some(self.now) };
         let found = self.scene.store.finish(&finishing).await.map_err(|error| format!("finish: {error}"))?;
         let moves = finishing.items.iter().map(|finish| (&finish.lease, &finish.outcome)).collect::<Vec<_>>();
         self.note(format!("finish {moves:?}: {found:?}"));
@@ -244,7 +245,7 @@ impl<H: Harness> Walk<'_, '_, H> {
         let Some(stage) = leases.first().map(|lease| lease.stage) else { return Ok(()) };
         let token = FencingToken::from(self.random.random_range(1..=i64::MAX));
         let holder = Holder::named(format!("worker-{}", self.random.random_range(0..3)));
-        let continuing = Continuing { stage, leases, token, holder, limits: self.limits(), now: Some(self.now) };
+        let continuing = ContinueParams { stage, leases, token, holder, limits: self.limits(), now: Some(self.now) };
         let claimed =
             self.scene.store.continue_items(&continuing).await.map_err(|error| format!("continue: {error}"))?;
         let found: Vec<Lease> = claimed.into_iter().map(|item| item.lease).collect();
@@ -267,7 +268,7 @@ impl<H: Harness> Walk<'_, '_, H> {
     }
 
     async fn sweep(&mut self) -> Result<(), String> {
-        let sweeping = Sweeping {
+        let sweeping = SweepParams {
             limit: self.random.random_range(0..=6),
             stale_after: Duration::from_secs(*[60, 300].choose(&mut self.random).expect("not empty")),
             max_resets: self.scene.pipeline().max_resets(),
@@ -281,7 +282,7 @@ impl<H: Harness> Walk<'_, '_, H> {
 
     async fn set(&mut self) -> Result<(), String> {
         let states: Vec<Status> = self.scene.pipeline().statuses().filter(|status| !status.is_in_progress()).collect();
-        let setting = Setting {
+        let setting = SetParams {
             keys: self.keys(),
             to: *states.choose(&mut self.random).expect("not empty"),
             error: self.random.random_bool(0.5).then(|| "by hand".to_owned()),
@@ -303,7 +304,7 @@ impl<H: Harness> Walk<'_, '_, H> {
 
     async fn requeue(&mut self) -> Result<(), String> {
         let stage = self.random.random_bool(0.3).then(|| self.stage());
-        let requeueing = Requeueing { keys: self.keys(), stage, now: Some(self.now) };
+        let requeueing = RequeueParams { keys: self.keys(), stage, now: Some(self.now) };
         let found = self.scene.store.requeue(&requeueing).await.map_err(|error| format!("requeue: {error}"))?;
         self.note(format!("requeue {:?} at {stage:?}: {found:?}", requeueing.keys));
         let expected = self.model.requeue(&requeueing, self.now);
@@ -320,7 +321,7 @@ impl<H: Harness> Walk<'_, '_, H> {
     }
 
     async fn count(&mut self) -> Result<(), String> {
-        let counting = Counting { now: Some(self.now), ..Counting::default() };
+        let counting = CountParams { now: Some(self.now), ..CountParams::default() };
         let counts = self.scene.store.counts(&counting).await.map_err(|error| format!("counts: {error}"))?;
         let found = counts
             .statuses

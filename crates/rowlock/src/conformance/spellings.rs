@@ -4,7 +4,9 @@
 use super::Harness;
 use super::scene::{Scene, Value, at, claimed_keys, keys, retry, two_stages};
 use crate::pipeline::{KeyType, Role, Status};
-use crate::store::{Finish, Finished, Finishing, LeaseState, Listing, Moved, Outcome, Requeueing, Setting, Store};
+use crate::store::{
+    Finish, FinishParams, Finished, LeaseState, ListParams, Moved, Outcome, RequeueParams, SetParams, Store,
+};
 use crate::{Error, JsonRecord, Key, Lease, Repository, StageId};
 
 /// A table whose key ignores case.
@@ -25,9 +27,9 @@ pub async fn an_operators_verb_answers_what_it_did_whatever_the_spelling<H: Harn
 
     let cancelled = scene.store.cancel(&keys(&["page-a", "PAGE-B"]), Some(at(1))).await.expect("cancel");
     moved_to("CANCELLED", &cancelled, &scene);
-    let requeueing = Requeueing { keys: keys(&["PAGE-a", "page-B"]), stage: None, now: Some(at(2)) };
+    let requeueing = RequeueParams { keys: keys(&["PAGE-a", "page-B"]), stage: None, now: Some(at(2)) };
     moved_to("PENDING", &scene.store.requeue(&requeueing).await.expect("requeue"), &scene);
-    let setting = Setting { keys: keys(&["PAGE-A"]), to: Status::Failed, error: None, now: Some(at(3)) };
+    let setting = SetParams { keys: keys(&["PAGE-A"]), to: Status::Failed, error: None, now: Some(at(3)) };
     moved_to("FAILED", &scene.store.set(&setting).await.expect("set"), &scene);
 
     let rows = scene.raw_all().await;
@@ -76,7 +78,7 @@ pub async fn reading_verbs_find_an_item_and_its_failures_in_any_spelling<H: Harn
         assert_eq!(scene.store.explain(&key, None).await.expect("explain").expect("an item").key, lease.key);
         assert_eq!(scene.failures(spelling).await.len(), 1, "{spelling}");
     }
-    let after = Listing { after: Some(Key::from("PAGE-A")), limit: 9, status: None };
+    let after = ListParams { after: Some(Key::from("PAGE-A")), limit: 9, status: None };
     assert!(scene.store.list(&after).await.expect("list").items.is_empty());
 }
 
@@ -92,7 +94,7 @@ pub async fn a_lease_holds_when_its_key_gets_another_spelling<H: Harness>(harnes
     assert_eq!(scene.store.renew(&leases, Some(at(1))).await.expect("renew"), vec![LeaseState::Held; 2]);
     assert_eq!(scene.store.read_leases(&leases).await.expect("read_leases"), vec![LeaseState::Held; 2]);
     let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: retry("broken") }).collect();
-    let finishing = Finishing { items, limits: super::scene::limits(scene.pipeline()), now: Some(at(2)) };
+    let finishing = FinishParams { items, limits: super::scene::limits(scene.pipeline()), now: Some(at(2)) };
     let finished = scene.store.finish(&finishing).await.expect("finish");
     let ready = Finished::Applied { to: Status::Ready(StageId::FIRST) };
     assert_eq!(finished, [ready.clone(), ready]);
@@ -116,7 +118,7 @@ pub async fn many_completions_in_another_spelling_are_answered_as_they_were_writ
         batch.leases().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect();
     let limits = super::scene::limits(scene.pipeline());
     let answers =
-        repository.dispatch().finish(Finishing { items: items.clone(), limits, now: None }).await.expect("finish");
+        repository.dispatch().finish(FinishParams { items: items.clone(), limits, now: None }).await.expect("finish");
 
     for (item, answer) in items.iter().zip(answers) {
         match item.lease.key.as_str() {
@@ -159,8 +161,8 @@ pub async fn a_key_that_no_row_can_have_gets_an_answer_of_its_own<H: Harness>(ha
         scene.store.add_many(&keys(&[there])).await.expect("add_many");
         let mut asked = impossible(key_type);
         asked.insert(1, Key::from(there));
-        let setting = Setting { keys: asked.clone(), to: Status::Failed, error: None, now: Some(at(3)) };
-        let requeueing = Requeueing { keys: asked.clone(), stage: None, now: Some(at(2)) };
+        let setting = SetParams { keys: asked.clone(), to: Status::Failed, error: None, now: Some(at(3)) };
+        let requeueing = RequeueParams { keys: asked.clone(), stage: None, now: Some(at(2)) };
 
         for answers in [
             scene.store.cancel(&asked, Some(at(1))).await.expect("cancel"),

@@ -3,7 +3,7 @@
 use super::Harness;
 use super::scene::{Scene, Value, at, claimed_keys, fetch_and_parse, keys, two_stages};
 use crate::pipeline::{Role, Status};
-use crate::store::{Claiming, Limits, Outcome, Store};
+use crate::store::{ClaimParams, Limits, Outcome, Store};
 
 async fn make_suspect<H: Harness>(scene: &Scene<'_, H>, key: &str) {
     let resets = i64::from(scene.pipeline().max_resets()) - 1;
@@ -89,7 +89,7 @@ pub async fn the_limits_of_the_claim_say_who_is_a_suspect<H: Harness>(harness: &
     scene.insert_all(&["a", "b"]).await;
     scene.edit("a", &[(Role::ResetCount, Value::Number(4))]).await;
 
-    let generous = Claiming { limits: Limits { max_retries: 5, max_resets: 10 }, ..scene.claiming(9) };
+    let generous = ClaimParams { limits: Limits { max_retries: 5, max_resets: 10 }, ..scene.claiming(9) };
     let batch = scene.store.claim(&generous).await.expect("claim");
 
     assert_eq!(claimed_keys(&batch), ["a", "b"]);
@@ -103,7 +103,7 @@ pub async fn a_claimer_that_holds_other_items_gets_no_suspect<H: Harness>(harnes
     let scene = Scene::new(harness).await;
     scene.insert_all(&["suspect", "b", "c"]).await;
     make_suspect(&scene, "suspect").await;
-    let busy = |limit| Claiming { alone: false, ..scene.claiming(limit) };
+    let busy = |limit| ClaimParams { alone: false, ..scene.claiming(limit) };
 
     let batch = scene.store.claim(&busy(9)).await.expect("claim");
 
@@ -122,7 +122,7 @@ pub async fn a_suspect_further_down_is_not_at_the_head<H: Harness>(harness: &H) 
     scene.insert_all(&["a", "suspect"]).await;
     make_suspect(&scene, "suspect").await;
 
-    let busy = Claiming { alone: false, ..scene.claiming(9) };
+    let busy = ClaimParams { alone: false, ..scene.claiming(9) };
     let batch = scene.store.claim(&busy).await.expect("claim");
 
     assert_eq!(claimed_keys(&batch), ["a"]);
@@ -150,7 +150,7 @@ pub async fn a_suspect_is_told_of_also_by_a_claim_that_was_refused_a_row<H: Harn
     let refusal = crate::conformance::Refusal { table: &table, when, how: crate::conformance::Refusing::Loudly };
     harness.refuse_updates(&refusal).await.expect("create trigger");
 
-    let claiming = Claiming { alone: false, ..scene.claiming(9) };
+    let claiming = ClaimParams { alone: false, ..scene.claiming(9) };
     let batch = scene.store.claim(&claiming).await.expect("claim");
 
     assert_eq!(claimed_keys(&batch), ["a"]);

@@ -1,9 +1,9 @@
 //! Taking items back from workers that stopped.
 
 use super::Harness;
-use super::scene::{RawItem, STALE_AFTER, Scene, Value, assert_invalid_argument, at, fetch_and_parse, two_stages};
+use super::scene::{RawItem, STALE_AFTER, Scene, Value, at, fetch_and_parse, two_stages};
 use crate::pipeline::{Budget, Role, Status};
-use crate::store::{Finished, LeaseState, Outcome, Store, Sweeping};
+use crate::store::{Finished, LeaseState, Outcome, Store, SweepParams};
 
 pub async fn a_stale_item_is_ready_again_at_once_and_counted<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
@@ -143,10 +143,9 @@ pub async fn a_sweep_takes_no_more_than_asked_for<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     scene.insert_all(&["a", "b", "c", "d", "e"]).await;
     scene.claim(9).await;
-    let limited = |limit| Sweeping { limit, ..scene.sweeping(at(301)) };
+    let limited = |limit| SweepParams { limit, ..scene.sweeping(at(301)) };
 
     assert!(scene.store.sweep(&limited(0)).await.expect("sweep").items.is_empty());
-    assert_invalid_argument(scene.store.sweep(&limited(-1)).await, "limit");
     let first = scene.store.sweep(&limited(3)).await.expect("sweep");
     assert_eq!(first.items.len(), 3);
     assert!(first.may_have_more);
@@ -159,7 +158,7 @@ pub async fn a_sweep_takes_no_more_than_asked_for<H: Harness>(harness: &H) {
 pub async fn a_sweep_goes_by_the_age_that_it_is_given<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     scene.insert_and_lease("a").await;
-    let sweeping = |factor: u32| Sweeping { stale_after: STALE_AFTER * factor, ..scene.sweeping(at(301)) };
+    let sweeping = |factor: u32| SweepParams { stale_after: STALE_AFTER * factor, ..scene.sweeping(at(301)) };
 
     assert!(scene.store.sweep(&sweeping(2)).await.expect("sweep").items.is_empty());
     assert_eq!(scene.store.sweep(&sweeping(1)).await.expect("sweep").items.len(), 1);
@@ -176,7 +175,7 @@ pub async fn sweeps_at_once_count_each_item_once<H: Harness>(harness: &H) {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..SWEEPERS {
         let store = scene.store.fork().await.expect("fork");
-        let sweeping = Sweeping { limit: 25, ..scene.sweeping(at(301)) };
+        let sweeping = SweepParams { limit: 25, ..scene.sweeping(at(301)) };
         let barrier = barrier.clone();
         tasks.spawn(async move {
             barrier.wait().await;
@@ -220,7 +219,7 @@ pub async fn without_a_given_time_the_database_says_what_is_stale<H: Harness>(ha
     scene.insert_created("fresh", now - chrono::TimeDelta::days(1)).await;
     scene.lease_at("fresh", now - chrono::TimeDelta::seconds(100)).await;
 
-    let swept = scene.store.sweep(&Sweeping { now: None, ..scene.sweeping(at(0)) }).await.expect("sweep");
+    let swept = scene.store.sweep(&SweepParams { now: None, ..scene.sweeping(at(0)) }).await.expect("sweep");
 
     assert_eq!(swept.keys().map(crate::Key::as_str).collect::<Vec<_>>(), ["stale"]);
 }

@@ -8,7 +8,7 @@ use super::Harness;
 use super::scene::{STALE_AFTER, Scene, Value, at, fetch_and_parse};
 use crate::limits::NEVER_DUE_FROM;
 use crate::pipeline::{Role, Status};
-use crate::store::{Counting, LeaseState, Listing, Outcome, Store, Verdict};
+use crate::store::{CountParams, LeaseState, ListParams, Outcome, Store, Verdict};
 
 /// A clock that was wrong wrote it; the item would be in progress until that time has come.
 pub async fn a_heartbeat_that_is_far_ahead_is_stale<H: Harness>(harness: &H) {
@@ -85,11 +85,11 @@ pub async fn what_is_never_due_is_named_by_every_verb_and_claimed_by_none<H: Har
     scene.insert_created("due later", at(60)).await;
 
     for unfinished_only in [false, true] {
-        let counting = Counting { unfinished_only, now: Some(at(0)), ..Counting::default() };
+        let counting = CountParams { unfinished_only, now: Some(at(0)), ..CountParams::default() };
         let counts = scene.store.counts(&counting).await.expect("counts");
         assert_eq!((counts.stages[0].never_due, counts.stages[0].next_due_at), (2, Some(at(60))));
         assert_eq!(counts.stages[1].never_due, 0);
-        let limited = Counting { up_to: 1, ..counting };
+        let limited = CountParams { up_to: 1, ..counting };
         assert_eq!(scene.store.counts(&limited).await.expect("counts").stages[0].never_due, 1);
     }
     for (key, of_its_making) in [("made never", true), ("delayed for ever", false)] {
@@ -99,14 +99,14 @@ pub async fn what_is_never_due_is_named_by_every_verb_and_claimed_by_none<H: Har
         assert_eq!(facts.verdict(scene.pipeline()), expected);
         assert!(scene.store.get(&key.into()).await.expect("get").is_some());
     }
-    let listing = Listing { status: Some(Status::Ready(fetch)), after: None, limit: 9 };
+    let listing = ListParams { status: Some(Status::Ready(fetch)), after: None, limit: 9 };
     assert_eq!(scene.store.list(&listing).await.expect("list").items.len(), 4);
     let preview = scene.store.preview(&scene.claiming(9)).await.expect("preview");
     assert_eq!(preview.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["due"]);
     assert_eq!(super::scene::claimed_keys(&scene.claim_at(9, at(70)).await), ["due", "due later"]);
 
     scene.delete("due later").await;
-    let counting = Counting { unfinished_only: true, now: Some(at(0)), ..Counting::default() };
+    let counting = CountParams { unfinished_only: true, now: Some(at(0)), ..CountParams::default() };
     assert_eq!(scene.store.counts(&counting).await.expect("counts").stages[0].next_due_at, None);
 }
 
@@ -127,7 +127,7 @@ pub async fn a_database_whose_clock_stands_before_1970_works_as_any_other<H: Har
     let retried = Outcome::Retry { error: "once more".to_owned(), delay: Some(delay) };
     scene.finish_at(&leases[1], retried, then(200)).await;
     assert_eq!(scene.raw("second").await.retry_after, Some(then(200) + delay));
-    let counting = Counting { now: Some(then(201)), ..Counting::default() };
+    let counting = CountParams { now: Some(then(201)), ..CountParams::default() };
     let counts = scene.store.counts(&counting).await.expect("counts");
     assert_eq!((counts.stages[0].never_due, counts.stages[0].oldest_ready_since), (0, Some(then(60))));
     assert_eq!(counts.stages[0].next_due_at, Some(then(290)));

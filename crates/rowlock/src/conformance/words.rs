@@ -4,7 +4,7 @@ use super::Harness;
 use super::scene::{Scene, Value, at, claimed_keys, keys};
 use crate::Key;
 use crate::pipeline::{Role, Status};
-use crate::store::{Counting, Listing, Moved, Requeueing, Setting, Store};
+use crate::store::{CountParams, ListParams, Moved, RequeueParams, SetParams, Store};
 
 /// A table of the user's, whose status may be NULL, with one item for each odd word and one that is fine.
 async fn odd_table<H: Harness>(harness: &H) -> Scene<'_, H> {
@@ -34,9 +34,9 @@ pub async fn an_unknown_word_is_left_alone_by_every_verb<H: Harness>(harness: &H
     let illegal: Vec<_> =
         ["", "pending", "", "it's on hold"].into_iter().map(|word| Moved::Illegal { from: word.to_owned() }).collect();
     assert_eq!(scene.store.cancel(&odd, None).await.expect("cancel"), illegal);
-    let requeueing = Requeueing { keys: odd.clone(), stage: None, now: None };
+    let requeueing = RequeueParams { keys: odd.clone(), stage: None, now: None };
     assert_eq!(scene.store.requeue(&requeueing).await.expect("requeue"), illegal);
-    let setting = Setting { keys: odd, to: Status::Failed, error: Some("no".to_owned()), now: None };
+    let setting = SetParams { keys: odd, to: Status::Failed, error: Some("no".to_owned()), now: None };
     assert_eq!(scene.store.set(&setting).await.expect("set"), illegal);
 
     let after: Vec<_> = scene.raw_all().await.into_iter().filter(|item| item.key != "fine").collect();
@@ -46,7 +46,7 @@ pub async fn an_unknown_word_is_left_alone_by_every_verb<H: Harness>(harness: &H
 pub async fn unknown_words_are_counted_and_named<H: Harness>(harness: &H) {
     let scene = odd_table(harness).await;
 
-    let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+    let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
 
     // An empty word and NULL look alike; whether they are one entry or two is the store's business.
     let mut found: Vec<(&str, i64)> = Vec::new();
@@ -70,7 +70,7 @@ pub async fn unknown_words_are_shown_as_they_are<H: Harness>(harness: &H) {
         let explanation = scene.store.explain(&Key::from(key), None).await.expect("explain").expect("an item");
         assert_eq!((explanation.status, explanation.word.as_str()), (None, word));
     }
-    let page = scene.store.list(&Listing { limit: 10, ..Listing::default() }).await.expect("list");
+    let page = scene.store.list(&ListParams { limit: 10, ..ListParams::default() }).await.expect("list");
     assert_eq!(page.items.len(), 5);
     assert_eq!(page.items.iter().filter(|item| item.status.is_none()).count(), 4);
 }

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use super::Harness;
 use super::scene::{RawItem, Scene, claiming, limits, two_stages};
 use crate::pipeline::{Budget, Pipeline, RetryPolicy, Status};
-use crate::store::{Claiming, Finish, Finished, Finishing, LeaseState, Outcome, Store, Sweeping};
+use crate::store::{ClaimParams, Finish, FinishParams, Finished, LeaseState, Outcome, Store, SweepParams};
 use crate::{Error, FencingToken, Holder, Key, Lease, Result};
 
 const WORKERS: u64 = 8;
@@ -126,9 +126,9 @@ impl<S: Store> Worker<S> {
     }
 
     async fn claim(&mut self) -> Vec<Lease> {
-        let limit: i64 = self.random.random_range(1..=60);
+        let limit: usize = self.random.random_range(1..=60);
         let (batch, sent) = loop {
-            let claiming = Claiming {
+            let claiming = ClaimParams {
                 token: FencingToken::draw(),
                 holder: self.holder.clone(),
                 now: None,
@@ -141,7 +141,7 @@ impl<S: Store> Worker<S> {
             }
         };
         let taken = batch.claimed.len() + batch.exhausted.len();
-        assert!(taken <= usize::try_from(limit).expect("small"), "{taken} were claimed of {limit}");
+        assert!(taken <= limit, "{taken} were claimed of {limit}");
         assert!(batch.refused.is_empty(), "{:?}", batch.refused);
         for key in &batch.exhausted {
             self.write_down(What::Exhausted(key.clone()), sent);
@@ -210,7 +210,7 @@ impl<S: Store> Worker<S> {
 
     /// Finishes what another does not have locked at the moment; the rest is given back.
     async fn finish_once(&mut self, items: Vec<Finish>) -> Vec<Finish> {
-        let finishing = Finishing { items, limits: limits(self.store.pipeline()), now: None };
+        let finishing = FinishParams { items, limits: limits(self.store.pipeline()), now: None };
         let (finished, sent) = loop {
             let sent = self.tick();
             match passing(self.store.finish(&finishing).await) {
@@ -234,7 +234,7 @@ impl<S: Store> Worker<S> {
 
     async fn sweep(&mut self) {
         let max_resets = self.store.pipeline().max_resets();
-        let sweeping = Sweeping { limit: 100, stale_after: STALE_AFTER, max_resets, now: None };
+        let sweeping = SweepParams { limit: 100, stale_after: STALE_AFTER, max_resets, now: None };
         let sent = self.tick();
         // One that meets a busy database is left to the next round.
         let Some(swept) = passing(self.store.sweep(&sweeping).await) else { return };

@@ -5,7 +5,7 @@ use tracing::field;
 
 use super::lost_claims::LostClaimGuard;
 use super::{Dispatch, Settling, within};
-use crate::store::{ClaimedRow, Continuing, Store};
+use crate::store::{ClaimedRow, ContinueParams, Store};
 use crate::{FencingToken, Holder, Result};
 
 impl<S: Store> Dispatch<S> {
@@ -20,7 +20,8 @@ impl<S: Store> Dispatch<S> {
         let Some(stage) = leases.first().map(|lease| lease.stage) else { return Ok(Vec::new()) };
         let span = verb_span!(self, "continue_items", items = leases.len(), continued_items = field::Empty);
         let token = FencingToken::draw();
-        let continuing = Continuing { stage, leases, token, holder: holder.clone(), limits: self.limits(), now: None };
+        let continuing =
+            ContinueParams { stage, leases, token, holder: holder.clone(), limits: self.limits(), now: None };
         let work = async {
             let guard = LostClaimGuard::new(&self.lost_claims, token, self.pipeline());
             match self.store.continue_items(&continuing).await {

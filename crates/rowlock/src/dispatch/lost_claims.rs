@@ -9,7 +9,7 @@ use tracing::field;
 use super::{Dispatch, Resend, retrying, within};
 use crate::limits::{LOST_CLAIMS_MAX, VERB_DEADLINE};
 use crate::pipeline::Pipeline;
-use crate::store::{ClaimedRow, Finish, Finished, Finishing, Outcome, Store};
+use crate::store::{ClaimedRow, Finish, FinishParams, Finished, Outcome, Store};
 use crate::{Error, FencingToken, Key, Lease, Result};
 
 /// The list; its clones are one list.
@@ -140,7 +140,7 @@ impl<S: Store> Dispatch<S> {
         let leases: Vec<Lease> = recovered.rows.into_iter().map(|row| row.lease).collect();
         let mut guard = TakeBackGuard { lost_claims: &self.lost_claims, leases: &leases };
         let release = |lease: &Lease| Finish { lease: lease.clone(), outcome: Outcome::Release };
-        let finishing = Finishing { items: leases.iter().map(release).collect(), limits: self.limits(), now: None };
+        let finishing = FinishParams { items: leases.iter().map(release).collect(), limits: self.limits(), now: None };
         match self.finish(finishing).await {
             Ok(answers) => {
                 let released = answers.iter().filter(|answer| matches!(answer, Finished::Applied { .. })).count();

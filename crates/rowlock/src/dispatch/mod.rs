@@ -27,7 +27,7 @@ use tracing::{Instrument, Span, field};
 use crate::backoff::Backoff;
 use crate::limits::VERB_ATTEMPTS_MAX;
 use crate::pipeline::Pipeline;
-use crate::store::{ClaimBatch, Claiming, LeaseState, Limits, Store, Sweeping, Swept};
+use crate::store::{ClaimBatch, ClaimParams, LeaseState, Limits, Store, SweepParams, Swept};
 use crate::{Error, FencingToken, Lease, Result};
 use lost_claims::{LostClaimGuard, LostClaims};
 
@@ -73,7 +73,7 @@ impl<S: Store> Dispatch<S> {
     ///
     /// If the answer is lost the rows are looked for by the token at once and adopted; what may still be committed
     /// later is remembered for [`Dispatch::recover_lost_claims`]. A dropped future is a lost answer too.
-    pub(crate) async fn claim_once(&self, claiming: &Claiming) -> Result<ClaimBatch<S::Row>> {
+    pub(crate) async fn claim_once(&self, claiming: &ClaimParams) -> Result<ClaimBatch<S::Row>> {
         claiming.holder.check()?;
         let span = verb_span!(
             self,
@@ -102,7 +102,7 @@ impl<S: Store> Dispatch<S> {
     }
 
     /// Claims, and again after an error that will pass and surely took nothing. Each sending has a token of its own.
-    pub(crate) async fn claim(&self, mut claiming: Claiming) -> Result<ClaimBatch<S::Row>> {
+    pub(crate) async fn claim(&self, mut claiming: ClaimParams) -> Result<ClaimBatch<S::Row>> {
         let mut attempts = Attempts::default();
         loop {
             match self.claim_once(&claiming).await {
@@ -127,7 +127,7 @@ impl<S: Store> Dispatch<S> {
     }
 
     /// Sweeps, and again after any error that will pass.
-    pub(crate) async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
+    pub(crate) async fn sweep(&self, sweeping: &SweepParams) -> Result<Swept> {
         let mut attempts = Attempts::default();
         loop {
             match self.sweep_once(sweeping).await {
@@ -143,7 +143,7 @@ impl<S: Store> Dispatch<S> {
     }
 
     /// Sweeps once: whoever may have been cut off has to ask before each sending whether it may sweep at all.
-    pub(crate) async fn sweep_once(&self, sweeping: &Sweeping) -> Result<Swept> {
+    pub(crate) async fn sweep_once(&self, sweeping: &SweepParams) -> Result<Swept> {
         let span = verb_span!(self, "sweep", limit_items = sweeping.limit, swept_items = field::Empty);
         let swept = within(span.clone(), self.store.sweep(sweeping)).await?;
         span.record("swept_items", swept.items.len());

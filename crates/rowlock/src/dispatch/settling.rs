@@ -6,20 +6,20 @@ use tracing::field;
 
 use super::{Attempts, Dispatch, Resend, retrying, within};
 use crate::pipeline::Status;
-use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome, Store};
+use crate::store::{Finish, FinishParams, Finished, LeaseState, Outcome, Store};
 use crate::{Error, Fault, FencingToken, Lease, Result};
 
 /// A finish under way: what is to be written, and of which items an earlier sending may have been applied.
 #[derive(Debug)]
 pub(crate) struct Settling {
-    finishing: Finishing,
+    finishing: FinishParams,
     uncertain: Vec<bool>,
     /// The token under which an item may be in progress in the next stage, where an answer to that was lost.
     next_tokens: Vec<Option<FencingToken>>,
 }
 
 impl Settling {
-    pub(crate) fn new(finishing: Finishing) -> Settling {
+    pub(crate) fn new(finishing: FinishParams) -> Settling {
         let (uncertain, next_tokens) = (vec![false; finishing.items.len()], vec![None; finishing.items.len()]);
         Settling { finishing, uncertain, next_tokens }
     }
@@ -35,7 +35,7 @@ impl Settling {
 
     /// Takes the items from this place on out, for a statement of their own.
     pub(crate) fn split_off(&mut self, at: usize) -> Settling {
-        let finishing = Finishing {
+        let finishing = FinishParams {
             items: self.finishing.items.split_off(at),
             limits: self.finishing.limits,
             now: self.finishing.now,
@@ -46,7 +46,7 @@ impl Settling {
 
     /// Takes the items out that are marked, for a statement of their own.
     pub(crate) fn extract(&mut self, out: &[bool]) -> Settling {
-        let finishing = Finishing {
+        let finishing = FinishParams {
             items: extract(&mut self.finishing.items, out),
             limits: self.finishing.limits,
             now: self.finishing.now,
@@ -133,7 +133,7 @@ impl<S: Store> Dispatch<S> {
 
     /// Finishes, sending again what is busy or meets a transient error, a limited number of times. What cannot be proved
     /// after that is [`Finished::Unknown`]; what is still locked is [`Finished::Busy`].
-    pub(crate) async fn finish(&self, finishing: Finishing) -> Result<Vec<Finished>> {
+    pub(crate) async fn finish(&self, finishing: FinishParams) -> Result<Vec<Finished>> {
         let mut settling = Settling::new(finishing);
         let mut answers = vec![None; settling.len()];
         let mut open: Vec<usize> = (0..settling.len()).collect();

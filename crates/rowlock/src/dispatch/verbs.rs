@@ -9,8 +9,8 @@ use tracing::field;
 use super::{Dispatch, Resend, retrying, within};
 use crate::pipeline::StageId;
 use crate::store::{
-    Added, Claiming, Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Listener, Listing, Moved, Page,
-    Requeueing, Setting, Store,
+    Added, ClaimParams, CountParams, Counts, Explanation, FailureRecord, HeldItem, ItemRow, ListParams, Listener,
+    Moved, Page, RequeueParams, SetParams, Store,
 };
 use crate::{Key, Result};
 
@@ -24,7 +24,7 @@ impl<S: Store> Dispatch<S> {
         within(verb_span!(self, "inspect"), retrying(Resend::Always, || self.store.inspect())).await
     }
 
-    pub(crate) async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
+    pub(crate) async fn set(&self, setting: &SetParams) -> Result<Vec<Moved>> {
         let span = verb_span!(self, "set", items = setting.keys.len(), to = self.pipeline().word(setting.to));
         within(span, retrying(Resend::IfNotApplied, || self.store.set(setting))).await
     }
@@ -34,7 +34,7 @@ impl<S: Store> Dispatch<S> {
         within(span, retrying(Resend::IfNotApplied, || self.store.cancel(keys, None))).await
     }
 
-    pub(crate) async fn requeue(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+    pub(crate) async fn requeue(&self, requeueing: &RequeueParams) -> Result<Vec<Moved>> {
         let span = verb_span!(self, "requeue", items = requeueing.keys.len());
         within(span, retrying(Resend::IfNotApplied, || self.store.requeue(requeueing))).await
     }
@@ -68,7 +68,7 @@ impl<S: Store> Dispatch<S> {
         within(verb_span!(self, "rollback"), self.store.rollback(transaction)).await
     }
 
-    pub(crate) async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<S::Row>>> {
+    pub(crate) async fn preview(&self, claiming: &ClaimParams) -> Result<Vec<ItemRow<S::Row>>> {
         let span = verb_span!(self, "preview", limit_items = claiming.limit);
         within(span, retrying(Resend::Always, || self.store.preview(claiming))).await
     }
@@ -77,12 +77,12 @@ impl<S: Store> Dispatch<S> {
         within(verb_span!(self, "get"), retrying(Resend::Always, || self.store.get(key))).await
     }
 
-    pub(crate) async fn list(&self, listing: &Listing) -> Result<Page<S::Row>> {
+    pub(crate) async fn list(&self, listing: &ListParams) -> Result<Page<S::Row>> {
         let span = verb_span!(self, "list", limit_items = listing.limit);
         within(span, retrying(Resend::Always, || self.store.list(listing))).await
     }
 
-    pub(crate) async fn counts(&self, counting: &Counting) -> Result<Counts> {
+    pub(crate) async fn counts(&self, counting: &CountParams) -> Result<Counts> {
         let span = verb_span!(self, "counts", exact = counting.up_to == i64::MAX);
         within(span, retrying(Resend::Always, || self.store.counts(counting))).await
     }
@@ -95,7 +95,7 @@ impl<S: Store> Dispatch<S> {
         within(verb_span!(self, "failures"), retrying(Resend::Always, || self.store.failures(key))).await
     }
 
-    pub(crate) async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
+    pub(crate) async fn held(&self, limit: usize) -> Result<Vec<HeldItem>> {
         let span = verb_span!(self, "held", limit_items = limit);
         within(span, retrying(Resend::Always, || self.store.held(limit))).await
     }

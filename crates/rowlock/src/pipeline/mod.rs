@@ -18,7 +18,7 @@ pub use columns::{Columns, Role};
 pub use existing::Existing;
 pub use moves::{IllegalMove, Move};
 pub use retry::{Backoff, RetryPolicy};
-pub use stage::{Stage, StageId};
+pub use stage::{IntoStage, Stage, StageId};
 pub use status::Status;
 pub use table::{KeyType, TableName};
 

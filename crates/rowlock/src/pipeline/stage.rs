@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::RetryPolicy;
+use super::{Pipeline, RetryPolicy};
+use crate::{Error, Result};
 
 /// The position of a stage in its pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +22,48 @@ impl StageId {
         let count = u16::try_from(count).expect("a pipeline has at most STAGES_MAX stages");
         (0..count).map(StageId)
     }
+}
+
+/// A stage by its id or by its name.
+pub trait IntoStage {
+    /// The id of the stage in this pipeline.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the pipeline has no such stage.
+    fn into_stage(self, pipeline: &Pipeline) -> Result<StageId>;
+}
+
+impl IntoStage for StageId {
+    fn into_stage(self, pipeline: &Pipeline) -> Result<StageId> {
+        if self.index() < pipeline.stages().len() {
+            return Ok(self);
+        }
+        Err(no_such_stage(pipeline, format!("number {}", self.index())))
+    }
+}
+
+impl IntoStage for &str {
+    fn into_stage(self, pipeline: &Pipeline) -> Result<StageId> {
+        pipeline.stage_named(self).ok_or_else(|| no_such_stage(pipeline, format!("{self:?}")))
+    }
+}
+
+impl IntoStage for String {
+    fn into_stage(self, pipeline: &Pipeline) -> Result<StageId> {
+        self.as_str().into_stage(pipeline)
+    }
+}
+
+impl<T: IntoStage + Copy> IntoStage for &T {
+    fn into_stage(self, pipeline: &Pipeline) -> Result<StageId> {
+        (*self).into_stage(pipeline)
+    }
+}
+
+fn no_such_stage(pipeline: &Pipeline, value: String) -> Error {
+    let names: Vec<&str> = pipeline.stages().iter().map(Stage::name).collect();
+    let rule = format!("pipeline {} has no such stage, but {}", pipeline.name(), names.join(", "));
+    Error::InvalidArgument { argument: "stage", value, rule }
 }
 
 /// One step of the work: its name, its two status words and what it overrides.

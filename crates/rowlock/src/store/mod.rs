@@ -32,7 +32,8 @@ use crate::{FencingToken, Key, Lease, Result};
 
 pub use explanation::Explanation;
 pub use params::{
-    Claiming, Continuing, Counting, Finish, Finishing, Limits, Listing, Outcome, Requeueing, Setting, Sweeping,
+    ClaimParams, ContinueParams, CountParams, Finish, FinishParams, Limits, ListParams, Outcome, RequeueParams,
+    SetParams, SweepParams,
 };
 pub use results::{
     Added, ClaimBatch, ClaimedRow, Counts, Exclusion, FailureRecord, Finished, HeldItem, ItemRow, LeaseState, Moved,
@@ -51,7 +52,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The row that the user's record is decoded from.
     type Row: sqlx::Row + Send + Sync + 'static;
     /// A transaction of the user's, opened by [`Store::begin`].
-    type Transaction: Send + 'static;
+    type Transaction: Transaction;
     /// Hears of new items.
     type Listener: Listener;
 
@@ -81,14 +82,14 @@ pub trait Store: Clone + Send + Sync + 'static {
     // The worker's verbs
 
     /// Takes a batch of ready items, atomically.
-    fn claim(&self, claiming: &Claiming) -> impl Future<Output = Result<ClaimBatch<Self::Row>>> + Send;
+    fn claim(&self, claiming: &ClaimParams) -> impl Future<Output = Result<ClaimBatch<Self::Row>>> + Send;
 
     /// The items in progress under this token: what a claim took whose answer was lost. Renews them as it finds them,
     /// for nobody knows how old the claim is by now.
     fn find_claimed(&self, token: FencingToken) -> impl Future<Output = Result<Vec<ClaimedRow<Self::Row>>>> + Send;
 
     /// Ends leases, each with its outcome, in one statement. The answer has one entry for each item, in order.
-    fn finish(&self, finishing: &Finishing) -> impl Future<Output = Result<Vec<Finished>>> + Send;
+    fn finish(&self, finishing: &FinishParams) -> impl Future<Output = Result<Vec<Finished>>> + Send;
 
     /// Completes a stage and claims the next one of the same items, in one statement, for a holder that goes on with them.
     /// The answer is the items that go on, in any order. What is not held any more, what somebody has locked, what would be a
@@ -96,7 +97,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// paused or there is none. A store may leave out others. All of those stay as they are, and can be finished.
     fn continue_items(
         &self,
-        continuing: &Continuing,
+        continuing: &ContinueParams,
     ) -> impl Future<Output = Result<Vec<ClaimedRow<Self::Row>>>> + Send;
 
     /// Renews leases, in one statement. The answer has one entry for each lease, in order.
@@ -110,7 +111,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn read_leases(&self, leases: &[Lease]) -> impl Future<Output = Result<Vec<LeaseState>>> + Send;
 
     /// Takes items back whose heartbeat is stale or missing.
-    fn sweep(&self, sweeping: &Sweeping) -> impl Future<Output = Result<Swept>> + Send;
+    fn sweep(&self, sweeping: &SweepParams) -> impl Future<Output = Result<Swept>> + Send;
 
     /// Asks whose turn it is to sweep, so that of a fleet one worker does in this time and not each: a sweep reads all that
     /// is in progress. Zero if it is the caller's, and nobody else's for this long; else the time until it may be.
@@ -123,13 +124,13 @@ pub trait Store: Clone + Send + Sync + 'static {
     // The operator's verbs
 
     /// Puts items into a ready or terminal state, without a lease.
-    fn set(&self, setting: &Setting) -> impl Future<Output = Result<Vec<Moved>>> + Send;
+    fn set(&self, setting: &SetParams) -> impl Future<Output = Result<Vec<Moved>>> + Send;
 
     /// Stops items that are not terminal.
     fn cancel(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> impl Future<Output = Result<Vec<Moved>>> + Send;
 
     /// Takes terminal items up again.
-    fn requeue(&self, requeueing: &Requeueing) -> impl Future<Output = Result<Vec<Moved>>> + Send;
+    fn requeue(&self, requeueing: &RequeueParams) -> impl Future<Output = Result<Vec<Moved>>> + Send;
 
     /// Stops claims for a stage until it is resumed. Items in progress go on. False if it was paused already.
     fn pause(&self, stage: StageId) -> impl Future<Output = Result<bool>> + Send;
@@ -147,18 +148,18 @@ pub trait Store: Clone + Send + Sync + 'static {
     // Reading
 
     /// What a claim would return now, without taking it.
-    fn preview(&self, claiming: &Claiming) -> impl Future<Output = Result<Vec<ItemRow<Self::Row>>>> + Send;
+    fn preview(&self, claiming: &ClaimParams) -> impl Future<Output = Result<Vec<ItemRow<Self::Row>>>> + Send;
 
     /// One item.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<ItemRow<Self::Row>>>> + Send;
 
     /// Items by status, in the order of their keys. A page of what is ready or succeeded costs the keys that are passed
     /// over.
-    fn list(&self, listing: &Listing) -> impl Future<Output = Result<Page<Self::Row>>> + Send;
+    fn list(&self, listing: &ListParams) -> impl Future<Output = Result<Page<Self::Row>>> + Send;
 
     /// How many items are in each state, and what is ready and due. Successes are in no index: where there are few, the
     /// table is read to find them.
-    fn counts(&self, counting: &Counting) -> impl Future<Output = Result<Counts>> + Send;
+    fn counts(&self, counting: &CountParams) -> impl Future<Output = Result<Counts>> + Send;
 
     /// The facts about one item that decide whether it can be claimed now. [`Explanation::verdict`] says what they mean.
     fn explain(
@@ -171,7 +172,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn failures(&self, key: &Key) -> impl Future<Output = Result<Vec<FailureRecord>>> + Send;
 
     /// Who holds what since when, at most a page of it.
-    fn held(&self, limit: i64) -> impl Future<Output = Result<Vec<HeldItem>>> + Send;
+    fn held(&self, limit: usize) -> impl Future<Output = Result<Vec<HeldItem>>> + Send;
 
     /// The time that the database has.
     fn now(&self) -> impl Future<Output = Result<DateTime<Utc>>> + Send;
@@ -218,6 +219,13 @@ pub trait Store: Clone + Send + Sync + 'static {
         Vec::new()
     }
 }
+
+/// A transaction of a [`Store`], in which a handler writes and a claim is finished.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a transaction of Rowlock's",
+    note = "begin it by `context.begin()` in a handler, or by `repository.begin()`: Rowlock checks and settles its commit"
+)]
+pub trait Transaction: Send + 'static {}
 
 /// Received when a transaction has been open for too long; closed when it ends before that.
 pub type Expiry = tokio::sync::oneshot::Receiver<()>;

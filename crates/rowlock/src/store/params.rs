@@ -10,11 +10,11 @@ use crate::{FencingToken, Holder, Key, Lease};
 
 /// The parameters of a claim.
 #[derive(Debug, Clone)]
-pub struct Claiming {
+pub struct ClaimParams {
     /// The stages to claim for. The latest comes first in the queue, whatever the order here.
     pub stages: Vec<StageId>,
-    /// The most items to take. 0 takes nothing, a negative limit is an error.
-    pub limit: i64,
+    /// The most items to take; at most 1,000 are taken at once.
+    pub limit: usize,
     /// The token of the leases; drawn for this claim alone.
     pub token: FencingToken,
     /// Who claims.
@@ -34,7 +34,7 @@ pub struct Claiming {
 
 /// The parameters of continuing: items whose stage is done, and that their holder takes on to the next one.
 #[derive(Debug, Clone)]
-pub struct Continuing {
+pub struct ContinueParams {
     /// The stage that is done.
     pub stage: StageId,
     /// Leases of that stage. A key stands in it once.
@@ -60,7 +60,7 @@ pub struct Limits {
 
 /// The parameters of a finish: leases and their outcomes.
 #[derive(Debug, Clone)]
-pub struct Finishing {
+pub struct FinishParams {
     /// What happens to which item. A key stands in it once.
     pub items: Vec<Finish>,
     /// The budgets.
@@ -126,9 +126,9 @@ impl Outcome {
 
 /// The parameters of a sweep.
 #[derive(Debug, Clone)]
-pub struct Sweeping {
+pub struct SweepParams {
     /// The most items to take back in this statement.
-    pub limit: i64,
+    pub limit: usize,
     /// Age of a heartbeat from which on it is stale.
     pub stale_after: Duration,
     /// The reset count at which an item is `FAILED`.
@@ -140,7 +140,7 @@ pub struct Sweeping {
 
 /// The parameters of a set.
 #[derive(Debug, Clone)]
-pub struct Setting {
+pub struct SetParams {
     /// The items.
     pub keys: Vec<Key>,
     /// The state to put them into; in progress is illegal from any state.
@@ -153,7 +153,7 @@ pub struct Setting {
 
 /// The parameters of a requeue.
 #[derive(Debug, Clone)]
-pub struct Requeueing {
+pub struct RequeueParams {
     /// The items.
     pub keys: Vec<Key>,
     /// The stage to take them up at; `None` is the one that each stopped at.
@@ -164,18 +164,18 @@ pub struct Requeueing {
 
 /// The parameters of a list.
 #[derive(Debug, Clone, Default)]
-pub struct Listing {
+pub struct ListParams {
     /// Only items in this state.
     pub status: Option<Status>,
     /// Only items whose key is greater than this one: the last of the page before.
     pub after: Option<Key>,
     /// The most items to return.
-    pub limit: i64,
+    pub limit: usize,
 }
 
 /// The parameters of a count.
 #[derive(Debug, Clone, Copy)]
-pub struct Counting {
+pub struct CountParams {
     /// Counting a status stops here; `i64::MAX` counts to the end, however many there are.
     pub up_to: i64,
     /// Counts only what is ready or in progress, and says that there is nothing else. Where items of a stage are delayed, those
@@ -186,8 +186,13 @@ pub struct Counting {
     pub now: Option<DateTime<Utc>>,
 }
 
-impl Default for Counting {
-    fn default() -> Counting {
-        Counting { up_to: COUNT_EXACT_MAX, unfinished_only: false, now: None }
+impl Default for CountParams {
+    fn default() -> CountParams {
+        CountParams { up_to: COUNT_EXACT_MAX, unfinished_only: false, now: None }
     }
+}
+
+/// A limit as a statement takes it: at most the most rows that there may be at once.
+pub(super) fn row_limit(limit: usize, max: usize) -> i64 {
+    i64::try_from(limit.min(max)).unwrap_or(i64::MAX)
 }

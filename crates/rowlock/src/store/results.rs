@@ -236,7 +236,7 @@ pub struct StageCounts {
     /// Whether claims for it are stopped.
     pub paused: bool,
     /// Since when the item at the head of its queue is ready; `None` if none is due, or it is not told
-    /// ([`Counting::unfinished_only`](crate::store::Counting::unfinished_only)).
+    /// ([`CountParams::unfinished_only`](crate::store::CountParams::unfinished_only)).
     pub oldest_ready_since: Option<DateTime<Utc>>,
     /// When the next item that is not due yet will be; `None` if there is none.
     pub next_due_at: Option<DateTime<Utc>>,

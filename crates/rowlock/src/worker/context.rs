@@ -1,5 +1,6 @@
 //! What a handler can ask of its worker.
 
+use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,43 +10,56 @@ use tokio_util::sync::CancellationToken;
 
 use super::leases::Leases;
 use super::run::{Run, Stop};
-use crate::claim::Finisher;
+use crate::claim::{Finisher, own_transaction};
 use crate::pipeline::{Pipeline, Status};
 use crate::store::{Finish, LeaseState, Outcome};
-use crate::{Claim, FinishError, Holder, Lease, Repository, Result, Settled, Store};
+use crate::{Holder, Lease, Repository, Result, Settled, Store};
 
-/// What a handler can ask of its worker: whether it is to stop, and the way to finish its item in a transaction of
-/// its own. Cheap to clone.
-pub struct Context<S: Store, R> {
+/// What a handler can ask of its worker: the state that the worker was given, whether to stop, whether this is a dry run,
+/// and a transaction. Cheap to clone.
+pub struct Context<S: Store, R, T = ()> {
     repository: Arc<Repository<S, R>>,
     of: Of,
+    state: Arc<T>,
 }
 
 /// What the handler works under.
 #[derive(Clone)]
 enum Of {
-    Run { leases: Arc<Leases>, run: Arc<Run> },
+    Run { run: Arc<Run> },
     DryRun { stop: CancellationToken },
 }
 
-impl<S: Store, R> Clone for Context<S, R> {
+impl<S: Store, R, T> Clone for Context<S, R, T> {
     fn clone(&self) -> Self {
-        Context { repository: Arc::clone(&self.repository), of: self.of.clone() }
+        let (repository, state) = (Arc::clone(&self.repository), Arc::clone(&self.state));
+        Context { repository, of: self.of.clone(), state }
     }
 }
 
 impl<S: Store, R> Context<S, R> {
-    pub(crate) fn live(repository: Arc<Repository<S, R>>, leases: Arc<Leases>, run: &Arc<Run>) -> Context<S, R> {
-        Context { repository, of: Of::Run { leases, run: Arc::clone(run) } }
+    pub(crate) fn live(repository: Arc<Repository<S, R>>, run: &Arc<Run>) -> Context<S, R> {
+        Context { repository, of: Of::Run { run: Arc::clone(run) }, state: Arc::new(()) }
     }
 
     pub(crate) fn dry(repository: Arc<Repository<S, R>>, stop: CancellationToken) -> Context<S, R> {
-        Context { repository, of: Of::DryRun { stop } }
+        Context { repository, of: Of::DryRun { stop }, state: Arc::new(()) }
+    }
+
+    pub(super) fn with_state<T>(self, state: Arc<T>) -> Context<S, R, T> {
+        Context { repository: self.repository, of: self.of, state }
+    }
+}
+
+impl<S: Store, R, T> Context<S, R, T> {
+    /// The state that the worker was given by [`Worker::with_state`](crate::Worker::with_state).
+    pub fn state(&self) -> &T {
+        &self.state
     }
 
     fn stop(&self) -> &CancellationToken {
         match &self.of {
-            Of::Run { run, .. } => run.stop_token(),
+            Of::Run { run } => run.stop_token(),
             Of::DryRun { stop } => stop,
         }
     }
@@ -87,7 +101,7 @@ impl<S: Store, R> Context<S, R> {
     /// Those of the database.
     pub async fn begin(&self) -> Result<S::Transaction> {
         let mut transaction = self.repository.begin().await?;
-        if let (Of::Run { run, .. }, Some(expiry)) = (&self.of, S::expiry(&mut transaction)) {
+        if let (Of::Run { run }, Some(expiry)) = (&self.of, S::expiry(&mut transaction)) {
             let run = Arc::clone(run);
             tokio::spawn(async move {
                 if expiry.await.is_ok() {
@@ -99,79 +113,9 @@ impl<S: Store, R> Context<S, R> {
         }
         Ok(transaction)
     }
-
-    /// Completes the stage as the last statement of the handler's transaction, and commits: what the handler wrote
-    /// in it is committed exactly once, together with the move. In a dry run it rolls back and answers as if.
-    ///
-    /// # Errors
-    /// As [`Repository::complete_in`].
-    pub async fn complete_in(&self, transaction: S::Transaction, claim: Claim<R>) -> Result<Settled, FinishError<R>>
-    where
-        R: Send + 'static,
-    {
-        self.finish_in(transaction, claim, Outcome::Complete).await
-    }
-
-    /// Counts a failure as the last statement of the handler's transaction, and commits. In a dry run it rolls back
-    /// and answers as if.
-    ///
-    /// # Errors
-    /// As [`Repository::complete_in`].
-    pub async fn retry_in(
-        &self,
-        transaction: S::Transaction,
-        claim: Claim<R>,
-        error: impl fmt::Display,
-    ) -> Result<Settled, FinishError<R>>
-    where
-        R: Send + 'static,
-    {
-        self.finish_in(transaction, claim, Outcome::Retry { error: error.to_string(), delay: None }).await
-    }
-
-    /// Fails the item for good as the last statement of the handler's transaction, and commits. In a dry run it
-    /// rolls back and answers as if.
-    ///
-    /// # Errors
-    /// As [`Repository::complete_in`].
-    pub async fn fail_in(
-        &self,
-        transaction: S::Transaction,
-        claim: Claim<R>,
-        error: impl fmt::Display,
-    ) -> Result<Settled, FinishError<R>>
-    where
-        R: Send + 'static,
-    {
-        self.finish_in(transaction, claim, Outcome::Fail { error: error.to_string() }).await
-    }
-
-    async fn finish_in(
-        &self,
-        transaction: S::Transaction,
-        claim: Claim<R>,
-        outcome: Outcome,
-    ) -> Result<Settled, FinishError<R>>
-    where
-        R: Send + 'static,
-    {
-        let Of::Run { leases, .. } = &self.of else {
-            return match self.repository.dispatch().rollback(transaction).await {
-                Ok(()) => claim.finish(outcome).await,
-                Err(error) => Err(FinishError::new(error, claim)),
-            };
-        };
-        let (name, error) = (outcome.name(), outcome.error().map(str::to_owned));
-        let guard = leases.get(claim.lease()).map(|held| held.settling());
-        let answer = self.repository.finish_in(transaction, claim, outcome).await;
-        if let Some(guard) = guard {
-            guard.answered(&answer, name, error.as_deref());
-        }
-        answer
-    }
 }
 
-impl<S: Store, R> fmt::Debug for Context<S, R> {
+impl<S: Store, R, T> fmt::Debug for Context<S, R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("holder", self.holder())
@@ -187,19 +131,35 @@ pub(crate) struct WorkerFinisher<S: Store, R> {
     pub(crate) leases: Arc<Leases>,
 }
 
+impl<S: Store, R: Send + 'static> WorkerFinisher<S, R> {
+    /// Finishes, and tells the worker that the handler does so by itself, and what came of it.
+    async fn tell<'a, Fut>(&'a self, finish: Finish, write: impl FnOnce(Finish) -> Fut) -> Result<Settled>
+    where
+        Fut: Future<Output = Result<Settled>> + 'a,
+    {
+        let (name, error) = (finish.outcome.name(), finish.outcome.error().map(str::to_owned));
+        let guard = self.leases.get(&finish.lease).map(|held| held.settling());
+        let answer = write(finish).await;
+        match (guard, &answer) {
+            (Some(guard), Ok(settled)) => guard.answered_settled(*settled, name, error),
+            (Some(guard), Err(error)) => guard.answered_error(error),
+            (None, _) => {}
+        }
+        answer
+    }
+}
+
 impl<S: Store, R: Send + 'static> Finisher for WorkerFinisher<S, R> {
     fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
-        Box::pin(async move {
-            let (name, error) = (finish.outcome.name(), finish.outcome.error().map(str::to_owned));
-            let guard = self.leases.get(&finish.lease).map(|held| held.settling());
-            let answer = Finisher::finish(&*self.repository, finish).await;
-            match (guard, &answer) {
-                (Some(guard), Ok(settled)) => guard.answered_settled(*settled, name, error),
-                (Some(guard), Err(error)) => guard.answered_error(error),
-                (None, _) => {}
-            }
-            answer
-        })
+        Box::pin(self.tell(finish, |finish| Finisher::finish(&*self.repository, finish)))
+    }
+
+    fn finish_in(
+        &self,
+        transaction: Box<dyn Any + Send>,
+        finish: Finish,
+    ) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+        Box::pin(self.tell(finish, |finish| self.repository.finish_in(transaction, finish)))
     }
 
     fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
@@ -207,16 +167,27 @@ impl<S: Store, R: Send + 'static> Finisher for WorkerFinisher<S, R> {
     }
 }
 
-/// Answers as if, and writes nothing.
-pub(crate) struct DryFinisher {
-    pub(crate) pipeline: Arc<Pipeline>,
+/// Answers what a finish would do, and writes nothing.
+pub(crate) struct DryFinisher<S: Store, R> {
+    pub(crate) reader: Arc<Repository<S, R>>,
     pub(crate) retry_count: i32,
 }
 
-impl Finisher for DryFinisher {
+impl<S: Store, R: 'static> Finisher for DryFinisher<S, R> {
     fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
-        let to = as_if(&self.pipeline, self.retry_count, &finish);
+        let to = as_if(self.reader.pipeline(), self.retry_count, &finish);
         Box::pin(async move { Ok(Settled { to }) })
+    }
+
+    fn finish_in(
+        &self,
+        transaction: Box<dyn Any + Send>,
+        finish: Finish,
+    ) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+        Box::pin(async move {
+            self.reader.dispatch().rollback(own_transaction::<S::Transaction>(transaction)?).await?;
+            self.finish(finish).await
+        })
     }
 
     fn renew(&self, _lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {

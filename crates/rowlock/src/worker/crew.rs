@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use super::Context;
 use super::claiming::{low_water, space};
@@ -13,6 +14,7 @@ use super::ended::{EndedItems, Verdict, verdict_of};
 use super::handler::{Handler, RunEnd};
 use super::hold::{Hold, Pauses};
 use super::leases::{Held, Leases};
+use super::observer::Observed;
 use super::passage::Passage;
 use super::refusals::Refusals;
 use super::run::{OfRun, Run};
@@ -38,6 +40,7 @@ pub(crate) struct Crew<S: Store, R> {
     pub(crate) passage: Passage,
     pub(crate) hold: Hold,
     pub(crate) refusals: Refusals,
+    observed: Option<Observed>,
     busy_nanos: AtomicU64,
     handled_items: AtomicU64,
 }
@@ -94,9 +97,15 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             passage: Passage::default(),
             hold: Hold::new(pauses),
             refusals: Refusals::new(pauses),
+            observed: None,
             busy_nanos: AtomicU64::new(0),
             handled_items: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn observed_by(mut self, observed: Option<Observed>) -> Crew<S, R> {
+        self.observed = observed;
+        self
     }
 
     /// Starts a task for each slot on this runtime.
@@ -290,8 +299,17 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             }
         }
         let guard = RunGuard { floor, crew: self, slot, run: &run };
-        let context = Context::live(Arc::clone(&floor.repository), Arc::clone(&floor.leases), &run);
-        let end = run.drive(self.handler.run(context, claims)).await;
+        let context = Context::live(Arc::clone(&floor.repository), &run);
+        let work = self.handler.run(context, claims);
+        let end = match &self.observed {
+            None => run.drive(work).await,
+            Some(observed) => {
+                let span = observed.start(&run);
+                let end = run.drive(work.instrument(span)).await;
+                observed.end(&run, &end, self.timeout);
+                end
+            }
+        };
         self.report(floor, &run, end);
         let busy = u64::try_from(run.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.busy_nanos.fetch_add(busy, Ordering::Relaxed);
@@ -409,10 +427,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let engine = engine_over(folder.path()).await;
         let repository = Arc::clone(&engine.floor.repository);
-        repository.add_many(&["a".into()]).await.expect("added");
+        repository.add_many(["a"]).await.expect("added");
         let claim = repository.claim(1).await.expect("claimed").items.remove(0);
         let now = Instant::now();
-        let handler = Handler::one(|_: Context<SqliteStore, (String,)>, _: Claim<(String,)>| async { Ok(()) });
+        let handler =
+            Handler::one(Arc::new(()), |_: Context<SqliteStore, (String,)>, _: Claim<(String,)>| async { Ok(()) });
         let crew = Crew::new(StageId::FIRST, None, handler, 2, engine.settings.hold_pauses);
         let held = engine.floor.leases.hold(claim.lease().clone(), now);
         crew.push([Entry { claim, held, queued_at: now }]);

@@ -33,7 +33,7 @@ pub struct DryRun {
 pub(crate) async fn dry_run<S: Store, R: Record<S>>(
     repository: &Repository<S, R>,
     handlers: &[(StageId, Handler<S, R>)],
-    limit: i64,
+    limit: usize,
 ) -> Result<Vec<DryRun>> {
     let store = repository.store().read_only().await?;
     let reader = Arc::new(Repository::new(store).with_holder(repository.holder().clone()));
@@ -45,10 +45,10 @@ pub(crate) async fn dry_run<S: Store, R: Record<S>>(
 async fn run_sample<S: Store, R: Record<S>>(
     reader: &Arc<Repository<S, R>>,
     handlers: &[(StageId, Handler<S, R>)],
-    limit: i64,
+    limit: usize,
 ) -> Result<Vec<DryRun>> {
     let stages: Vec<StageId> = handlers.iter().map(|(stage, _)| *stage).collect();
-    let Items { mut items, undecodable, .. } = reader.preview_with(&reader.claiming(&stages, limit)).await?;
+    let Items { mut items, undecodable, .. } = reader.preview_with(&reader.claim_params(stages, limit)?).await?;
     let mut results = Vec::with_capacity(items.len());
     while !items.is_empty() {
         let stage = items[0].status.and_then(Status::stage);
@@ -100,7 +100,7 @@ async fn run_batch<S: Store, R: Record<S>>(
 
 /// A claim whose lease exists nowhere, and whose finishing calls answer as if.
 async fn dry_claim<S: Store, R: Record<S>>(
-    reader: &Repository<S, R>,
+    reader: &Arc<Repository<S, R>>,
     stage: StageId,
     item: Item<R>,
 ) -> Result<Claim<R>> {
@@ -108,6 +108,6 @@ async fn dry_claim<S: Store, R: Record<S>>(
     let (retry_count, reset_count) = facts.map_or((0, 0), |facts| (facts.retry_count, facts.reset_count));
     let lease = Lease { key: item.key, token: FencingToken::draw(), stage };
     let details = ClaimDetails { lease, retry_count, reset_count, suspect: false };
-    let finisher = DryFinisher { pipeline: Arc::clone(reader.pipeline()), retry_count };
+    let finisher = DryFinisher { reader: Arc::clone(reader), retry_count };
     Ok(Claim::new(item.record, details, Arc::new(finisher)))
 }

@@ -417,7 +417,7 @@ pub(crate) mod tests {
     async fn a_worker_that_is_to_end_when_idle_says_which_stage_was_held_for_too_long_and_why() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut engine = engine_over(folder.path()).await;
-        let handler = crate::worker::handler::Handler::one(|_, _| async { Ok(()) });
+        let handler = crate::worker::handler::Handler::one(Arc::new(()), |_, _| async { Ok(()) });
         let crew = Crew::new(StageId::FIRST, None, handler, 1, engine.settings.hold_pauses);
         let now = Instant::now();
         crew.hold.outage(&"a".into(), crate::Failure::outage("the API answers 503"), now, now);

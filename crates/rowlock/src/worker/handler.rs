@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use smallvec::smallvec;
 
@@ -24,24 +25,32 @@ pub(crate) enum Handler<S: Store, R> {
 }
 
 impl<S: Store, R: Send + 'static> Handler<S, R> {
-    pub(crate) fn one<F, Fut, T>(handler: F) -> Handler<S, R>
+    /// The state goes into the handler's context here, so that nothing else in the worker has to know its type.
+    pub(crate) fn one<F, Fut, O, T>(state: Arc<T>, handler: F) -> Handler<S, R>
     where
-        F: Fn(Context<S, R>, Claim<R>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<T, Failure>> + Send + 'static,
-        T: Into<Handled>,
+        F: Fn(Context<S, R, T>, Claim<R>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Failure>> + Send + 'static,
+        O: Into<Handled>,
+        T: Send + Sync + 'static,
     {
         Handler::One(Box::new(move |context, claim| {
-            let work = handler(context, claim);
+            let work = handler(context.with_state(Arc::clone(&state)), claim);
             Box::pin(async move { work.await.map(Into::into) })
         }))
     }
 
-    pub(crate) fn batch<F, Fut>(size: usize, handler: F) -> Handler<S, R>
+    pub(crate) fn batch<F, Fut, O, T>(size: usize, state: Arc<T>, handler: F) -> Handler<S, R>
     where
-        F: Fn(Context<S, R>, Vec<Claim<R>>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Vec<Result<Handled, Failure>>> + Send + 'static,
+        F: Fn(Context<S, R, T>, Vec<Claim<R>>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<Result<O, Failure>>> + Send + 'static,
+        O: Into<Handled>,
+        T: Send + Sync + 'static,
     {
-        Handler::Batch { size, handle: Box::new(move |context, claims| Box::pin(handler(context, claims))) }
+        let handle = move |context: Context<S, R>, claims| -> BoxFuture<Vec<Result<Handled, Failure>>> {
+            let work = handler(context.with_state(Arc::clone(&state)), claims);
+            Box::pin(async move { work.await.into_iter().map(|result| result.map(Into::into)).collect() })
+        };
+        Handler::Batch { size, handle: Box::new(handle) }
     }
 
     /// The most items that one run takes.

@@ -190,7 +190,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let engine = engine_over(folder.path()).await;
         let repository = Arc::clone(&engine.floor.repository);
-        repository.add_many(&["a".into()]).await.expect("added");
+        repository.add_many(["a"]).await.expect("added");
         let claims = repository.claim(1).await.expect("claimed");
         let held = engine.floor.leases.hold(claims.items[0].lease().clone(), Instant::now());
 

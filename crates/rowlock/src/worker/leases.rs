@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::run::Run;
 use crate::limits::FINISH_KEPT_FOR;
 use crate::pipeline::Status;
-use crate::{Error, FencingToken, FinishError, Key, Lease, Settled};
+use crate::{Error, FencingToken, Key, Lease, Settled};
 
 /// Every lease that this worker holds.
 #[derive(Debug, Default)]
@@ -329,18 +329,6 @@ pub(crate) struct SettlingGuard {
 }
 
 impl SettlingGuard {
-    pub(crate) fn answered<R>(
-        mut self,
-        answer: &Result<Settled, FinishError<R>>,
-        outcome: &'static str,
-        error: Option<&str>,
-    ) {
-        self.answer(match answer {
-            Ok(settled) => ByHandler::Settled { to: settled.to, outcome, error: error.map(str::to_owned) },
-            Err(refused) => by_error(refused.error()),
-        });
-    }
-
     pub(crate) fn answered_error(mut self, error: &Error) {
         self.answer(by_error(error));
     }

@@ -20,6 +20,7 @@ mod hooks;
 mod idle;
 mod intake;
 mod leases;
+mod observer;
 mod part;
 mod passage;
 mod pulse;
@@ -46,6 +47,7 @@ pub use dry_run::DryRun;
 pub use hold::{HeldBy, HeldStage};
 pub use hooks::{FailedBy, FailedItem};
 pub use idle::Waiting;
+pub use observer::{HandledItem, HandlerObserver};
 pub use report::{Remaining, StageItems, WorkerReport};
 
 use crate::decoding::Record;
@@ -59,13 +61,14 @@ use engine::{Engine, Settings};
 use handler::Handler;
 use hold::Pauses;
 use hooks::{FailedHook, OnFailed, OnHold, OnWait};
+use observer::Observed;
 
 /// Works on the items of a pipeline with a handler for each stage.
 ///
 /// Handlers run on the runtime that calls [`Worker::run`]; claims, heartbeats, timeouts and the writing of outcomes
 /// run on a thread of the worker's own with connections of its own, so that busy handlers cannot starve them. A
 /// handler runs at least once for each item; what it writes in the transaction that it hands to
-/// [`Context::complete_in`] is committed exactly once.
+/// [`Claim::complete_in`] is committed exactly once.
 ///
 /// ```no_run
 /// use rowlock::store::sqlite::SqliteStore;
@@ -92,8 +95,9 @@ use hooks::{FailedHook, OnFailed, OnHold, OnWait};
 /// # }
 /// ```
 #[must_use = "a worker does nothing until it is run"]
-pub struct Worker<S: Store, R> {
+pub struct Worker<S: Store, R, T = ()> {
     repository: Repository<S, R>,
+    state: Arc<T>,
     handlers: Vec<(String, Handler<S, R>)>,
     concurrency: HashMap<String, usize>,
     settings: Settings,
@@ -101,9 +105,10 @@ pub struct Worker<S: Store, R> {
     on_failed: Option<OnFailed>,
     on_wait: Option<OnWait>,
     on_hold: Option<OnHold>,
+    observer: Option<Arc<dyn HandlerObserver>>,
 }
 
-impl<S: Store, R> fmt::Debug for Worker<S, R> {
+impl<S: Store, R, T> fmt::Debug for Worker<S, R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stages: Vec<&str> = self.handlers.iter().map(|(stage, _)| stage.as_str()).collect();
         f.debug_struct("Worker").field("stages", &stages).field("settings", &self.settings).finish_non_exhaustive()
@@ -115,6 +120,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
     pub fn new(repository: Repository<S, R>) -> Worker<S, R> {
         Worker {
             repository,
+            state: Arc::new(()),
             handlers: Vec::new(),
             concurrency: HashMap::new(),
             settings: Settings {
@@ -123,14 +129,60 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
                 poll_max: None,
                 until_idle: false,
                 until_nothing_is_due: false,
-                signals: true,
-                continues: true,
+                signals: false,
+                continues: false,
                 hold_pauses: Pauses { min: HOLD_PAUSE_MIN, max: HOLD_PAUSE_MAX },
             },
             tokens: Vec::new(),
             on_failed: None,
             on_wait: None,
             on_hold: None,
+            observer: None,
+        }
+    }
+}
+
+impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
+    /// Gives state to the handlers that are added after this call: a client, a model, a pool. They read it by
+    /// [`Context::state`], so that a handler can be a plain function. It is shared, never cloned.
+    ///
+    /// ```no_run
+    /// use rowlock::{Claim, Failure, SqliteContext, SqliteRepository, Worker};
+    ///
+    /// #[derive(sqlx::FromRow)]
+    /// struct Page {
+    ///     url: String,
+    /// }
+    ///
+    /// struct Limits {
+    ///     bytes_max: usize,
+    /// }
+    ///
+    /// async fn fetch(context: SqliteContext<Page, Limits>, page: Claim<Page>) -> Result<(), Failure> {
+    ///     if page.url.len() > context.state().bytes_max {
+    ///         return Err(Failure::permanent("the URL is too long"));
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # async fn example(pages: SqliteRepository<Page>) -> rowlock::Result<()> {
+    /// let worker = Worker::new(pages).with_state(Limits { bytes_max: 2_000 }).handle("FETCH", fetch);
+    /// worker.run_until_idle().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_state<U: Send + Sync + 'static>(self, state: U) -> Worker<S, R, U> {
+        Worker {
+            repository: self.repository,
+            state: Arc::new(state),
+            handlers: self.handlers,
+            concurrency: self.concurrency,
+            settings: self.settings,
+            tokens: self.tokens,
+            on_failed: self.on_failed,
+            on_wait: self.on_wait,
+            on_hold: self.on_hold,
+            observer: self.observer,
         }
     }
 
@@ -139,13 +191,13 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
     /// What it returns is written: `Ok(())` completes the stage, an [`Outcome`](crate::Outcome) is written as it is,
     /// a [`Settled`](crate::Settled) says that the handler has finished the item by itself, and an error is a
     /// [`Failure`]: by `?` a retryable one. A panic is a retryable failure too.
-    pub fn handle<F, Fut, T>(mut self, stage: impl Into<String>, handler: F) -> Self
+    pub fn handle<F, Fut, O>(mut self, stage: impl Into<String>, handler: F) -> Self
     where
-        F: Fn(Context<S, R>, Claim<R>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<T, Failure>> + Send + 'static,
-        T: Into<Handled>,
+        F: Fn(Context<S, R, T>, Claim<R>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Failure>> + Send + 'static,
+        O: Into<Handled>,
     {
-        self.handlers.push((stage.into(), Handler::one(handler)));
+        self.handlers.push((stage.into(), Handler::one(Arc::clone(&self.state), handler)));
         self
     }
 
@@ -154,12 +206,13 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
     /// It is called with what there is, and never waits for a batch to fill. If it returns another number of results
     /// each of its items is retried, as after a panic. Its context is cancelled when the leases of all its items are
     /// lost.
-    pub fn handle_batch<F, Fut>(mut self, stage: impl Into<String>, size: usize, handler: F) -> Self
+    pub fn handle_batch<F, Fut, O>(mut self, stage: impl Into<String>, size: usize, handler: F) -> Self
     where
-        F: Fn(Context<S, R>, Vec<Claim<R>>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Vec<Result<Handled, Failure>>> + Send + 'static,
+        F: Fn(Context<S, R, T>, Vec<Claim<R>>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<Result<O, Failure>>> + Send + 'static,
+        O: Into<Handled>,
     {
-        self.handlers.push((stage.into(), Handler::batch(size, handler)));
+        self.handlers.push((stage.into(), Handler::batch(size, Arc::clone(&self.state), handler)));
         self
     }
 
@@ -196,6 +249,12 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
         self
     }
 
+    /// Tells this observer of every handler that starts and ends.
+    pub fn observe(mut self, observer: impl HandlerObserver) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Shortest and longest pause of a held stage between two items that it tries; doubled each time, with jitter. By default
     /// 1 s and 60 s.
     pub fn hold_between(mut self, min: Duration, max: Duration) -> Self {
@@ -215,20 +274,18 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
         self
     }
 
-    /// Leaves SIGTERM and SIGINT alone. Otherwise the first one stops the worker gracefully and the second at once,
-    /// and both stay caught for as long as the process lives.
-    pub fn without_signals(mut self) -> Self {
-        self.settings.signals = false;
+    /// Catches SIGTERM and SIGINT: the first one stops the worker gracefully, the second one at once. Both stay caught for
+    /// as long as the process lives.
+    pub fn shutdown_on_signals(mut self) -> Self {
+        self.settings.signals = true;
         self
     }
 
-    /// Gives every item back between two stages, so that each of them passes through the word that is ready for the next one:
-    /// for a table whose triggers or other readers wait for that word.
-    ///
-    /// Otherwise a worker that has the handlers of both stages may take an item on to the next one by a single statement, from
-    /// one word in progress to the other, where nothing else waits for that stage: half of the cost.
-    pub fn without_continuing(mut self) -> Self {
-        self.settings.continues = false;
+    /// Lets a worker that has the handlers of two consecutive stages take an item from one to the next by a single statement,
+    /// where nothing else waits for that stage. That halves the server's work for the two, but such an item skips the word
+    /// between the stages: do not use it where a trigger or another reader waits for that word.
+    pub fn advance_directly(mut self) -> Self {
+        self.settings.continues = true;
         self
     }
 
@@ -283,7 +340,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
     ///
     /// # Errors
     /// As [`Repository::preview`](crate::Repository::preview), and those of connecting.
-    pub async fn dry_run(self, limit: i64) -> Result<Vec<DryRun>> {
+    pub async fn dry_run(self, limit: usize) -> Result<Vec<DryRun>> {
         let handlers = resolve(self.repository.pipeline(), self.handlers, &self.concurrency)?;
         let handlers: Vec<_> = handlers.into_iter().map(|(stage, handler, _)| (stage, handler)).collect();
         dry_run::dry_run(&self.repository, &handlers, limit).await
@@ -304,7 +361,10 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
         });
         let pauses = self.settings.hold_pauses;
         let crew = |(stage, handler, concurrency): Post<S, R>| {
-            Arc::new(Crew::new(stage, pipeline.stage(stage).timeout(), handler, concurrency, pauses))
+            let stage_name = Arc::from(pipeline.stage(stage).name());
+            let observed = self.observer.clone().map(|observer| Observed { observer, stage_name });
+            let timeout = pipeline.stage(stage).timeout();
+            Arc::new(Crew::new(stage, timeout, handler, concurrency, pauses).observed_by(observed))
         };
         let crews = handlers.into_iter().map(crew).collect();
         let (failed, hook_task) = FailedHook::start(self.on_failed, &runtime);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::ended::{Ended, Verdict};
 use crate::dispatch::Settling;
 use crate::pipeline::StageId;
-use crate::store::{Finish, Finished, Finishing, Limits, Outcome};
+use crate::store::{Finish, FinishParams, Finished, Limits, Outcome};
 
 /// Ended items that are written by one statement. Never empty, but for the moment in which it is taken apart.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Part {
             ended.verdict.outcome().map(|outcome| Finish { lease: ended.held.lease.clone(), outcome: outcome.clone() })
         };
         let items = ended.iter().filter_map(finish).collect();
-        Part { ended, settling: Settling::new(Finishing { items, limits, now: None }) }
+        Part { ended, settling: Settling::new(FinishParams { items, limits, now: None }) }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -11,9 +11,9 @@ use super::errors::Errors;
 use super::hooks::{FailedBy, FailedItem};
 use super::refusals::Refused;
 use crate::dispatch::Dispatch;
+use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{StageId, Status};
-use crate::repository::batch_limit;
-use crate::store::{Sweeping, Swept};
+use crate::store::{SweepParams, Swept};
 use crate::{Result, Store};
 
 /// Share of the interval for which a turn lasts. In the rest of it, and a quarter more, the next one is taken.
@@ -91,8 +91,8 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
         };
         // By the time that was compared, and not by that of the statement: between the two the machine may be suspended,
         // or this process stopped.
-        let sweeping = Sweeping {
-            limit: batch_limit(),
+        let sweeping = SweepParams {
+            limit: BATCH_ITEMS_MAX,
             stale_after: pipeline.stale_after(),
             max_resets: pipeline.max_resets(),
             now: Some(at),

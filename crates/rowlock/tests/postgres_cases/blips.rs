@@ -29,7 +29,7 @@ async fn a_fault_that_ends_while_a_claim_is_tried_in_parts_is_no_items() {
             away_for(harness, items.min(3), "new.status = 'FETCH_IN_PROGRESS'").await;
             let batch = store.claim(&claiming(limit)).await.expect("claim");
             assert_eq!(batch.refused, [], "{items} items, a claim of {limit}");
-            assert_eq!(keys(&batch).len(), items.min(usize::try_from(limit).expect("few")));
+            assert_eq!(keys(&batch).len(), items.min(limit));
             assert_eq!(value(harness, "select count(*)::text from pages where status = 'FAILED'").await, "0");
             assert!(store.excluded().is_empty());
         })

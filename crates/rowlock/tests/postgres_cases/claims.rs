@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use rowlock::conformance::{Harness, run};
 use rowlock::store::postgres::PostgresStore;
-use rowlock::store::{Claiming, Outcome, Store};
+use rowlock::store::{ClaimParams, Outcome, Store};
 
 use super::{claiming, finish_all, keys, names, pipeline, table, table_of, value};
 use crate::postgres::PostgresHarness;
@@ -57,13 +57,13 @@ async fn claims_of_a_full_queue_lock_nothing_that_others_hold() {
             super::add(&store, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
             // By the first claim it is known that the queue is full.
             let stages: Vec<_> = pipeline.stage_ids().collect();
-            store.claim(&Claiming { stages, ..claiming(200) }).await.expect("claim");
+            store.claim(&ClaimParams { stages, ..claiming(200) }).await.expect("claim");
             let claimers: Vec<_> = (0..8)
                 .map(|_| {
                     let store = store.clone();
                     let stages: Vec<_> = pipeline.stage_ids().collect();
                     tokio::spawn(async move {
-                        let claiming = || Claiming { stages: stages.clone(), ..claiming(200) };
+                        let claiming = || ClaimParams { stages: stages.clone(), ..claiming(200) };
                         while !store.claim(&claiming()).await.expect("claim").claimed.is_empty() {}
                     })
                 })

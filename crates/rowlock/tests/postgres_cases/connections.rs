@@ -96,7 +96,7 @@ async fn an_operators_verb_is_sure_also_where_its_connection_has_just_died() {
         for to in [rowlock::Status::Failed, rowlock::Status::Cancelled, rowlock::Status::Succeeded] {
             store.now().await.expect("a connection that is then idle");
             end_all(harness).await;
-            let setting = rowlock::store::Setting { keys: keys.to_vec(), to, error: None, now: None };
+            let setting = rowlock::store::SetParams { keys: keys.to_vec(), to, error: None, now: None };
             let moved = store.set(&setting).await.expect("set");
             assert_eq!(moved, [rowlock::store::Moved::Applied { to }]);
         }
@@ -295,9 +295,9 @@ async fn connections_that_nobody_needs_are_given_back() {
         let (_, _) = table_of(harness, 300).await;
         let store = watched(harness).with_idle_timeout(Duration::from_millis(300));
         let pages: Repository<_, JsonRecord> = Repository::new(store);
-        let worker = Worker::new(pages.clone()).without_signals().handle("FETCH", |context, claim| async move {
+        let worker = Worker::new(pages.clone()).handle("FETCH", |context, claim| async move {
             let transaction = context.begin().await?;
-            Ok(context.complete_in(transaction, claim).await?)
+            Ok(claim.complete_in(transaction).await?)
         });
         let stop = tokio_util::sync::CancellationToken::new();
         let running = tokio::spawn(worker.shutdown_on(stop.clone()).run());
@@ -308,7 +308,7 @@ async fn connections_that_nobody_needs_are_given_back() {
         running.await.expect("no panic").expect("the worker ends");
         // The repository's own are idle, and it is still there.
         while backends(harness).await > 0 {}
-        pages.counts(true).await.expect("counted");
+        pages.counts_exact().await.expect("counted");
     })
     .await;
 }
@@ -374,12 +374,12 @@ fn a_repository_outlives_the_runtime_that_it_was_first_used_on() {
         // The first one still exists, but nobody drives it; each later one is gone before the next begins.
         runtime().block_on(async {
             assert_eq!(pages.add_many(&[Key::from(number)]).await.expect("add_many").added, 1);
-            pages.counts(true).await.expect("counts");
+            pages.counts_exact().await.expect("counts");
             pages.begin().await.expect("begin").rollback().await.expect("rollback");
         });
     }
     outer.block_on(async {
-        pages.counts(true).await.expect("counts");
+        pages.counts_exact().await.expect("counts");
         harness.close().await;
     });
 }

@@ -2,7 +2,7 @@
 
 use rowlock::conformance::run;
 use rowlock::pipeline::Status;
-use rowlock::store::Listing;
+use rowlock::store::ListParams;
 use rowlock::{JsonRecord, Key, Repository};
 
 use super::connections::{end_all, until_idle_ones_are_tested, watched};
@@ -55,14 +55,14 @@ async fn every_verb(harness: &PostgresHarness) {
         pages.sweep(),
         pages.set(key(20), Status::Succeeded, None),
         pages.cancel(key(21)),
-        pages.requeue(key(21), None),
-        pages.requeue_many(vec![key(20)], None),
+        pages.requeue(key(21)),
+        pages.requeue_many([key(20)]),
         pages.pause(stage),
         pages.resume(stage),
         pages.get(key(22)),
-        pages.list(&Listing { status: None, after: None, limit: 9 }),
+        pages.list(&ListParams { status: None, after: None, limit: 9 }),
         pages.preview(3),
-        pages.counts(true),
+        pages.counts_exact(),
         pages.explain(key(22)),
         pages.failures(key(22)),
         pages.held(9),

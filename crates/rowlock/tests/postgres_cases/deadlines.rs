@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rowlock::conformance::{Harness, run};
 use rowlock::store::postgres::PostgresStore;
-use rowlock::store::{Finish, Listener, Outcome, Setting, Store};
+use rowlock::store::{Finish, Listener, Outcome, SetParams, Store};
 use rowlock::{Key, Status};
 use sqlx::Executor;
 use sqlx::postgres::PgConnectOptions;
@@ -144,7 +144,7 @@ async fn what_waits_for_a_locked_row_ends_in_time() {
         other.execute("select from pages where page = 'a' for update").await.expect("lock");
 
         let started = Instant::now();
-        let setting = Setting { keys: vec![Key::from("a")], to: Status::Failed, error: None, now: None };
+        let setting = SetParams { keys: vec![Key::from("a")], to: Status::Failed, error: None, now: None };
         let error = in_time("set", started, store.set(&setting)).await.expect_err("the row is locked");
         assert!(error.is_transient(), "{error}");
         let transaction = store.begin().await.expect("begin");

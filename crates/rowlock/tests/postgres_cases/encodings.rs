@@ -1,7 +1,7 @@
 //! Databases whose encoding does not have every character, and columns that do not have every length.
 
 use rowlock::conformance::{Harness, run};
-use rowlock::store::{Moved, Requeueing, Setting, Store};
+use rowlock::store::{Moved, RequeueParams, SetParams, Store};
 use rowlock::{Key, Status};
 
 use super::{pipeline, table};
@@ -14,9 +14,9 @@ async fn keys_that_the_servers_encoding_does_not_have_get_an_answer_of_their_own
         let keys = ["ä", "crab 🦀", "b", "日本"].map(Key::from);
 
         let cancelled = store.cancel(&keys, None).await.expect("cancel");
-        let requeueing = Requeueing { keys: keys.to_vec(), stage: None, now: None };
+        let requeueing = RequeueParams { keys: keys.to_vec(), stage: None, now: None };
         let requeued = store.requeue(&requeueing).await.expect("requeue");
-        let setting = Setting { keys: keys.to_vec(), to: Status::Succeeded, error: None, now: None };
+        let setting = SetParams { keys: keys.to_vec(), to: Status::Succeeded, error: None, now: None };
         let set = store.set(&setting).await.expect("set");
         for answers in [cancelled, requeued, set] {
             let is_invalid = |at: usize| matches!(&answers[at], Moved::Invalid { reason } if reason.contains("LATIN1"));

@@ -1,7 +1,7 @@
 //! Errors that the encoding of the database cannot hold, and bytes that it cannot send: they harm only their own row.
 
 use rowlock::conformance::{Harness, run};
-use rowlock::store::{Counting, Finished, Listing, Outcome, Store};
+use rowlock::store::{CountParams, Finished, ListParams, Outcome, Store};
 use rowlock::{Key, Status};
 use sqlx::Row;
 
@@ -41,7 +41,7 @@ async fn bytes_that_are_no_text_harm_only_their_own_row() {
         harness.execute("alter table pages add column note text").await.expect("alter");
         harness.execute(EXECUTED).await.expect("insert");
 
-        let listing = Listing { status: None, after: None, limit: 10 };
+        let listing = ListParams { status: None, after: None, limit: 10 };
         let page = store.list(&listing).await.expect("list");
         assert_eq!(page.items.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["a", "c"]);
         assert_eq!(store.preview(&claiming(9)).await.expect("preview").len(), 2);
@@ -82,7 +82,7 @@ async fn what_is_no_text_is_shown_by_its_bytes_and_fails_no_verb_for_people() {
         let explained = store.explain(&Key::from("a"), None).await.expect("explain").expect("an item");
         assert_eq!((explained.error.as_deref(), explained.holder.as_deref()), (Some("\\xfe"), Some("\\xfd")));
         assert_eq!(store.failures(&Key::from("c")).await.expect("failures")[0].error, "\\xfb");
-        let counts = store.counts(&Counting { up_to: 10, unfinished_only: false, now: None }).await.expect("counts");
+        let counts = store.counts(&CountParams { up_to: 10, unfinished_only: false, now: None }).await.expect("counts");
         assert!(counts.statuses.iter().any(|count| count.status.is_none() && count.word == "\\xfc"), "{counts:?}");
 
         let spoiled = store.get(&Key::from("a")).await.expect("get").expect("an item");

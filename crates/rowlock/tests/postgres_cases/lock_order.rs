@@ -3,7 +3,7 @@
 use rowlock::Key;
 use rowlock::conformance::{Harness, run};
 use rowlock::limits::LADDER_PROBES_MAX;
-use rowlock::store::{Moved, Requeueing, Store};
+use rowlock::store::{Moved, RequeueParams, Store};
 use sqlx::Executor;
 
 use super::refusals::raise;
@@ -38,8 +38,8 @@ async fn operators_verbs_beside_each_other_meet_no_deadlock_while_a_bad_row_is_l
         let keys: Vec<Key> = names.iter().map(|name| Key::from(name.as_str())).collect();
         let other = store.fork().await.expect("fork");
         other.get(&keys[0]).await.expect("a connection");
-        let without_it = Requeueing { keys: keys[1..].to_vec(), stage: None, now: None };
-        let with_it = Requeueing { keys, stage: None, now: None };
+        let without_it = RequeueParams { keys: keys[1..].to_vec(), stage: None, now: None };
+        let with_it = RequeueParams { keys, stage: None, now: None };
 
         let (first, second, ()) = tokio::join!(
             store.requeue(&with_it),

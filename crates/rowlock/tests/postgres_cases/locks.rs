@@ -2,7 +2,7 @@
 
 use rowlock::Key;
 use rowlock::conformance::{Harness, run};
-use rowlock::store::{Continuing, Finished, Outcome, Setting, Store};
+use rowlock::store::{ContinueParams, Finished, Outcome, SetParams, Store};
 use rowlock::{FencingToken, Holder, Lease, StageId, Status};
 use sqlx::Executor;
 
@@ -153,7 +153,7 @@ async fn a_row_that_somebody_has_locked_does_not_continue_and_the_others_do() {
                 let mut other = harness.pool.begin().await.expect("begin");
                 let sql = format!("select from pages where page = 'page-{page:03}' {lock}");
                 other.execute(sqlx::AssertSqlSafe(sql)).await.expect("locked");
-                let continuing = Continuing {
+                let continuing = ContinueParams {
                     stage: StageId::FIRST,
                     leases: left.clone(),
                     token: FencingToken::draw(),
@@ -167,7 +167,7 @@ async fn a_row_that_somebody_has_locked_does_not_continue_and_the_others_do() {
                 assert_eq!(kept, [format!("page-{page:03}")], "{lock}");
                 other.rollback().await.expect("rollback");
                 let keys = names(many).into_iter().map(Key::from).collect();
-                let again = Setting { keys, to: Status::Ready(StageId::FIRST), error: None, now: None };
+                let again = SetParams { keys, to: Status::Ready(StageId::FIRST), error: None, now: None };
                 store.set(&again).await.expect("set");
                 left = lease_all(&store).await;
             }

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use rowlock::pipeline::PipelineBuilder;
 use rowlock::store::postgres::PostgresStore;
-use rowlock::store::{Claiming, Finish, Finished, Finishing, Limits, Outcome, Store, Sweeping};
+use rowlock::store::{ClaimParams, Finish, FinishParams, Finished, Limits, Outcome, Store, SweepParams};
 use rowlock::{FencingToken, Holder, Key, Lease, Pipeline};
 use sqlx::postgres::PgRow;
 
@@ -43,8 +43,8 @@ fn pipeline() -> Pipeline {
     stages().build().expect("a valid pipeline")
 }
 
-fn claiming(limit: i64) -> Claiming {
-    Claiming {
+fn claiming(limit: usize) -> ClaimParams {
+    ClaimParams {
         stages: pipeline().stage_ids().collect(),
         limit,
         token: FencingToken::draw(),
@@ -57,8 +57,8 @@ fn claiming(limit: i64) -> Claiming {
     }
 }
 
-fn sweeping() -> Sweeping {
-    Sweeping { limit: 100, stale_after: Duration::from_secs(300), max_resets: 3, now: None }
+fn sweeping() -> SweepParams {
+    SweepParams { limit: 100, stale_after: Duration::from_secs(300), max_resets: 3, now: None }
 }
 
 /// A prepared table with these items.
@@ -97,7 +97,7 @@ async fn lease_all(store: &PostgresStore) -> Vec<Lease> {
 
 async fn finish_all(store: &PostgresStore, leases: &[Lease], outcome: Outcome) -> rowlock::Result<Vec<Finished>> {
     let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: outcome.clone() }).collect();
-    store.finish(&Finishing { items, limits: LIMITS, now: None }).await
+    store.finish(&FinishParams { items, limits: LIMITS, now: None }).await
 }
 
 fn keys(batch: &rowlock::store::ClaimBatch<PgRow>) -> Vec<&str> {

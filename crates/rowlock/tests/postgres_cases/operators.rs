@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rowlock::conformance::{Harness, run};
-use rowlock::store::{Moved, Requeueing, Setting, Store};
+use rowlock::store::{Moved, RequeueParams, SetParams, Store};
 use rowlock::{Key, Status};
 use sqlx::Executor;
 
@@ -34,7 +34,7 @@ async fn a_row_that_becomes_movable_while_it_is_waited_for_is_moved() {
         let keys = [Key::from("a")];
         let first = pipeline().stage_ids().next().expect("a stage");
 
-        let requeueing = Requeueing { keys: keys.to_vec(), stage: None, now: None };
+        let requeueing = RequeueParams { keys: keys.to_vec(), stage: None, now: None };
         let requeued = meanwhile(harness, "update pages set status = 'FAILED'", store.requeue(&requeueing)).await;
         assert_eq!(requeued, Moved::Applied { to: Status::Ready(first) });
 
@@ -43,7 +43,7 @@ async fn a_row_that_becomes_movable_while_it_is_waited_for_is_moved() {
         assert_eq!(cancelled, Moved::Applied { to: Status::Cancelled });
 
         harness.execute("update pages set status = 'UNKNOWN'").await.expect("update");
-        let setting = Setting { keys: keys.to_vec(), to: Status::Failed, error: None, now: None };
+        let setting = SetParams { keys: keys.to_vec(), to: Status::Failed, error: None, now: None };
         let set = meanwhile(harness, "update pages set status = 'PENDING'", store.set(&setting)).await;
         assert_eq!(set, Moved::Applied { to: Status::Failed });
     })
@@ -98,18 +98,18 @@ async fn a_row_that_raises_what_passes_by_itself_has_an_answer_of_its_own() {
             let moved = Moved::Applied { to: Status::Cancelled };
             assert_eq!(cancelled, [moved.clone(), not_cancelled, moved, Moved::NotFound], "{code}");
 
-            let setting = Setting { keys: keys.to_vec(), to: Status::Failed, error: None, now: None };
+            let setting = SetParams { keys: keys.to_vec(), to: Status::Failed, error: None, now: None };
             let set = store.set(&setting).await.unwrap_or_else(|error| panic!("{code}: {error}"));
             let moved = Moved::Applied { to: Status::Failed };
             assert_eq!(set, [moved.clone(), refused.clone(), moved, Moved::NotFound], "{code}");
 
             harness.execute("alter table pages disable trigger user; update pages set status = 'FAILED'; alter table pages enable trigger user").await.expect("update");
-            let requeueing = Requeueing { keys: keys.to_vec(), stage: None, now: None };
+            let requeueing = RequeueParams { keys: keys.to_vec(), stage: None, now: None };
             let requeued = store.requeue(&requeueing).await.unwrap_or_else(|error| panic!("{code}: {error}"));
             let moved = Moved::Applied { to: Status::Ready(pipeline().stage_ids().next().expect("a stage")) };
             assert_eq!(requeued, [moved.clone(), refused, moved, Moved::NotFound], "{code}");
             // There is nothing to compare it with: whoever asked may ask again.
-            let alone = store.requeue(&Requeueing { keys: vec![Key::from("bad")], stage: None, now: None }).await;
+            let alone = store.requeue(&RequeueParams { keys: vec![Key::from("bad")], stage: None, now: None }).await;
             let is_told = matches!(&alone, Ok(moved) if matches!(moved[..], [Moved::Refused { .. }]));
             assert!(is_told || alone.as_ref().is_err_and(|error| error.to_string().contains("no")), "{alone:?}");
         }

@@ -1,7 +1,7 @@
 //! Tables of every shape that PostgreSQL has: what `prepare` makes of them, and what it refuses before it changes anything.
 
 use rowlock::conformance::{Harness, run};
-use rowlock::store::{Finished, Moved, Outcome, Setting, Store};
+use rowlock::store::{Finished, Moved, Outcome, SetParams, Store};
 use rowlock::{Error, Existing, Key, KeyType, Status};
 use sqlx::Executor;
 
@@ -351,7 +351,7 @@ async fn an_error_is_cut_to_its_column() {
             assert!(matches!(finished[..], [Finished::Applied { .. }]), "{finished:?}");
         }
         add(&store, &["set", "swept", "exhausted"]).await;
-        let setting = Setting { keys: vec!["set".into()], to: Status::Failed, error: Some(long), now: None };
+        let setting = SetParams { keys: vec!["set".into()], to: Status::Failed, error: Some(long), now: None };
         store.set(&setting).await.expect("set");
         harness
             .execute(

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rowlock::conformance::{Harness, run};
-use rowlock::store::{Counting, Finished, Outcome, Store, Verdict};
+use rowlock::store::{CountParams, Finished, Outcome, Store, Verdict};
 use rowlock::{JsonRecord, Key, Repository};
 
 use super::{finish_all, lease_all, table, value};
@@ -27,7 +27,7 @@ async fn times_without_end_are_explained_counted_and_listed() {
         let explained = store.explain(&Key::from("b"), None).await.expect("explain").expect("an item");
         assert_eq!(explained.created_at.expect("a time").to_rfc3339(), "0001-01-01T00:00:00+00:00");
         assert_eq!(store.held(9).await.expect("held").len(), 1);
-        let counts = store.counts(&Counting::default()).await.expect("counts");
+        let counts = store.counts(&CountParams::default()).await.expect("counts");
         assert_eq!((counts.stages[0].next_due_at, counts.stages[0].never_due), (None, 1));
         let verdict = store.explain(&Key::from("a"), None).await.expect("explain").expect("an item");
         assert!(matches!(verdict.verdict(store.pipeline()), Verdict::NeverDue { created_later: false, .. }));

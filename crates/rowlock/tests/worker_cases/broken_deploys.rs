@@ -99,7 +99,7 @@ where
     async fn until_empty(&self, stage: StageId) {
         soon(async {
             loop {
-                let counts = self.repository.counts(true).await.expect("counted");
+                let counts = self.repository.counts_exact().await.expect("counted");
                 if counts.count(Status::Ready(stage)) + counts.count(Status::InProgress(stage)) == 0 {
                     return;
                 }
@@ -111,7 +111,7 @@ where
 
     async fn until_count(&self, status: Status, items: i64) {
         soon(async {
-            while self.repository.counts(true).await.expect("counted").count(status) < items {
+            while self.repository.counts_exact().await.expect("counted").count(status) < items {
                 tokio::time::sleep(PAUSE_MAX).await;
             }
         })
@@ -119,7 +119,7 @@ where
     }
 
     async fn failed(&self) -> usize {
-        let failed = self.repository.counts(true).await.expect("counted").count(Status::Failed);
+        let failed = self.repository.counts_exact().await.expect("counted").count(Status::Failed);
         usize::try_from(failed).expect("a count")
     }
 
@@ -127,7 +127,7 @@ where
     async fn until_done(&self, items: i64) {
         soon(async {
             loop {
-                let counts = self.repository.counts(true).await.expect("counted");
+                let counts = self.repository.counts_exact().await.expect("counted");
                 if counts.count(Status::Succeeded) + counts.count(Status::Failed) == items {
                     return;
                 }
@@ -318,7 +318,7 @@ where
         let facts = repository.explain(key.clone()).await.expect("read").expect("there");
         assert_eq!((facts.reset_count, facts.retry_count), (0, 0), "{key}: {facts:?}");
     }
-    let counts = repository.counts(true).await.expect("counted");
+    let counts = repository.counts_exact().await.expect("counted");
     assert_eq!(counts.count(Status::InProgress(StageId::FIRST)), 0, "{report:?}");
 }
 

@@ -49,7 +49,7 @@ where
             async { Ok::<(), rowlock::Failure>(()) }
         }
     };
-    Worker::new(repository.clone()).handle("ONE", handle(runs)).handle("TWO", handle(runs))
+    Worker::new(repository.clone()).advance_directly().handle("ONE", handle(runs)).handle("TWO", handle(runs))
 }
 
 /// Runs items through both stages; each must be handled once in each, whatever the plan does to the calls. Again, if the
@@ -69,7 +69,7 @@ where
         };
         assert_eq!((handled, twice), (2 * ITEMS, 0));
         assert_eq!((report.completed, report.lost, report.unknown), (2 * ITEMS, 0, 0), "{report:?}");
-        let counts = repository.counts(true).await.expect("counted");
+        let counts = repository.counts_exact().await.expect("counted");
         assert_eq!(counts.count(Status::Succeeded).unsigned_abs(), u64::from(round) * ITEMS);
         if *calls.borrow() > 0 {
             return (report, repository.store().special.continued_items.load(Ordering::Relaxed));
@@ -138,7 +138,7 @@ where
     let running = tokio::spawn(worker.run());
     repository.add_many(&keys).await.expect("added");
     let succeeded = async |expected: i64| {
-        while repository.counts(true).await.expect("counted").count(Status::Succeeded) < expected {
+        while repository.counts_exact().await.expect("counted").count(Status::Succeeded) < expected {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -173,7 +173,7 @@ where
         let runs = Runs::default();
         let report = told(soon(worker::<D>(&repository, &runs).run_until_idle()).await);
         assert_eq!((report.completed, report.lost, report.errors), (ITEMS, 0, 0), "{report:?}");
-        let counts = repository.counts(true).await.expect("counted");
+        let counts = repository.counts_exact().await.expect("counted");
         assert_eq!(counts.count(Status::Ready(two)).unsigned_abs(), u64::from(round) * ITEMS);
         if *calls.borrow() > 0 {
             return;
@@ -183,14 +183,15 @@ where
     panic!("it never came to continuing")
 }
 
-pub(crate) async fn a_worker_can_give_every_item_back_between_two_stages<D: Database>(database: &D)
+pub(crate) async fn by_default_a_worker_passes_through_the_word_between_two_stages<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
     let (plan, calls) = counted("continue_items", answered());
     let repository = with_items(database, plan).await;
-    let runs = Runs::default();
-    let report = told(soon(worker::<D>(&repository, &runs).without_continuing().run_until_idle()).await);
+    let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
+    let worker = worker.handle("TWO", |_, _| async { Ok(()) });
+    let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, *calls.borrow()), (2 * ITEMS, 0), "{report:?}");
 }
 
@@ -201,10 +202,10 @@ where
 {
     let repository = with_items(database, answered()).await;
     let two = repository.pipeline().stage_named("TWO").expect("a stage");
-    let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
+    let worker = Worker::new(repository.clone()).advance_directly().handle("ONE", |_, _| async { Ok(()) });
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, report.lost, report.errors), (ITEMS, 0, 0), "{report:?}");
-    assert_eq!(repository.counts(true).await.expect("counted").count(Status::Ready(two)).unsigned_abs(), ITEMS);
+    assert_eq!(repository.counts_exact().await.expect("counted").count(Status::Ready(two)).unsigned_abs(), ITEMS);
 }
 
 /// The stage before never runs dry, and what comes from there would fill the later one for ever: all the same what waits for
@@ -243,6 +244,7 @@ where
     let (let_finish, may_finish) = tokio::sync::watch::channel(false);
     let (ran, stopped) = (Arc::clone(&runs), stop.clone());
     let worker = Worker::new(repository.clone())
+        .advance_directly()
         .concurrency("ONE", 8)
         .handle("ONE", move |_, _| {
             let turn = ran.fetch_add(1, Ordering::AcqRel);
@@ -287,6 +289,7 @@ where
     let (stop, runs) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let (ran, stopped) = (Arc::clone(&runs), stop.clone());
     let worker = Worker::new(repository.clone())
+        .advance_directly()
         .handle("ONE", |_, _| async { Ok(()) })
         .handle("TWO", move |_, _| {
             if ran.fetch_add(1, Ordering::Relaxed) == MANY / 4 {
@@ -297,7 +300,7 @@ where
         .shutdown_on(stop);
     let report = told(soon(worker.run()).await);
     assert_eq!((report.lost, report.unknown, report.retried), (0, 0, 0), "{report:?}");
-    let in_progress = repository.counts(true).await.expect("counted");
+    let in_progress = repository.counts_exact().await.expect("counted");
     let held: i64 = repository.pipeline().stage_ids().map(|stage| in_progress.count(Status::InProgress(stage))).sum();
     assert_eq!(held, 0);
     let rest = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
@@ -331,7 +334,7 @@ where
     assert_eq!(runs.lock().expect("no panic").len(), before, "a handler was begun");
     assert!(repository.store().special.continued_items.load(Ordering::Relaxed) > 0);
     assert!(report.released > 0 && report.lost + report.unknown == 0, "{report:?}");
-    let counts = repository.counts(true).await.expect("counted");
+    let counts = repository.counts_exact().await.expect("counted");
     let held: i64 = repository.pipeline().stage_ids().map(|stage| counts.count(Status::InProgress(stage))).sum();
     assert_eq!(held, 0, "{report:?}");
 }

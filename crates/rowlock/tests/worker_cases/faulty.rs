@@ -8,9 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rowlock::pipeline::{Pipeline, StageId};
 use rowlock::store::{
-    Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation,
-    FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page,
-    Requeueing, Setting, Store, Sweeping, Swept,
+    Added, ClaimBatch, ClaimParams, ClaimedRow, ContinueParams, CountParams, Counts, Exclusion, Expiry, Explanation,
+    FailureRecord, Finish, FinishParams, Finished, HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Page,
+    RequeueParams, SetParams, Store, SweepParams, Swept,
 };
 use rowlock::{Error, Fault, FencingToken, Key, Lease, Result};
 
@@ -147,15 +147,15 @@ impl<S: Store> Store for Faulty<S> {
     async fn inspect(&self) -> Result<Vec<String>> {
         self.inner.inspect().await
     }
-    async fn claim(&self, claiming: &Claiming) -> Result<ClaimBatch<S::Row>> {
+    async fn claim(&self, claiming: &ClaimParams) -> Result<ClaimBatch<S::Row>> {
         self.special.tokens.lock().expect("no panic").push(claiming.token);
-        let claiming = Claiming { now: self.clock(claiming.now).await?, ..claiming.clone() };
+        let claiming = ClaimParams { now: self.clock(claiming.now).await?, ..claiming.clone() };
         self.meet("claim", self.inner.claim(&claiming)).await
     }
     async fn find_claimed(&self, token: FencingToken) -> Result<Vec<ClaimedRow<S::Row>>> {
         self.meet("find_claimed", self.inner.find_claimed(token)).await
     }
-    async fn finish(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
+    async fn finish(&self, finishing: &FinishParams) -> Result<Vec<Finished>> {
         let among =
             |keys: &Mutex<HashSet<Key>>, item: &Finish| keys.lock().expect("no panic").contains(&item.lease.key);
         if finishing.items.iter().any(|item| among(&self.special.unwritable, item)) {
@@ -176,17 +176,17 @@ impl<S: Store> Store for Faulty<S> {
         };
         let answers: Vec<Option<Finished>> = finishing.items.iter().map(answer).collect();
         let open = finishing.items.iter().zip(&answers).filter(|(_, answer)| answer.is_none());
-        let sent = Finishing { items: open.map(|(item, _)| item.clone()).collect(), ..*finishing };
+        let sent = FinishParams { items: open.map(|(item, _)| item.clone()).collect(), ..*finishing };
         self.hold_finish().await;
         let mut written = self.meet("finish", self.inner.finish(&sent)).await?.into_iter();
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| written.next().expect("one each"))).collect())
     }
-    async fn continue_items(&self, continuing: &Continuing) -> Result<Vec<ClaimedRow<S::Row>>> {
+    async fn continue_items(&self, continuing: &ContinueParams) -> Result<Vec<ClaimedRow<S::Row>>> {
         self.special.tokens.lock().expect("no panic").push(continuing.token);
         let special = [&self.special.unwritable, &self.special.locked, &self.special.refused];
         let is_special = |lease: &Lease| special.iter().any(|keys| keys.lock().expect("no panic").contains(&lease.key));
         let leases = continuing.leases.iter().filter(|lease| !is_special(lease)).cloned().collect();
-        let continuing = Continuing { leases, ..continuing.clone() };
+        let continuing = ContinueParams { leases, ..continuing.clone() };
         let call = async {
             let rows = self.inner.continue_items(&continuing).await?;
             self.special.continued_items.fetch_add(rows.len(), Ordering::Relaxed);
@@ -205,20 +205,20 @@ impl<S: Store> Store for Faulty<S> {
     async fn read_leases(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
         self.meet("read_leases", self.inner.read_leases(leases)).await
     }
-    async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
-        let sweeping = Sweeping { now: self.clock(sweeping.now).await?, ..sweeping.clone() };
+    async fn sweep(&self, sweeping: &SweepParams) -> Result<Swept> {
+        let sweeping = SweepParams { now: self.clock(sweeping.now).await?, ..sweeping.clone() };
         self.meet("sweep", self.inner.sweep(&sweeping)).await
     }
     async fn sweep_turn(&self, every: Duration) -> Result<Duration> {
         self.meet("sweep_turn", self.inner.sweep_turn(every)).await
     }
-    async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
+    async fn set(&self, setting: &SetParams) -> Result<Vec<Moved>> {
         self.meet("set", self.inner.set(setting)).await
     }
     async fn cancel(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> Result<Vec<Moved>> {
         self.meet("cancel", self.inner.cancel(keys, now)).await
     }
-    async fn requeue(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+    async fn requeue(&self, requeueing: &RequeueParams) -> Result<Vec<Moved>> {
         self.meet("requeue", self.inner.requeue(requeueing)).await
     }
     async fn pause(&self, stage: StageId) -> Result<bool> {
@@ -233,17 +233,17 @@ impl<S: Store> Store for Faulty<S> {
     async fn add_many(&self, keys: &[Key]) -> Result<Added> {
         self.meet("add_many", self.inner.add_many(keys)).await
     }
-    async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<S::Row>>> {
+    async fn preview(&self, claiming: &ClaimParams) -> Result<Vec<ItemRow<S::Row>>> {
         self.meet("preview", self.inner.preview(claiming)).await
     }
     async fn get(&self, key: &Key) -> Result<Option<ItemRow<S::Row>>> {
         self.meet("get", self.inner.get(key)).await
     }
-    async fn list(&self, listing: &Listing) -> Result<Page<S::Row>> {
+    async fn list(&self, listing: &ListParams) -> Result<Page<S::Row>> {
         self.meet("list", self.inner.list(listing)).await
     }
-    async fn counts(&self, counting: &Counting) -> Result<Counts> {
-        let counting = Counting { now: self.clock(counting.now).await?, ..*counting };
+    async fn counts(&self, counting: &CountParams) -> Result<Counts> {
+        let counting = CountParams { now: self.clock(counting.now).await?, ..*counting };
         self.meet("counts", self.inner.counts(&counting)).await
     }
     async fn explain(&self, key: &Key, now: Option<DateTime<Utc>>) -> Result<Option<Explanation>> {
@@ -252,7 +252,7 @@ impl<S: Store> Store for Faulty<S> {
     async fn failures(&self, key: &Key) -> Result<Vec<FailureRecord>> {
         self.meet("failures", self.inner.failures(key)).await
     }
-    async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
+    async fn held(&self, limit: usize) -> Result<Vec<HeldItem>> {
         self.meet("held", self.inner.held(limit)).await
     }
     async fn now(&self) -> Result<DateTime<Utc>> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use anyhow::Context as _;
 use rowlock::{Failure, Handled, Outcome, Record, StageId, Status, Worker};
 use tokio::sync::mpsc;
 
@@ -81,7 +82,7 @@ where
 {
     let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
     let keys = add::<D>(&repository, 3).await;
-    let worker = Worker::new(repository.clone()).handle_batch("ONE", 3, |_, _| async { vec![Ok(().into())] });
+    let worker = Worker::new(repository.clone()).handle_batch("ONE", 3, |_, _| async { vec![Ok(())] });
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, report.failed), (0, 3));
     assert!(error_of::<D>(&repository, &keys[0]).await.contains("returned 1 results for 3 items"));
@@ -97,11 +98,44 @@ where
     let worker = Worker::new(repository.clone()).handle("ONE", |ctx, claim| async move {
         let mut transaction = ctx.begin().await?;
         D::execute_in(&mut transaction, "insert into results values ('one')").await?;
-        Ok(ctx.complete_in(transaction, claim).await?)
+        Ok(claim.complete_in(transaction).await?)
     });
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, report.lost, report.retried), (5, 0, 0));
     assert_eq!(count::<D>(&repository, Status::Succeeded).await, 5);
+}
+
+/// What the handlers share.
+struct Shared {
+    factor: usize,
+    sum: Arc<AtomicUsize>,
+}
+
+/// A handler that is a plain function, with errors of `anyhow`.
+async fn add_up<S: rowlock::Store>(
+    context: rowlock::Context<S, Item, Shared>,
+    claim: rowlock::Claim<Item>,
+) -> Result<(), Failure> {
+    let number = claim.id.rsplit('-').next().context("a key without a number")?;
+    let number: usize = number.parse().with_context(|| format!("the number of {:?}", claim.id))?;
+    let Shared { factor, sum } = context.state();
+    sum.fetch_add(factor * number, Ordering::Relaxed);
+    Ok(())
+}
+
+pub(crate) async fn handlers_are_plain_functions_with_state_and_errors_of_anyhow<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"]).max_retries(1)).await;
+    repository.add_many(["item-1", "item-2", "item-3", "item-x"]).await.expect("added");
+    let sum = Arc::new(AtomicUsize::new(0));
+    let shared = Shared { factor: 10, sum: Arc::clone(&sum) };
+    let worker = Worker::new(repository.clone()).with_state(shared).handle("ONE", add_up);
+    let report = told(soon(worker.run_until_idle()).await);
+    assert_eq!((report.completed, report.failed, sum.load(Ordering::Relaxed)), (3, 1, 60), "{report:?}");
+    let error = error_of::<D>(&repository, &Key::from("item-x")).await;
+    assert!(error.contains("the number of \"item-x\": invalid digit"), "{error}");
 }
 
 pub(crate) async fn a_handler_finishes_by_its_claim<D: Database>(database: &D)
@@ -213,11 +247,11 @@ where
             "item-00001" => {
                 let mut transaction = ctx.begin().await?;
                 D::execute_in(&mut transaction, "insert into results values ('one')").await?;
-                Ok(ctx.complete_in(transaction, claim).await?.into())
+                Ok(claim.complete_in(transaction).await?.into())
             }
             "item-00002" => {
                 let transaction = ctx.begin().await?;
-                Ok(ctx.complete_in(transaction, claim).await?.into())
+                Ok(claim.complete_in(transaction).await?.into())
             }
             _ => {
                 let refused = ctx.repository().cancel(claim.key().clone()).await.expect_err("it may only read");

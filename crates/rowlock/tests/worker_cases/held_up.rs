@@ -49,7 +49,7 @@ where
     });
     let running = tokio::spawn(worker.run_until_idle());
     soon(async {
-        while repository.counts(true).await.expect("counted").count(Status::Succeeded) < 29 {
+        while repository.counts_exact().await.expect("counted").count(Status::Succeeded) < 29 {
             tokio::task::yield_now().await;
         }
     })
@@ -75,7 +75,7 @@ where
     let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
     let running = tokio::spawn(worker.run_until_idle());
     soon(async {
-        while repository.counts(true).await.expect("counted").count(Status::Succeeded) < 29 {
+        while repository.counts_exact().await.expect("counted").count(Status::Succeeded) < 29 {
             tokio::task::yield_now().await;
         }
     })
@@ -190,8 +190,8 @@ where
     // Looks of a worker that makes room go on.
     let looks = *claims.borrow() + 3;
     soon(claims.wait_for(|claims| *claims >= looks)).await.expect("it looks");
-    let stages: Vec<StageId> = repository.pipeline().stage_ids().collect();
-    let other = repository.store().inner.claim(&repository.claiming(&stages, 9)).await.expect("claimed");
+    let params = repository.claim_params(repository.pipeline().stage_ids(), 9).expect("stages");
+    let other = repository.store().inner.claim(&params).await.expect("claimed");
     assert_eq!(other.claimed.len(), 1, "another worker takes the suspect");
     repository.add_many(&[Key::from("b")]).await.expect("added");
     assert_eq!(soon(starts.recv()).await, Some(Key::from("b")), "while a runs");
@@ -258,7 +258,7 @@ where
     add::<D>(&repository, 2).await;
     let (unblock, blocked) = std::sync::mpsc::channel::<()>();
     let blocked = Arc::new(Mutex::new(blocked));
-    let worker = Worker::new(repository.clone()).without_signals().concurrency("ONE", 2).handle("ONE", move |_, _| {
+    let worker = Worker::new(repository.clone()).concurrency("ONE", 2).handle("ONE", move |_, _| {
         let blocked = Arc::clone(&blocked);
         async move {
             let _ended = blocked.lock().expect("no panic").recv();
@@ -270,7 +270,7 @@ where
         ended.send(runtime.block_on(worker.run_until_idle())).expect("the test listens");
     });
     let states = async || {
-        let counts = repository.counts(true).await.expect("counted");
+        let counts = repository.counts_exact().await.expect("counted");
         (counts.count(Status::InProgress(StageId::FIRST)), counts.count(Status::Ready(StageId::FIRST)))
     };
     soon(async { while states().await != (2, 0) {} }).await;
@@ -289,7 +289,7 @@ where
     let keys = add::<D>(&repository, 2).await;
     let (unblock, blocked) = std::sync::mpsc::channel::<()>();
     let blocked = Arc::new(Mutex::new(blocked));
-    let worker = Worker::new(repository.clone()).without_signals().concurrency("ONE", 2).handle("ONE", move |_, _| {
+    let worker = Worker::new(repository.clone()).concurrency("ONE", 2).handle("ONE", move |_, _| {
         let blocked = Arc::clone(&blocked);
         async move {
             let _ended = blocked.lock().expect("no panic").recv();

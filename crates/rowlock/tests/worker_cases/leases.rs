@@ -122,7 +122,7 @@ where
             if first.swap(false, Ordering::AcqRel) {
                 take_everything_back::<D>(&repository).await;
                 let transaction = ctx.begin().await?;
-                let lost = ctx.complete_in(transaction, claim).await.expect_err("the lease is lost");
+                let lost = claim.complete_in(transaction).await.expect_err("the lease is lost");
                 assert!(matches!(lost.error(), Error::LeaseLost { .. }), "{lost}");
                 return Err(lost.into());
             }
@@ -205,7 +205,7 @@ where
                 may_go_on.wait_for(|may| *may).await.expect("the test says so");
             }
             if claim.is_suspect() {
-                let counts = repository.counts(true).await?;
+                let counts = repository.counts_exact().await?;
                 let of = |status| counts.count(status);
                 let waiting = of(Status::Ready(StageId::FIRST));
                 seen.lock().expect("no panic").push((of(Status::InProgress(StageId::FIRST)), waiting));

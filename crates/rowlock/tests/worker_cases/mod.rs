@@ -6,6 +6,7 @@
 macro_rules! with_all_cases {
     ($on_database:ident) => {
         $on_database! {
+            flow::handlers_are_plain_functions_with_state_and_errors_of_anyhow,
             flow::two_stages_are_run_until_idle,
             flow::an_empty_table_is_idle,
             flow::a_batch_handler_gives_each_item_its_outcome,
@@ -24,7 +25,7 @@ macro_rules! with_all_cases {
             continuing::one_that_cannot_be_written_holds_up_none_that_may_have_continued,
             continuing::items_that_cannot_continue_are_completed,
             continuing::nothing_continues_to_a_stage_that_is_paused,
-            continuing::a_worker_can_give_every_item_back_between_two_stages,
+            continuing::by_default_a_worker_passes_through_the_word_between_two_stages,
             continuing::nothing_continues_to_a_stage_without_a_handler,
             continuing::what_waits_for_the_next_stage_has_its_turn,
             continuing::a_suspect_of_the_next_stage_has_its_turn,
@@ -51,6 +52,8 @@ macro_rules! with_all_cases {
             leases::a_handler_that_learns_of_its_lost_lease_writes_nothing,
             leases::a_suspect_runs_alone,
             leases::a_suspect_has_its_turn_in_a_fast_drain,
+            observers::an_observer_hears_how_each_handler_ended,
+            observers::an_observer_hears_of_each_item_of_a_batch,
             outages::a_claim_whose_answer_was_lost_is_adopted,
             outages::a_claim_that_is_found_later_is_given_back,
             outages::a_finish_whose_answer_was_lost_counts_once,
@@ -132,7 +135,9 @@ pub(crate) mod faulty;
 pub(crate) mod flow;
 pub(crate) mod held_up;
 pub(crate) mod idle;
+
 pub(crate) mod leases;
+pub(crate) mod observers;
 pub(crate) mod outages;
 pub(crate) mod outages_of_handlers;
 pub(crate) mod panics;
@@ -144,7 +149,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use rowlock::pipeline::{Pipeline, PipelineBuilder, RetryPolicy, Status};
-use rowlock::store::{Claiming, Store, Sweeping};
+use rowlock::store::{Store, SweepParams};
 use rowlock::{Key, Record, Repository, WorkerReport};
 
 /// A database of its own for one test.
@@ -221,7 +226,7 @@ pub(crate) async fn count<D: Database>(repository: &Repo<D>, status: Status) -> 
 where
     Item: Record<D::S>,
 {
-    repository.counts(true).await.expect("counted").count(status)
+    repository.counts_exact().await.expect("counted").count(status)
 }
 
 /// Takes everything back that is in progress, as if its holders had stopped long ago.
@@ -230,7 +235,7 @@ where
     Item: Record<D::S>,
 {
     let later = repository.now().await.expect("the time") + chrono::TimeDelta::hours(10);
-    let sweeping = Sweeping {
+    let sweeping = SweepParams {
         limit: 1_000,
         stale_after: repository.pipeline().stale_after(),
         max_resets: repository.pipeline().max_resets(),
@@ -240,12 +245,11 @@ where
 }
 
 /// Claims as another worker that then does nothing.
-pub(crate) async fn claim_and_stop<D: Database>(repository: &Repo<D>, count: i64) -> Vec<Key>
+pub(crate) async fn claim_and_stop<D: Database>(repository: &Repo<D>, count: usize) -> Vec<Key>
 where
     Item: Record<D::S>,
 {
-    let stages: Vec<_> = repository.pipeline().stage_ids().collect();
-    let claiming: Claiming = repository.claiming(&stages, count);
+    let claiming = repository.claim_params(repository.pipeline().stage_ids(), count).expect("stages");
     let batch = repository.store().claim(&claiming).await.expect("claimed");
     batch.leases().map(|lease| lease.key.clone()).collect()
 }

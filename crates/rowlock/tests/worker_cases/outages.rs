@@ -39,7 +39,7 @@ where
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!(handled.load(Ordering::Relaxed), 30);
     assert_eq!((report.completed, report.lost, report.unknown), (30, 0, 0), "{report:?}");
-    assert_eq!(repository.counts(true).await.expect("counted").count(Status::Succeeded), 30);
+    assert_eq!(repository.counts_exact().await.expect("counted").count(Status::Succeeded), 30);
     report
 }
 
@@ -97,7 +97,7 @@ where
     repository.add_many(&[Key::from("a")]).await.expect("added");
     let worker = Worker::new(repository.clone()).handle("ONE", |ctx, claim| async move {
         let transaction = ctx.begin().await?;
-        Ok(ctx.complete_in(transaction, claim).await?)
+        Ok(claim.complete_in(transaction).await?)
     });
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, report.retried, report.unknown), (1, 0, 0), "{report:?}");
@@ -138,7 +138,7 @@ where
     let report = told(soon(running).await.expect("no panic"));
     assert_eq!((report.lost, report.completed, report.released), (1, 0, 0), "{report:?}");
     // Nothing was written: the sweep takes the item back and counts it.
-    let counts = repository.store().inner.counts(&rowlock::store::Counting::default()).await.expect("counted");
+    let counts = repository.store().inner.counts(&rowlock::store::CountParams::default()).await.expect("counted");
     assert_eq!(counts.count(Status::InProgress(StageId::FIRST)), 1);
 }
 
@@ -242,12 +242,8 @@ where
     let plan: Plan = Arc::new(|verb| if verb == "sweep_turn" { Fate::Broken } else { Fate::Answered });
     let repository = faulty(database, pipeline(&["ONE"]).stale_after(Duration::from_secs(6)), plan).await;
     repository.add_many(&[Key::from("a")]).await.expect("added");
-    let stages: Vec<_> = repository.pipeline().stage_ids().collect();
-    repository
-        .store()
-        .claim(&repository.claiming(&stages, 1))
-        .await
-        .expect("claimed by somebody who then does nothing");
+    let params = repository.claim_params(["ONE"], 1).expect("a stage");
+    repository.store().claim(&params).await.expect("claimed by somebody who then does nothing");
     let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.swept, report.completed), (1, 1), "{report:?}");

@@ -272,7 +272,7 @@ where
                 sizes.len()
             };
             async move {
-                let answer = |_| if call <= 4 { Err(Failure::from(sqlx::Error::PoolClosed)) } else { Ok(().into()) };
+                let answer = |_| if call <= 4 { Err(Failure::from(sqlx::Error::PoolClosed)) } else { Ok(()) };
                 (0..claims.len()).map(answer).collect()
             }
         },
@@ -296,7 +296,7 @@ where
     let worker =
         Worker::new(repository.clone()).hold_between(PAUSE_MIN, PAUSE_MAX).handle("ONE", |ctx, claim| async move {
             let transaction = ctx.begin().await?;
-            Ok(ctx.complete_in(transaction, claim).await?)
+            Ok(claim.complete_in(transaction).await?)
         });
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, report.retried, report.failed), (10, 0, 0), "{report:?}");

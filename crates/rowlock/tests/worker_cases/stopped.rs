@@ -136,7 +136,7 @@ where
     assert_eq!(soon(told_of.recv()).await, Some("started"));
     let take_over = async {
         let (limit, stale_after, max_resets) = (10, STALE_AFTER, 5);
-        let sweeping = Sweeping { limit, stale_after, max_resets, now: None };
+        let sweeping = SweepParams { limit, stale_after, max_resets, now: None };
         assert_eq!(plain.store().sweep(&sweeping).await.expect("swept").items.len(), 1);
         assert_eq!(claim_and_stop::<D>(&plain, 1).await, keys);
     };

@@ -128,7 +128,7 @@ where
         .shutdown_on(stop.clone());
     let running = tokio::spawn(worker.run());
     soon(async {
-        while repository.counts(true).await.expect("counted").count(Status::Succeeded) == 0 {
+        while repository.counts_exact().await.expect("counted").count(Status::Succeeded) == 0 {
             tokio::task::yield_now().await;
         }
     })
@@ -179,7 +179,7 @@ where
         handled().concurrency("TWO", 1).run().await,
         handled().poll_between(Duration::from_secs(2), Duration::from_secs(1)).run().await,
         handled().hold_between(Duration::ZERO, Duration::from_secs(1)).run().await,
-        worker().handle_batch("ONE", 0, |_, _| async { vec![] }).run().await,
+        worker().handle_batch("ONE", 0, |_, _| async { Vec::<Result<(), rowlock::Failure>>::new() }).run().await,
     ];
     for name in ["a\0b".to_owned(), "é".repeat(97), String::new()] {
         let repository = repository.clone().with_holder(rowlock::Holder::named(name));
@@ -198,7 +198,7 @@ async fn add_one_and_be_refused<D: Database>(repository: &Repo<D>)
 where
     Item: Record<D::S>,
 {
-    repository.add_many(&["item".into()]).await.expect("added");
+    repository.add_many(["item"]).await.expect("added");
     let refused = repository.claim(1).await.map(drop).expect_err("a claim as well");
     assert!(matches!(refused, Error::InvalidArgument { argument: "holder", .. }), "{refused:?}");
 }
@@ -239,7 +239,7 @@ where
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker.shutdown_on(stop.clone()).run());
     let left = || async {
-        let counts = repository.counts(true).await.expect("counted");
+        let counts = repository.counts_exact().await.expect("counted");
         counts.count(Status::InProgress(StageId::FIRST))
     };
     soon(async {

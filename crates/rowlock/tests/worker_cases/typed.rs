@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rowlock::limits::VERB_ATTEMPTS_MAX;
-use rowlock::store::{Listing, Store};
+use rowlock::store::{ListParams, Store};
 use rowlock::{Error, Record, StageId, Status, Worker};
 
 use super::faulty::{Fate, Faulty, Plan, answered, counted, first_calls};
@@ -42,23 +42,23 @@ where
 
     let mut transaction = repository.begin().await.expect("begins");
     D::execute_in(&mut transaction, "insert into results values ('complete')").await.expect("written");
-    let settled = repository.complete_in(transaction, next()).await.expect("completed");
+    let settled = next().complete_in(transaction).await.expect("completed");
     assert_eq!(settled.to, Status::Succeeded);
 
     let mut transaction = repository.begin().await.expect("begins");
     D::execute_in(&mut transaction, "insert into results values ('retry')").await.expect("written");
-    let settled = repository.retry_in(transaction, next(), "once more").await.expect("retried");
+    let settled = next().retry_in(transaction, "once more").await.expect("retried");
     assert_eq!(settled.to, READY);
 
     let mut transaction = repository.begin().await.expect("begins");
     D::execute_in(&mut transaction, "insert into results values ('fail')").await.expect("written");
-    let settled = repository.fail_in(transaction, next(), "never").await.expect("failed");
+    let settled = next().fail_in(transaction, "never").await.expect("failed");
     assert_eq!(settled.to, Status::Failed);
 
     take_everything_back::<D>(&repository).await;
     let mut transaction = repository.begin().await.expect("begins");
     D::execute_in(&mut transaction, "insert into results values ('zombie')").await.expect("written");
-    let lost = repository.complete_in(transaction, next()).await.expect_err("the lease is lost");
+    let lost = next().complete_in(transaction).await.expect_err("the lease is lost");
     assert!(matches!(lost.error(), Error::LeaseLost { .. }), "{lost}");
     assert!(lost.claim().is_none());
 
@@ -96,11 +96,11 @@ where
     let repository = with_items(database, plan, 1).await;
     let claim = claim_one::<D>(&repository).await;
     let transaction = repository.begin().await.expect("begins");
-    let failed = repository.complete_in(transaction, claim).await.expect_err("it was rolled back");
+    let failed = claim.complete_in(transaction).await.expect_err("it was rolled back");
     assert!(!failed.error().may_have_been_applied(), "{failed}");
     let claim = failed.claim().expect("it still holds");
     let transaction = repository.begin().await.expect("begins");
-    assert_eq!(repository.complete_in(transaction, claim).await.expect("completed").to, Status::Succeeded);
+    assert_eq!(claim.complete_in(transaction).await.expect("completed").to, Status::Succeeded);
 }
 
 pub(crate) async fn what_cannot_be_proved_is_unknown<D: Database>(database: &D)
@@ -122,7 +122,7 @@ where
     let later = repository.now().await.expect("the time") + chrono::TimeDelta::hours(10);
     let pipeline = repository.pipeline();
     let (stale_after, max_resets) = (pipeline.stale_after(), pipeline.max_resets());
-    let sweeping = Sweeping { limit: 9, stale_after, max_resets, now: Some(later) };
+    let sweeping = SweepParams { limit: 9, stale_after, max_resets, now: Some(later) };
     assert_eq!(repository.store().sweep(&sweeping).await.expect("swept").items.len(), 1);
     assert_unknown(claim.complete().await);
 }
@@ -135,7 +135,7 @@ where
     let claim = claim_one::<D>(&repository).await;
     database.execute("delete from items").await;
     let transaction = repository.begin().await.expect("begins");
-    assert_unknown(repository.complete_in(transaction, claim).await);
+    assert_unknown(claim.complete_in(transaction).await);
 }
 
 fn assert_unknown(answer: Result<rowlock::Settled, rowlock::FinishError<Item>>) {
@@ -150,7 +150,7 @@ where
 {
     let repository = repository(database, pipeline(&["ONE"])).await;
     let keys = add::<D>(&repository, 1).await;
-    let error = repository.requeue(keys[0].clone(), None).await.expect_err("it is not terminal");
+    let error = repository.requeue(&keys[0]).await.expect_err("it is not terminal");
     let Error::IllegalMove { key, from, to } = error else { panic!("{error}") };
     assert_eq!((key, from.as_str(), to.as_str()), (keys[0].clone(), "PENDING", "PENDING"));
     repository.set(keys[0].clone(), Status::Succeeded, None).await.expect("set");
@@ -169,7 +169,7 @@ where
     let claiming = repository.clone();
     let claim = tokio::spawn(async move { claiming.claim(5).await.map(drop) });
     soon(async {
-        while repository.counts(true).await.expect("counted").count(Status::InProgress(StageId::FIRST)) < 5 {
+        while repository.counts_exact().await.expect("counted").count(Status::InProgress(StageId::FIRST)) < 5 {
             tokio::task::yield_now().await;
         }
     })
@@ -303,7 +303,7 @@ where
     Picky: Record<D::S>,
 {
     let repository = picky(database, answered()).await;
-    let page = repository.list(&Listing { limit: 3, ..Listing::default() }).await.expect("listed");
+    let page = repository.list(&ListParams { limit: 3, ..ListParams::default() }).await.expect("listed");
     assert_eq!((page.items.len(), page.next), (1, Some(Key::from("panics"))));
     assert_eq!(words(&page.undecodable), [("fails", true, false), ("panics", false, true)]);
     let preview = repository.preview(9).await.expect("previewed");

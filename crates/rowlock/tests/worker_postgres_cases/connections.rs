@@ -46,10 +46,10 @@ async fn hold_what_is_documented(database: &Postgres, repositories: &[Repo<Postg
     let stop = CancellationToken::new();
     let mut running = JoinSet::new();
     for repository in repositories.iter().cycle().take(WORKERS) {
-        let worker = Worker::new(repository.clone()).without_signals().shutdown_on(stop.clone());
-        let handler = |context: rowlock::Context<_, Item>, claim| async move {
+        let worker = Worker::new(repository.clone()).shutdown_on(stop.clone());
+        let handler = |context: rowlock::Context<_, Item>, claim: rowlock::Claim<Item>| async move {
             let transaction = context.begin().await?;
-            Ok::<Handled, rowlock::Failure>(context.complete_in(transaction, claim).await?.into())
+            Ok::<Handled, rowlock::Failure>(claim.complete_in(transaction).await?.into())
         };
         running.spawn(worker.concurrency("ONE", 4 * MOST_EACH).handle("ONE", handler).run());
     }
@@ -74,7 +74,7 @@ async fn hold_what_is_documented(database: &Postgres, repositories: &[Repo<Postg
     // The repositories are still there.
     soon(async { while held(&mut watch).await > 0 {} }).await;
     for repository in repositories {
-        repository.counts(true).await.expect("counted");
+        repository.counts_exact().await.expect("counted");
     }
 }
 

@@ -88,18 +88,18 @@ async fn a_worker_that_hears_nothing_any_more_says_that_it_polls_and_goes_back_w
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         tracing::subscriber::with_default(Log(lines), || runtime.block_on(worker.run()))
     });
-    repository.add_many(&["heard".into()]).await.expect("added");
+    repository.add_many(["heard"]).await.expect("added");
     soon(is_done.recv()).await.expect("it works");
     until_it_says(&mut log, &["INFO", "hears of new items"]).await;
 
     way.swallow(true);
     until_it_says(&mut log, &["WARN", "found by polling"]).await;
-    repository.add_many(&["unheard".into()]).await.expect("added");
+    repository.add_many(["unheard"]).await.expect("added");
     soon(is_done.recv()).await.expect("it polls");
 
     way.swallow(false);
     until_it_says(&mut log, &["INFO", "hears of new items"]).await;
-    repository.add_many(&["heard again".into()]).await.expect("added");
+    repository.add_many(["heard again"]).await.expect("added");
     soon(is_done.recv()).await.expect("it works");
     stop.cancel();
     assert_eq!(told(running.join().expect("no panic")).completed, 3);

@@ -75,7 +75,7 @@ async fn five_seconds_in_which_nothing_can_be_written_cost_no_item_anything() {
                 if is_in_the_middle {
                     until_it_begins().await;
                 }
-                Ok::<Handled, rowlock::Failure>(context.complete_in(transaction, claim).await?.into())
+                Ok::<Handled, rowlock::Failure>(claim.complete_in(transaction).await?.into())
             }
         });
     let running = tokio::spawn(worker.run_until_idle());

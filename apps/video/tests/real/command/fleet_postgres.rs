@@ -106,9 +106,9 @@ async fn three_workers_share_200_videos_though_one_is_killed_and_one_stops_for_l
     .await;
     signal(asleep, "-CONT");
     wait_until("the stopped one reports its lost leases", async || stopped.log().contains("lease lost")).await;
-    wait_until("all videos are terminal", async || videos.counts(true).await.unwrap().unfinished() == 0).await;
+    wait_until("all videos are terminal", async || videos.counts_exact().await.unwrap().unfinished() == 0).await;
 
-    let counts = videos.counts(true).await.unwrap();
+    let counts = videos.counts_exact().await.unwrap();
     assert_eq!(counts.count(Status::Succeeded), 200, "{counts:?}");
     let (woken, other) = (stopped.end(), steady.end());
     assert!(!woken.contains(" 0 leases lost"), "{woken}");

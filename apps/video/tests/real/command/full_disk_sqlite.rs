@@ -62,7 +62,7 @@ async fn a_run_outlives_a_full_disk() {
         assert!(run.try_wait().unwrap().is_none(), "the run is over already");
         let Ok(library) = SqliteLibrary::open(&database, false, Duration::from_secs(30)).await else { return false };
         let videos: Videos<SqliteLibrary> = Repository::new(library.store().clone());
-        videos.counts(true).await.is_ok_and(|counts| counts.count(Status::Succeeded) > 0)
+        videos.counts_exact().await.is_ok_and(|counts| counts.count(Status::Succeeded) > 0)
     })
     .await;
     let ballast = disk.0.path().join("ballast");

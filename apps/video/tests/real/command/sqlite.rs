@@ -55,7 +55,7 @@ async fn stop_in_the_middle(database: &str, process: u32) -> Videos<SqliteLibrar
     let library = open_sqlite(database).await;
     let videos: Videos<SqliteLibrary> = Repository::new(library.store().clone());
     wait_until("the middle of the run", async || {
-        let some_done = videos.counts(true).await.is_ok_and(|counts| counts.count(Status::Succeeded) >= 2);
+        let some_done = videos.counts_exact().await.is_ok_and(|counts| counts.count(Status::Succeeded) >= 2);
         if !some_done {
             return false;
         }
@@ -83,7 +83,7 @@ async fn a_run_that_was_killed_goes_on_where_it_was_and_says_what_it_takes_back(
     let held = videos.held(100).await.unwrap();
     killed.kill().unwrap();
     killed.wait().unwrap();
-    assert!(videos.counts(true).await.unwrap().unfinished() > 0);
+    assert!(videos.counts_exact().await.unwrap().unfinished() > 0);
 
     let path = folder.path().to_str().unwrap();
     let again = ["run", path, "--frames", "1", "--jobs", "2", "--stale-after", "8s"];
@@ -108,7 +108,7 @@ async fn a_run_that_is_asked_to_stop_gives_back_what_it_holds() {
     signal(run.id(), "-TERM");
     signal(run.id(), "-CONT");
     assert_eq!(run.wait().unwrap().code(), Some(1), "not all is done");
-    let counts = videos.counts(true).await.unwrap();
+    let counts = videos.counts_exact().await.unwrap();
     assert!(videos.held(100).await.unwrap().is_empty());
     assert!(counts.unfinished() > 0 && counts.count(Status::Failed) == 0, "{counts:?}");
     let arguments = ["run", folder.path().to_str().unwrap(), "--frames", "1", "--jobs", "2"];

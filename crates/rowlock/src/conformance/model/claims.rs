@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::Model;
 use crate::conformance::scene::RawItem;
 use crate::pipeline::{Move, StageId, Status};
-use crate::store::{Claiming, Limits};
+use crate::store::{ClaimParams, Limits};
 use crate::{Key, Lease};
 
 /// Where an item stands in the queue: the latest stage first, then what is ready longest.
@@ -28,7 +28,7 @@ impl Taken<'_> {
 }
 
 /// Checks each item that was taken by itself, and the order of those that were claimed.
-fn check_taken(claiming: &Claiming, queue: &[(Place, &RawItem)], taken: &Taken<'_>) -> Result<(), String> {
+fn check_taken(claiming: &ClaimParams, queue: &[(Place, &RawItem)], taken: &Taken<'_>) -> Result<(), String> {
     let find = |key: &Key| queue.iter().find(|(_, item)| item.key == key.as_str());
     let mut last = None;
     for lease in taken.claimed {
@@ -78,7 +78,7 @@ impl Model {
     }
 
     /// What a claim may take, in the order of the queue.
-    fn queue(&self, claiming: &Claiming, now: DateTime<Utc>) -> Vec<(Place, &RawItem)> {
+    fn queue(&self, claiming: &ClaimParams, now: DateTime<Utc>) -> Vec<(Place, &RawItem)> {
         let mut queue: Vec<(Place, &RawItem)> = self
             .items
             .values()
@@ -95,7 +95,7 @@ impl Model {
     /// Checks that a claim took what it may, and follows it.
     pub(in crate::conformance) fn claim(
         &mut self,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         now: DateTime<Utc>,
         taken: &Taken<'_>,
     ) -> Result<(), String> {
@@ -129,8 +129,8 @@ impl Model {
         Ok(())
     }
 
-    fn check_claim(&self, claiming: &Claiming, now: DateTime<Utc>, taken: &Taken<'_>) -> Result<(), String> {
-        let limit = usize::try_from(claiming.limit).map_err(|_| "a negative limit was accepted")?;
+    fn check_claim(&self, claiming: &ClaimParams, now: DateTime<Utc>, taken: &Taken<'_>) -> Result<(), String> {
+        let limit = claiming.limit;
         let limits = claiming.limits;
         let queue = self.queue(claiming, now);
         check_taken(claiming, &queue, taken)?;

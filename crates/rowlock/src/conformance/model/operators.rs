@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Model;
 use crate::Key;
 use crate::pipeline::{Move, StageId, Status};
-use crate::store::{Moved, Requeueing, Setting};
+use crate::store::{Moved, RequeueParams, SetParams};
 
 impl Model {
     fn operate(&mut self, key: &Key, step: impl FnOnce(&mut Model, &str, Status) -> Moved) -> Moved {
@@ -17,7 +17,7 @@ impl Model {
         }
     }
 
-    pub(in crate::conformance) fn set(&mut self, setting: &Setting, now: DateTime<Utc>) -> Vec<Moved> {
+    pub(in crate::conformance) fn set(&mut self, setting: &SetParams, now: DateTime<Utc>) -> Vec<Moved> {
         setting
             .keys
             .iter()
@@ -25,7 +25,7 @@ impl Model {
             .collect()
     }
 
-    fn set_one(&mut self, key: &str, from: Status, setting: &Setting, now: DateTime<Utc>) -> Moved {
+    fn set_one(&mut self, key: &str, from: Status, setting: &SetParams, now: DateTime<Utc>) -> Moved {
         let to = self.pipeline.after(from, Move::Set(setting.to)).expect("only legal states are set");
         let resume = from.stage().map(|stage| self.pipeline.word(Status::Ready(stage)).to_owned());
         self.put(key, to, now);
@@ -70,7 +70,7 @@ impl Model {
         Moved::Applied { to }
     }
 
-    pub(in crate::conformance) fn requeue(&mut self, requeueing: &Requeueing, now: DateTime<Utc>) -> Vec<Moved> {
+    pub(in crate::conformance) fn requeue(&mut self, requeueing: &RequeueParams, now: DateTime<Utc>) -> Vec<Moved> {
         let stage = requeueing.stage;
         requeueing
             .keys

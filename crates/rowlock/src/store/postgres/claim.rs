@@ -20,13 +20,14 @@ use super::time::{TIME_MIN, Time};
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX, QUEUE_FULL_ITEMS_MIN};
 use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;
-use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow, Limits};
+use crate::store::params::row_limit;
+use crate::store::{ClaimBatch, ClaimParams, ClaimedRow, ItemRow, Limits};
 use crate::{Error, FencingToken, Lease, Result, Status};
 
 impl PostgresStore {
     /// One statement in the ordinary case. Once one is committed no error of the next may hide what it took.
-    pub(super) async fn claim_batch(&self, claiming: &Claiming) -> Result<ClaimBatch<PgRow>> {
-        let Some(pick) = self.pick(claiming)? else { return Ok(ClaimBatch::default()) };
+    pub(super) async fn claim_batch(&self, claiming: &ClaimParams) -> Result<ClaimBatch<PgRow>> {
+        let Some(pick) = self.pick(claiming) else { return Ok(ClaimBatch::default()) };
         let mut session = self.sessions.open("claim").await?;
         let mut batch = ClaimBatch::default();
         let (still_to_claim, error) = match self.claim_whole(&mut session, claiming, &pick, &mut batch).await {
@@ -63,7 +64,7 @@ impl PostgresStore {
     async fn claim_whole(
         &self,
         session: &mut Session,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         pick: &Pick,
         batch: &mut ClaimBatch<PgRow>,
     ) -> Result<i64> {
@@ -82,7 +83,7 @@ impl PostgresStore {
     async fn claim_once(
         &self,
         session: &mut Session,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         pick: &Pick,
         start: Option<Start>,
         batch: &mut ClaimBatch<PgRow>,
@@ -126,7 +127,7 @@ impl PostgresStore {
     async fn claim_plain(
         &self,
         session: &mut Session,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         pick: &Pick,
         ready_word: &str,
         start: Option<Start>,
@@ -150,7 +151,7 @@ impl PostgresStore {
     async fn claim_in_parts(
         &self,
         session: &mut Session,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         pick: &Pick,
         whole: Option<Error>,
     ) -> Result<ClaimBatch<PgRow>> {
@@ -229,7 +230,7 @@ impl PostgresStore {
     async fn refuse_unclaimed(
         &self,
         session: &mut Session,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         unclaimed: Vec<(Lease, Unclaimed)>,
         batch: &mut ClaimBatch<PgRow>,
     ) {
@@ -270,7 +271,7 @@ impl PostgresStore {
     /// Adds what a claim statement returned.
     fn add_claimed(
         &self,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         pick: &Pick,
         tally: Tally,
         rows: Vec<PgRow>,
@@ -320,8 +321,8 @@ impl PostgresStore {
         found.filter_map(|row| row.map(Result::ok).transpose()).collect()
     }
 
-    pub(super) async fn preview_rows(&self, claiming: &Claiming) -> Result<Vec<ItemRow<PgRow>>> {
-        let Some(pick) = self.pick(claiming)? else { return Ok(Vec::new()) };
+    pub(super) async fn preview_rows(&self, claiming: &ClaimParams) -> Result<Vec<ItemRow<PgRow>>> {
+        let Some(pick) = self.pick(claiming) else { return Ok(Vec::new()) };
         let mut session = self.sessions.open("preview").await?;
         let mut rows = session.fetch(pick.bind(query(&self.statements.preview), None)).await;
         if is_illegible(&rows) {
@@ -335,7 +336,7 @@ impl PostgresStore {
     fn claim_query<'q>(
         &self,
         sql: &Arc<str>,
-        claiming: &'q Claiming,
+        claiming: &'q ClaimParams,
         pick: &'q Pick,
         only: Option<&[&str]>,
         queue_is_full: bool,
@@ -344,31 +345,24 @@ impl PostgresStore {
     }
 
     /// The binds of `pick`; none if nothing is asked for.
-    fn pick(&self, claiming: &Claiming) -> Result<Option<Pick>> {
-        if claiming.limit < 0 {
-            return Err(Error::InvalidArgument {
-                argument: "limit",
-                value: claiming.limit.to_string(),
-                rule: "a claim takes zero items or more".to_owned(),
-            });
-        }
+    fn pick(&self, claiming: &ClaimParams) -> Option<Pick> {
         let mut stages = claiming.stages.clone();
         stages.sort_unstable();
         stages.dedup();
         if claiming.limit == 0 || stages.is_empty() {
-            return Ok(None);
+            return None;
         }
         let word = |stage| self.pipeline.word(Status::Ready(stage)).to_owned();
-        Ok(Some(Pick {
+        Some(Pick {
             ready_words: stages.into_iter().rev().map(word).collect(),
-            limit: claiming.limit.min(i64::try_from(BATCH_ITEMS_MAX).unwrap_or(i64::MAX)),
+            limit: row_limit(claiming.limit, BATCH_ITEMS_MAX),
             now: claiming.now,
             max_retries: claiming.limits.max_retries,
             max_resets: claiming.limits.max_resets,
             leave_exhausted: claiming.leave_exhausted,
             alone: claiming.alone,
             except: self.keys_to_leave_out("claim", &claiming.except),
-        }))
+        })
     }
 }
 

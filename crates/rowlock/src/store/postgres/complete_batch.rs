@@ -10,7 +10,7 @@ use super::finish::{keys, tokens};
 use super::rows::column;
 use super::session::Session;
 use crate::pipeline::KeyType;
-use crate::store::{Finish, Finished, Finishing, Outcome};
+use crate::store::{Finish, FinishParams, Finished, Outcome};
 use crate::{Lease, Result};
 
 /// From this many items a token on the index on the token is worth it. A claim has a thousand entries there at most, so
@@ -35,7 +35,7 @@ impl PostgresStore {
     pub(super) async fn complete_batch(
         &self,
         session: &mut Session,
-        finishing: &Finishing,
+        finishing: &FinishParams,
         distinct_tokens: &[i64],
         answers: &mut [Option<Finished>],
     ) -> Result<()> {

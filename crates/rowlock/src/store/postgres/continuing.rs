@@ -11,12 +11,12 @@ use super::errors::may_be_a_rows;
 use super::finish::{keys, length, tokens};
 use super::refusal::RefusedRow;
 use super::rows::{ClaimedColumns, Unclaimed};
-use crate::store::{ClaimedRow, Continuing};
+use crate::store::{ClaimedRow, ContinueParams};
 use crate::{Lease, Result, StageId, Status};
 
 impl PostgresStore {
     /// One statement. Where the database refuses a row nothing goes on, and finishing finds out which it is.
-    pub(super) async fn continue_leases(&self, continuing: &Continuing) -> Result<Vec<ClaimedRow<PgRow>>> {
+    pub(super) async fn continue_leases(&self, continuing: &ContinueParams) -> Result<Vec<ClaimedRow<PgRow>>> {
         let leases: Vec<&Lease> = continuing.leases.iter().filter(|lease| lease.stage == continuing.stage).collect();
         let Some(next) = self.pipeline.stage_after(continuing.stage).filter(|_| !leases.is_empty()) else {
             return Ok(Vec::new());
@@ -47,7 +47,7 @@ impl PostgresStore {
     }
 
     /// A row that a trigger put into another state goes on nowhere, and nobody holds it. What continued is told all the same.
-    async fn end_unclaimed(&self, continuing: &Continuing, unclaimed: Vec<(Lease, Unclaimed)>) {
+    async fn end_unclaimed(&self, continuing: &ContinueParams, unclaimed: Vec<(Lease, Unclaimed)>) {
         for (lease, why) in unclaimed {
             let ended = async {
                 let mut session = self.sessions.open("continue_items").await?;
@@ -67,7 +67,7 @@ impl PostgresStore {
 
     fn continue_query<'q>(
         &'q self,
-        continuing: &'q Continuing,
+        continuing: &'q ContinueParams,
         leases: &[&'q Lease],
         next: StageId,
     ) -> Query<'q, Postgres, PgArguments> {

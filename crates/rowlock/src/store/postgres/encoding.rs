@@ -15,7 +15,7 @@ use crate::limits::TRANSLATED_CHARACTERS_MAX;
 use crate::pipeline::KeyType;
 use crate::store::identifier::quote_identifier;
 use crate::store::template::Template;
-use crate::store::{Finish, Finishing, Outcome};
+use crate::store::{Finish, FinishParams, Outcome};
 use crate::{Error, Result};
 
 /// In place of what cannot be held; the usual sign for that is itself in few encodings.
@@ -110,7 +110,11 @@ impl PostgresStore {
 
     /// The same finish with its errors reduced to the characters that the database can hold; none if that changes nothing. An
     /// error is whatever a handler says: one that cannot be stored as it is must not fail the item.
-    pub(super) async fn reduced(&self, session: &mut Session, finishing: &Finishing) -> Result<Option<Finishing>> {
+    pub(super) async fn reduced(
+        &self,
+        session: &mut Session,
+        finishing: &FinishParams,
+    ) -> Result<Option<FinishParams>> {
         let mut known = HashMap::new();
         let mut is_changed = false;
         let mut items = Vec::with_capacity(finishing.items.len());
@@ -123,7 +127,7 @@ impl PostgresStore {
             }
             items.push(Finish { lease: item.lease.clone(), outcome });
         }
-        Ok(is_changed.then_some(Finishing { items, limits: finishing.limits, now: finishing.now }))
+        Ok(is_changed.then_some(FinishParams { items, limits: finishing.limits, now: finishing.now }))
     }
 
     async fn reduced_text(&self, session: &mut Session, text: &str, known: &mut HashMap<char, bool>) -> Result<String> {

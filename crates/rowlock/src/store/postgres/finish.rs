@@ -21,7 +21,7 @@ use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::Role;
 use crate::store::error_text::stored_error;
 use crate::store::ladder::Ladder;
-use crate::store::{Finish, Finished, Finishing, LeaseState, Outcome};
+use crate::store::{Finish, FinishParams, Finished, LeaseState, Outcome};
 use crate::{Error, Lease, Result, Status};
 
 /// How long one finish waits for rows that others have locked, all in all. An ordinary write of the user's is over by
@@ -37,7 +37,7 @@ const PAUSES_BEFORE_REPEATS: [Duration; 2] = [Duration::from_millis(2), Duration
 impl PostgresStore {
     /// One statement for all items in the ordinary case. Items that it did not write are tried in one that locks them,
     /// and then looked at one by one. Once something is committed no error may hide it: then what is still open is busy.
-    pub(super) async fn finish_batch(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
+    pub(super) async fn finish_batch(&self, finishing: &FinishParams) -> Result<Vec<Finished>> {
         let items = &finishing.items;
         let mut answers: Vec<Option<Finished>> = vec![None; items.len()];
         if items.is_empty() {
@@ -89,7 +89,7 @@ impl PostgresStore {
     }
 
     /// Tells the brake what passed.
-    fn note_passed(&self, finishing: &Finishing, answers: &[Option<Finished>]) {
+    fn note_passed(&self, finishing: &FinishParams, answers: &[Option<Finished>]) {
         if self.brake.is_counting() {
             for (finish, answer) in finishing.items.iter().zip(answers) {
                 if matches!(answer, Some(Finished::Applied { .. })) {
@@ -100,7 +100,7 @@ impl PostgresStore {
     }
 
     /// The statement for a whole batch, in the form that is cheapest for it. None of them waits for a row.
-    fn batch_query<'q>(&'q self, finishing: &'q Finishing, all: &[usize]) -> Query<'q, Postgres, PgArguments> {
+    fn batch_query<'q>(&'q self, finishing: &'q FinishParams, all: &[usize]) -> Query<'q, Postgres, PgArguments> {
         match finishing.items.as_slice() {
             [item] if matches!(item.outcome, Outcome::Complete) && !self.error_needs_text.load(Ordering::Relaxed) => {
                 self.complete_query(&self.statements.complete, item, finishing.now)
@@ -117,7 +117,7 @@ impl PostgresStore {
     async fn finish_in_parts(
         &self,
         session: &mut Session,
-        finishing: &Finishing,
+        finishing: &FinishParams,
         batch: Vec<usize>,
         whole: Error,
         answers: &mut [Option<Finished>],
@@ -166,7 +166,7 @@ impl PostgresStore {
     async fn end_refused(
         &self,
         session: &mut Session,
-        finishing: &Finishing,
+        finishing: &FinishParams,
         item: usize,
         refusal: &Refusal,
     ) -> Result<Finished> {
@@ -190,7 +190,7 @@ impl PostgresStore {
     async fn finish_rest(
         &self,
         session: &mut Session,
-        finishing: &Finishing,
+        finishing: &FinishParams,
         answers: &mut [Option<Finished>],
         are_untried: bool,
     ) -> Result<()> {
@@ -226,7 +226,7 @@ impl PostgresStore {
     async fn finish_again(
         &self,
         session: &mut Session,
-        finishing: &Finishing,
+        finishing: &FinishParams,
         held: &mut Vec<usize>,
         answers: &mut [Option<Finished>],
     ) -> Result<bool> {
@@ -252,7 +252,7 @@ impl PostgresStore {
     async fn finish_one_by_one(
         &self,
         session: &mut Session,
-        finishing: &Finishing,
+        finishing: &FinishParams,
         held: Vec<usize>,
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
@@ -284,7 +284,7 @@ impl PostgresStore {
         session.set_lock_timeout(Duration::ZERO).await
     }
 
-    async fn finish_single(&self, session: &mut Session, finishing: &Finishing, index: usize) -> Result<Finished> {
+    async fn finish_single(&self, session: &mut Session, finishing: &FinishParams, index: usize) -> Result<Finished> {
         let item = &finishing.items[index];
         let refusal = match session.fetch(self.single_query(finishing, index)).await {
             Ok(rows) => {
@@ -360,7 +360,7 @@ impl PostgresStore {
     /// The statement for one item, which waits for its row.
     pub(super) fn single_query<'q>(
         &'q self,
-        finishing: &'q Finishing,
+        finishing: &'q FinishParams,
         index: usize,
     ) -> Query<'q, Postgres, PgArguments> {
         let item = &finishing.items[index];
@@ -373,7 +373,7 @@ impl PostgresStore {
     /// The same without the log of failures.
     pub(super) fn unlogged_query<'q>(
         &'q self,
-        finishing: &'q Finishing,
+        finishing: &'q FinishParams,
         index: usize,
     ) -> Query<'q, Postgres, PgArguments> {
         self.finish_query(&self.statements.finish_one.unlogged, finishing, &[index])
@@ -381,7 +381,7 @@ impl PostgresStore {
 
     /// Whether the only item of a finish is at fault, and not what else its holder wrote in the same transaction, nor what is
     /// everybody's. Nothing is written.
-    pub(super) async fn fails_alone(&self, session: &mut Session, finishing: &Finishing) -> Result<bool> {
+    pub(super) async fn fails_alone(&self, session: &mut Session, finishing: &FinishParams) -> Result<bool> {
         self.begin_parts(session).await?;
         let fails = self.try_part(session, self.unlogged_query(finishing, 0)).await?.is_err();
         let probe = self.finish_query(&self.statements.finish_one.unlogged, finishing, &[]);
@@ -407,7 +407,7 @@ impl PostgresStore {
     fn finish_query<'q>(
         &'q self,
         sql: &Arc<str>,
-        finishing: &'q Finishing,
+        finishing: &'q FinishParams,
         part: &[usize],
     ) -> Query<'q, Postgres, PgArguments> {
         let items: Vec<&Finish> = part.iter().map(|index| &finishing.items[*index]).collect();

@@ -50,9 +50,9 @@ use super::exclusion::Exclusions;
 use super::passed_over::PassedOver;
 use super::url::{postgres_url, unreadable};
 use super::{
-    Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Explanation, FailureRecord,
-    Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page, RefusedStage, Requeueing,
-    Setting, Store, Sweeping, Swept,
+    Added, ClaimBatch, ClaimParams, ClaimedRow, ContinueParams, CountParams, Counts, Exclusion, Explanation,
+    FailureRecord, Finish, FinishParams, Finished, HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Page,
+    RefusedStage, RequeueParams, SetParams, Store, SweepParams, Swept,
 };
 use crate::limits::VERB_DEADLINE;
 use crate::pipeline::{Pipeline, StageId};
@@ -251,7 +251,7 @@ impl Store for PostgresStore {
         Box::pin(self.inspect_schema()).await
     }
 
-    async fn claim(&self, claiming: &Claiming) -> Result<ClaimBatch<PgRow>> {
+    async fn claim(&self, claiming: &ClaimParams) -> Result<ClaimBatch<PgRow>> {
         Box::pin(self.claim_batch(claiming)).await
     }
 
@@ -259,11 +259,11 @@ impl Store for PostgresStore {
         Box::pin(self.find_claimed_rows(token)).await
     }
 
-    async fn finish(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
+    async fn finish(&self, finishing: &FinishParams) -> Result<Vec<Finished>> {
         Box::pin(self.finish_batch(finishing)).await
     }
 
-    async fn continue_items(&self, continuing: &Continuing) -> Result<Vec<ClaimedRow<PgRow>>> {
+    async fn continue_items(&self, continuing: &ContinueParams) -> Result<Vec<ClaimedRow<PgRow>>> {
         Box::pin(self.continue_leases(continuing)).await
     }
 
@@ -281,7 +281,7 @@ impl Store for PostgresStore {
         Ok(states)
     }
 
-    async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
+    async fn sweep(&self, sweeping: &SweepParams) -> Result<Swept> {
         Box::pin(self.sweep_batch(sweeping)).await
     }
 
@@ -289,7 +289,7 @@ impl Store for PostgresStore {
         Box::pin(self.take_sweep_turn(every)).await
     }
 
-    async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
+    async fn set(&self, setting: &SetParams) -> Result<Vec<Moved>> {
         Box::pin(self.set_items(setting)).await
     }
 
@@ -297,7 +297,7 @@ impl Store for PostgresStore {
         Box::pin(self.cancel_items(keys, now)).await
     }
 
-    async fn requeue(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+    async fn requeue(&self, requeueing: &RequeueParams) -> Result<Vec<Moved>> {
         Box::pin(self.requeue_items(requeueing)).await
     }
 
@@ -317,7 +317,7 @@ impl Store for PostgresStore {
         Box::pin(self.add_keys(keys)).await
     }
 
-    async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<PgRow>>> {
+    async fn preview(&self, claiming: &ClaimParams) -> Result<Vec<ItemRow<PgRow>>> {
         Box::pin(self.preview_rows(claiming)).await
     }
 
@@ -325,11 +325,11 @@ impl Store for PostgresStore {
         Box::pin(self.get_item(key)).await
     }
 
-    async fn list(&self, listing: &Listing) -> Result<Page<PgRow>> {
+    async fn list(&self, listing: &ListParams) -> Result<Page<PgRow>> {
         Box::pin(self.list_items(listing)).await
     }
 
-    async fn counts(&self, counting: &Counting) -> Result<Counts> {
+    async fn counts(&self, counting: &CountParams) -> Result<Counts> {
         Box::pin(self.count_items(counting)).await
     }
 
@@ -341,7 +341,7 @@ impl Store for PostgresStore {
         Box::pin(self.failure_records(key)).await
     }
 
-    async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
+    async fn held(&self, limit: usize) -> Result<Vec<HeldItem>> {
         Box::pin(self.held_items(limit)).await
     }
 

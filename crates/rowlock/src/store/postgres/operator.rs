@@ -20,7 +20,7 @@ use crate::pipeline::KeyType;
 use crate::store::bisection::Parts;
 use crate::store::error_text::stored_error;
 use crate::store::ladder::{AtFault, Ladder};
-use crate::store::{Moved, Requeueing, Setting};
+use crate::store::{Moved, RequeueParams, SetParams};
 use crate::{Error, Key, Result, StageId, Status};
 
 /// The answer to an item for which other items, with which something is wrong, have left no time.
@@ -49,7 +49,7 @@ impl From<AskedKey> for AskedItem {
 }
 
 impl PostgresStore {
-    pub(super) async fn set_items(&self, setting: &Setting) -> Result<Vec<Moved>> {
+    pub(super) async fn set_items(&self, setting: &SetParams) -> Result<Vec<Moved>> {
         if setting.to.is_in_progress() {
             return self.refuse_moves(&setting.keys).await;
         }
@@ -83,7 +83,7 @@ impl PostgresStore {
         Ok(moved.into_iter().map(|moved| moved.into_word(cancelled)).collect())
     }
 
-    pub(super) async fn requeue_items(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+    pub(super) async fn requeue_items(&self, requeueing: &RequeueParams) -> Result<Vec<Moved>> {
         let operation = Operation {
             verb: "requeue",
             sql: &self.statements.requeue,

@@ -12,8 +12,10 @@ use super::rows::{column, item_row, key, time};
 use crate::limits::{PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Status;
 use crate::store::explanation::is_stale;
+use crate::store::params::row_limit;
 use crate::store::{
-    Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
+    CountParams, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, ListParams, Page, StageCounts,
+    StatusCount,
 };
 use crate::{Error, Fault, Key, Result};
 
@@ -35,8 +37,8 @@ impl PostgresStore {
         rows.into_iter().next().map(|row| item_row("get", &self.pipeline, row)).transpose()
     }
 
-    pub(super) async fn list_items(&self, listing: &Listing) -> Result<Page<PgRow>> {
-        let limit = page_limit(listing.limit)?;
+    pub(super) async fn list_items(&self, listing: &ListParams) -> Result<Page<PgRow>> {
+        let limit = row_limit(listing.limit, PAGE_ITEMS_MAX);
         let after = listing.after.as_ref().map(|after| self.page_start(after)).transpose()?;
         let statements = &self.statements;
         let (sql, legible) = match listing.status {
@@ -79,7 +81,7 @@ impl PostgresStore {
         })
     }
 
-    pub(super) async fn count_items(&self, counting: &Counting) -> Result<Counts> {
+    pub(super) async fn count_items(&self, counting: &CountParams) -> Result<Counts> {
         // One more than is told: whether there are more.
         let limit = counting.up_to.saturating_add(1);
         let stages = self.pipeline.stages().iter();
@@ -219,9 +221,9 @@ impl PostgresStore {
         rows.iter().map(record).collect()
     }
 
-    pub(super) async fn held_items(&self, limit: i64) -> Result<Vec<HeldItem>> {
+    pub(super) async fn held_items(&self, limit: usize) -> Result<Vec<HeldItem>> {
         const VERB: &str = "held";
-        let limit = page_limit(limit)?;
+        let limit = row_limit(limit, PAGE_ITEMS_MAX);
         let mut session = self.sessions.open(VERB).await?;
         let rows = session.fetch(query(&self.statements.held).bind(limit)).await?;
         session.done();
@@ -257,17 +259,6 @@ fn none_if_unreadable(asked: &str, answer: Result<Vec<PgRow>>) -> Result<Vec<PgR
         Err(error) if !asked.is_ascii() && is_about_a_value(&error) => Ok(Vec::new()),
         answer => answer,
     }
-}
-
-fn page_limit(limit: i64) -> Result<i64> {
-    if limit < 0 {
-        return Err(Error::InvalidArgument {
-            argument: "limit",
-            value: limit.to_string(),
-            rule: "a page has zero items or more".to_owned(),
-        });
-    }
-    Ok(limit.min(PAGE_ITEMS_MAX))
 }
 
 /// The row of a statement that always has one.

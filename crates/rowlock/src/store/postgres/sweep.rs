@@ -16,7 +16,8 @@ use super::session::Session;
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX};
 use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;
-use crate::store::{Sweeping, Swept, SweptItem};
+use crate::store::params::row_limit;
+use crate::store::{SweepParams, Swept, SweptItem};
 use crate::{Error, Key, Result, Status};
 
 impl PostgresStore {
@@ -28,15 +29,8 @@ impl PostgresStore {
         Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default().min(every))
     }
 
-    pub(super) async fn sweep_batch(&self, sweeping: &Sweeping) -> Result<Swept> {
-        if sweeping.limit < 0 {
-            return Err(Error::InvalidArgument {
-                argument: "limit",
-                value: sweeping.limit.to_string(),
-                rule: "a sweep takes zero items or more".to_owned(),
-            });
-        }
-        let limit = sweeping.limit.min(i64::try_from(BATCH_ITEMS_MAX).unwrap_or(i64::MAX));
+    pub(super) async fn sweep_batch(&self, sweeping: &SweepParams) -> Result<Swept> {
+        let limit = row_limit(sweeping.limit, BATCH_ITEMS_MAX);
         let mut session = self.sessions.open("sweep").await?;
         let mut swept = Swept::default();
         match session.fetch(self.sweep_query(&self.statements.sweep, sweeping, limit, None)).await {
@@ -71,7 +65,7 @@ impl PostgresStore {
     async fn sweep_in_parts(
         &self,
         session: &mut Session,
-        sweeping: &Sweeping,
+        sweeping: &SweepParams,
         limit: i64,
         whole: Option<Error>,
     ) -> Result<Swept> {
@@ -175,7 +169,7 @@ impl PostgresStore {
     fn sweep_query<'q>(
         &'q self,
         sql: &Arc<str>,
-        sweeping: &Sweeping,
+        sweeping: &SweepParams,
         limit: i64,
         only: Option<&[&str]>,
     ) -> Query<'q, Postgres, PgArguments> {

@@ -14,7 +14,7 @@ use super::errors::{is_in_recovery, is_untranslatable, may_be_a_rows, not_applie
 use super::refusal::{Refusal, Scope};
 use super::session::Session;
 use super::session::planner_settings_by;
-use crate::store::{Finish, Finished, Finishing, LeaseState, Limits};
+use crate::store::{Finish, FinishParams, Finished, LeaseState, Limits, Transaction};
 use crate::{Error, Fault, Result};
 
 const VERB: &str = "begin";
@@ -34,6 +34,8 @@ const CLEAN: &str =
 pub struct PostgresTransaction {
     lent: Option<Lent>,
 }
+
+impl Transaction for PostgresTransaction {}
 
 impl fmt::Debug for PostgresTransaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,7 +165,7 @@ impl PostgresStore {
         limits: Limits,
     ) -> Result<Finished> {
         finish.lease.key.check()?;
-        let finishing = Finishing { items: vec![finish.clone()], limits, now: None };
+        let finishing = FinishParams { items: vec![finish.clone()], limits, now: None };
         match self.finish_statement(&mut transaction, &finishing).await {
             Ok(Some(applied)) => {
                 let deadline = self.sessions.deadline();
@@ -215,7 +217,11 @@ impl PostgresStore {
     }
 
     /// The move as a statement of the transaction; none if it matched nothing.
-    async fn finish_statement(&self, connection: &mut PgConnection, finishing: &Finishing) -> Result<Option<Finished>> {
+    async fn finish_statement(
+        &self,
+        connection: &mut PgConnection,
+        finishing: &FinishParams,
+    ) -> Result<Option<Finished>> {
         const VERB: &str = "finish_in";
         let deadline = self.sessions.deadline();
         // What follows is the transaction's last statement. It is planned as the verbs are: once, and by its index.
@@ -248,7 +254,7 @@ impl PostgresStore {
     async fn finish_otherwise(
         &self,
         connection: &mut PgConnection,
-        finishing: &Finishing,
+        finishing: &FinishParams,
         error: Error,
     ) -> Result<Option<Finished>> {
         let is_text = is_untranslatable(&error);

@@ -12,8 +12,8 @@ use super::{SqliteStore, errors, rows};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{StageId, Status};
 use crate::store::error_text::stored_error;
-use crate::store::{ClaimBatch, ClaimedRow, Claiming, ItemRow, Limits};
-use crate::{Error, Key, Result};
+use crate::store::{ClaimBatch, ClaimParams, ClaimedRow, ItemRow, Limits};
+use crate::{Key, Result};
 
 /// What is said of a row that cannot be found by the key that was read from it.
 const STRANGE_KEY: &str = "the row is not found by its key";
@@ -38,8 +38,8 @@ struct Plan {
 }
 
 impl SqliteStore {
-    pub(super) async fn claim_items(&self, verb: &Verb, claiming: &Claiming) -> Result<ClaimBatch<SqliteRow>> {
-        let limit = batch_limit(claiming.limit)?;
+    pub(super) async fn claim_items(&self, verb: &Verb, claiming: &ClaimParams) -> Result<ClaimBatch<SqliteRow>> {
+        let limit = claiming.limit.min(BATCH_ITEMS_MAX);
         if limit == 0 {
             return Ok(ClaimBatch::default());
         }
@@ -112,7 +112,7 @@ impl SqliteStore {
     async fn claim_repeated(
         &self,
         verb: &Verb,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         batch: &Batch<'_>,
         answer: ClaimBatch<SqliteRow>,
     ) -> Result<ClaimBatch<SqliteRow>> {
@@ -132,7 +132,7 @@ impl SqliteStore {
     async fn let_go(
         &self,
         session: &mut Session,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         batch: &Batch<'_>,
         written: &[Written],
     ) -> Result<()> {
@@ -157,8 +157,8 @@ impl SqliteStore {
         session.run("RELEASE letting_go").await
     }
 
-    pub(super) async fn preview_items(&self, verb: &Verb, claiming: &Claiming) -> Result<Vec<ItemRow<SqliteRow>>> {
-        let limit = batch_limit(claiming.limit)?;
+    pub(super) async fn preview_items(&self, verb: &Verb, claiming: &ClaimParams) -> Result<Vec<ItemRow<SqliteRow>>> {
+        let limit = claiming.limit.min(BATCH_ITEMS_MAX);
         if limit == 0 {
             return Ok(Vec::new());
         }
@@ -174,7 +174,13 @@ impl SqliteStore {
     }
 
     /// Stage by stage, with what is left of the limit.
-    async fn pick(&self, session: &mut Session, claiming: &Claiming, now: &str, limit: usize) -> Result<Vec<Picked>> {
+    async fn pick(
+        &self,
+        session: &mut Session,
+        claiming: &ClaimParams,
+        now: &str,
+        limit: usize,
+    ) -> Result<Vec<Picked>> {
         let except = self.left_out(claiming)?;
         let mut picked = Vec::new();
         for stage in self.stages_to_pick(claiming) {
@@ -191,14 +197,14 @@ impl SqliteStore {
     }
 
     /// Keys that no claim of this process takes, as JSON.
-    pub(super) fn left_out(&self, claiming: &Claiming) -> Result<String> {
+    pub(super) fn left_out(&self, claiming: &ClaimParams) -> Result<String> {
         let mut except = KeyValue::all(&claiming.except, self.pipeline.key_type())?;
         except.extend(self.excluded_keys("claim"));
         Ok(json(&except))
     }
 
     /// The latest stage first.
-    pub(super) fn stages_to_pick(&self, claiming: &Claiming) -> impl Iterator<Item = StageId> {
+    pub(super) fn stages_to_pick(&self, claiming: &ClaimParams) -> impl Iterator<Item = StageId> {
         let mut stages: Vec<StageId> =
             self.pipeline.stage_ids().filter(|stage| claiming.stages.contains(stage)).collect();
         stages.reverse();
@@ -207,7 +213,7 @@ impl SqliteStore {
 
     pub(super) fn pick_binds(
         &self,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         stage: StageId,
         now: &str,
         limit: usize,
@@ -242,7 +248,7 @@ impl SqliteStore {
 
     /// A suspect is taken only from the head, by a claimer that holds nothing else, and alone: whatever else was in
     /// progress there could kill the process, and with it the suspect's last reset. Other suspects wait.
-    fn plan(&self, picked: Vec<Picked>, limit: usize, claiming: &Claiming) -> Plan {
+    fn plan(&self, picked: Vec<Picked>, limit: usize, claiming: &ClaimParams) -> Plan {
         let is_suspect = |picked: &Picked| rows::is_suspect(picked.reset_count, claiming.limits.max_resets);
         let head = picked.iter().position(|picked| picked.exhausted.is_none());
         let suspect_head = head.filter(|head| is_suspect(&picked[*head]));
@@ -270,7 +276,7 @@ impl SqliteStore {
     fn fill(
         &self,
         mut batch: ClaimBatch<SqliteRow>,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         items: &[Item],
         written: Vec<Written>,
         mut rows: HashMap<Key, SqliteRow>,
@@ -301,7 +307,7 @@ impl SqliteStore {
         batch
     }
 
-    pub(super) fn claimed(&self, claiming: &Claiming, row: SqliteRow) -> Option<ClaimedRow<SqliteRow>> {
+    pub(super) fn claimed(&self, claiming: &ClaimParams, row: SqliteRow) -> Option<ClaimedRow<SqliteRow>> {
         rows::claimed(&self.pipeline, row, claiming.token, claiming.limits.max_resets)
     }
 
@@ -322,18 +328,6 @@ fn refusing_strange_keys(written: Vec<Written>) -> Vec<Written> {
         other => other,
     };
     written.into_iter().map(refusing).collect()
-}
-
-/// The limit of a batch; larger ones are the largest that there is.
-pub(super) fn batch_limit(limit: i64) -> Result<usize> {
-    match usize::try_from(limit) {
-        Ok(limit) => Ok(limit.min(BATCH_ITEMS_MAX)),
-        Err(_) => Err(Error::InvalidArgument {
-            argument: "limit",
-            value: limit.to_string(),
-            rule: "a limit is at least 0".to_owned(),
-        }),
-    }
 }
 
 /// The error of an item that is at a limit.

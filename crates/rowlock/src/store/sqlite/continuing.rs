@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use super::session::{Bind, Session, Verb};
 use super::{SqliteStore, errors, rows};
 use crate::pipeline::{StageId, Status};
-use crate::store::{ClaimedRow, Continuing};
+use crate::store::{ClaimedRow, ContinueParams};
 use crate::{Lease, Result};
 
 impl SqliteStore {
@@ -13,7 +13,7 @@ impl SqliteStore {
     pub(super) async fn continue_leases(
         &self,
         verb: &Verb,
-        continuing: &Continuing,
+        continuing: &ContinueParams,
     ) -> Result<Vec<ClaimedRow<SqliteRow>>> {
         let of_stage: Vec<&Lease> = continuing.leases.iter().filter(|lease| lease.stage == continuing.stage).collect();
         // Of more claims than `groups` makes statements for none goes on: to finish them costs as little.
@@ -52,7 +52,7 @@ impl SqliteStore {
     async fn read_continued(
         &self,
         session: &mut Session,
-        continuing: &Continuing,
+        continuing: &ContinueParams,
         next: StageId,
     ) -> Result<Vec<ClaimedRow<SqliteRow>>> {
         let rows = session.rows(&self.statements.find_claimed, [continuing.token.as_i64().into()]).await?;
@@ -60,7 +60,7 @@ impl SqliteStore {
         Ok(rows.into_iter().filter_map(claimed).filter(|claimed| claimed.lease.stage == next).collect())
     }
 
-    fn continue_binds(&self, continuing: &Continuing, next: StageId) -> [Bind; 6] {
+    fn continue_binds(&self, continuing: &ContinueParams, next: StageId) -> [Bind; 6] {
         [
             self.pipeline.word(Status::InProgress(next)).into(),
             continuing.token.as_i64().into(),

@@ -12,10 +12,10 @@ use crate::Result;
 use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::Status;
 use crate::store::error_text::stored_error;
-use crate::store::{Finish, Finished, Finishing, Limits, Outcome};
+use crate::store::{Finish, FinishParams, Finished, Limits, Outcome};
 
 impl SqliteStore {
-    pub(super) async fn finish_items(&self, verb: &Verb, finishing: &Finishing) -> Result<Vec<Finished>> {
+    pub(super) async fn finish_items(&self, verb: &Verb, finishing: &FinishParams) -> Result<Vec<Finished>> {
         if finishing.items.is_empty() {
             return Ok(Vec::new());
         }

@@ -51,9 +51,9 @@ use super::exclusion::Exclusions;
 use super::passed_over::PassedOver;
 use super::url::{displayable_url, refuse_url, split_scheme};
 use super::{
-    Added, ClaimBatch, ClaimedRow, Claiming, Continuing, Counting, Counts, Exclusion, Expiry, Explanation,
-    FailureRecord, Finish, Finished, Finishing, HeldItem, ItemRow, LeaseState, Limits, Listing, Moved, Page,
-    RefusedStage, Requeueing, Setting, Store, Sweeping, Swept,
+    Added, ClaimBatch, ClaimParams, ClaimedRow, ContinueParams, CountParams, Counts, Exclusion, Expiry, Explanation,
+    FailureRecord, Finish, FinishParams, Finished, HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Page,
+    RefusedStage, RequeueParams, SetParams, Store, SweepParams, Swept,
 };
 use crate::limits::{BATCH_ITEMS_MAX, PREPARE_DEADLINE, SQLITE_READERS, VERB_DEADLINE};
 use crate::pipeline::{Pipeline, StageId};
@@ -356,7 +356,7 @@ impl Store for SqliteStore {
         verb.within(self.inspect_schema(&verb)).await
     }
 
-    async fn claim(&self, claiming: &Claiming) -> Result<ClaimBatch<SqliteRow>> {
+    async fn claim(&self, claiming: &ClaimParams) -> Result<ClaimBatch<SqliteRow>> {
         let verb = self.verb("claim");
         verb.within(self.claim_items(&verb, claiming)).await
     }
@@ -366,12 +366,12 @@ impl Store for SqliteStore {
         verb.within(self.find_claimed_items(&verb, token)).await
     }
 
-    async fn finish(&self, finishing: &Finishing) -> Result<Vec<Finished>> {
+    async fn finish(&self, finishing: &FinishParams) -> Result<Vec<Finished>> {
         let verb = self.verb("finish");
         verb.within(self.finish_items(&verb, finishing)).await
     }
 
-    async fn continue_items(&self, continuing: &Continuing) -> Result<Vec<ClaimedRow<SqliteRow>>> {
+    async fn continue_items(&self, continuing: &ContinueParams) -> Result<Vec<ClaimedRow<SqliteRow>>> {
         let verb = self.verb("continue_items");
         verb.within(self.continue_leases(&verb, continuing)).await
     }
@@ -386,12 +386,12 @@ impl Store for SqliteStore {
         verb.within(self.read_lease_states(&verb, leases)).await
     }
 
-    async fn sweep(&self, sweeping: &Sweeping) -> Result<Swept> {
+    async fn sweep(&self, sweeping: &SweepParams) -> Result<Swept> {
         let verb = self.verb("sweep");
         verb.within(self.sweep_items(&verb, sweeping)).await
     }
 
-    async fn set(&self, setting: &Setting) -> Result<Vec<Moved>> {
+    async fn set(&self, setting: &SetParams) -> Result<Vec<Moved>> {
         let verb = self.verb("set");
         verb.within(self.set_items(&verb, setting)).await
     }
@@ -401,7 +401,7 @@ impl Store for SqliteStore {
         verb.within(self.cancel_items(&verb, keys, now)).await
     }
 
-    async fn requeue(&self, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+    async fn requeue(&self, requeueing: &RequeueParams) -> Result<Vec<Moved>> {
         let verb = self.verb("requeue");
         verb.within(self.requeue_items(&verb, requeueing)).await
     }
@@ -425,7 +425,7 @@ impl Store for SqliteStore {
         self.add_keys("add_many", keys).await
     }
 
-    async fn preview(&self, claiming: &Claiming) -> Result<Vec<ItemRow<SqliteRow>>> {
+    async fn preview(&self, claiming: &ClaimParams) -> Result<Vec<ItemRow<SqliteRow>>> {
         let verb = self.verb("preview");
         verb.within(self.preview_items(&verb, claiming)).await
     }
@@ -435,12 +435,12 @@ impl Store for SqliteStore {
         verb.within(self.get_item(&verb, key)).await
     }
 
-    async fn list(&self, listing: &Listing) -> Result<Page<SqliteRow>> {
+    async fn list(&self, listing: &ListParams) -> Result<Page<SqliteRow>> {
         let verb = self.verb("list");
         verb.within(self.list_items(&verb, listing)).await
     }
 
-    async fn counts(&self, counting: &Counting) -> Result<Counts> {
+    async fn counts(&self, counting: &CountParams) -> Result<Counts> {
         let verb = self.verb("counts");
         verb.within(self.count_items(&verb, counting)).await
     }
@@ -455,7 +455,7 @@ impl Store for SqliteStore {
         verb.within(self.read_failures(&verb, key)).await
     }
 
-    async fn held(&self, limit: i64) -> Result<Vec<HeldItem>> {
+    async fn held(&self, limit: usize) -> Result<Vec<HeldItem>> {
         let verb = self.verb("held");
         verb.within(self.held_items(&verb, limit)).await
     }

@@ -12,7 +12,7 @@ use super::{SqliteStore, rows};
 use crate::limits::SQLITE_ADDED_KEYS_MAX;
 use crate::pipeline::{StageId, Status};
 use crate::store::error_text::stored_error;
-use crate::store::{Added, Moved, Requeueing, Setting};
+use crate::store::{Added, Moved, RequeueParams, SetParams};
 use crate::{Key, Result};
 
 /// One of the three verbs that move items by their keys.
@@ -25,7 +25,7 @@ struct Operation<'a> {
 }
 
 impl SqliteStore {
-    pub(super) async fn set_items(&self, verb: &Verb, setting: &Setting) -> Result<Vec<Moved>> {
+    pub(super) async fn set_items(&self, verb: &Verb, setting: &SetParams) -> Result<Vec<Moved>> {
         let word = self.pipeline.word(setting.to);
         let operation = Operation {
             sql: &self.statements.set,
@@ -56,7 +56,7 @@ impl SqliteStore {
         Ok(moved.into_iter().map(|moved| moved.into_word(cancelled)).collect())
     }
 
-    pub(super) async fn requeue_items(&self, verb: &Verb, requeueing: &Requeueing) -> Result<Vec<Moved>> {
+    pub(super) async fn requeue_items(&self, verb: &Verb, requeueing: &RequeueParams) -> Result<Vec<Moved>> {
         let word = requeueing.stage.map(|stage| self.pipeline.stage(stage).ready_word());
         let operation = Operation {
             sql: &self.statements.requeue,

@@ -16,7 +16,7 @@ use super::statements::PlainClaim;
 use super::{Moment, SqliteStore, errors, indexes, rows};
 use crate::limits::EXCLUDED_FOR;
 use crate::pipeline::{StageId, Status};
-use crate::store::{ClaimBatch, Claiming, Finish, Finished, Finishing, Limits, Outcome};
+use crate::store::{ClaimBatch, ClaimParams, Finish, FinishParams, Finished, Limits, Outcome};
 use crate::{FencingToken, Key, Lease, Result};
 
 /// Groups of a batch up to which each has a statement of its own.
@@ -61,7 +61,7 @@ impl SqliteStore {
     pub(super) async fn plain_heads(
         &self,
         session: &mut Session,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         now: &str,
         limit: usize,
     ) -> Result<Option<Heads<'_>>> {
@@ -101,7 +101,7 @@ impl SqliteStore {
     pub(super) async fn take_heads(
         &self,
         session: &mut Session,
-        claiming: &Claiming,
+        claiming: &ClaimParams,
         now: &str,
         limit: usize,
         Heads { sql, heads }: &Heads<'_>,
@@ -142,7 +142,7 @@ impl SqliteStore {
     pub(super) async fn finish_plain(
         &self,
         session: &mut Session,
-        finishing: &Finishing,
+        finishing: &FinishParams,
         Moment { now, has_triggers }: &Moment,
         groups: &[Group],
     ) -> Result<Option<Vec<Finished>>> {

@@ -10,8 +10,10 @@ use super::{SqliteStore, clock, rows};
 use crate::limits::{FAILURES_KEPT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::{Role, StageId, Status};
 use crate::store::explanation::is_stale;
+use crate::store::params::row_limit;
 use crate::store::{
-    Counting, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, Listing, Page, StageCounts, StatusCount,
+    CountParams, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, ListParams, Page, StageCounts,
+    StatusCount,
 };
 use crate::{Error, Key, Result};
 
@@ -24,8 +26,8 @@ impl SqliteStore {
         Ok(rows.into_iter().next().map(|row| rows::item(&self.pipeline, row)))
     }
 
-    pub(super) async fn list_items(&self, verb: &Verb, listing: &Listing) -> Result<Page<SqliteRow>> {
-        let limit = page_limit(listing.limit)?;
+    pub(super) async fn list_items(&self, verb: &Verb, listing: &ListParams) -> Result<Page<SqliteRow>> {
+        let limit = row_limit(listing.limit, PAGE_ITEMS_MAX);
         if limit == 0 {
             return Ok(Page { items: Vec::new(), next: None });
         }
@@ -51,7 +53,7 @@ impl SqliteStore {
         Ok(Page { items, next })
     }
 
-    pub(super) async fn count_items(&self, verb: &Verb, counting: &Counting) -> Result<Counts> {
+    pub(super) async fn count_items(&self, verb: &Verb, counting: &CountParams) -> Result<Counts> {
         let mut session = self.read(verb).await?;
         let now = self.time(&mut session, counting.now).await?;
         let paused = self.read_paused(&mut session).await?;
@@ -198,8 +200,8 @@ impl SqliteStore {
         Ok(rows.iter().map(record).collect())
     }
 
-    pub(super) async fn held_items(&self, verb: &Verb, limit: i64) -> Result<Vec<HeldItem>> {
-        let limit = page_limit(limit)?;
+    pub(super) async fn held_items(&self, verb: &Verb, limit: usize) -> Result<Vec<HeldItem>> {
+        let limit = row_limit(limit, PAGE_ITEMS_MAX);
         let mut session = self.read_session(verb).await?;
         let at = clock::parse(&self.time(&mut session, None).await?).unwrap_or_default();
         let rows = session.rows(&self.statements.held, [limit.into()]).await?;
@@ -233,15 +235,4 @@ fn one(rows: Vec<SqliteRow>) -> Result<SqliteRow> {
         fault: crate::Fault::Lasting,
         source: sqlx::Error::RowNotFound,
     })
-}
-
-fn page_limit(limit: i64) -> Result<i64> {
-    if limit < 0 {
-        return Err(Error::InvalidArgument {
-            argument: "limit",
-            value: limit.to_string(),
-            rule: "a limit is at least 0".to_owned(),
-        });
-    }
-    Ok(limit.min(PAGE_ITEMS_MAX))
 }

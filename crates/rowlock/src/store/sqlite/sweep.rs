@@ -3,18 +3,19 @@
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 
-use super::claim::{batch_limit, spent};
+use super::claim::spent;
 use super::items::{Item, json};
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::{Bind, Verb};
 use super::{SqliteStore, clock, rows};
 use crate::Result;
+use crate::limits::BATCH_ITEMS_MAX;
 use crate::store::error_text::stored_error;
-use crate::store::{Sweeping, Swept, SweptItem};
+use crate::store::{SweepParams, Swept, SweptItem};
 
 impl SqliteStore {
-    pub(super) async fn sweep_items(&self, verb: &Verb, sweeping: &Sweeping) -> Result<Swept> {
-        let limit = batch_limit(sweeping.limit)?;
+    pub(super) async fn sweep_items(&self, verb: &Verb, sweeping: &SweepParams) -> Result<Swept> {
+        let limit = sweeping.limit.min(BATCH_ITEMS_MAX);
         if limit == 0 {
             return Ok(Swept::default());
         }

@@ -103,8 +103,8 @@ async fn patiently<T>(verb: impl AsyncFn() -> Result<T>) -> T {
     panic!("it is given up each time");
 }
 
-fn claiming(store: &SqliteStore, limit: i64) -> Claiming {
-    Claiming {
+fn claiming(store: &SqliteStore, limit: usize) -> ClaimParams {
+    ClaimParams {
         stages: store.pipeline().stage_ids().collect(),
         limit,
         token: FencingToken::draw(),
@@ -121,12 +121,12 @@ fn limits(store: &SqliteStore) -> Limits {
     Limits { max_retries: store.pipeline().max_retries(), max_resets: store.pipeline().max_resets() }
 }
 
-fn finishing(store: &SqliteStore, leases: &[Lease], outcome: &Outcome) -> Finishing {
+fn finishing(store: &SqliteStore, leases: &[Lease], outcome: &Outcome) -> FinishParams {
     let finish = |lease: &Lease| Finish { lease: lease.clone(), outcome: outcome.clone() };
-    Finishing { items: leases.iter().map(finish).collect(), limits: limits(store), now: None }
+    FinishParams { items: leases.iter().map(finish).collect(), limits: limits(store), now: None }
 }
 
-async fn claim(store: &SqliteStore, limit: i64) -> Vec<Lease> {
+async fn claim(store: &SqliteStore, limit: usize) -> Vec<Lease> {
     let mut batch = store.claim(&claiming(store, limit)).await.expect("claim");
     batch.claimed.drain(..).map(|claimed| claimed.lease).collect()
 }
@@ -171,7 +171,7 @@ async fn a_file_must_exist_for_connect_and_for_read_only_but_not_for_open() {
     store.prepare().await.expect("prepares");
     let reading = store.read_only().await.expect("opens");
     store.close().await;
-    assert_eq!(reading.counts(&Counting::default()).await.expect("counts").unfinished(), 0);
+    assert_eq!(reading.counts(&CountParams::default()).await.expect("counts").unfinished(), 0);
     let refused = reading.claim(&claiming(&reading, 1)).await.expect_err("an empty claim is refused too");
     assert!(refused.is_read_only(), "{refused}");
 }
@@ -214,15 +214,15 @@ async fn values_of_any_type_are_read_without_a_panic() {
     assert!(batch.refused.is_empty(), "a key that is a blob makes no item: {:?}", batch.refused);
     let again = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
     assert!(again.claimed.is_empty());
-    let sweeping = Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
+    let sweeping = SweepParams { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
     let swept = scene.store.sweep(&sweeping).await.expect("sweep");
     assert_eq!(swept.keys().map(Key::as_str).collect::<Vec<_>>(), ["running"], "{swept:?}");
-    let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+    let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
     assert_eq!(counts.unknown_words().count(), 3, "two words, and a key that makes no item");
     for key in ["typed", "timed", "word", "blob"] {
         scene.store.explain(&Key::from(key), None).await.expect("explain").expect("an item");
     }
-    scene.store.list(&Listing { limit: 10, ..Listing::default() }).await.expect("list");
+    scene.store.list(&ListParams { limit: 10, ..ListParams::default() }).await.expect("list");
     scene.store.held(10).await.expect("held");
 }
 

@@ -13,7 +13,7 @@ use super::refusal::Written;
 use super::session::{Session, Verb};
 use super::{SqliteStore, errors};
 use crate::Result;
-use crate::store::{Expiry, Finish, Finished, Limits};
+use crate::store::{Expiry, Finish, Finished, Limits, Transaction};
 
 /// A write transaction, opened by [`Store::begin`](crate::Store::begin). Queries run on it as on any connection:
 /// `sqlx::query("…").execute(&mut *transaction)`. Dropped, it is undone, and its connection closed.
@@ -31,6 +31,8 @@ pub struct SqliteTransaction {
     alarm: Alarm,
     expiry: Option<Expiry>,
 }
+
+impl Transaction for SqliteTransaction {}
 
 /// Stops what runs on a transaction's connection when the transaction is too old, and tells whoever holds it. Only the time
 /// in which this process ran counts: while it is stopped with the write lock nobody can take anything from it.

@@ -8,7 +8,7 @@ use crate::decoding::Record;
 use crate::dispatch::Dispatch;
 use crate::limits::{COUNT_EXACT_MAX, WAITING_COUNTED_MAX};
 use crate::pipeline::StageId;
-use crate::store::{Counting, Exclusion};
+use crate::store::{CountParams, Exclusion};
 use crate::worker::handler::panic_message;
 use crate::worker::hold::HeldStage;
 use crate::worker::idle::{self, Outlook, Stuck, Verdict, Waiting};
@@ -69,9 +69,9 @@ async fn verdict<S: Store>(
     let excluded = verbs.store().excluded();
     // They are counted with the others, and must not fill the count.
     let excluded_items = i64::try_from(excluded.len()).unwrap_or(i64::MAX);
-    let count = |up_to: i64| Counting { up_to: up_to.saturating_add(excluded_items), ..Counting::default() };
+    let count = |up_to: i64| CountParams { up_to: up_to.saturating_add(excluded_items), ..CountParams::default() };
     let pipeline = verbs.store().pipeline();
-    let short = Counting { unfinished_only: true, ..count(WAITING_COUNTED_MAX) };
+    let short = CountParams { unfinished_only: true, ..count(WAITING_COUNTED_MAX) };
     let counts = verbs.counts(&short).await?;
     let stuck = find_stuck(verbs, excluded).await;
     let outlook = Outlook { handled, stuck: &stuck, held, until_nothing_is_due };

@@ -293,8 +293,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             crew.refusals.tried(Refused::Heartbeats, now);
         }
         self.empty.retain(|stage, _| !asked.contains(stage));
-        let items = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut claiming = self.engine.floor.repository.claiming(&asked, items);
+        let mut claiming = self.engine.floor.repository.params_for(asked.clone(), limit);
         let holds_nothing = self.engine.floor.leases.is_empty() && self.asked_for.is_empty();
         claiming.alone = holds_nothing && !self.verbs.has_lost_claims();
         self.asked_for.push(limit);

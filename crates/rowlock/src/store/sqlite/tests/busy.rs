@@ -135,7 +135,7 @@ async fn a_claim_item_by_item_that_is_dropped_anywhere_leaves_nothing_open() {
 }
 
 /// Drops a claim that takes two of three items after one poll, after two, and so on.
-async fn dropped_anywhere(scene: &Scene, limit: i64) {
+async fn dropped_anywhere(scene: &Scene, limit: usize) {
     let mut polls_needed = None;
     for polls in 1..200 {
         let claiming = claiming(&scene.store, limit);
@@ -154,7 +154,7 @@ async fn dropped_anywhere(scene: &Scene, limit: i64) {
         let leases: Vec<Lease> = found.into_iter().map(|claimed| claimed.lease).collect();
         let given_back = finishing(&scene.store, &leases, &Outcome::Release);
         scene.store.finish(&given_back).await.expect("finish");
-        let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+        let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
         assert_eq!(counts.statuses[0].count, 3, "all are ready after {polls} polls");
     }
     assert!(polls_needed.is_some());
@@ -220,6 +220,6 @@ async fn two_stores_on_one_file_share_nothing() {
 async fn a_closed_store_says_so() {
     let scene = Scene::new().await;
     scene.store.close().await;
-    let error = scene.store.counts(&Counting::default()).await.expect_err("it is closed");
+    let error = scene.store.counts(&CountParams::default()).await.expect_err("it is closed");
     assert!(!error.is_transient(), "{error}");
 }

@@ -34,7 +34,7 @@ async fn a_retry_a_failure_and_a_sweep_move_their_items_though_nothing_can_be_lo
             "{way}"
         );
         scene.execute("update videos set heartbeat_at = null").await;
-        let sweeping = Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
+        let sweeping = SweepParams { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
         let swept = scene.store.sweep(&sweeping).await.unwrap_or_else(|why| panic!("{way}: {why}"));
         assert_eq!(swept.keys().map(Key::as_str).collect::<Vec<_>>(), ["d"], "{way}: {swept:?}");
         assert!(scene.store.excluded().is_empty(), "{way}");

@@ -7,7 +7,7 @@ use crate::pipeline::Status;
 async fn assert_only_good_is_an_item(scene: &Scene, good: &str) {
     let preview = scene.store.preview(&claiming(&scene.store, 10)).await.expect("preview");
     assert_eq!(preview.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), [good]);
-    let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+    let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
     assert_eq!(counts.statuses[0].count, 1, "one is ready");
     // The strange ones come first in the queue: they must not take the places of others.
     let batch = scene.store.claim(&claiming(&scene.store, 1)).await.expect("claim");
@@ -15,17 +15,17 @@ async fn assert_only_good_is_an_item(scene: &Scene, good: &str) {
     assert!(batch.refused.is_empty(), "{:?}", batch.refused);
     let again = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
     assert!(again.claimed.is_empty() && !again.may_have_more, "{again:?}");
-    let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+    let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
     assert_eq!(counts.stages[0].oldest_ready_since, None, "a worker that is to stop when idle would go on for ever");
     assert_eq!(counts.unfinished(), 1, "the one that is in progress");
-    let sweeping = Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
+    let sweeping = SweepParams { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
     let swept = scene.store.sweep(&sweeping).await.expect("sweep");
     assert!(swept.items.is_empty() && swept.refused.is_empty(), "{swept:?}");
     let leases: Vec<Lease> = batch.leases().cloned().collect();
     assert_eq!(scene.store.renew(&leases, None).await.expect("renew"), [LeaseState::Held]);
     let held = scene.store.held(10).await.expect("held");
     assert_eq!(held.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), [good]);
-    let listed = scene.store.list(&Listing { limit: 10, ..Listing::default() }).await.expect("list");
+    let listed = scene.store.list(&ListParams { limit: 10, ..ListParams::default() }).await.expect("list");
     assert_eq!(listed.items.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), [good]);
     let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
     assert!(matches!(finished[..], [Finished::Applied { .. }]), "{finished:?}");
@@ -167,7 +167,7 @@ async fn a_key_that_is_no_utf8_or_holds_nul_is_no_item_and_is_reported() {
     for (bytes, is_item) in BYTES {
         let scene = Scene::new().await;
         scene.execute(&format!("insert into videos (id) values (cast(x'{bytes}' as text))")).await;
-        let before = scene.store.counts(&Counting::default()).await.expect("counts");
+        let before = scene.store.counts(&CountParams::default()).await.expect("counts");
         let reported = strange_keys(&scene).await;
         let batch = scene.store.claim(&claiming(&scene.store, 10)).await.expect("claim");
         assert!(batch.refused.is_empty(), "{bytes}: {batch:?}");
@@ -200,7 +200,7 @@ async fn keys_that_are_no_utf8_take_nobodys_place() {
             .await;
         scene.add(&["good"]).await;
         assert_only_good_is_an_item(&scene, "good").await;
-        let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+        let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
         assert_eq!(counts.unknown_words().map(|word| word.count).collect::<Vec<_>>(), [12, 1]);
         // What was met is remembered: the others are claimed at once, and the good one for its second stage.
         scene.add(&["better", "b\u{e4}st"]).await;
@@ -225,7 +225,7 @@ async fn bytes_that_are_no_utf8_elsewhere_keep_nobody_from_being_worked_on() {
     assert_eq!(leases.len(), 2);
     scene.execute("update videos set claimed_by = cast(x'e9' as text) where id = 'a'").await;
     assert_eq!(scene.store.held(10).await.expect("held").len(), 2);
-    let listed = scene.store.list(&Listing { limit: 10, ..Listing::default() }).await.expect("list");
+    let listed = scene.store.list(&ListParams { limit: 10, ..ListParams::default() }).await.expect("list");
     let titles: Vec<bool> = listed.items.iter().map(|item| item.row.try_get::<String, _>("title").is_ok()).collect();
     assert_eq!(titles, [false, true], "that row alone does not decode");
     let retry = Outcome::Retry { error: "not yet".to_owned(), delay: Some(Duration::ZERO) };
@@ -246,7 +246,7 @@ async fn keys_whose_comparison_ignores_blanks_at_their_end_are_answered_by_their
     let applied = |to| Moved::Applied { to };
     let (ready, stopped) = (scene.store.pipeline().status("PENDING").expect("a word"), Status::Cancelled);
     assert_eq!(cancelled, [applied(stopped), Moved::NotFound, applied(stopped), applied(stopped)]);
-    let requeueing = Requeueing { keys: asked.clone(), stage: None, now: None };
+    let requeueing = RequeueParams { keys: asked.clone(), stage: None, now: None };
     let requeued = scene.store.requeue(&requeueing).await.expect("requeue");
     assert_eq!(requeued, [applied(ready), Moved::NotFound, applied(ready), applied(ready)]);
     assert_eq!(scene.store.add_many(&asked).await.expect("add_many").added, 1, "only one is new");

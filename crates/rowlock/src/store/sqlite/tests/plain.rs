@@ -31,7 +31,7 @@ async fn goes_by_rowid(scene: &Scene) -> bool {
 }
 
 async fn items_with(scene: &Scene, word: &str) -> usize {
-    let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+    let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
     counts
         .statuses
         .iter()
@@ -42,7 +42,7 @@ async fn items_with(scene: &Scene, word: &str) -> usize {
 /// Claims from the first stage by the statements for what is plain alone.
 async fn claim_plain(scene: &Scene, limit: usize) -> Vec<Lease> {
     let (store, verb) = (&scene.store, scene.store.verb("test"));
-    let claiming = Claiming { stages: store.pipeline().stage_ids().take(1).collect(), ..claiming(store, 1_000) };
+    let claiming = ClaimParams { stages: store.pipeline().stage_ids().take(1).collect(), ..claiming(store, 1_000) };
     let mut session = store.write(&verb).await.expect("a transaction");
     let now = store.time(&mut session, None).await.expect("a time");
     let heads = store.plain_heads(&mut session, &claiming, &now, limit).await.expect("heads").expect("all is plain");

@@ -103,7 +103,7 @@ async fn a_swept_row_whose_status_a_trigger_changes_is_reported_as_that() {
     claim(&scene.store, 10).await;
     scene.execute("update videos set heartbeat_at = null").await;
     rewrites(&scene, "PENDING", "'ON_HOLD'").await;
-    let sweeping = Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
+    let sweeping = SweepParams { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
     let swept = scene.store.sweep(&sweeping).await.expect("sweep");
     assert_eq!(swept.items.len(), 2);
     assert!(
@@ -118,7 +118,7 @@ async fn where_a_trigger_changes_what_continues_the_items_can_still_be_finished(
     let scene = three().await;
     let leases = claim(&scene.store, 10).await;
     rewrites(&scene, "B_IN_PROGRESS", "'ON_HOLD'").await;
-    let continuing = Continuing {
+    let continuing = ContinueParams {
         stage: leases[0].stage,
         leases: leases.clone(),
         token: FencingToken::draw(),

@@ -79,7 +79,7 @@ async fn put(scene: &Scene, key: &str, column: &str, literal: &str) {
 }
 
 async fn claimed_at(scene: &Scene, now: DateTime<Utc>) -> Vec<String> {
-    let claiming = Claiming { now: Some(now), ..claiming(&scene.store, 1_000) };
+    let claiming = ClaimParams { now: Some(now), ..claiming(&scene.store, 1_000) };
     let batch = scene.store.claim(&claiming).await.expect("claim");
     batch.leases().map(|lease| lease.key.as_str().to_owned()).collect()
 }
@@ -101,8 +101,11 @@ async fn a_time_in_any_spelling_of_iso_is_due_when_it_says_and_explain_agrees() 
                 let verdict = verdict_at(&scene, "a", now).await;
                 assert!(matches!(verdict, Verdict::Waiting { .. }), "{spelling} at {now}: {verdict:?}");
                 assert!(claimed_at(&scene, now).await.is_empty(), "{spelling} at {now}");
-                let counts =
-                    scene.store.counts(&Counting { now: Some(now), ..Counting::default() }).await.expect("counts");
+                let counts = scene
+                    .store
+                    .counts(&CountParams { now: Some(now), ..CountParams::default() })
+                    .await
+                    .expect("counts");
                 assert_eq!(counts.stages[0].next_due_at, Some(meant), "{spelling}");
             }
             let verdict = verdict_at(&scene, "a", meant).await;
@@ -126,7 +129,7 @@ async fn a_time_that_cannot_be_read_is_never_due_and_is_named() {
             }
             let reported = scene.store.inspect().await.expect("inspect").join("\n");
             assert!(reported.contains("cannot be read"), "{literal}: {reported}");
-            let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+            let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
             assert_eq!(counts.stages[0].never_due, 1, "{literal}: nobody waits for it");
         }
     }
@@ -135,7 +138,7 @@ async fn a_time_that_cannot_be_read_is_never_due_and_is_named() {
 #[tokio::test]
 async fn a_heartbeat_in_any_spelling_is_as_old_as_it_says_and_one_that_cannot_be_read_is_stale() {
     let sweep = async |scene: &Scene, now| {
-        let sweeping = Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: Some(now) };
+        let sweeping = SweepParams { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: Some(now) };
         scene.store.sweep(&sweeping).await.expect("sweep").items.len()
     };
     for (spelling, meant) in READ {
@@ -242,19 +245,19 @@ async fn a_clock_before_1970_is_a_clock_like_any() {
             other => panic!("{now}: {other:?}"),
         }
         let sweeping =
-            |now| Sweeping { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: Some(now) };
+            |now| SweepParams { limit: 10, stale_after: Duration::from_secs(300), max_resets: 3, now: Some(now) };
         assert!(scene.store.sweep(&sweeping(at(4))).await.expect("sweep").items.is_empty(), "{now}");
         let swept = scene.store.sweep(&sweeping(at(6))).await.expect("sweep");
         assert_eq!(swept.keys().map(Key::as_str).collect::<Vec<_>>(), ["a"], "{now}");
-        let claiming = Claiming { now: Some(at(7)), ..claiming(&scene.store, 10) };
+        let claiming = ClaimParams { now: Some(at(7)), ..claiming(&scene.store, 10) };
         let leases: Vec<Lease> = scene.store.claim(&claiming).await.expect("claim").leases().cloned().collect();
         assert_eq!(scene.store.renew(&leases, Some(at(8))).await.expect("renew"), [LeaseState::Held], "{now}");
         let retry = Outcome::Retry { error: "later".to_owned(), delay: Some(Duration::from_secs(600)) };
-        let finishing = Finishing { now: Some(at(9)), ..finishing(&scene.store, &leases, &retry) };
+        let finishing = FinishParams { now: Some(at(9)), ..finishing(&scene.store, &leases, &retry) };
         let finished = scene.store.finish(&finishing).await.expect("finish");
         assert!(matches!(finished[..], [Finished::Applied { .. }]), "{now}: {finished:?}");
         assert!(claimed_at(&scene, at(18)).await.is_empty(), "{now}: it is retried in ten minutes");
-        let counts = Counting { now: Some(at(18)), ..Counting::default() };
+        let counts = CountParams { now: Some(at(18)), ..CountParams::default() };
         let counts = scene.store.counts(&counts).await.expect("counts");
         assert_eq!((counts.at, counts.stages[0].next_due_at), (at(18), Some(at(19))), "{now}");
         assert_eq!(claimed_at(&scene, at(19)).await, ["a"], "{now}");

@@ -78,7 +78,7 @@ async fn whatever_the_trigger_of_one_row_meets_the_others_are_swept() {
         claim(&scene.store, 100).await;
         scene.execute("update videos set heartbeat_at = null").await;
         meets(&scene, error, "new.id = 'bad' and new.status = 'PENDING'").await;
-        let sweeping = Sweeping { limit: 100, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
+        let sweeping = SweepParams { limit: 100, stale_after: Duration::from_secs(300), max_resets: 3, now: None };
         let swept = scene.store.sweep(&sweeping).await.unwrap_or_else(|why| panic!("{error}: {why}"));
         assert_eq!(swept.items.len(), keys.len() - 1, "{error}");
         assert!(matches!(&swept.refused[..], [(key, _)] if key.as_str() == "bad"), "{error}: {:?}", swept.refused);
@@ -125,7 +125,7 @@ async fn what_fails_without_any_row_is_everybodys_fault_and_marks_none() {
 }
 
 async fn assert_untouched(scene: &Scene, items: usize) {
-    let counts = scene.store.counts(&Counting::default()).await.expect("counts");
+    let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
     assert_eq!(counts.statuses[0].count, i64::try_from(items).expect("few"), "{counts:?}");
     assert!(scene.store.excluded().is_empty());
 }
@@ -204,7 +204,7 @@ async fn lost_leases_in_a_batch_do_not_make_the_others_guilty() {
 #[tokio::test]
 async fn texts_with_a_nul_harm_nothing() {
     let scene = scene_of(&keys()[..2]).await;
-    let claiming = Claiming { holder: Holder::named("host\0pid"), ..claiming(&scene.store, 2) };
+    let claiming = ClaimParams { holder: Holder::named("host\0pid"), ..claiming(&scene.store, 2) };
     let leases: Vec<Lease> = scene.store.claim(&claiming).await.expect("claim").leases().cloned().collect();
     assert_eq!(leases.len(), 2);
     let retry = Outcome::Retry { error: "broken\0here".to_owned(), delay: Some(Duration::ZERO) };
