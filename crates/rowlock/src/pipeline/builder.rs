@@ -1,4 +1,4 @@
-//! Building a pipeline, and refusing the ones that cannot work.
+//! Building a pipeline, and rejecting one that cannot work.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{Backoff, Budget, Columns, Existing, KeyType, Pipeline, RetryPolicy, 
 use crate::limits::{IDENTIFIER_BYTES_MAX, RETRY_DELAY_MAX, STAGES_MAX, STATUS_WORD_BYTES_MAX};
 use crate::{Error, Result};
 
-/// Builds a [`Pipeline`]. Only a table, a key and one stage must be given.
+/// Builds a [`Pipeline`]. Only a table, a key and one stage are required.
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct PipelineBuilder {
@@ -55,7 +55,7 @@ impl PipelineBuilder {
         self
     }
 
-    /// The type of the key column; text unless said otherwise.
+    /// The type of the key column; text by default.
     pub fn key_type(mut self, key_type: KeyType) -> Self {
         self.pipeline.key_type = key_type;
         self
@@ -66,13 +66,13 @@ impl PipelineBuilder {
         self.add_stage(Stage::new(name))
     }
 
-    /// Adds a stage with words or policies of its own.
+    /// Adds a stage with its own words or policies.
     pub fn add_stage(mut self, stage: Stage) -> Self {
         self.pipeline.stages.push(stage);
         self
     }
 
-    /// Maps a role to a column that exists already.
+    /// Maps a role to an existing column.
     pub fn column(mut self, role: Role, column: impl Into<String>) -> Self {
         self.pipeline.columns.rename(role, column.into());
         self
@@ -96,7 +96,7 @@ impl PipelineBuilder {
         self
     }
 
-    /// How long failed items wait, for stages without a policy of their own.
+    /// How long failed items wait, for stages without their own policy.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.pipeline.retry = policy;
         self
@@ -110,7 +110,7 @@ impl PipelineBuilder {
 
     /// Times an item is taken back from stopped workers before it is `FAILED`, at least 1; 3 by default.
     ///
-    /// With 1 an innocent item that was held beside a poison one fails with it: from 2 on, suspects run alone.
+    /// With 1, an innocent item that was held beside a poison one fails with it; from 2 on, suspects run alone.
     pub fn max_resets(mut self, resets: i32) -> Self {
         self.pipeline.max_resets = resets;
         self
@@ -135,28 +135,29 @@ impl PipelineBuilder {
     }
 
     /// Says what the rows are that the table already has when `prepare` adds the status column. New rows are ready in
-    /// any case. Until it is said, `prepare` refuses a table that has rows and no status.
+    /// any case. Without it, `prepare` refuses a table that has rows and no status.
     pub fn existing_rows(mut self, existing: Existing) -> Self {
         self.pipeline.existing_rows = Some(existing);
         self
     }
 
-    /// Says that nobody works any more on the rows that are in progress when `prepare` first adds Rowlock's columns: the
-    /// first sweep takes them back. Otherwise they are stamped then, and taken back one `stale_after` later.
+    /// Says that nothing works any more on the rows that are in progress when `prepare` first adds Rowlock's columns:
+    /// the first sweep takes them back. Otherwise `prepare` stamps them, and they are taken back one `stale_after`
+    /// later.
     pub fn existing_leases_are_stale(mut self) -> Self {
         self.pipeline.existing_leases_are_stale = true;
         self
     }
 
-    /// Allows a status column whose default is not the first ready word. A plain `INSERT` is then no item unless it
-    /// says the status itself; `add_many` does.
+    /// Allows a status column whose default is not the first ready word. A plain `INSERT` is then an item only if it
+    /// sets the status itself; `add_many` does.
     pub fn without_ready_default(mut self) -> Self {
         self.pipeline.without_ready_default = true;
         self
     }
 
-    /// Leaves the error of an earlier attempt in the row of an item that succeeds. Otherwise the column is cleared, for
-    /// its reader takes an error for a failure.
+    /// Keeps the error of an earlier attempt in the row of an item that succeeds. Otherwise the column is cleared,
+    /// because its reader would take an error for a failure.
     pub fn keep_error_after_success(mut self) -> Self {
         self.pipeline.keep_error_after_success = true;
         self
@@ -326,7 +327,7 @@ fn check_times(pipeline: &Pipeline) -> Result<()> {
     Ok(())
 }
 
-/// The database's clock is read in milliseconds on SQLite, and a renewal is a commit.
+/// On SQLite the database's clock counts milliseconds, and each renewal is a commit.
 const MIN_STALE_AFTER: Duration = Duration::from_millis(100);
 
 fn check_policy(field: &str, policy: &RetryPolicy) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Which column plays which role.
 
-/// A part that a column of the user's table plays.
+/// The part that a column of the user's table plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The item's status word, `text`.
@@ -9,19 +9,19 @@ pub enum Role {
     RetryCount,
     /// Times that the sweep took the item back, `integer`.
     ResetCount,
-    /// Null, or not claimable before this time.
+    /// Null, or the time before which the item cannot be claimed.
     RetryAfter,
     /// The last error, `text`.
     ErrorMessage,
-    /// When the holder last said that it lives.
+    /// When the holder last sent a heartbeat.
     Heartbeat,
     /// The fencing token, `bigint`.
     ClaimToken,
-    /// Who holds the item, for people to read, `text`.
+    /// The holder of the item, for people to read, `text`.
     ClaimedBy,
     /// When the item was claimed.
     ClaimedAt,
-    /// The ready word to go back to on a requeue, `text`.
+    /// The ready word to which a requeue returns the item, `text`.
     ResumeStatus,
     /// When the row was inserted.
     CreatedAt,
@@ -30,7 +30,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role, in the order in which the columns of a new table stand.
+    /// Every role, in the order of the columns in a new table.
     pub const ALL: [Role; 12] = [
         Role::Status,
         Role::RetryCount,
@@ -46,7 +46,7 @@ impl Role {
         Role::UpdatedAt,
     ];
 
-    /// The column's name unless the pipeline maps the role to another.
+    /// The column's name, unless the pipeline maps the role to another.
     pub fn default_column(self) -> &'static str {
         match self {
             Role::Status => "status",

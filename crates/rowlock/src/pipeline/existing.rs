@@ -1,16 +1,16 @@
-//! What the rows are that a table had before it became a queue.
+//! The state of rows that a table had before it became a queue.
 
 use super::{Pipeline, Status};
 
-/// What the rows of a table are that has no status yet.
+/// The state of rows in a table that has no status column yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Existing {
-    /// Work: they are ready for the first stage.
+    /// Work to do: they are ready for the first stage.
     Ready,
-    /// Done already: nobody works on them.
+    /// Done already: no worker takes them.
     Succeeded,
-    /// Left out: nobody works on them until somebody requeues them.
+    /// Left out: no worker takes them until they are requeued.
     Cancelled,
 }
 

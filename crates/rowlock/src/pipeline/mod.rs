@@ -1,4 +1,4 @@
-//! The rules: what a pipeline is, which states its items have, which moves exist.
+//! The rules: the parts of a pipeline, the states of its items, and the moves that exist.
 //!
 //! Pure: nothing here reads a clock, draws a random number or talks to a database.
 
@@ -24,7 +24,7 @@ pub use table::{KeyType, TableName};
 
 /// A table, its stages and the policies by which its items move.
 ///
-/// Made by [`Pipeline::builder`], which refuses what cannot work; a `Pipeline` that exists is valid.
+/// Made by [`Pipeline::builder`], which rejects a pipeline that cannot work; a `Pipeline` that exists is valid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
     name: String,
@@ -54,7 +54,7 @@ pub enum Budget {
     /// Both counts restart when a stage completes: one stage cannot spend another's attempts.
     #[default]
     PerStage,
-    /// Both counts run over the whole item.
+    /// Both counts cover all stages of the item.
     PerItem,
 }
 
@@ -97,7 +97,7 @@ impl Pipeline {
         self.key_type
     }
 
-    /// Which column plays which role.
+    /// The column for each role.
     pub fn columns(&self) -> &Columns {
         &self.columns
     }
@@ -115,7 +115,7 @@ impl Pipeline {
     /// The stage with this id.
     ///
     /// # Panics
-    /// If the id is another pipeline's and out of range here.
+    /// If the id belongs to another pipeline and is out of range here.
     pub fn stage(&self, id: StageId) -> &Stage {
         &self.stages[id.index()]
     }
@@ -155,7 +155,8 @@ impl Pipeline {
         self.heartbeat_interval
     }
 
-    /// What the rows are that a table already has when `prepare` adds the status column; `None` if nobody has said.
+    /// What the rows are that a table already has when `prepare` adds the status column; `None` if the builder was not
+    /// told.
     pub fn existing_rows(&self) -> Option<Existing> {
         self.existing_rows
     }
@@ -165,12 +166,12 @@ impl Pipeline {
         self.existing_leases_are_stale
     }
 
-    /// Whether the status column may have another default than the first ready word.
+    /// Whether the status column may have a default other than the first ready word.
     pub fn allows_other_default(&self) -> bool {
         self.without_ready_default
     }
 
-    /// Whether an item that succeeded keeps the error of an earlier attempt.
+    /// Whether an item that succeeds keeps the error of an earlier attempt.
     pub fn keeps_error_after_success(&self) -> bool {
         self.keep_error_after_success
     }
@@ -180,7 +181,7 @@ impl Pipeline {
         self.stage(stage).retry().unwrap_or(&self.retry)
     }
 
-    /// The word that stands for a status in the table.
+    /// The table's word for a status.
     pub fn word(&self, status: Status) -> &str {
         match status {
             Status::Ready(stage) => self.stage(stage).ready_word(),
@@ -191,7 +192,7 @@ impl Pipeline {
         }
     }
 
-    /// The status that a word in the table stands for; `None` for a word that this pipeline does not know.
+    /// The status for a word of the table; `None` for a word that this pipeline does not know.
     pub fn status(&self, word: &str) -> Option<Status> {
         self.statuses().find(|status| self.word(*status) == word)
     }

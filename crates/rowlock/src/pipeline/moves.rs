@@ -9,31 +9,31 @@ pub enum Move {
     Claim,
     /// The holder finished the stage.
     Complete,
-    /// The holder finished the stage, and goes on with the next one under a new lease.
+    /// The holder finished the stage, and continues with the next one under a new lease.
     Continue,
-    /// The holder failed; `spent` says whether this failure used the budget up.
+    /// The holder failed; `spent` says whether this failure used up the budget.
     Retry {
         /// The retry count has reached `max_retries`.
         spent: bool,
     },
-    /// The holder failed for good.
+    /// The holder failed permanently.
     Fail,
-    /// The holder gives the item back; nothing is counted.
+    /// The holder returns the item to the queue; nothing is counted.
     Release,
-    /// The holder gives the item back until a given time; nothing is counted.
+    /// The holder returns the item to the queue until a given time; nothing is counted.
     Snooze,
-    /// The lease ran out; `spent` says whether this reset used the budget up.
+    /// The lease ran out; `spent` says whether this reset used up the budget.
     Sweep {
         /// The reset count has reached `max_resets`.
         spent: bool,
     },
-    /// A ready item at or over a limit, met by a claim.
+    /// A claim met a ready item at or over a limit.
     Exhaust,
     /// An operator puts the item into a state, without a lease.
     Set(Status),
     /// An operator stops the item.
     Cancel,
-    /// An operator takes a terminal item up again at this stage.
+    /// An operator makes a terminal item ready again at this stage.
     Requeue(StageId),
 }
 
@@ -42,15 +42,15 @@ pub enum Move {
 pub struct IllegalMove {
     /// The state that the item is in.
     pub from: Status,
-    /// The state that the move would lead to, where that can be said.
+    /// The state that the move would lead to, if it can be named.
     pub to: Option<Status>,
 }
 
 impl Pipeline {
-    /// Where a move leads from a state.
+    /// The state to which a move leads.
     ///
     /// # Errors
-    /// [`IllegalMove`] for a move that does not exist from there.
+    /// [`IllegalMove`] for a move that does not exist from this state.
     pub fn after(&self, from: Status, step: Move) -> Result<Status, IllegalMove> {
         let illegal = |to: Option<Status>| Err(IllegalMove { from, to });
         match (step, from) {
@@ -87,7 +87,7 @@ impl Pipeline {
         }
     }
 
-    /// Where an item goes that completed this stage.
+    /// Where an item goes that has completed this stage.
     pub fn completed(&self, stage: StageId) -> Status {
         self.stage_after(stage).map_or(Status::Succeeded, Status::Ready)
     }

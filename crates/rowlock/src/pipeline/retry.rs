@@ -22,9 +22,9 @@ pub enum Backoff {
 
 /// How long an item waits after a failure that is worth retrying.
 ///
-/// `delay = backoff(n)`, then jitter uniformly in ± `jitter` of it, then never below `floor`; n is the retry count
-/// after this failure. The policy is tabulated once and bound to the statement as an array: the database picks the
-/// delay and applies jitter and floor, in the same statement that counts the failure.
+/// `delay = backoff(n)`, then uniform jitter of ± `jitter` of it, then never below `floor`; n is the retry count after
+/// this failure. The policy is tabulated once and bound to the statement as an array: the database picks the delay and
+/// applies jitter and floor, in the same statement that counts the failure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
     pub(super) backoff: Backoff,
@@ -59,7 +59,7 @@ impl RetryPolicy {
         RetryPolicy { backoff, jitter: 0.25, floor: Duration::ZERO }
     }
 
-    /// The share of the delay by which it is made longer or shorter at random, 0 to 1.
+    /// The share of the delay by which it is lengthened or shortened at random, 0 to 1.
     pub fn with_jitter(mut self, share: f64) -> RetryPolicy {
         self.jitter = share;
         self
@@ -76,7 +76,7 @@ impl RetryPolicy {
         &self.backoff
     }
 
-    /// The share of the delay that jitter adds or takes away.
+    /// The share of the delay that jitter adds or subtracts.
     pub fn jitter(&self) -> f64 {
         self.jitter
     }
@@ -103,7 +103,7 @@ impl RetryPolicy {
         delay.min(RETRY_DELAY_MAX)
     }
 
-    /// The delays in seconds after the first, second, … failure, for as many attempts as are tabulated.
+    /// The delays in seconds after the first, second, … failure, for each attempt in the table.
     pub fn table(&self) -> [f64; RETRY_TABLE_ATTEMPTS_MAX] {
         std::array::from_fn(|attempt| self.delay(u32::try_from(attempt).unwrap_or(u32::MAX) + 1).as_secs_f64())
     }

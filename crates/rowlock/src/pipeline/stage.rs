@@ -66,7 +66,7 @@ fn no_such_stage(pipeline: &Pipeline, value: String) -> Error {
     Error::InvalidArgument { argument: "stage", value, rule }
 }
 
-/// One step of the work: its name, its two status words and what it overrides.
+/// One step of the work: its name, its two status words and its own policies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     name: String,
@@ -77,12 +77,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Longest run of a handler unless the stage says otherwise. None must be asked for: a handler that never
-    /// returns would be renewed for ever.
+    /// The longest run of a handler, unless the stage sets another. Running without a limit has to be requested: the
+    /// lease of a handler that never returns would be renewed for ever.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 
-    /// A stage with the default words: ready is `PENDING` for the first stage and `<previous>_COMPLETE` for each
-    /// later one, in progress is `<name>_IN_PROGRESS`.
+    /// A stage with the default words: ready is `PENDING` for the first stage and `<previous>_COMPLETE` for each later
+    /// one, in progress is `<name>_IN_PROGRESS`.
     pub fn new(name: impl Into<String>) -> Stage {
         Stage {
             name: name.into(),
@@ -105,13 +105,13 @@ impl Stage {
         self
     }
 
-    /// A retry policy for this stage alone.
+    /// A retry policy for this stage only.
     pub fn with_retry(mut self, policy: RetryPolicy) -> Stage {
         self.retry = Some(policy);
         self
     }
 
-    /// Longest run of a handler of this stage, from its start.
+    /// The longest run of a handler of this stage, from its start.
     pub fn with_timeout(mut self, timeout: Duration) -> Stage {
         self.timeout = Some(timeout);
         self
@@ -143,7 +143,7 @@ impl Stage {
         self.retry.as_ref()
     }
 
-    /// Longest run of a handler; `None` if the stage asked for none.
+    /// The longest run of a handler; `None` if the stage has no limit.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
     }

@@ -2,8 +2,8 @@
 
 use super::StageId;
 
-/// The state of an item. Never a loose string: [`Pipeline::word`](super::Pipeline::word) and
-/// [`Pipeline::status`](super::Pipeline::status) are the only ways to and from the table's words.
+/// The state of an item. Never a loose string: only [`Pipeline::word`](super::Pipeline::word) and
+/// [`Pipeline::status`](super::Pipeline::status) convert to and from the table's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
     /// Waiting to be claimed for this stage.
@@ -19,7 +19,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether nothing happens to the item any more unless an operator asks for it.
+    /// Whether nothing more happens to the item unless an operator asks for it.
     pub fn is_terminal(self) -> bool {
         match self {
             Status::Succeeded | Status::Failed | Status::Cancelled => true,
@@ -37,7 +37,7 @@ impl Status {
         matches!(self, Status::InProgress(_))
     }
 
-    /// The stage that the item is ready for or in progress in.
+    /// The stage for which the item is ready, or in which it is in progress.
     pub fn stage(self) -> Option<StageId> {
         match self {
             Status::Ready(stage) | Status::InProgress(stage) => Some(stage),

@@ -10,7 +10,7 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// A table that is found by the connection's search path.
+    /// A table that the connection's search path finds.
     pub fn new(name: impl Into<String>) -> TableName {
         TableName { schema: None, name: name.into() }
     }
@@ -32,7 +32,7 @@ impl TableName {
 }
 
 impl From<&str> for TableName {
-    /// The whole text is the table's name: a dot in it does not split it.
+    /// The whole text is the table's name: a dot does not split it.
     fn from(name: &str) -> TableName {
         TableName::new(name)
     }

@@ -1,4 +1,4 @@
-//! The rules of the words, of the moves and of the delays. What the builder refuses is in `refusals.rs`.
+//! The rules of the words, of the moves and of the delays. `refusals.rs` has what the builder rejects.
 
 mod refusals;
 
@@ -57,7 +57,7 @@ fn listed_delays_repeat_the_last_one() {
     assert_eq!(policy.table()[..4], [1.0, 5.0, 9.0, 9.0]);
 }
 
-/// The whole table of moves: what is not listed does not exist.
+/// The whole table of moves: a move that is not listed does not exist.
 #[test]
 fn no_other_move_exists() {
     let pipeline = pipeline();

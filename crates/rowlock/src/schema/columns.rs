@@ -1,4 +1,4 @@
-//! What one column must be, as the key and in each role.
+//! The requirements on a column, as the key and in each role.
 
 use super::Reference;
 use crate::limits::HOLDER_COLUMN_CHARS_MIN;
@@ -22,19 +22,19 @@ pub(crate) enum ColumnKind {
 #[derive(Debug, Clone)]
 pub(crate) struct FoundColumn {
     pub(crate) name: String,
-    /// Whether its name is the same in any case.
+    /// Whether its name is case-insensitive.
     pub(crate) ignores_case: bool,
     pub(crate) type_name: String,
     /// What it can be used as, by its type alone.
     pub(crate) kinds: Vec<ColumnKind>,
     pub(crate) not_null: bool,
-    /// Whether the database computes it: nobody can write it.
+    /// Whether the database computes it, so that it cannot be written.
     pub(crate) is_generated: bool,
-    /// Characters that it holds at most; `None` if there is no such limit.
+    /// The most characters that it holds; `None` if there is no such limit.
     pub(crate) chars_max: Option<usize>,
     /// Whether no two rows can have the same value in it, at any time.
     pub(crate) is_unique: bool,
-    /// Whether it takes texts for the same that differ, in case or by blanks.
+    /// Whether it equates texts that differ in case or by blanks.
     pub(crate) blurs_texts: bool,
 }
 
@@ -103,7 +103,8 @@ impl FoundColumn {
         problems
     }
 
-    /// Why a text column cannot hold what is written to it: each row would be refused. (An error is cut to its column.)
+    /// Why a text column cannot hold the values written to it: each row would be refused. (An error is cut to its
+    /// column.)
     fn too_short(&self, pipeline: &Pipeline, role: Role) -> Option<String> {
         let needed = match role {
             Role::Status | Role::ResumeStatus => pipeline.words().iter().map(|word| word.chars().count()).max()?,

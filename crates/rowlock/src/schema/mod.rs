@@ -1,5 +1,4 @@
-//! What a pipeline's table needs, and what a table that was found lacks. The DDL itself is SQL and lives in
-//! `store/<dialect>/sql`.
+//! What a pipeline's table needs, and what a given table lacks. The DDL itself is SQL, in `store/<dialect>/sql`.
 
 mod columns;
 mod references;
@@ -13,25 +12,26 @@ pub(crate) use self::samples::samples;
 use crate::pipeline::{Existing, Pipeline, Role, Status};
 use crate::{Error, Result};
 
-/// The version of Rowlock's own tables that this library makes and knows.
+/// The version of Rowlock's own tables that this library creates and knows.
 pub(crate) const SCHEMA_VERSION: i32 = 1;
 
 /// What is known of the pipeline's table.
 #[derive(Debug, Default)]
 pub(crate) struct TableFacts {
-    /// The columns that it has; none if there is no such table.
+    /// Its columns; empty if the table does not exist.
     pub(crate) columns: Vec<FoundColumn>,
-    /// Whether it has rows. Asked only where there is no status column.
+    /// Whether it has rows. Asked only if there is no status column.
     pub(crate) has_rows: bool,
     /// The status of a row that is inserted without one; `None` for null.
     pub(crate) default_word: Option<String>,
-    /// What its constraints on a single column refuse.
+    /// The values that its constraints on a single column refuse.
     pub(crate) forbidden: Vec<ForbiddenValues>,
     /// Its foreign keys on a single column that moves write.
     pub(crate) references: Vec<Reference>,
-    /// Why the relation as a whole is no queue, in sentences: what only one dialect knows.
+    /// Why the relation as a whole cannot be a queue, in sentences: only one dialect knows this.
     pub(crate) unusable: Vec<String>,
-    /// How the default of a column is changed, up to its value; `None` where the table must be made anew.
+    /// The statement that changes the default of the status column, up to the value; `None` if the table has to be
+    /// created anew.
     pub(crate) set_default: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl TableFacts {
             .collect()
     }
 
-    /// What the rows that are there would become is for the owner to say: most are done already.
+    /// The owner has to say what existing rows become: most are done already.
     fn untold_rows(&self, pipeline: &Pipeline) -> Option<String> {
         if !self.has_rows || pipeline.existing_rows().is_some() {
             return None;
@@ -99,7 +99,7 @@ impl TableFacts {
         ))
     }
 
-    /// A row that is inserted without a status would be no item, and nobody would work on it.
+    /// A row that is inserted without a status would be no item, and no worker would take it.
     fn other_default(&self, pipeline: &Pipeline, column: &FoundColumn) -> Option<String> {
         let ready = pipeline.stages()[0].ready_word();
         let usable = column.kinds.contains(&ColumnKind::Text) && !column.is_generated;
@@ -126,24 +126,24 @@ impl TableFacts {
     }
 }
 
-/// All the problems of a table as one error.
+/// All problems of a table as one error.
 pub(crate) fn refused(pipeline: &Pipeline, problems: &[String]) -> Error {
     Error::Schema { table: pipeline.table().to_string(), problem: problems.join("; ") }
 }
 
-/// Rows that `inspect` reports because no worker takes them up, or because somebody else may work on them.
+/// Rows that `inspect` reports because no worker takes them up, or because another program may be working on them.
 #[derive(Debug, Default)]
 pub(crate) struct StrayRows {
     /// Words that the pipeline does not know, with how many rows have each; `None` is null.
     pub(crate) unknown: Vec<(Option<String>, i64)>,
     /// Rows in progress without a token.
     pub(crate) unleased: i64,
-    /// How far was counted.
+    /// How far the rows were counted.
     pub(crate) limit: i64,
 }
 
 impl StrayRows {
-    /// In sentences.
+    /// The remarks, as sentences.
     pub(crate) fn remarks(&self, pipeline: &Pipeline) -> Vec<String> {
         let status = pipeline.columns().name(Role::Status);
         let rows = |count: i64| match (count, count >= self.limit) {
@@ -178,7 +178,7 @@ impl StrayRows {
     }
 }
 
-/// Refuses the tables of a newer library.
+/// Rejects the tables of a newer library.
 pub(crate) fn check_version(found: &str) -> Result<()> {
     match found.parse::<i32>() {
         Ok(found) if found > SCHEMA_VERSION => Err(Error::SchemaTooNew { found, known: SCHEMA_VERSION }),

@@ -2,23 +2,23 @@
 
 use crate::pipeline::{Pipeline, Role, Status};
 
-/// A foreign key on the column of a role alone.
+/// A foreign key on the column of one role alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Reference {
     pub(crate) role: Role,
     /// The other table.
     pub(crate) parent: String,
-    /// The words of the pipeline that the other table does not have; none where nobody looked.
+    /// The words of the pipeline that the other table does not have; empty if they were not looked up.
     pub(crate) missing: Vec<String>,
 }
 
 impl Reference {
-    /// Whether it is on a column of words, which the other table may have all of.
+    /// Whether it is on a column of words, all of which the other table may have.
     pub(crate) fn is_of_words(role: Role) -> bool {
         matches!(role, Role::Status | Role::ResumeStatus)
     }
 
-    /// In a sentence, unless nothing but `cancel` would be refused.
+    /// The problem in a sentence, unless only `cancel` would be refused.
     pub(super) fn problem(&self, pipeline: &Pipeline) -> Option<String> {
         let Reference { role, parent, .. } = self;
         let column = pipeline.columns().name(*role);

@@ -1,10 +1,10 @@
-//! Values that moves write, by which constraints are tried out: a constraint on one column that refuses such a value
-//! refuses it in every row.
+//! Values that moves write, used to try constraints: a constraint on one column that refuses such a value refuses it in
+//! every row.
 
 use crate::limits::{COUNTS_TRIED_MAX, ERROR_MESSAGE_BYTES_MAX, HOLDER_COLUMN_CHARS_MIN};
 use crate::pipeline::{Pipeline, Role, Status};
 
-/// A constraint on the column of a role alone, with the values that it refuses; `None` is null.
+/// A constraint on the column of one role alone, with the values that it refuses; `None` is null.
 #[derive(Debug, Clone)]
 pub(crate) struct ForbiddenValues {
     pub(crate) constraint: String,
@@ -12,7 +12,7 @@ pub(crate) struct ForbiddenValues {
     pub(crate) values: Vec<Option<String>>,
 }
 
-/// What moves write to the column of a role, as text.
+/// The values that moves write to the column of a role, as text.
 pub(crate) fn samples(pipeline: &Pipeline, role: Role) -> Vec<Option<String>> {
     let counts = |max: i32| -> Vec<Option<String>> {
         (0..=max.min(COUNTS_TRIED_MAX)).chain([max]).map(|count| Some(count.to_string())).collect()
@@ -33,7 +33,8 @@ pub(crate) fn samples(pipeline: &Pipeline, role: Role) -> Vec<Option<String>> {
 }
 
 impl ForbiddenValues {
-    /// In a sentence. None where nothing but `cancel` would be refused: `cancel` itself says so then, and names the constraint.
+    /// The problem in a sentence. `None` if only `cancel` would be refused: `cancel` itself then says so, and names the
+    /// constraint.
     pub(super) fn problem(&self, pipeline: &Pipeline) -> Option<String> {
         let (constraint, role) = (&self.constraint, self.role);
         let column = pipeline.columns().name(role);

@@ -1,4 +1,5 @@
--- What the handlers write, and the ledger of every move: a trigger's rows are part of the transaction that moves.
+-- The tables that handlers write, and a ledger of every move. A trigger writes the ledger in the transaction that
+-- moves.
 alter table items
   add column behaviour text not null default 'work',
   add column work_ms int default 0;
@@ -27,7 +28,7 @@ create table moves (
   at timestamptz not null default clock_timestamp()
 );
 
--- The token of a move is the claim's: the new one of a claim, else the one that the row had.
+-- The token of a move is that of its claim: for a claim the new one, for any other move the one that the row had.
 create function record_move() returns trigger language plpgsql as $$
 begin
   if tg_op = 'DELETE' then
@@ -46,7 +47,7 @@ begin
 end
 $$;
 
--- A claim over a lease that has not ended changes the token and no word.
+-- A claim of an item whose lease has not ended changes the token but not the word.
 create trigger record_update after update on items for each row
   when (
     old.status is distinct from new.status
@@ -55,7 +56,7 @@ create trigger record_update after update on items for each row
   execute function record_move();
 create trigger record_insert_or_delete after insert or delete on items for each row execute function record_move();
 
--- A commit that takes its time, so that a process can be killed between sending it and hearing of it.
+-- A slow commit, so that a process can be killed after it sent the commit and before it has the answer.
 create function commit_slowly() returns trigger language plpgsql as $$
 begin
   perform pg_sleep(new.commit_ms / 1000.0);

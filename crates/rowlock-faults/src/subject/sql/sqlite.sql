@@ -1,4 +1,5 @@
--- What the handlers write, and the ledger of every move: a trigger's rows are part of the transaction that moves.
+-- The tables that handlers write, and a ledger of every move. A trigger writes the ledger in the transaction that
+-- moves.
 alter table items add column behaviour text not null default 'work';
 alter table items add column work_ms int default 0;
 
@@ -26,8 +27,8 @@ create table moves (
   at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
 
--- The token of a move is the claim's: the new one of a claim, else the one that the row had.
--- A claim over a lease that has not ended changes the token and no word.
+-- The token of a move is that of its claim: for a claim the new one, for any other move the one that the row had. A
+-- claim of an item whose lease has not ended changes the token but not the word.
 create trigger record_update after update on items
 when old.status is not new.status
   or (old.claim_token is not new.claim_token and new.status like '%!_IN!_PROGRESS' escape '!')

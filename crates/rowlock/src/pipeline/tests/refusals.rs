@@ -1,4 +1,4 @@
-//! What the builder refuses, each with the field, the value and the rule that it says.
+//! What the builder rejects, each with the field, the value and the rule in the error.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn quoted_long() -> String {
     format!("{:?} (64 bytes)", long())
 }
 
-/// Asserts that a builder is refused in these words.
+/// Asserts that the builder's error has these words.
 #[track_caller]
 fn refused(builder: PipelineBuilder, expected_field: &str, expected_value: &str, expected_rule: &str) {
     match builder.build() {
@@ -114,7 +114,7 @@ fn a_word_stands_for_one_state() {
     refused(two_stages().failed_word(""), "word of Failed", "\"\"", "must not be empty");
     let rule = "must be at most 63 bytes long";
     refused(two_stages().cancelled_word(long()), "word of Cancelled", &quoted_long(), rule);
-    // The stage's name is short enough, but not the word that is made of it.
+    // The stage's name is short enough, but the word made from it is not.
     let name = "x".repeat(60);
     let word = format!("\"{name}_IN_PROGRESS\" (72 bytes)");
     refused(two_stages().stage(name), "word of InProgress(StageId(2))", &word, rule);
@@ -146,7 +146,7 @@ fn times_leave_room_for_two_lost_heartbeats() {
     refused(two_stages().add_stage(instant), "stages[2].timeout", "0s", zero);
 }
 
-/// The same rules for the pipeline's policy and for a stage's own.
+/// The same rules hold for the pipeline's policy and for a stage's own.
 #[test]
 fn policies_make_sense() {
     let policy = || RetryPolicy::exponential(Duration::from_secs(10), Duration::from_secs(100));

@@ -14,9 +14,9 @@ use crate::store::bisection::Parts;
 use crate::{Key, Result};
 
 impl PostgresStore {
-    /// A plain COPY, as if every key were new. If one is not, or the table takes no COPY, then COPY into a staging table and
-    /// one insert that skips those that exist: twice as dear, and what the first COPY wrote is left for vacuum. Who adds keys
-    /// that exist will do so again: the next call stages its keys at once.
+    /// Tries a plain COPY, as if every key were new. If a key exists, or the table takes no COPY, it uses COPY into a
+    /// staging table and one insert that skips existing keys: twice the cost, and vacuum has to remove what the first
+    /// COPY wrote. A caller that adds existing keys will do so again, so the next call stages its keys at once.
     pub(super) async fn add_keys(&self, keys: &[Key]) -> Result<Added> {
         let mut asked = Vec::with_capacity(keys.len());
         let mut refused: Vec<(usize, String)> = Vec::new();
@@ -63,7 +63,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// The keys that the column can hold, found by adding parts of them and undoing it. The others are refused.
+    /// The keys that the column can hold, found by adding parts of them and rolling back. The others are refused.
     async fn holdable_keys(
         &self,
         session: &mut Session,
@@ -100,7 +100,7 @@ impl PostgresStore {
         Ok(added)
     }
 
-    /// Adds keys in a transaction that it leaves open.
+    /// Adds keys in a transaction, and leaves it open.
     async fn stage_part(&self, session: &mut Session, keys: &[AskedKey]) -> Result<u64> {
         session.run("begin").await?;
         session.execute(query(&self.statements.stage_keys)).await?;

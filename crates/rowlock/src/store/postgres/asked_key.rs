@@ -1,16 +1,17 @@
-//! Keys that somebody asks for, in the one form in which the server would print them; or why no row can have them.
+//! Keys in the form in which the server would print them, from the form in which a caller gives them; or why no row can
+//! have them.
 
 use super::text;
 use crate::Key;
 use crate::pipeline::KeyType;
 
-/// A key that a row may have, and the place of the answer to it.
+/// A key that a row may have, and the position of its answer.
 pub(super) struct AskedKey {
     pub(super) text: String,
     pub(super) place: usize,
 }
 
-/// The key for a statement that casts it to the key's type, which cannot fail then. The error says what the key is not.
+/// The key for a statement that casts it to the key's type; the cast cannot fail. The error says what the key is not.
 pub(super) fn asked_key(key: &Key, key_type: KeyType) -> Result<String, String> {
     let given = key.as_str();
     match key_type {
@@ -25,12 +26,13 @@ pub(super) fn asked_key(key: &Key, key_type: KeyType) -> Result<String, String> 
     }
 }
 
-/// As the server reads it: blanks around it, a sign, and zeros before it mean nothing.
+/// Reads it as the server does: blanks around it, a plus sign and leading zeros mean nothing.
 fn integer(given: &str) -> Option<i64> {
     given.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\u{b}').parse().ok()
 }
 
-/// As the server reads it: in letters of either case, in braces or not, with a hyphen after any four digits or none.
+/// Reads it as the server does: in upper or lower case, with or without braces, with a hyphen after any four digits or
+/// none.
 fn uuid(given: &str) -> Option<[u8; 16]> {
     let inner = match given.strip_prefix('{') {
         Some(rest) => rest.strip_suffix('}')?,

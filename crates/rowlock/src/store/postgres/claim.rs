@@ -25,7 +25,7 @@ use crate::store::{ClaimBatch, ClaimParams, ClaimedRow, ItemRow, Limits};
 use crate::{Error, FencingToken, Lease, Result, Status};
 
 impl PostgresStore {
-    /// One statement in the ordinary case. Once one is committed no error of the next may hide what it took.
+    /// One statement in the ordinary case. Once a statement is committed, no later error may hide what it claimed.
     pub(super) async fn claim_batch(&self, claiming: &ClaimParams) -> Result<ClaimBatch<PgRow>> {
         let Some(pick) = self.pick(claiming) else { return Ok(ClaimBatch::default()) };
         let mut session = self.sessions.open("claim").await?;
@@ -39,7 +39,7 @@ impl PostgresStore {
             let pick = pick.limited_to(still_to_claim);
             match Box::pin(self.claim_in_parts(&mut session, claiming, &pick, error)).await {
                 Ok(parts) => batch.append(parts),
-                // If the parts may be committed all of the batch is looked for by its token.
+                // If the parts may be committed, the caller looks for the whole batch by its token.
                 Err(error) if batch.is_empty() || error.may_have_been_applied() => return Err(error),
                 Err(_) => {
                     batch.may_have_more = true;
@@ -59,8 +59,8 @@ impl PostgresStore {
         Ok(batch)
     }
 
-    /// Claims: of a full queue first without what a claim may pass over there, and if that gives nothing of the whole. The
-    /// answer is how many rows a trigger silently left as they were.
+    /// Claims. If the queue is full, it first leaves out what a claim may skip then, and if that gives nothing, claims
+    /// from the whole queue. Returns how many rows a trigger silently left unchanged.
     async fn claim_whole(
         &self,
         session: &mut Session,
@@ -70,7 +70,7 @@ impl PostgresStore {
     ) -> Result<i64> {
         if let Some(start) = self.queue_head.start(&pick.ready_words, Instant::now()) {
             let left_as_they_were = self.claim_once(session, claiming, pick, Some(start), batch).await?;
-            // What was passed over may be all that there is.
+            // What was skipped may be all that there is.
             if left_as_they_were > 0 || !batch.is_empty() || batch.suspect_at_head {
                 batch.may_have_more = true;
                 return Ok(left_as_they_were);
@@ -79,7 +79,8 @@ impl PostgresStore {
         self.claim_once(session, claiming, pick, None, batch).await
     }
 
-    /// Claims once: by the plain statement, or by the other one if it meets what is not plain, or others met it of late.
+    /// Claims once: by the plain statement, or by the other one if the plain one meets a special item or a recent claim
+    /// met one.
     async fn claim_once(
         &self,
         session: &mut Session,
@@ -122,7 +123,7 @@ impl PostgresStore {
         Ok(left_as_they_were)
     }
 
-    /// Claims items of one stage if all that it comes upon are plain ones; `None` if not, and of a full queue also if it took
+    /// Claims items of one stage if all that it meets are plain; `None` if not, and for a full queue also if it took
     /// nothing.
     async fn claim_plain(
         &self,
@@ -145,9 +146,9 @@ impl PostgresStore {
         Ok(picked.flatten().map(|picked| (rows, Tally { picked, chosen: picked, suspect_at_head: false })))
     }
 
-    /// Claims what can be claimed of a batch that failed as a whole, by this error or because a trigger left rows as they were,
-    /// and fails what is at fault. One short transaction. A few rows more than are wanted are looked at, so that the only one
-    /// that is wanted has others to be compared with; they are taken in place of those that cannot be.
+    /// Claims what can be claimed of a batch that failed as a whole, by this error or because a trigger left rows
+    /// unchanged, and fails the rows at fault. One short transaction. It looks at a few rows more than are wanted, so
+    /// that a single wanted row has others to be compared with; they replace rows that cannot be claimed.
     async fn claim_in_parts(
         &self,
         session: &mut Session,
@@ -210,7 +211,7 @@ impl PostgresStore {
             if refusal.lasts() && self.may_fail(scope(item), &refusal) {
                 Box::pin(self.refuse(session, RefusedRow::At(place), claiming.now, &reason)).await?;
             } else if refusal.lasts() && stages[item].is_some_and(|stage| !passed.contains(&stage)) {
-                // Its stage is held: it stays as it is, and is tried again.
+                // Its stage is held: the item stays as it is, and is tried again.
                 self.pass_over(&scope(item));
                 continue;
             } else {
@@ -225,8 +226,9 @@ impl PostgresStore {
         Ok(batch)
     }
 
-    /// Ends what a claim has written and what is no claim all the same: a trigger made something else of the row, or the key is
-    /// none that its holder could finish it by. The claim is committed: what cannot be ended now is told, and is no error.
+    /// Ends rows that a claim wrote and that are no claims all the same: a trigger changed the status, or the key is
+    /// one by which the holder could not finish the item. The claim is committed: a row that cannot be ended now is
+    /// logged, and is no error.
     async fn refuse_unclaimed(
         &self,
         session: &mut Session,
@@ -248,7 +250,7 @@ impl PostgresStore {
         }
     }
 
-    /// Fails a row in a transaction of its own, and leaves none open.
+    /// Fails a row in a separate transaction, and leaves none open.
     async fn refuse_apart(
         &self,
         session: &mut Session,
@@ -288,7 +290,8 @@ impl PostgresStore {
                 continue;
             }
             moved += 1;
-            // Of another type only where `prepare` would refuse the table: what was claimed is worth more than its order.
+            // Of another type only where `prepare` would refuse the table: the claimed rows are worth more than their
+            // order.
             let ready_since = column::<Time>("claim", &row, ready_since).unwrap_or(Time(TIME_MIN));
             match columns.claimed_row(&self.pipeline, claiming.token, claiming.limits, row)? {
                 Ok(row) => {
@@ -299,7 +302,7 @@ impl PostgresStore {
                 Err(other) => unclaimed.push(other),
             }
         }
-        // The order of the queue, as far as the rows have it: the statement moves them in any.
+        // The order of the queue, as far as the rows show it: the statement moves them in any order.
         order.sort_unstable();
         let until = order.last().map(|(_, ready_since, _)| ready_since.0).filter(|since| *since > TIME_MIN);
         batch.claimed.extend(order.into_iter().filter_map(|(_, _, at)| claimed[at].take()));
@@ -344,7 +347,7 @@ impl PostgresStore {
         pick.bind(query(sql), only).bind(claiming.token.as_i64()).bind(claiming.holder.as_str()).bind(queue_is_full)
     }
 
-    /// The binds of `pick`; none if nothing is asked for.
+    /// The binds of `pick`; `None` if nothing is asked for.
     fn pick(&self, claiming: &ClaimParams) -> Option<Pick> {
         let mut stages = claiming.stages.clone();
         stages.sort_unstable();
@@ -372,7 +375,7 @@ fn room(pick: &Pick, batch: &ClaimBatch<PgRow>) -> usize {
     usize::try_from(pick.limit).unwrap_or_default().saturating_sub(taken)
 }
 
-/// The order of the queue, which parts do not come in.
+/// Restores the order of the queue, which the parts do not keep.
 fn sort_as_picked(batch: &mut ClaimBatch<PgRow>, all: &[Place]) {
     let order: HashMap<&str, usize> = all.iter().zip(0..).map(|(place, at)| (place.key.as_str(), at)).collect();
     batch.claimed.sort_by_key(|item| order.get(item.lease.key.as_str()).copied());
@@ -382,11 +385,11 @@ fn sort_as_picked(batch: &mut ClaimBatch<PgRow>, all: &[Place]) {
 /// What a claim statement did.
 #[derive(Default)]
 struct Added {
-    /// Rows that a trigger silently left as they were.
+    /// Rows that a trigger silently left unchanged.
     left_as_they_were: i64,
-    /// Since when the last one was ready that it took, in the order of the queue; `None` also where it has no such time.
+    /// Since when the last claimed item in the order of the queue was ready; `None` also if it has no such time.
     until: Option<chrono::DateTime<chrono::Utc>>,
-    /// What it wrote and nobody can hold.
+    /// Rows that it wrote and no worker can hold.
     unclaimed: Vec<(Lease, Unclaimed)>,
 }
 
@@ -430,12 +433,12 @@ impl Pick {
     }
 }
 
-/// What a claim came upon. Every row of an answer carries the same, also the one that stands for none.
+/// What a claim met. Every row of an answer carries the same tally, even the one without an item.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
-    /// Rows that were locked.
+    /// Rows that it locked.
     picked: i64,
-    /// Those of them that were to be taken.
+    /// Those of them that it was to take.
     chosen: i64,
     suspect_at_head: bool,
 }
@@ -453,7 +456,7 @@ impl Tally {
         })
     }
 
-    /// There may be more if the limit was reached, or suspects were left out.
+    /// There may be more if the limit was reached, or if suspects were left out.
     fn note(self, pick: &Pick, batch: &mut ClaimBatch<PgRow>) {
         batch.may_have_more |= self.picked >= pick.limit || self.picked > self.chosen;
         batch.suspect_at_head |= self.suspect_at_head;
@@ -469,7 +472,7 @@ fn moved_all(rows: &[PgRow]) -> Result<bool> {
     Ok(moved == Tally::of(rows)?.chosen)
 }
 
-/// A statement of this crate, prepared once a connection.
+/// A statement of this crate, prepared once per connection.
 pub(super) fn query<'q>(sql: &Arc<str>) -> Query<'q, Postgres, PgArguments> {
     sqlx::query(AssertSqlSafe(Arc::clone(sql)))
 }

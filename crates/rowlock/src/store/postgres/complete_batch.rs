@@ -1,4 +1,5 @@
-//! Completing a batch whose leases are of a few claims, as those of a worker that drains a queue are: `complete_batch`.
+//! Completing a batch whose leases come from a few claims, as those of a worker that drains a queue do:
+//! `complete_batch`.
 
 use std::collections::HashMap;
 
@@ -13,14 +14,14 @@ use crate::pipeline::KeyType;
 use crate::store::{Finish, FinishParams, Finished, Outcome};
 use crate::{Lease, Result};
 
-/// From this many items a token on the index on the token is worth it. A claim has a thousand entries there at most, so
-/// that no more than 16 are passed over for each item that is written: about what it saves.
+/// From this many items per token, the index on the token is worth it. A claim has at most a thousand entries there, so
+/// that at most 16 are skipped for each item that is written: about what it saves.
 const ITEMS_A_TOKEN_MIN: usize = 64;
 
 impl PostgresStore {
-    /// The tokens of a batch, each once, if it is one for `complete_batch`: nothing but completions, many for each token.
+    /// The distinct tokens of a batch that suits `complete_batch`: nothing but completions, many per token.
     pub(super) fn tokens_to_complete_by(&self, items: &[Finish]) -> Option<Vec<i64>> {
-        // What is written is known by its key, which the server gives in its own form.
+        // A written item is identified by its key, which the server returns in its own form.
         let is_simple = |item: &Finish| {
             matches!(item.outcome, Outcome::Complete)
                 && is_as_printed(self.pipeline.key_type(), item.lease.key.as_str())
@@ -31,7 +32,8 @@ impl PostgresStore {
         few_tokens(items.iter().map(|item| &item.lease))
     }
 
-    /// Completes what is still held and locked by nobody. What has no answer afterwards is untried.
+    /// Completes the items that are still held and locked by no other transaction. An item without an answer afterwards
+    /// is untried.
     pub(super) async fn complete_batch(
         &self,
         session: &mut Session,
@@ -57,13 +59,13 @@ impl PostgresStore {
         self.note_each(&leases, &rows, &written, answers)
     }
 
-    /// The stages of the leases as `:position_of_running` has them.
+    /// The stages of the leases, as `:position_of_running` numbers them.
     fn places_in_queue(&self, leases: &[&Lease]) -> Vec<i32> {
         let stages = self.pipeline.stages().len();
         leases.iter().map(|lease| i32::try_from(stages - lease.stage.index()).unwrap_or(i32::MAX)).collect()
     }
 
-    /// Whether all of the batch was written, and with the one word that all of it should have.
+    /// Whether the whole batch was written, and with the one word that all of it should have.
     fn is_all(&self, leases: &[&Lease], written: &[Written]) -> bool {
         let (Some(first), [written]) = (leases.first(), written) else { return false };
         written.items == leases.len()
@@ -71,7 +73,7 @@ impl PostgresStore {
             && leases.iter().all(|lease| lease.stage == first.stage)
     }
 
-    /// Which items were written; the others stay without an answer.
+    /// Notes which items were written; the others stay without an answer.
     fn note_each(
         &self,
         leases: &[&Lease],
@@ -94,15 +96,15 @@ impl PostgresStore {
             }
         }
         if !are_all_known {
-            // A trigger gave a row another key, or the column's collation takes different texts for one. Whoever asked can
-            // still prove what was written.
+            // A trigger gave a row another key, or the column's collation equates different texts. The caller can still
+            // prove what was written.
             answers.iter_mut().filter(|answer| answer.is_none()).for_each(|answer| *answer = Some(Finished::Unknown));
         }
         Ok(())
     }
 }
 
-/// The tokens of leases, each once, if there are so many leases for each that the index on the token is worth it.
+/// The distinct tokens of leases, if there are so many leases per token that the index on the token is worth it.
 pub(super) fn few_tokens<'a>(leases: impl ExactSizeIterator<Item = &'a Lease>) -> Option<Vec<i64>> {
     let items = leases.len();
     let mut tokens: Vec<i64> = leases.map(|lease| lease.token.as_i64()).collect();
@@ -111,7 +113,7 @@ pub(super) fn few_tokens<'a>(leases: impl ExactSizeIterator<Item = &'a Lease>) -
     (items >= ITEMS_A_TOKEN_MIN * tokens.len().max(1)).then_some(tokens)
 }
 
-/// How many items a batch gave this word.
+/// How many items of a batch got this word.
 struct Written {
     word: String,
     items: usize,

@@ -1,8 +1,8 @@
-//! Connections: made when they are needed, lent to one at a time, and given back to the server when nobody needs them.
+//! Connections: made on demand, lent to one user at a time, and closed when they are not needed.
 //!
-//! Not the driver's pool, which asks each connection that comes back whether it still lives: a round trip for every
-//! verb, where a verb has one or two. Here a connection is asked when it was idle, before anything is sent on it. One that
-//! is found dead is replaced, and the other idle ones are given up with it: they lost the same server.
+//! This is not the driver's pool, which tests each connection that is returned: one round trip per verb, where a verb
+//! has one or two. Here a connection that was idle is tested before it is used. A dead one is replaced, and the other
+//! idle ones are dropped with it: they lost the same server.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -24,7 +24,7 @@ use crate::limits::{
 };
 use crate::{Error, Result};
 
-/// How many connections there are, and for how long.
+/// How many connections there may be, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionLimits {
     pub(super) connections_max: u32,
@@ -42,15 +42,16 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// What connections are for.
+/// What connections are used for.
 pub(super) enum Purpose {
-    /// Verbs, with statements for a new connection; none behind a pooler, where no setting outlives its transaction.
+    /// Verbs, with the statements that set up a new connection; `None` behind a pooler, where no setting outlives its
+    /// transaction.
     Verbs(Option<String>),
-    /// The user's transactions. Each has its settings for itself.
+    /// The user's transactions. Each makes its own settings.
     Transactions,
 }
 
-/// The connections of one kind of use. Its options hold a password, so it is not shown.
+/// The connections for one use. Its options hold a password, so it is not shown.
 pub(super) struct Connections {
     options: PgConnectOptions,
     purpose: Purpose,
@@ -68,7 +69,7 @@ impl fmt::Debug for Connections {
 #[derive(Default)]
 struct Idle {
     kept: Vec<Kept>,
-    /// What closes those that nobody needs. It ends with the runtime that it runs on.
+    /// Closes connections that are not needed. It ends with its runtime.
     reaper: Option<AbortHandle>,
     /// Statements that were prepared before this may be outdated.
     statements_trusted_from: Option<Instant>,
@@ -79,23 +80,23 @@ struct Kept {
     since: Instant,
 }
 
-/// A connection that is open.
+/// An open connection.
 pub(super) struct Opened {
     connection: PgConnection,
     made_at: Instant,
-    /// It is driven by the runtime that made it, and by no other.
+    /// Only the runtime that made it drives it.
     made_on: Option<runtime::Id>,
     statements_since: Instant,
-    /// What a transaction on it last knew of its table, and since when.
+    /// The table's columns as a transaction on it last saw them, and when.
     columns: Option<String>,
     columns_since: Option<Instant>,
     _counted: Counted,
 }
 
-/// Connections of this process, over all of its stores.
+/// The number of this process's connections, over all of its stores.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-/// One of the connections that this process has.
+/// One of this process's connections.
 #[derive(Debug)]
 pub(super) struct Counted(());
 
@@ -112,7 +113,7 @@ impl Drop for Counted {
     }
 }
 
-/// The error of a verb that got no connection; where the server has none left, with how many this process has.
+/// The error of a verb that got no connection. If the server has none left, it says how many this process has.
 pub(super) fn no_connection(verb: &'static str, source: sqlx::Error) -> Error {
     if lets_nobody_in(&source) {
         return Error::TooManyConnections { verb, held: OPEN.load(Ordering::Relaxed), source };
@@ -120,7 +121,7 @@ pub(super) fn no_connection(verb: &'static str, source: sqlx::Error) -> Error {
     translate_connect(verb, source)
 }
 
-/// A connection with its place. Dropped, it is closed; only [`Lent::give_back`] keeps it.
+/// A connection and its place. Dropping it closes it; only [`Lent::give_back`] keeps it.
 pub(super) struct Lent {
     opened: Opened,
     was_idle: bool,
@@ -134,12 +135,12 @@ impl Connections {
         Arc::new(Connections { options, purpose, limits, idle: Mutex::default(), places })
     }
 
-    /// A connection, when a place is free; the one that was used last, whose caches are warm.
+    /// Lends a connection when a place is free: the one that was used last, whose caches are warm.
     pub(super) async fn lend(self: &Arc<Self>, verb: &'static str, until: Instant) -> Result<Lent> {
         self.lend_tested(verb, until, CONNECTION_TESTED_AFTER).await
     }
 
-    /// The same; one that was idle for so long is asked before whether it lives.
+    /// The same, but a connection that was idle for this long is tested first.
     pub(super) async fn lend_tested(
         self: &Arc<Self>,
         verb: &'static str,
@@ -157,7 +158,7 @@ impl Connections {
         Ok(Lent { opened, was_idle, home: Arc::clone(self), _place: place })
     }
 
-    /// A connection that is made now, in the place of those that were idle.
+    /// Lends a new connection, and drops the idle ones.
     pub(super) async fn lend_new(self: &Arc<Self>, verb: &'static str, until: Instant) -> Result<Lent> {
         self.give_up_idle();
         let place = self.place(until).await.map_err(|error| no_connection(verb, error))?;
@@ -191,7 +192,7 @@ impl Connections {
         None
     }
 
-    /// The one of this runtime that was used last. What is too old is closed by the way.
+    /// The connection of this runtime that was used last. It also drops connections that are too old.
     fn take_idle(&self) -> Option<Kept> {
         let here = Handle::try_current().ok().map(|runtime| runtime.id());
         let mut idle = self.idle();
@@ -199,7 +200,7 @@ impl Connections {
         if let Some(at) = idle.kept.iter().rposition(|kept| kept.opened.made_on == here) {
             return Some(idle.kept.remove(at));
         }
-        // Those of another runtime, which may be gone, must not add to a full number of our own.
+        // Those of another runtime, which may be gone, must not come on top of a full number of ours.
         let taken = self.limits.connections_max as usize - self.places.available_permits();
         if idle.kept.len() + taken > self.limits.connections_max as usize {
             idle.kept.remove(0);
@@ -230,14 +231,14 @@ impl Connections {
         })
     }
 
-    /// Closes the idle connections, and each other one when it comes back.
+    /// Closes the idle connections, and every other one when it is returned.
     pub(super) async fn close(&self) {
         self.places.close();
         let idle = std::mem::take(&mut self.idle().kept);
         close_all(idle).await;
     }
 
-    /// Gives up the idle ones: what broke one of them has broken them all.
+    /// Drops the idle connections: what broke one of them has broken them all.
     pub(super) fn give_up_idle(&self) {
         let given_up = std::mem::take(&mut self.idle().kept);
         drop(given_up);
@@ -257,7 +258,8 @@ impl Connections {
         }
     }
 
-    /// Those that nobody needed for too long, and when to look again; never if none is left.
+    /// Takes the connections that were not needed for too long, and says when to look again; `None` if no connection is
+    /// left.
     fn expired(&self) -> (Vec<Kept>, Option<Duration>) {
         let mut idle = self.idle();
         let (left, expired): (Vec<_>, Vec<_>) =
@@ -270,7 +272,7 @@ impl Connections {
         (expired, next)
     }
 
-    /// A panic while the list was locked leaves it whole: every change of it is one call.
+    /// A panic while the list is locked leaves it intact: every change of it is one call.
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -284,9 +286,9 @@ impl Drop for Connections {
     }
 }
 
-/// Closes connections for as long as there are idle ones.
+/// Closes expired connections as long as there are idle ones.
 async fn reap(connections: Weak<Connections>) {
-    /// Not more often, however short the limits are.
+    /// The shortest wait between two looks, however short the limits are.
     const LOOKS_APART: Duration = Duration::from_millis(20);
     while let Some(connections) = connections.upgrade() {
         let (expired, next) = connections.expired();
@@ -300,7 +302,7 @@ async fn reap(connections: Weak<Connections>) {
 async fn close_all(idle: Vec<Kept>) {
     let here = Handle::try_current().ok().map(|runtime| runtime.id());
     for Kept { opened, .. } in idle {
-        // Another runtime's can only be dropped, which closes them as well.
+        // Connections of another runtime can only be dropped, which closes them as well.
         if opened.made_on != here {
             continue;
         }
@@ -319,8 +321,8 @@ async fn in_time<T>(until: Instant, work: impl Future<Output = sqlx::Result<T>>)
     })
 }
 
-/// Leaves the driver counting one transaction, for good. Our own `begin` and `commit` are plain statements, which it does
-/// not count; this way code that is handed the connection within one of them, and calls `begin` on it, gets a savepoint.
+/// Makes the driver count one transaction for good. Rowlock's own `begin` and `commit` are plain statements, which it
+/// does not count; this way, code that gets the connection within one of them and calls `begin` on it gets a savepoint.
 async fn count_one_transaction(connection: &mut PgConnection) -> sqlx::Result<()> {
     std::mem::forget(connection.begin().await?);
     connection.execute("commit").await.map(drop)
@@ -331,7 +333,7 @@ async fn answers(connection: &mut PgConnection) -> bool {
 }
 
 impl Kept {
-    /// For how long it may still be kept.
+    /// How long it may still be kept.
     fn lasts_for(&self, limits: ConnectionLimits) -> Option<Duration> {
         let idle = limits.idle_max.checked_sub(self.since.elapsed())?;
         let lifetime = limits.lifetime_max.checked_sub(self.opened.made_at.elapsed())?;
@@ -340,7 +342,7 @@ impl Kept {
 }
 
 impl Opened {
-    /// Closes the prepared statements, on both sides.
+    /// Closes the prepared statements, on the client and on the server.
     async fn forget_statements(&mut self) -> sqlx::Result<()> {
         if self.connection.cached_statements_size() > 0 {
             self.connection.clear_cached_statements().await?;
@@ -365,29 +367,28 @@ impl DerefMut for Lent {
 }
 
 impl Lent {
-    /// Keeps the connection for the next who needs one. It is between statements and outside of a transaction.
+    /// Keeps the connection for the next user. It must be between statements and outside of a transaction.
     pub(super) fn give_back(self) {
         let Lent { opened, home, .. } = self;
         home.keep(opened);
     }
 
-    /// Gives up the idle ones as well: what broke this one has broken them.
+    /// Drops the idle connections as well: what broke this one has broken them.
     pub(super) fn give_up_others(&self) {
         self.home.give_up_idle();
     }
 
-    /// Whether it was made before, and not for this use.
+    /// Whether it existed before, and was not made for this use.
     pub(super) fn was_idle(&self) -> bool {
         self.was_idle
     }
 
-    /// Whether the table's columns may be others than those that were noted.
+    /// Whether the table's columns may differ from those that were noted.
     pub(super) fn may_have_other_columns(&self) -> bool {
         self.opened.columns_since.is_none_or(|since| since.elapsed() >= COLUMNS_KNOWN_FOR)
     }
 
-    /// Notes what the table's columns are now. Where they are not what they were, no statement that was prepared before
-    /// is used again.
+    /// Notes the table's current columns. If they have changed, no statement that was prepared before is used again.
     pub(super) async fn note_columns(&mut self, columns: Option<String>) -> sqlx::Result<()> {
         if self.opened.columns.is_some() && self.opened.columns != columns {
             self.opened.forget_statements().await?;
@@ -397,13 +398,13 @@ impl Lent {
         Ok(())
     }
 
-    /// Something failed on this connection, and nobody says what: it may have been an outdated statement. Neither this
-    /// connection nor another uses one that was prepared before.
+    /// Something failed on this connection for an unknown reason, possibly an outdated statement. No connection uses a
+    /// statement that was prepared before.
     pub(super) fn distrust_statements(&self) {
         self.home.idle().statements_trusted_from = Some(Instant::now());
     }
 
-    /// Closes the prepared statements, on both sides.
+    /// Closes the prepared statements, on the client and on the server.
     pub(super) async fn forget_statements(&mut self) -> sqlx::Result<()> {
         self.opened.forget_statements().await
     }

@@ -1,4 +1,5 @@
-//! Values made of others: arrays as JSON's; ranges, rows, search vectors and the like as the text that the server shows.
+//! Composite values: arrays as JSON arrays; ranges, rows, search vectors and the like as the text that the server
+//! shows.
 
 use serde_json::Value;
 use sqlx::postgres::PgTypeInfo;
@@ -35,7 +36,7 @@ fn nested(element: &PgTypeInfo, lengths: &[usize], fields: &mut Fields<'_>) -> O
     Some(Value::Array(values))
 }
 
-/// As in the server's `range_send`: which bounds there are and which belong to it, then the bounds.
+/// As in the server's `range_send`: flags for which bounds exist and which are inclusive, then the bounds.
 pub(super) fn range(bound: &PgTypeInfo, bytes: &[u8]) -> Option<String> {
     const EMPTY: u8 = 0x01;
     const INCLUDES_LOWER: u8 = 0x02;
@@ -59,7 +60,7 @@ pub(super) fn range(bound: &PgTypeInfo, bytes: &[u8]) -> Option<String> {
     Some(format!("{open}{lower},{upper}{close}"))
 }
 
-/// A row: how many columns, and each with its type and value.
+/// A row: the number of columns, then the type and the value of each.
 pub(super) fn composite(columns: &[(String, PgTypeInfo)], bytes: &[u8]) -> Option<String> {
     let mut fields = Fields(bytes);
     let count = fields.length()?;
@@ -74,7 +75,7 @@ pub(super) fn composite(columns: &[(String, PgTypeInfo)], bytes: &[u8]) -> Optio
     Some(format!("({})", texts.join(",")))
 }
 
-/// A part of a range or a row, as text.
+/// An element of a range or a row, as text.
 fn as_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -83,7 +84,7 @@ fn as_text(value: &Value) -> String {
     }
 }
 
-/// In double quotes where it would be taken for something else.
+/// In double quotes if it would otherwise be taken for something else.
 fn quoted(text: &str) -> String {
     let is_special = |c: char| c.is_ascii_whitespace() || "\"\\()[],".contains(c);
     if !text.is_empty() && !text.contains(is_special) {
@@ -92,7 +93,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\"\""))
 }
 
-/// Words, each with the places where it stands and their weights.
+/// Words, each with its positions and their weights.
 pub(super) fn tsvector(bytes: &[u8]) -> Option<String> {
     let mut fields = Fields(bytes);
     let count = fields.length()?;
@@ -112,7 +113,7 @@ pub(super) fn tsvector(bytes: &[u8]) -> Option<String> {
     Some(words.join(" "))
 }
 
-/// Keys and values, both texts.
+/// Keys and values, both text.
 pub(super) fn hstore(bytes: &[u8]) -> Option<String> {
     let mut fields = Fields(bytes);
     let count = fields.length()?;
@@ -132,7 +133,7 @@ pub(super) fn hstore(bytes: &[u8]) -> Option<String> {
     Some(pairs.join(", "))
 }
 
-/// pgvector's: how many numbers, something unused, the numbers.
+/// pgvector's: the number of elements, an unused field, the elements.
 pub(super) fn vector(bytes: &[u8]) -> Option<String> {
     let mut fields = Fields(bytes);
     let (count, _unused) = (fields.u16()?, fields.u16()?);

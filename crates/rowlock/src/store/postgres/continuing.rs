@@ -15,7 +15,7 @@ use crate::store::{ClaimedRow, ContinueParams};
 use crate::{Lease, Result, StageId, Status};
 
 impl PostgresStore {
-    /// One statement. Where the database refuses a row nothing goes on, and finishing finds out which it is.
+    /// One statement. If the database refuses a row, no item continues, and finishing finds out which row it is.
     pub(super) async fn continue_leases(&self, continuing: &ContinueParams) -> Result<Vec<ClaimedRow<PgRow>>> {
         let leases: Vec<&Lease> = continuing.leases.iter().filter(|lease| lease.stage == continuing.stage).collect();
         let Some(next) = self.pipeline.stage_after(continuing.stage).filter(|_| !leases.is_empty()) else {
@@ -27,7 +27,7 @@ impl PostgresStore {
         let mut session = self.sessions.open("continue_items").await?;
         let rows = match session.fetch(self.continue_query(continuing, &leases, next)).await {
             Ok(rows) => rows,
-            // They are completed then, which finds out whose fault it was.
+            // The items are then completed, which finds out whose fault it was.
             Err(error) if may_be_a_rows(&error) && !self.sessions.is_read_only() => Vec::new(),
             Err(error) => return Err(error),
         };
@@ -46,7 +46,8 @@ impl PostgresStore {
         Ok(continued)
     }
 
-    /// A row that a trigger put into another state goes on nowhere, and nobody holds it. What continued is told all the same.
+    /// Ends rows that a trigger put into another state: they do not continue, and no worker holds them. The items that
+    /// continued are returned all the same.
     async fn end_unclaimed(&self, continuing: &ContinueParams, unclaimed: Vec<(Lease, Unclaimed)>) {
         for (lease, why) in unclaimed {
             let ended = async {

@@ -1,4 +1,4 @@
-//! Texts that the encoding of the server's database cannot hold.
+//! Text that the encoding of the server's database cannot hold.
 
 use std::collections::HashMap;
 
@@ -18,17 +18,17 @@ use crate::store::template::Template;
 use crate::store::{Finish, FinishParams, Outcome};
 use crate::{Error, Result};
 
-/// In place of what cannot be held; the usual sign for that is itself in few encodings.
+/// Replaces what cannot be held; few encodings have the usual replacement character.
 const REPLACEMENT: &str = "?";
 
-/// What the bytes of a text are like that is UTF-8, in hexadecimal digits: the server has no function that only asks.
+/// A pattern for the bytes of UTF-8 text in hexadecimal digits: the server has no function that only checks.
 const LEGIBLE_HEX: &str = "concat(
     '^([0-7][0-9a-f]|(c[2-9a-f]|d[0-9a-f])[89ab][0-9a-f]|e0[ab][0-9a-f][89ab][0-9a-f]|e[1-9abcef]([89ab][0-9a-f]){2}',
     '|ed[89][0-9a-f][89ab][0-9a-f]|f0[9ab][0-9a-f]([89ab][0-9a-f]){2}|f[1-3]([89ab][0-9a-f]){3}',
     '|f48[0-9a-f]([89ab][0-9a-f]){2})*$'
   )";
 
-/// Types that have no bytes of the user's.
+/// Types whose values contain no bytes of the user's.
 const ALWAYS_LEGIBLE: [&str; 12] = [
     "smallint",
     "integer",
@@ -44,8 +44,8 @@ const ALWAYS_LEGIBLE: [&str; 12] = [
     "timestamp without time zone",
 ];
 
-/// An expression of a text as it is shown: as it is, or by its bytes if these are no text, which a database of the encoding
-/// SQL_ASCII takes and gives away to nobody.
+/// An expression that shows a text: as it is, or as its bytes if they are not valid text. A database with the encoding
+/// SQL_ASCII takes such bytes, and sends them to no client.
 fn shown(text: &str) -> String {
     let hex = format!("encode(convert_to({text}, 'SQL_ASCII'), 'hex')");
     format!(
@@ -53,7 +53,7 @@ fn shown(text: &str) -> String {
     )
 }
 
-/// Sets how verbs for people show what may be no text.
+/// Sets how the verbs for people show what may not be valid text.
 pub(super) fn set_shown(template: &mut Template) {
     template.set("legible_hex", LEGIBLE_HEX);
     for (name, text) in [
@@ -71,13 +71,14 @@ pub(super) fn set_shown(template: &mut Template) {
     }
 }
 
-/// The bytes of a key that is shown by them, as digits, if the key may be one.
+/// The digits of a key that is shown by its bytes, if the key may be one.
 fn digits_of(asked: &str) -> Option<&str> {
     asked.strip_prefix("\\x").filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl PostgresStore {
-    /// The row of an item with bytes that are no text, each such value as it is shown; by its key, or by the bytes of that.
+    /// The row of an item with bytes that are not valid text, each such value as it is shown; found by its key, or by
+    /// the bytes of its key.
     pub(super) async fn get_as_shown(&self, session: &mut Session, asked: &str) -> Result<Vec<PgRow>> {
         let mut template = template(&self.pipeline);
         let table = template.render(":table");
@@ -108,8 +109,8 @@ impl PostgresStore {
         self.pipeline.key_type() == KeyType::Text && digits_of(asked).is_some_and(|digits| digits.len() % 2 == 0)
     }
 
-    /// The same finish with its errors reduced to the characters that the database can hold; none if that changes nothing. An
-    /// error is whatever a handler says: one that cannot be stored as it is must not fail the item.
+    /// The same finish, with its errors reduced to the characters that the database can hold; `None` if that changes
+    /// nothing. A handler may report any error text: one that cannot be stored as it is must not fail the item.
     pub(super) async fn reduced(
         &self,
         session: &mut Session,
@@ -152,7 +153,7 @@ impl PostgresStore {
         Ok(reduced)
     }
 
-    /// Found out by trying: which encodings have which characters is the server's to know.
+    /// Found out by trying: only the server knows which encoding has which characters.
     async fn holds(&self, session: &mut Session, character: char) -> Result<bool> {
         match session.fetch(query(&self.statements.hold_text).bind(character.to_string())).await {
             Ok(_) => Ok(true),
@@ -162,7 +163,7 @@ impl PostgresStore {
     }
 }
 
-/// Whether rows stand in the way of others that an answer would hold as well: bytes that are no text cannot be sent.
+/// Whether some rows prevent the answer for all others: bytes that are not valid text cannot be sent.
 pub(super) fn is_illegible<T>(answer: &Result<T, Error>) -> bool {
     answer.as_ref().err().is_some_and(is_untranslatable)
 }

@@ -12,7 +12,7 @@ pub(super) fn translate(verb: &'static str, source: sqlx::Error) -> Error {
     Error::Database { verb, fault: fault(&source), source }
 }
 
-/// The error of a verb whose statement was never sent: no connection was to be had.
+/// The error of a verb whose statement was never sent, because it got no connection.
 pub(super) fn translate_connect(verb: &'static str, source: sqlx::Error) -> Error {
     let fault = match fault(&source) {
         Fault::Unknown => Fault::NotApplied,
@@ -21,7 +21,7 @@ pub(super) fn translate_connect(verb: &'static str, source: sqlx::Error) -> Erro
     Error::Database { verb, fault, source }
 }
 
-/// The same error of what surely was not committed.
+/// The same error, for something that was certainly not committed.
 pub(super) fn not_applied(error: Error) -> Error {
     match error {
         Error::Database { verb, fault: Fault::Unknown, source } => {
@@ -34,20 +34,20 @@ pub(super) fn not_applied(error: Error) -> Error {
 /// Whether the server cannot have run the statement that met this error, if it was the first one of its verb.
 pub(super) fn was_never_run(source: &sqlx::Error) -> bool {
     match source {
-        // The session was idle for too long. The server looks for that before it looks at the next statement.
+        // The session was idle for too long. The server checks that before it looks at the next statement.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| code == "57P05"),
-        // Sending failed: what makes a statement run is the last that is sent.
+        // Sending failed: the message that makes a statement run is sent last.
         sqlx::Error::Io(error) => matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected),
         _ => false,
     }
 }
 
-/// Whether a transaction could not begin because the server may only be read: it follows another one.
+/// Whether a transaction could not begin because the server is a read-only standby.
 pub(super) fn is_in_recovery(source: &sqlx::Error) -> bool {
     source.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "25006" || code == "0A000")
 }
 
-/// Whether the connection can be used again after this error: the server answered, and it goes on.
+/// Whether the connection can be used again after this error: the server answered, and keeps the connection.
 pub(super) fn leaves_connection_usable(source: &sqlx::Error) -> bool {
     match source {
         // The connection would send the outdated statement again.
@@ -63,7 +63,7 @@ pub(super) fn leaves_connection_usable(source: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the server says that it, or this connection, cannot be used at all: no row's fault, and no statement's.
+/// Whether the server says that it, or this connection, cannot be used at all: the fault of no row and no statement.
 pub(crate) fn is_outage(error: &dyn DatabaseError) -> bool {
     let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else { return false };
     match error.code() {
@@ -71,30 +71,30 @@ pub(crate) fn is_outage(error: &dyn DatabaseError) -> bool {
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => true,
         // Read-only.
         "25006" => true,
-        // Passes with the connection.
+        // Goes away with the connection.
         "0A000" => error.routine() == Some(PLAN_OUTDATED),
         // Connection exceptions; no connections, memory or disk left.
         code => code.starts_with("08") || code.starts_with("53"),
     }
 }
 
-/// Whether a row was not to be had within `lock_timeout`. The statement had no effect.
+/// Whether a row could not be locked within `lock_timeout`. The statement had no effect.
 pub(super) fn is_lock_timeout(error: &Error) -> bool {
     has_code(error, "55P03")
 }
 
-/// Whether the server cannot do that to this table at all, e.g. COPY to one with row security. Nothing was done.
+/// Whether the server cannot do that with this table at all, e.g. COPY with row security. Nothing was done.
 pub(super) fn is_not_supported(error: &Error) -> bool {
     has_code(error, "0A000")
 }
 
-/// Whether a value that was sent is none of its type, too long or too large, or in characters that the server's encoding
-/// does not have. Nothing was done.
+/// Whether a value that was sent does not fit its type, is too long or too large, or has characters that the server's
+/// encoding lacks. Nothing was done.
 pub(super) fn is_about_a_value(error: &Error) -> bool {
     ["22001", "22003", "22021", "22P02", "22P05"].iter().any(|code| has_code(error, code))
 }
 
-/// Whether this column was found to take no null.
+/// Whether the error says that this column takes no null.
 pub(super) fn takes_no_null(error: &Error, column: &str) -> bool {
     match error {
         Error::Database { source: sqlx::Error::Database(error), .. } => error
@@ -104,7 +104,7 @@ pub(super) fn takes_no_null(error: &Error, column: &str) -> bool {
     }
 }
 
-/// Whether a text holds what the server's encoding cannot, or bytes that are no text in it.
+/// Whether a text has characters that the server's encoding lacks, or bytes that are not valid text in it.
 pub(super) fn is_untranslatable(error: &Error) -> bool {
     has_code(error, "22P05") || has_code(error, "22021")
 }
@@ -116,12 +116,13 @@ fn has_code(error: &Error, code: &str) -> bool {
     }
 }
 
-/// What the code of an error hints at. A trigger may raise any: whose fault it is comes out when a batch is tried in parts.
+/// What the code of an error hints at. A trigger may raise any code: whose fault it is comes out when the batch is
+/// tried in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// The connection, or all that it may do: no part of a batch would fare better on it.
+    /// The connection, or everything that it may do: no part of a batch would fare better on it.
     Connection,
-    /// Memory, disk, and what else the server ran out of.
+    /// Memory, disk, or another resource that the server ran out of.
     Resources,
     /// Others were in the way, or it took too long.
     Contention,
@@ -150,10 +151,10 @@ pub(super) fn hint(error: &Error) -> Hint {
 
 fn hint_of_code(code: &str, routine: &str) -> Hint {
     match code {
-        // No trigger says where an error is from.
+        // No trigger raises errors from this routine.
         "0A000" if routine == PLAN_OUTDATED => Hint::Connection,
         "58030" => Hint::Resources,
-        // Read-only among them, which a server is for a while: this one, or another one that a trigger writes to.
+        // Including read-only mode, which passes: of this server, or of another one that a trigger writes to.
         "40001" | "40P01" | "55P03" | "57014" | "25006" => Hint::Contention,
         _ => match code.get(..2).unwrap_or_default() {
             "53" | "72" => Hint::Resources,
@@ -162,8 +163,8 @@ fn hint_of_code(code: &str, routine: &str) -> Hint {
     }
 }
 
-/// Whether the server closes the connection with this error. The code does not say: what a trigger meets on its way to a foreign
-/// server looks the same.
+/// Whether the server closes the connection with this error. The code does not tell: a trigger that loses its
+/// connection to a foreign server raises the same.
 fn ends_connection(source: &sqlx::Error) -> bool {
     match source {
         sqlx::Error::Database(error) => error
@@ -189,17 +190,18 @@ fn fault(source: &sqlx::Error) -> Fault {
     }
 }
 
-/// Whether the server goes on after this error, and so has undone the statement, whatever the code says of a connection: it may
-/// be that of a trigger to another server. What a pooler says in its own name tells nothing of the statement.
+/// Whether the server goes on after this error, and so has undone the statement, even if the code is that of a lost
+/// connection: it may be a trigger's connection to another server. An error of the pooler's own says nothing about the
+/// statement.
 fn is_rolled_back(source: &sqlx::Error, code: &str) -> bool {
     !ends_connection(source) && code != POOLERS_OWN
 }
 
-/// The protocol was violated: so a pooler says everything that it has to say.
+/// Protocol violation: a pooler reports all of its own errors by this code.
 const POOLERS_OWN: &str = "08P01";
 
-/// Whether the server, or a pooler in front of it, lets in nobody more: the server, the database and the role each have a
-/// number of connections, and so have the pooler's clients.
+/// Whether the server, or a pooler in front of it, accepts no further connection: the server, the database, the role
+/// and the pooler's clients each have a limit.
 pub(super) fn lets_nobody_in(source: &sqlx::Error) -> bool {
     let Some(error) = source.as_database_error() else { return false };
     match error.code().as_deref() {
@@ -212,7 +214,7 @@ pub(super) fn lets_nobody_in(source: &sqlx::Error) -> bool {
     }
 }
 
-/// The function of the server that raised the error; empty if it does not say.
+/// The server's function that raised the error; empty if the error does not name it.
 fn routine(source: &sqlx::Error) -> &str {
     match source {
         sqlx::Error::Database(error) => {
@@ -222,14 +224,14 @@ fn routine(source: &sqlx::Error) -> &str {
     }
 }
 
-/// What the server says where a statement cannot go on as it was prepared, since the table has another column now.
+/// The function that raises the error when a prepared statement cannot go on because the table got another column.
 const PLAN_OUTDATED: &str = "RevalidateCachedQuery";
 
-/// What checks a row against row security and the check option of a view. A missing right is found elsewhere.
+/// The function that checks a row against row security and a view's check option. A missing right is found elsewhere.
 const ROW_CHECK: &str = "ExecWithCheckOptions";
 
-/// By SQLSTATE; see the appendix "PostgreSQL Error Codes" of its documentation. It says what whoever gets the error may hope
-/// for. Whose fault it was is not for the code to say: a trigger may raise any that it likes.
+/// By SQLSTATE; see the appendix "PostgreSQL Error Codes" of its documentation. It says what a caller may hope for. The
+/// code does not say whose fault it was: a trigger may raise any.
 fn fault_of_code(code: &str, routine: &str) -> Fault {
     match code {
         // Serialization failure, deadlock, lock not available, query cancelled by statement_timeout.
@@ -238,11 +240,11 @@ fn fault_of_code(code: &str, routine: &str) -> Fault {
         "40003" => Fault::Unknown,
         // Read-only transaction.
         "25006" => Fault::ReadOnly,
-        // Shutting down, crash of another backend, idle for too long, database dropped: rolled back, or never begun.
-        // A backend that is told to stop while it commits may have committed.
+        // Shutting down, crash of another backend, idle for too long, database dropped: rolled back, or never begun. A
+        // backend that is asked to stop while it commits may have committed.
         "57P01" | "57P02" | "57P05" => Fault::Unknown,
         "57P03" => Fault::NotApplied,
-        // The connection is closed, and a new one prepares the statement anew.
+        // The connection is closed, and a new one prepares the statement again.
         "0A000" if routine == PLAN_OUTDATED => Fault::NotApplied,
         "42501" if routine == ROW_CHECK => Fault::RowRefused,
         // I/O error.

@@ -1,6 +1,6 @@
-//! The fields of a value in binary form, from its first byte on.
+//! The fields of a value in binary form, from its first byte onwards.
 
-/// What is left of the value. Each field is `None` where it ends too early.
+/// The rest of the value. Each field is `None` if the value ends too early.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 macro_rules! numbers {
@@ -27,7 +27,7 @@ impl<'a> Fields<'a> {
         usize::try_from(self.i32()?).ok()
     }
 
-    /// A value with its length before it; `Some(None)` for null.
+    /// A value with its length in front of it; `Some(None)` for null.
     pub(super) fn value(&mut self) -> Option<Option<&'a [u8]>> {
         match self.i32()? {
             -1 => Some(None),
@@ -35,7 +35,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A text that a zero ends.
+    /// A text that ends in a zero byte.
     pub(super) fn text(&mut self) -> Option<&'a str> {
         let end = self.0.iter().position(|byte| *byte == 0)?;
         let text = std::str::from_utf8(self.bytes(end)?).ok()?;

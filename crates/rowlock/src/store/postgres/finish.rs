@@ -24,19 +24,20 @@ use crate::store::ladder::Ladder;
 use crate::store::{Finish, FinishParams, Finished, LeaseState, Outcome};
 use crate::{Error, Lease, Result, Status};
 
-/// How long one finish waits for rows that others have locked, all in all. An ordinary write of the user's is over by
-/// then; somebody who looks at a row in a transaction of hours must not keep a worker from its other items.
+/// How long one finish waits in all for rows that others have locked. An ordinary write of the user's is over by then;
+/// someone who looks at a row in a transaction of hours must not keep a worker from its other items.
 const ROW_LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// Below this many items their locks cost less than the second statement that one left-out item would need.
 const LOCKED_FIRST_BELOW: usize = 16;
 
-/// Pauses before what a batch found locked is tried again: about as long as a claim of a full batch takes.
+/// Pauses before the items that a batch found locked are tried again: about as long as a claim of a full batch takes.
 const PAUSES_BEFORE_REPEATS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(8)];
 
 impl PostgresStore {
-    /// One statement for all items in the ordinary case. Items that it did not write are tried in one that locks them,
-    /// and then looked at one by one. Once something is committed no error may hide it: then what is still open is busy.
+    /// One statement for all items in the ordinary case. A second one, which locks, tries the items that it did not
+    /// write; those that are left are looked at one by one. Once something is committed, no error may hide it: the
+    /// items that are still open are then busy.
     pub(super) async fn finish_batch(&self, finishing: &FinishParams) -> Result<Vec<Finished>> {
         let items = &finishing.items;
         let mut answers: Vec<Option<Finished>> = vec![None; items.len()];
@@ -75,7 +76,7 @@ impl PostgresStore {
             }
             Err(error) => return Err(error),
         }
-        // The ways of a bad row are boxed: no ordinary call should carry the room that they take.
+        // The paths for a bad row are boxed, so that no ordinary call carries the space that they need.
         let missing = match self.finish_rest(&mut session, finishing, &mut answers, are_untried).await {
             Ok(()) => {
                 session.done();
@@ -88,7 +89,7 @@ impl PostgresStore {
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| missing.clone())).collect())
     }
 
-    /// Tells the brake what passed.
+    /// Tells the brake which items passed.
     fn note_passed(&self, finishing: &FinishParams, answers: &[Option<Finished>]) {
         if self.brake.is_counting() {
             for (finish, answer) in finishing.items.iter().zip(answers) {
@@ -99,7 +100,7 @@ impl PostgresStore {
         }
     }
 
-    /// The statement for a whole batch, in the form that is cheapest for it. None of them waits for a row.
+    /// The cheapest statement for a whole batch. None of them waits for a row.
     fn batch_query<'q>(&'q self, finishing: &'q FinishParams, all: &[usize]) -> Query<'q, Postgres, PgArguments> {
         match finishing.items.as_slice() {
             [item] if matches!(item.outcome, Outcome::Complete) && !self.error_needs_text.load(Ordering::Relaxed) => {
@@ -112,8 +113,8 @@ impl PostgresStore {
         }
     }
 
-    /// Writes what can be written of a batch that failed as a whole by this error, and fails what is at fault. What somebody has
-    /// locked stays without an answer.
+    /// Writes what can be written of a batch that failed as a whole by this error, and fails the items at fault. An
+    /// item whose row others have locked stays without an answer.
     async fn finish_in_parts(
         &self,
         session: &mut Session,
@@ -123,7 +124,7 @@ impl PostgresStore {
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
         self.begin_parts(session).await?;
-        // None of it counts before it is committed.
+        // None of it counts before the commit.
         let mut applied = answers.to_vec();
         let (mut ladder, mut is_unlogged) = (Ladder::new(batch.len()), false);
         while session.has_time()
@@ -150,7 +151,7 @@ impl PostgresStore {
         answers.clone_from_slice(&applied);
         for (item, refusal) in refused {
             let item = batch[item];
-            // What is committed is told, whatever becomes of those.
+            // What is committed is reported, whatever becomes of those.
             answers[item] = Some(match self.end_refused(session, finishing, item, &refusal).await {
                 Ok(finished) => finished,
                 Err(error) => {
@@ -162,7 +163,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// What becomes of an item whose finish does not pass: `FAILED`, or busy if what is in its way may go away by itself.
+    /// What becomes of an item whose finish is refused: `FAILED`, or busy if the obstacle may go away by itself.
     async fn end_refused(
         &self,
         session: &mut Session,
@@ -184,9 +185,9 @@ impl PostgresStore {
         }
     }
 
-    /// The items that a batch did not write: locked ones are waited for a little, refused ones are failed. What has no
-    /// answer afterwards is lost. Those of a batch that took no locks are untried: most were left out for a lock that is
-    /// gone, e.g. of a row that refers to the item.
+    /// The items that a batch did not write: it waits a little for locked ones, and fails refused ones. An item without
+    /// an answer afterwards is lost. Items of a batch that took no locks are untried: most were left out for a lock
+    /// that is gone, e.g. by a row that refers to the item.
     async fn finish_rest(
         &self,
         session: &mut Session,
@@ -220,9 +221,9 @@ impl PostgresStore {
         self.finish_one_by_one(session, finishing, held, answers).await
     }
 
-    /// Rows that were locked in passing are free in a moment: another worker's claim that meets a row which was claimed
-    /// after it began holds it until it commits. One statement more is cheaper by far than one for each of them. False if
-    /// what is left was refused, or has a trigger that waits: those are for one by one.
+    /// Rows that were locked in passing are soon free: a claim of another worker that meets a row which was claimed
+    /// after it began holds the row until it commits. One further statement is far cheaper than one per row. False if
+    /// the remaining items were refused or have a trigger that waits: those go one by one.
     async fn finish_again(
         &self,
         session: &mut Session,
@@ -259,7 +260,7 @@ impl PostgresStore {
         if held.is_empty() {
             return Ok(());
         }
-        // Each is tried, also after the wait is over: a row that refuses must be found behind any number of locked ones.
+        // Each is tried, even when the wait is over: a row that refuses must be found behind any number of locked ones.
         session.set_lock_timeout(ROW_LOCK_WAIT).await?;
         let waited_from = Instant::now();
         let mut is_over = false;
@@ -305,7 +306,7 @@ impl PostgresStore {
                     self.say_log_is_lost(&error);
                     return self.written(row);
                 }
-                // With no row to be blamed for it, it is everybody's.
+                // Without a row to blame, the fault is everybody's.
                 session.fetch(self.finish_query(&self.statements.finish_one.logged, finishing, &[])).await?;
                 Refusal::Loud(error)
             }
@@ -370,7 +371,7 @@ impl PostgresStore {
         }
     }
 
-    /// The same without the log of failures.
+    /// The same without the failure log.
     pub(super) fn unlogged_query<'q>(
         &'q self,
         finishing: &'q FinishParams,
@@ -379,8 +380,8 @@ impl PostgresStore {
         self.finish_query(&self.statements.finish_one.unlogged, finishing, &[index])
     }
 
-    /// Whether the only item of a finish is at fault, and not what else its holder wrote in the same transaction, nor what is
-    /// everybody's. Nothing is written.
+    /// Whether the only item of a finish is at fault, and neither its holder's other writes in the same transaction nor
+    /// something that affects everybody. Writes nothing.
     pub(super) async fn fails_alone(&self, session: &mut Session, finishing: &FinishParams) -> Result<bool> {
         self.begin_parts(session).await?;
         let fails = self.try_part(session, self.unlogged_query(finishing, 0)).await?.is_err();
@@ -451,8 +452,8 @@ impl PostgresStore {
     }
 }
 
-/// A statement for a whole batch waits for no row. If it got no lock, then a trigger of the user's waited for a row of
-/// its own: which item's it was will be seen one by one, and bisecting would wait for it again and again.
+/// A statement for a whole batch waits for no row. If it got no lock, a trigger of the user's waited for a row: trying
+/// items one by one shows which item's it was, and bisecting would wait for it again and again.
 pub(super) fn is_trigger_without_lock(error: &Error) -> bool {
     is_lock_timeout(error)
 }

@@ -1,4 +1,4 @@
-//! The three indexes: whether they are there, and building them while others go on reading and writing the table.
+//! The three indexes: whether they exist, and building them while others go on reading and writing the table.
 
 use sqlx::AssertSqlSafe;
 
@@ -11,7 +11,7 @@ use crate::Result;
 use crate::store::identifier::quote_identifier;
 use crate::store::template::Template;
 
-/// The indexes: the variable that has their name, and their statement.
+/// The indexes: the variable for the name, and the statement.
 pub(super) const CREATE_INDEX: [(&str, &str); 3] = [
     ("ready_index", include_str!("sql/create_ready_index.sql")),
     ("running_index", include_str!("sql/create_running_index.sql")),
@@ -25,7 +25,7 @@ pub(super) enum IndexState {
     Valid,
 }
 
-/// The tables that have the rows of a partitioned one; none of one that is not.
+/// The tables that hold the rows of a partitioned table; none if it is not partitioned.
 const LEAVES: &str = "select t.relid::regclass::text as leaf, t.relid::oid::text as number
 from pg_partition_tree(to_regclass($1)) t
 join pg_class c on c.oid = t.relid
@@ -33,8 +33,8 @@ join pg_class parent on parent.oid = to_regclass($1) and parent.relkind = 'p'
 where c.relkind = 'r'";
 
 impl PostgresStore {
-    /// Builds the indexes that are missing. Those of a partitioned table cannot be built beside its writers: they are
-    /// built so on each partition, and then attached.
+    /// Builds the missing indexes. Those of a partitioned table cannot be built while others write to it: each
+    /// partition's index is built concurrently, and then attached.
     pub(super) async fn build_indexes(&self, session: &mut Session) -> Result<()> {
         let template = self.ddl_template();
         let mut missing = Vec::new();
@@ -61,7 +61,7 @@ impl PostgresStore {
                 build_concurrently(session, &name, state, &template.render(sql)).await?;
                 continue;
             }
-            // With those of the partitions that it has taken for its own.
+            // Together with the partitions' indexes that it has adopted.
             if state == IndexState::Invalid {
                 session.run(&format!("drop index if exists {name}")).await?;
             }
@@ -70,7 +70,7 @@ impl PostgresStore {
                     (column("prepare", leaf, "leaf")?, column("prepare", leaf, "number")?);
                 build_of_leaf(session, &template, variable, sql, &leaf, &number).await?;
             }
-            // It takes the indexes of the partitions for its own, and so reads no row.
+            // It adopts the indexes of the partitions, and so reads no row.
             session.run(&template.render(sql)).await?;
         }
         session.run(&format!("set statement_timeout = {}", self.sessions.deadline().as_millis().max(1))).await?;
@@ -82,14 +82,14 @@ async fn build_concurrently(session: &mut Session, name: &str, state: IndexState
     if state == IndexState::Valid {
         return Ok(());
     }
-    // Somebody's build was interrupted, which leaves an index that is written but never used.
+    // A build was interrupted, which leaves an index that is written but never used.
     if state == IndexState::Invalid {
         session.run(&format!("drop index concurrently if exists {name}")).await?;
     }
     session.run(&sql.replacen("create index", "create index concurrently", 1)).await
 }
 
-/// The index of one partition, whose name ends in the partition's number: in its schema there may be more of them.
+/// The index of one partition. Its name ends in the partition's number, because the schema may have more of them.
 async fn build_of_leaf(
     session: &mut Session,
     template: &Template,

@@ -9,7 +9,7 @@ use super::shown::shown;
 use crate::JsonRecord;
 use crate::json_record::{float, hex};
 
-/// Names of the columns that the statements add for themselves begin so.
+/// Prefix of the columns that the statements add for Rowlock's own use.
 const OWN_COLUMNS: &str = "rowlock_";
 
 impl<'r> FromRow<'r, PgRow> for JsonRecord {
@@ -39,7 +39,7 @@ fn value_of(value: PgValueRef<'_>) -> Value {
     }
 }
 
-/// An array that the server wrote as text; `None` for another value, and for more than one dimension.
+/// An array that the server wrote as text; `None` for any other value, and for more than one dimension.
 fn array_as_text(type_info: &PgTypeInfo, value: &PgValueRef<'_>) -> Option<Value> {
     let PgTypeKind::Array(element) = type_info.kind() else { return None };
     let texts: Vec<Option<Text>> = Vec::decode(value.clone()).ok()?;
@@ -47,7 +47,7 @@ fn array_as_text(type_info: &PgTypeInfo, value: &PgValueRef<'_>) -> Option<Value
     Some(texts.into_iter().map(|text| text.map_or(Value::Null, shown)).collect())
 }
 
-/// What the server wrote as text, by its type; `None` where its own words are shown.
+/// A value that the server wrote as text, by its type; `None` if the server's text is shown.
 fn by_type(type_info: &PgTypeInfo, text: &str) -> Option<Value> {
     if let PgTypeKind::Domain(base) = type_info.kind() {
         return by_type(base, text);
@@ -61,7 +61,7 @@ fn by_type(type_info: &PgTypeInfo, text: &str) -> Option<Value> {
     }
 }
 
-/// An element of an array that was sent as text.
+/// An element of an array that came as text.
 struct Text(String);
 
 impl Type<Postgres> for Text {

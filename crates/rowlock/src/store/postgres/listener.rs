@@ -1,4 +1,4 @@
-//! Hearing of new items: LISTEN, and saying that somebody waits.
+//! Hearing of new items: LISTEN, and announcing that a worker waits.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::limits::CONNECTION_TEST_DEADLINE;
 use crate::store::Listener;
 use crate::{Error, FencingToken, Result};
 
-/// Listens on the pipeline's channel, over a connection of its own. Behind a pooler, without another way to the server,
-/// it hears nothing: what is left is polling.
+/// Listens on the pipeline's channel, over a connection of its own. Behind a pooler, without a direct connection to the
+/// server, it hears nothing, and only polling is left.
 pub struct PostgresListener {
     listener: Option<PgListener>,
     _counted: Option<Counted>,
-    /// A channel that nobody else listens on.
+    /// A channel on which only this listener listens.
     own_channel: String,
-    /// Something was heard that nobody was told yet.
+    /// A notification arrived that `wait` has not reported yet.
     has_heard: bool,
-    /// Whether the table has the trigger that tells.
+    /// Whether the table has the trigger that notifies.
     is_told: bool,
     store: PostgresStore,
 }
@@ -34,7 +34,7 @@ impl std::fmt::Debug for PostgresListener {
     }
 }
 
-/// The least time for which a worker says that it waits: then the row is written once in many waits.
+/// The shortest time for which a worker announces that it waits: so the row is written once in many waits.
 const WAITING_MIN: Duration = Duration::from_secs(60);
 
 impl PostgresListener {
@@ -99,8 +99,8 @@ impl Listener for PostgresListener {
         }
     }
 
-    /// Tells itself something, on a channel of its own. A connection on which nothing comes through any more, without an
-    /// end that either side was told of, is found by this alone.
+    /// Sends a notification to itself, on a separate channel. Nothing else finds a connection on which nothing arrives
+    /// any more and whose end neither side has seen.
     async fn test_hearing(&mut self) -> Result<()> {
         let Some(listener) = &mut self.listener else { return Ok(()) };
         let heard = async {
@@ -110,7 +110,7 @@ impl Listener for PostgresListener {
                 match listener.try_recv().await? {
                     Some(told) if told.channel() == self.own_channel => return Ok(()),
                     Some(_) => self.has_heard = true,
-                    // It was made again, and something may have been missed.
+                    // The connection was made again, and notifications may have been lost.
                     None => {
                         self.has_heard = true;
                         return Ok(());

@@ -72,23 +72,23 @@ pub struct PostgresStore {
     exclusions: Exclusions,
     passed_over: PassedOver,
     brake: Brake,
-    /// The last call of `add_many` met keys that exist.
+    /// The last call of `add_many` met existing keys.
     keys_existed: Arc<AtomicBool>,
     queue_head: QueueHead,
-    /// It was said that the log of failures cannot be written.
+    /// The loss of the failure log was reported.
     log_is_lost: Arc<AtomicBool>,
     late: LateRenewals,
-    /// The column of errors was found to take no null, so that an item that succeeded has '' there.
+    /// The error column takes no null, as it turned out, so that an item that succeeded has '' there.
     error_needs_text: Arc<AtomicBool>,
 }
 
 impl PostgresStore {
-    /// A store on the server with this URL, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Connects once, to see that it
-    /// can.
+    /// A store on the server with this URL, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Connects once, to check that
+    /// it can.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the URL cannot be read or is of another database, [`Error::Database`] if the server
-    /// cannot be reached, [`Error::TooManyConnections`], [`Error::SchemaTooNew`].
+    /// [`Error::InvalidArgument`] if the URL is invalid or names another kind of database, [`Error::Database`] if the
+    /// server cannot be reached, [`Error::TooManyConnections`], [`Error::SchemaTooNew`].
     pub async fn connect(url: &str, pipeline: Pipeline) -> Result<PostgresStore> {
         let options = postgres_url(url)?.parse::<PgConnectOptions>().map_err(|_| unreadable(url))?;
         let store = PostgresStore::with_options(options, pipeline);
@@ -96,25 +96,25 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// A store with these connect options. Connects when it first must.
+    /// A store with these connect options. Connects on first use.
     pub fn with_options(options: PgConnectOptions, pipeline: Pipeline) -> PostgresStore {
         let sessions = Sessions::new(without_brackets(options), deadline(&pipeline));
         PostgresStore::build(sessions, pipeline)
     }
 
     /// A store behind a pooler that lends its connections for one transaction each, as PgBouncer does in transaction
-    /// mode. Every statement is sent unprepared and in a transaction of its own, which costs two round trips more;
-    /// without another way to the server (see [`PostgresStore::with_direct`]) new items are found by polling alone, and
+    /// mode. Every statement is sent unprepared and in its own transaction, which costs two more round trips. Without a
+    /// direct connection to the server (see [`PostgresStore::with_direct`]) new items are found by polling alone, and
     /// the table cannot be prepared.
     ///
-    /// What a handler sends by itself in the transaction of [`Store::begin`] must be unprepared as well:
+    /// A handler must send its own statements in the transaction of [`Store::begin`] unprepared as well:
     /// `sqlx::query(…).persistent(false)`.
     pub fn through_pooler(options: PgConnectOptions, pipeline: Pipeline) -> PostgresStore {
         let sessions = Sessions::through_pooler(without_brackets(options), deadline(&pipeline));
         PostgresStore::build(sessions, pipeline)
     }
 
-    /// The same with a way to the server past the pooler, for what belongs to a connection: hearing of new items, and
+    /// The same store with a direct connection to the server, for what needs a session: notifications of new items, and
     /// [`Store::prepare`].
     #[must_use]
     pub fn with_direct(self, direct: PgConnectOptions) -> PostgresStore {
@@ -122,15 +122,15 @@ impl PostgresStore {
         self.over(sessions)
     }
 
-    /// The same store with so many connections at most for its verbs, and as many for transactions of the user's; 8 by
-    /// default, and at least 1. A worker has a few more for itself: see docs/dialects.md.
+    /// The same store with at most this many connections for its verbs, and as many for the user's transactions; 8 by
+    /// default, and at least 1. A worker has a few more: see docs/dialects.md.
     #[must_use]
     pub fn with_max_connections(self, connections: u32) -> PostgresStore {
         let limits = ConnectionLimits { connections_max: connections.max(1), ..self.sessions.limits() };
         self.over(self.sessions.with_limits(limits))
     }
 
-    /// The same store, which closes a connection that nobody used for so long; a minute by default.
+    /// The same store, which closes a connection that was not used for this long; one minute by default.
     #[must_use]
     pub fn with_idle_timeout(self, idle_timeout: Duration) -> PostgresStore {
         let limits = ConnectionLimits { idle_max: idle_timeout, ..self.sessions.limits() };
@@ -162,13 +162,13 @@ impl PostgresStore {
         }
     }
 
-    /// A store on the same database as a pool of the user's, with connections of its own: a drained pool must not
-    /// keep a worker from its heartbeats.
+    /// A store on the same database as a pool of the user's, with separate connections: a drained pool must not keep a
+    /// worker from its heartbeats.
     pub fn from_pool(pool: &PgPool, pipeline: Pipeline) -> PostgresStore {
         PostgresStore::with_options(pool.connect_options().as_ref().clone(), pipeline)
     }
 
-    /// The statement of a verb as it is sent, with its binds as `$1`, `$2`, …; `None` for an unknown verb.
+    /// The statement of a verb as it is sent, with the binds `$1`, `$2`, …; `None` for an unknown verb.
     pub fn sql(&self, verb: &str) -> Option<&str> {
         self.statements.all().into_iter().find(|(name, _)| *name == verb).map(|(_, sql)| sql)
     }
@@ -178,8 +178,8 @@ impl PostgresStore {
         self.statements.all().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// The settings of the planner under which the store's own connections run the statements, as SQL. Whoever runs one
-    /// of [`PostgresStore::sql`] by hand sees the store's plan under these.
+    /// The planner settings under which the store's own connections run the statements, as SQL. With these settings, a
+    /// statement of [`PostgresStore::sql`] that is run by hand gets the store's plan.
     pub fn planner_settings() -> String {
         session::planner_settings()
     }
@@ -188,7 +188,7 @@ impl PostgresStore {
         PostgresStore { sessions, ..self.clone() }
     }
 
-    /// The same store past its pooler, if it has one.
+    /// The same store with a direct connection in place of its pooler, if it has one.
     fn directly(&self) -> Result<PostgresStore> {
         if !self.sessions.is_through_pooler() {
             return Ok(self.clone());
@@ -203,7 +203,7 @@ impl PostgresStore {
     }
 }
 
-/// An IPv6 address stands in brackets in a URL, and its driver takes them for a part of a name.
+/// A URL has an IPv6 address in brackets, which the driver takes for a part of the name.
 fn without_brackets(options: PgConnectOptions) -> PgConnectOptions {
     let host = options.get_host();
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
@@ -218,8 +218,8 @@ fn deadline(pipeline: &Pipeline) -> Duration {
     VERB_DEADLINE.min(pipeline.stale_after() / 3)
 }
 
-// What a verb does where a row is bad makes its future large, and every future around it would have room for it: so it has a place
-// of its own.
+// The handling of a bad row makes a verb's future large, and every future around it would reserve that space, so it is
+// boxed.
 impl Store for PostgresStore {
     type Row = PgRow;
     type Transaction = PostgresTransaction;

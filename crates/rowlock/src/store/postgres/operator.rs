@@ -23,7 +23,7 @@ use crate::store::ladder::{AtFault, Ladder};
 use crate::store::{Moved, RequeueParams, SetParams};
 use crate::{Error, Key, Result, StageId, Status};
 
-/// The answer to an item for which other items, with which something is wrong, have left no time.
+/// The answer to an item that was not tried, because other, bad items took all the time.
 const UNTRIED: &str = "it was not tried: finding out what the database refuses has taken all the time";
 
 /// One of the three verbs that move items by their keys.
@@ -36,7 +36,7 @@ struct Operation<'a> {
     error: Option<String>,
 }
 
-/// An item of the table, by one of the keys that lead to it, and the places of the answers to all of those.
+/// An item of the table, by one of the keys that lead to it, with the positions of the answers to all of those keys.
 struct AskedItem {
     text: String,
     places: Vec<usize>,
@@ -63,7 +63,7 @@ impl PostgresStore {
         self.move_items(&operation, &setting.keys).await
     }
 
-    /// An item is put in progress by a claim only: from no state does this move exist.
+    /// Only a claim puts an item in progress: this move exists from no state.
     async fn refuse_moves(&self, keys: &[Key]) -> Result<Vec<Moved>> {
         let mut moved = Vec::with_capacity(keys.len());
         for key in keys {
@@ -94,8 +94,8 @@ impl PostgresStore {
         self.move_items(&operation, &requeueing.keys).await
     }
 
-    /// All items in one transaction, or none. Answers go by the places of the keys: the table may take different texts for
-    /// one key, and then it has a third.
+    /// All items in one transaction, or none. Answers are matched by the positions of the keys: the table may take
+    /// different texts for one key, and then it has a third.
     async fn move_items(&self, operation: &Operation<'_>, keys: &[Key]) -> Result<Vec<Moved>> {
         let mut answers = vec![Moved::NotFound; keys.len()];
         let asked = asked_keys(keys, self.pipeline.key_type(), &mut answers);
@@ -108,13 +108,13 @@ impl PostgresStore {
         let mut moved = vec![Moved::NotFound; items.len()];
         let mut again = Vec::new();
         let all: Vec<usize> = (0..items.len()).collect();
-        // In the table's order over all batches: what may wait for row locks takes them in one order.
+        // In the table's order over all batches: everything that may wait for row locks takes them in one order.
         for batch in all.chunks(BATCH_ITEMS_MAX) {
             let unmoved = self.move_parts(&mut session, operation, &items, batch.to_vec(), &mut moved).await?;
             again.push(unmoved);
         }
-        // A row that another transaction changed while we waited for it was judged by its older version. It is ours now,
-        // and a further statement sees it as it is.
+        // A row that another transaction changed while this one waited for it was judged by its older version. It is
+        // locked now, and a further statement sees it as it is.
         for batch in again {
             self.move_parts(&mut session, operation, &items, batch, &mut moved).await?;
         }
@@ -126,7 +126,7 @@ impl PostgresStore {
         Ok(answers)
     }
 
-    /// Moves what of a batch the database lets be moved. The answer are those that should have been moved and were not.
+    /// Moves those items of a batch that the database lets move. Returns those that should have moved and did not.
     async fn move_parts(
         &self,
         session: &mut Session,
@@ -164,7 +164,7 @@ impl PostgresStore {
             part.iter().for_each(|item| moved[batch[*item]] = untried.clone());
         }
         let at_fault = match ladder.at_fault() {
-            // There is nothing to compare with, and whoever asks again may find nobody in the way.
+            // There is nothing to compare with, and the obstacle may be gone on the next call.
             AtFault::AllTried(items) if items.iter().any(|(_, refusal)| !refusal.lasts()) => return Err(whole),
             at_fault => at_fault,
         };
@@ -176,9 +176,9 @@ impl PostgresStore {
         Ok(unmoved)
     }
 
-    /// Locks a batch that failed as a whole, in the table's order: its parts come in another, and a savepoint that is rolled back
-    /// gives up what was locked after it. Not where somebody was in the way for so long that the batch failed by that: then it
-    /// is this item that the parts have to find.
+    /// Locks a batch that failed as a whole, in the table's order: its parts come in another order, and a savepoint
+    /// that is rolled back releases what was locked after it. Not if the batch failed because another transaction was
+    /// in the way for too long: then the parts have to find this item.
     async fn lock_batch(
         &self,
         session: &mut Session,
@@ -196,15 +196,15 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// The items among what is asked for, each once, in the order in which the table sorts their keys. A key that the
-    /// database cannot read is answered as that.
+    /// The items that are asked for, each once, in the order in which the table sorts their keys. For a key that the
+    /// database cannot read, the answer says so.
     async fn find_items(
         &self,
         session: &mut Session,
         asked: Vec<AskedKey>,
         answers: &mut [Moved],
     ) -> Result<Vec<AskedItem>> {
-        // A single key has no order, and every encoding has what is ASCII.
+        // A single key has no order, and every encoding has ASCII.
         if asked.len() == 1 && asked[0].text.is_ascii() {
             return Ok(asked.into_iter().map(AskedItem::from).collect());
         }
@@ -221,7 +221,7 @@ impl PostgresStore {
         sorted_items(&rows, asked)
     }
 
-    /// The keys that the database can read, alone or together. The others are answered as what they are.
+    /// The keys that the database can read, alone or together. For the others, the answers say why not.
     async fn readable_keys(
         &self,
         session: &mut Session,
@@ -243,7 +243,7 @@ impl PostgresStore {
         Ok(readable)
     }
 
-    /// The rows of `canonical_keys`, or the error of a text among them that the server cannot read.
+    /// The rows of `canonical_keys`, or the error of a text that the server cannot read.
     async fn sort_keys(&self, session: &mut Session, asked: &[AskedKey]) -> Result<Result<Vec<PgRow>, Error>> {
         let texts: Vec<&str> = asked.iter().map(|key| key.text.as_str()).collect();
         match session.fetch(query(&self.statements.canonical_keys).bind(texts)).await {
@@ -252,8 +252,8 @@ impl PostgresStore {
         }
     }
 
-    /// A row for each item that was found, then one for each that was moved. The answer are those that should have been
-    /// moved and were not.
+    /// The rows name each item that was found, then each that was moved. Returns those that should have moved and did
+    /// not.
     fn note_moved(
         &self,
         verb: &'static str,
@@ -282,7 +282,7 @@ impl PostgresStore {
         Ok(unmoved)
     }
 
-    /// Whether the statement would have moved an item from this state. As in the SQL.
+    /// Whether the statement would have moved an item from this state; the same rule as in the SQL.
     fn is_legal_from(&self, verb: &str, from: Option<Status>) -> bool {
         match (verb, from) {
             (_, None) => false,
@@ -322,7 +322,7 @@ impl PostgresStore {
     }
 }
 
-/// The keys that a row may have. The others are answered as what they are.
+/// The keys that a row may have. For the others, the answers say why not.
 fn asked_keys(keys: &[Key], key_type: KeyType, answers: &mut [Moved]) -> Vec<AskedKey> {
     let mut asked = Vec::with_capacity(keys.len());
     for (place, key) in keys.iter().enumerate() {
@@ -334,7 +334,7 @@ fn asked_keys(keys: &[Key], key_type: KeyType, answers: &mut [Moved]) -> Vec<Ask
     asked
 }
 
-/// The rows of `canonical_keys` as items. Keys that lead to none are left out.
+/// The rows of `canonical_keys` as items. Keys that lead to no item are left out.
 fn sorted_items(rows: &[PgRow], asked: Vec<AskedKey>) -> Result<Vec<AskedItem>> {
     const VERB: &str = "canonical_keys";
     let mut asked: Vec<Option<AskedKey>> = asked.into_iter().map(Some).collect();

@@ -1,9 +1,9 @@
 //! What a store remembers of its queue from one claim to the next.
 //!
-//! The head of a long queue is where everything happens: what was claimed lies there dead until a vacuum may remove it, and
-//! what others are about to claim is there locked. As long as the queue is full a claim leaves out what others are at,
-//! and one of one stage begins where the last one ended. What it passes over, e.g. an item that was given back, is found by the next
-//! claim that begins at the start, a few times a second.
+//! Everything happens at the head of a long queue: claimed entries lie there dead until a vacuum may remove them, and
+//! rows that others are about to claim are locked there. As long as the queue is full, a claim leaves out what others
+//! are working on, and a claim of one stage begins where the last one ended. The next claim that begins at the start, a
+//! few times a second, finds what was skipped, e.g. an item that was returned to the queue.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,18 +33,18 @@ struct Full {
     look_from_start_at: Instant,
 }
 
-/// Where a claim of a full queue begins: at items that were ready since then. `None` is the start of the queue.
+/// Where a claim of a full queue begins: at items that have been ready since then. `None` is the start of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Start(pub(super) Option<DateTime<Utc>>);
 
 /// What a claim saw.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
-    /// Where it began; `None` if it did not take the queue for full.
+    /// Where it began; `None` if it did not treat the queue as full.
     pub(super) start: Option<Start>,
     /// It got all that it asked for, and that was many.
     pub(super) is_full: bool,
-    /// Since when the youngest of its items were ready.
+    /// Since when its youngest items have been ready.
     pub(super) until: Option<DateTime<Utc>>,
     /// How long it took.
     pub(super) took: Duration,
@@ -55,7 +55,7 @@ impl QueueHead {
     pub(super) fn start(&self, ready_words: &[String], now: Instant) -> Option<Start> {
         let state = self.locked();
         let full = state.full.as_ref().filter(|full| full.ready_words == ready_words)?;
-        // Whether a suspect is at the head only a look at the start tells.
+        // Only a look at the start shows whether a suspect is at the head.
         let is_from_start = state.met_special || now >= full.look_from_start_at;
         Some(Start(full.from.filter(|_| !is_from_start)))
     }
@@ -68,15 +68,15 @@ impl QueueHead {
             return;
         }
         match (&mut state.full, seen.start) {
-            // Claims may be under way side by side.
+            // Claims may run side by side.
             (Some(full), Some(Start(Some(start)))) if full.ready_words == ready_words && full.from >= Some(start) => {
                 full.from = full.from.max(seen.until);
                 full.took = seen.took;
             }
-            // Another one found the end meanwhile, or older items at the start, or was for another stage.
+            // In the meantime another one found the end, or older items at the start, or was for another stage.
             (_, Some(Start(Some(_)))) => {}
             (full, _) => {
-                // What there is to walk past before the place where others begin.
+                // The cost of walking to the place where others begin.
                 let extra = seen.took.saturating_sub(full.as_ref().map_or(seen.took, |full| full.took));
                 let pause = (extra * QUEUE_LOOKED_AT_SHARE).clamp(QUEUE_LOOKED_AT_EVERY, QUEUE_LOOKED_AT_EVERY_MAX);
                 let ready_words = ready_words.to_vec();
@@ -90,8 +90,8 @@ impl QueueHead {
         }
     }
 
-    /// Whether the last claim met an item at a limit or a suspect. Suspects that wait at the head are met by each claim,
-    /// which need not find out twice.
+    /// Whether the last claim met an item at a limit or a suspect. Each claim meets suspects that wait at the head, and
+    /// need not find that out twice.
     pub(super) fn met_special(&self) -> bool {
         self.locked().met_special
     }

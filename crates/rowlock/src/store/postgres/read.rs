@@ -26,7 +26,7 @@ impl PostgresStore {
         let mut rows = session.fetch(query(&self.statements.get).bind(&*asked)).await;
         let is_missing = rows.as_ref().is_ok_and(Vec::is_empty);
         if asked.is_ascii() && is_illegible(&rows) || is_missing && self.may_be_shown(&asked) {
-            // What is no text in the first case may still be a row in the second, in a database of that encoding.
+            // Invalid text in the first case may still be a row in the second, in a database with that encoding.
             rows = match Box::pin(self.get_as_shown(&mut session, &asked)).await {
                 Err(error) if is_missing && may_be_a_rows(&error) => Ok(Vec::new()),
                 answer => answer,
@@ -50,7 +50,7 @@ impl PostgresStore {
             query(sql)
                 .bind(listing.status.map(|status| self.pipeline.word(status).to_owned()))
                 .bind(after.clone())
-                // One more than asked for: whether this is the last page.
+                // One more than asked for, to tell whether this is the last page.
                 .bind(limit + 1)
         };
         let mut session = self.sessions.open("list").await?;
@@ -72,7 +72,7 @@ impl PostgresStore {
         Ok(Page { items, next })
     }
 
-    /// The key behind which a page begins.
+    /// The key after which a page begins.
     fn page_start(&self, after: &Key) -> Result<String> {
         asked_key(after, self.pipeline.key_type()).map_err(|rule| Error::InvalidArgument {
             argument: "after",
@@ -82,7 +82,7 @@ impl PostgresStore {
     }
 
     pub(super) async fn count_items(&self, counting: &CountParams) -> Result<Counts> {
-        // One more than is told: whether there are more.
+        // One more than reported, to tell whether there are more.
         let limit = counting.up_to.saturating_add(1);
         let stages = self.pipeline.stages().iter();
         let (ready, running): (Vec<String>, Vec<String>) =
@@ -116,7 +116,7 @@ impl PostgresStore {
         Ok(Counts { at, statuses: self.status_counts(found), stages })
     }
 
-    /// What `unfinished.sql` has counted, a row for each stage.
+    /// The counts of `unfinished.sql`, one row per stage.
     fn unfinished_counts(&self, rows: &[PgRow], limit: i64) -> Result<Vec<StatusCount>> {
         let mut found = Vec::with_capacity(rows.len() * 2);
         for (stage, row) in self.pipeline.stages().iter().zip(rows) {
@@ -127,7 +127,7 @@ impl PostgresStore {
         Ok(found)
     }
 
-    /// Each status of the pipeline, also without items; then what it does not know.
+    /// Each status of the pipeline, even without items; then the words that it does not know.
     fn status_counts(&self, found: Vec<StatusCount>) -> Vec<StatusCount> {
         let (mut known, mut unknown): (Vec<_>, Vec<_>) = found.into_iter().partition(|count| count.status.is_some());
         for status in self.pipeline.statuses() {
@@ -165,7 +165,7 @@ impl PostgresStore {
         let answer = session.fetch(query(&self.statements.explain).bind(&*asked).bind(now)).await;
         let rows = none_if_unreadable(&asked, answer)?;
         let locked = match rows.first() {
-            // A standby and a read-only transaction lock nothing, so there nothing can be said.
+            // A standby and a read-only transaction lock nothing, so the lock is unknown there.
             Some(_) if !self.sessions.is_read_only() => {
                 session.fetch(query(&self.statements.probe_lock).bind(&*asked)).await?.is_empty()
             }
@@ -252,8 +252,8 @@ impl PostgresStore {
     }
 }
 
-/// No rows where the server cannot read the key at all, since its encoding lacks the characters: no item has it. What is
-/// ASCII it can read, and then the value that it complains of is another one.
+/// No rows if the server cannot read the key at all, because its encoding lacks the characters: no item has it. It can
+/// read ASCII; then it complains of another value.
 fn none_if_unreadable(asked: &str, answer: Result<Vec<PgRow>>) -> Result<Vec<PgRow>> {
     match answer {
         Err(error) if !asked.is_ascii() && is_about_a_value(&error) => Ok(Vec::new()),
@@ -261,7 +261,7 @@ fn none_if_unreadable(asked: &str, answer: Result<Vec<PgRow>>) -> Result<Vec<PgR
     }
 }
 
-/// The row of a statement that always has one.
+/// The row of a statement that always returns one.
 fn first<'a>(verb: &'static str, rows: &'a [PgRow]) -> Result<&'a PgRow> {
     rows.first().ok_or(Error::Database { verb, fault: Fault::Lasting, source: sqlx::Error::RowNotFound })
 }

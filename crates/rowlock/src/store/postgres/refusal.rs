@@ -1,4 +1,4 @@
-//! Rows that the database refuses: trying the parts of a batch that failed, and failing what cannot be moved.
+//! Rows that the database refuses: trying the parts of a batch that failed, and failing items that cannot move.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,14 +27,14 @@ pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the
 /// Why a part of a batch was not written.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// By this error.
+    /// This error.
     Loud(Error),
-    /// A trigger left rows as they were.
+    /// A trigger left rows unchanged.
     Silent,
 }
 
 impl Refusal {
-    /// The database's own words, or that a trigger said nothing.
+    /// The database's own words, or that a trigger suppressed the update.
     pub(super) fn reason(&self) -> String {
         match self {
             Refusal::Loud(error) => refusal_reason(error),
@@ -42,8 +42,9 @@ impl Refusal {
         }
     }
 
-    /// What the refusals of other items have in common with it that have the same cause: where the database names a constraint, a
-    /// column or the line of a function, that, and not the message, which may show values of the row.
+    /// What it shares with refusals of other items for the same cause: the constraint, the column or the line of a
+    /// function, if the database names one, otherwise the message's skeleton. The message itself may show values of
+    /// the row.
     pub(super) fn cause(&self, key: &Key) -> String {
         match self {
             Refusal::Loud(error) => origin(error).unwrap_or_else(|| skeleton(&refusal_reason(error), key)),
@@ -58,8 +59,8 @@ impl Refusal {
         }
     }
 
-    /// Whether it says something of the row that will not pass by itself, so that the item is to be `FAILED`. Others that were
-    /// in the way, a time-out, a full disk: then it is only left out for a while.
+    /// Whether the cause lies in the row and will not pass by itself, so that the item becomes `FAILED`. After a
+    /// conflict with others, a timeout or a full disk, the item is only left out for a while.
     pub(super) fn lasts(&self) -> bool {
         self.hint() == Hint::Row
     }
@@ -69,7 +70,7 @@ impl Refusal {
     }
 }
 
-/// A row that the database will not let be moved.
+/// A row that the database does not let move.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RefusedRow<'a> {
     /// The transaction has it locked at this place.
@@ -84,12 +85,12 @@ pub(super) enum RefusedRow<'a> {
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) at: String,
-    /// Shown by its bytes where these are no text.
+    /// Shown by its bytes if these are not valid text.
     pub(super) key: Key,
 }
 
 impl Place {
-    /// The row that `pick_locked` or `pick_stale` has named; none if it named none.
+    /// The row that `pick_locked` or `pick_stale` named; `None` if it named none.
     pub(super) fn read(verb: &'static str, row: &PgRow) -> Result<Option<Place>> {
         let Some(at) = column::<Option<String>>(verb, row, "place")? else { return Ok(None) };
         if let Some(key) = column::<Option<String>>(verb, row, "key")? {
@@ -112,16 +113,17 @@ pub(super) fn places<'a>(all: &'a [Place], part: &[usize]) -> Vec<&'a str> {
 }
 
 impl PostgresStore {
-    /// Begins the transaction in which the parts of a batch are tried that failed as a whole. It has the time of a verb of its
-    /// own: what came before may have been a time-out.
+    /// Begins the transaction in which the parts of a batch that failed as a whole are tried. It gets a verb's full
+    /// time: the failure may have been a timeout.
     pub(super) async fn begin_parts(&self, session: &mut Session) -> Result<()> {
         let deadline = self.sessions.deadline();
         session.extend_deadline(deadline);
         session.run(&begin_in_parts(deadline)).await
     }
 
-    /// Tries a part under a savepoint named `part`. With rows the savepoint is still there, to be released or rolled back to;
-    /// with an error that may be a row's it has been rolled back. Any other error is everybody's, and ends the verb.
+    /// Tries a part under a savepoint named `part`. After success the savepoint still exists, to be released or rolled
+    /// back to; after an error that may be a row's it has been rolled back. Any other error is everybody's, and ends
+    /// the verb.
     pub(super) async fn try_part(
         &self,
         session: &mut Session,
@@ -138,21 +140,21 @@ impl PostgresStore {
         }
     }
 
-    /// From here on each part of a batch that failed as a whole is over soon, in a transaction that the verb has begun. It has the
-    /// time of a verb of its own.
+    /// From here on each part of a batch that failed as a whole ends soon, in a transaction that the verb has begun. It
+    /// gets a verb's full time.
     pub(super) async fn limit_parts(&self, session: &mut Session) -> Result<()> {
         let deadline = self.sessions.deadline();
         session.extend_deadline(deadline);
         session.run(&limit_statements(part_ms(deadline))).await
     }
 
-    /// The opposite.
+    /// Lifts the limit that `limit_parts` set.
     pub(super) async fn unlimit_parts(&self, session: &mut Session) -> Result<()> {
         session.run(&limit_statements(statement_ms(self.sessions.deadline()))).await
     }
 
-    /// Tries a part by a statement that logs failures. A single item is at fault only if it does not pass without the log either;
-    /// `is_unlogged` says whether that was so, and then it is left out from there on.
+    /// Tries a part by a statement that logs failures. A single item is at fault only if it also fails without the log.
+    /// If it passes without the log, `is_unlogged` is set, and the log is left out from then on.
     pub(super) async fn try_logged<'q>(
         &self,
         session: &mut Session,
@@ -175,7 +177,7 @@ impl PostgresStore {
         }
     }
 
-    /// Once a store.
+    /// Reports it once per store.
     pub(super) fn say_log_is_lost(&self, error: &Error) {
         if !self.log_is_lost.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -186,9 +188,10 @@ impl PostgresStore {
         }
     }
 
-    /// The items at fault of a batch that was tried in parts, or the error that is everybody's. Where there was nothing to compare
-    /// with, `probe`, a form of the statement that touches no row, tells the rows from what is around them: without it the
-    /// only row of a queue, or the only one that a worker finishes, would be blamed for a column that somebody dropped.
+    /// The items at fault of a batch that was tried in parts, or the error that is everybody's. If there was nothing to
+    /// compare with, `probe`, a form of the statement that touches no row, tells the rows from their surroundings:
+    /// without it, the only row of a queue, or the only one that a worker finishes, would be blamed for a column that
+    /// somebody dropped.
     pub(super) async fn settle_fault(
         &self,
         session: &mut Session,
@@ -201,7 +204,7 @@ impl PostgresStore {
                 session.can_write();
                 Ok(items)
             }
-            // What is short may be short for everybody; an error of another kind beside it is its own row's.
+            // A resource that is short may be short for everybody; an error of another kind beside it is its own row's.
             AtFault::AllTried(items) if !items.iter().all(|(_, refusal)| refusal.is_of_resources()) => {
                 match self.try_part(session, probe).await? {
                     Ok(_) => {
@@ -219,8 +222,9 @@ impl PostgresStore {
         }
     }
 
-    /// As [`PostgresStore::settle_fault`], of a verb that makes `FAILED` what is at fault. Where nothing passed, and nothing did before
-    /// for the same cause, it is everybody's as well. What was tried then is passed over by the next claims or sweeps.
+    /// As [`PostgresStore::settle_fault`], for a verb that makes items at fault `FAILED`. If nothing passed, and
+    /// nothing did before for the same cause, the fault is everybody's as well. The next claims or sweeps then pass
+    /// over the items that were tried.
     pub(super) async fn settle_refused<'a>(
         &self,
         session: &mut Session,
@@ -255,7 +259,7 @@ impl PostgresStore {
 
     /// Passes over a row that was tried while nothing passed.
     pub(super) fn pass_over(&self, Scope { verb, stage, key }: &Scope<'_>) {
-        // A finish or a renewal is of what its holder gives.
+        // The holder names the items of a finish or a renewal.
         if ["claim", "sweep"].contains(verb) {
             self.passed_over.add(verb, *stage, key);
         }
@@ -267,13 +271,13 @@ impl PostgresStore {
         self.brake.passed(verb, stages);
     }
 
-    /// Notes that an item was refused; whether it may be made `FAILED` for it.
+    /// Notes that an item was refused; returns whether it may become `FAILED` for it.
     pub(super) fn may_fail(&self, scope: Scope<'_>, refusal: &Refusal) -> bool {
         scope.refused_by(refusal, |refused| self.brake.refused(refused))
     }
 
-    /// Makes a refused item `FAILED` with the reason, in the session's transaction. If the database refuses that too
-    /// the key is left out of this process's claims for a while. The answer says whether the item is `FAILED`.
+    /// Makes a refused item `FAILED` with the reason, in the session's transaction. If the database refuses that too,
+    /// this process's claims leave the key out for a while. Returns whether the item is `FAILED`.
     pub(super) async fn refuse(
         &self,
         session: &mut Session,
@@ -289,8 +293,8 @@ impl PostgresStore {
         }
         let failed = match failed {
             Ok(failed) => failed,
-            // Somebody has it locked: it is held by its holder, who asks again. What the transaction has locked itself only the
-            // row's own trigger can say that of.
+            // Another transaction has it locked: its holder holds it, and asks again. For rows that this transaction
+            // has locked itself, only the row's own trigger can raise this error.
             Err(error) if is_lock_timeout(&error) && matches!(row, RefusedRow::Held(_)) => return Err(error),
             Err(_) => false,
         };
@@ -330,8 +334,8 @@ impl PostgresStore {
         }
     }
 
-    /// What a claim or a sweep leaves out, these keys among it. `None` where that is nothing: then no row's key is made a text to be
-    /// compared.
+    /// The keys that a claim or a sweep leaves out, including these. `None` if there are none: then no row's key is
+    /// converted to text to be compared.
     pub(super) fn keys_to_leave_out(&self, verb: &'static str, except: &[Key]) -> Option<Vec<String>> {
         let (excluded, passed_over) = (self.exclusions.keys(), self.passed_over.keys(verb));
         let keys: Vec<String> =
@@ -364,10 +368,10 @@ impl Tried {
     }
 }
 
-/// One item of it, as the brake knows it.
+/// One of its items, as the brake knows it.
 pub(super) struct Scope<'a> {
     pub(super) verb: &'static str,
-    /// Where it is; none if that is not known.
+    /// The stage that it is in; `None` if that is unknown.
     pub(super) stage: Option<StageId>,
     pub(super) key: &'a Key,
 }
@@ -389,14 +393,14 @@ impl<'a> Scope<'a> {
 
 /// How a part is tried.
 pub(super) struct Trial<'a> {
-    /// It is one item.
+    /// It is a single item.
     pub(super) is_single: bool,
-    /// An item of this batch passed only without the log of failures.
+    /// An item of this batch passed only without the failure log.
     pub(super) is_unlogged: &'a mut bool,
 }
 
-/// Where an error comes from, if the database says so: a constraint, a column, or the line of a function. None of them differs
-/// from row to row.
+/// Where an error comes from, if the database says so: a constraint, a column, or the line of a function. None of these
+/// differs from row to row.
 fn origin(error: &Error) -> Option<String> {
     let Error::Database { source: sqlx::Error::Database(error), .. } = error else { return None };
     let error = error.try_downcast_ref::<PgDatabaseError>()?;

@@ -20,7 +20,8 @@ use crate::store::LeaseState;
 use crate::store::ladder::Ladder;
 use crate::{Error, Key, Lease, Result};
 
-/// The leases that a renewal had no time to try, for rows that never end had taken it. The next one begins with them.
+/// The leases that a renewal had no time to try, because rows that never end had used it up. The next renewal begins
+/// with them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LateRenewals {
     keys: Arc<Mutex<HashSet<Key>>>,
@@ -54,7 +55,7 @@ impl PostgresStore {
         Ok(states)
     }
 
-    /// On one connection: another could meet the row locks of a refused statement, which the server gives up only
+    /// Uses one connection: another one could meet the row locks of a refused statement, which the server releases only
     /// after it has answered.
     async fn renew_in(
         &self,
@@ -95,7 +96,7 @@ impl PostgresStore {
         Ok(states.into_iter().map(|state| state.unwrap_or(LeaseState::Lost)).collect())
     }
 
-    /// Tells the brake what passed.
+    /// Tells the brake which leases passed.
     fn note_renewals_passed(&self, leases: &[Lease], states: &[Option<LeaseState>]) {
         if self.brake.is_counting() {
             let renewed = leases.iter().zip(states).filter(|(_, state)| **state == Some(LeaseState::Held));
@@ -103,9 +104,9 @@ impl PostgresStore {
         }
     }
 
-    /// Renews what can be renewed of a batch that failed as a whole by this error: one row that refuses heartbeats must not keep
-    /// the others from theirs. What only took too long, or met others, is refused when it does so again. Returns what there was
-    /// no time to try.
+    /// Renews what can be renewed of a batch that failed as a whole by this error: one row that refuses heartbeats must
+    /// not keep the others from theirs. A row that only took too long, or met others, is refused if it does so again.
+    /// Returns the leases that there was no time to try.
     async fn renew_in_parts(
         &self,
         session: &mut Session,
@@ -141,7 +142,7 @@ impl PostgresStore {
         session.run("commit").await?;
         states.clone_from_slice(&renewed);
         for (item, refusal) in refused {
-            // Whoever holds it knows by the count whether it is to be failed.
+            // The holder decides by the count whether the item is to be failed.
             self.may_fail(scope(item), &refusal);
             let item = order[item];
             let (key, reason) = (&leases[item].key, refusal.reason());
@@ -155,8 +156,8 @@ impl PostgresStore {
         Ok(untried)
     }
 
-    /// What keeps a lease that holds from its heartbeat: a lock, or a trigger that makes nothing of the update. Whoever has the
-    /// row locked can tell.
+    /// What keeps a valid lease from its heartbeat: a lock, or a trigger that suppresses the update. Only with the row
+    /// locked can it tell.
     async fn busy_state(&self, session: &mut Session, lease: &Lease, now: Option<DateTime<Utc>>) -> Result<LeaseState> {
         self.begin_parts(session).await?;
         let locked = session.fetch(query(&self.statements.probe_lock).bind(lease.key.as_str())).await?;
@@ -221,8 +222,8 @@ impl PostgresStore {
     }
 }
 
-/// In which order the leases of a batch are tried that failed as a whole: those that are late, then the others, and last those
-/// that the database has refused before.
+/// The order in which the leases of a batch that failed as a whole are tried: late ones first, then the others, and
+/// last those that the database has refused before.
 fn renewal_order(leases: &[Lease], is_late: impl Fn(&Key) -> bool, was_refused: impl Fn(&Key) -> bool) -> Vec<usize> {
     let mut order: Vec<usize> = (0..leases.len()).collect();
     order.sort_by_key(|lease| {
@@ -232,7 +233,7 @@ fn renewal_order(leases: &[Lease], is_late: impl Fn(&Key) -> bool, was_refused: 
     order
 }
 
-/// Which leases of a part were renewed.
+/// Notes which leases of a part were renewed.
 fn note_renewed(rows: &[PgRow], part: &[usize], states: &mut [Option<LeaseState>]) -> Result<()> {
     for row in rows {
         let position: i32 = column("renew", row, "n")?;

@@ -12,7 +12,7 @@ use crate::pipeline::{KeyType, Role, StageId};
 use crate::store::{ClaimedRow, ItemRow, Limits};
 use crate::{FencingToken, Key, Lease, Pipeline, Result, Status};
 
-/// A column of a row, by its name or its place; an error that says which if it is not what the verb expects.
+/// A column of a row, by its name or its position. If it is not what the verb expects, the error names it.
 pub(super) fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
     verb: &'static str,
     row: &'r PgRow,
@@ -21,12 +21,13 @@ pub(super) fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
     row.try_get(column).map_err(|error| translate(verb, error))
 }
 
-/// Where a column stands in this row, and in all of the same answer.
+/// The position of a column in this row, and in all rows of the same answer.
 pub(super) fn place(verb: &'static str, row: &PgRow, name: &str) -> Result<usize> {
     row.try_column(name).map(Column::ordinal).map_err(|error| translate(verb, error))
 }
 
-/// Where the columns of claimed rows stand. Looked up once an answer: names cost more than what they lead to.
+/// The positions of the columns of claimed rows. Looked up once per answer: looking up a name costs more than reading
+/// its value.
 pub(super) struct ClaimedColumns {
     verb: &'static str,
     key: usize,
@@ -48,12 +49,12 @@ impl ClaimedColumns {
         })
     }
 
-    /// Whether the row stands for none.
+    /// Whether the row carries no item.
     pub(super) fn is_none(&self, row: &PgRow) -> Result<bool> {
         Ok(column::<Option<&str>>(self.verb, row, self.key)?.is_none())
     }
 
-    /// A claimed row; the error is a row that nobody can hold, with the lease that it would be under.
+    /// A claimed row; the error is a row that no worker can hold, with the lease that it would be under.
     pub(super) fn claimed_row(
         &self,
         pipeline: &Pipeline,
@@ -83,14 +84,14 @@ impl ClaimedColumns {
     }
 }
 
-/// Why a row that a claim wrote is held by nobody.
+/// Why no worker holds a row that a claim wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unclaimed {
     /// It was at a limit.
     Exhausted,
     /// A trigger wrote this word in place of the one in progress.
     Rewritten(String),
-    /// The column holds keys that the pipeline's key type does not, and this is one.
+    /// The column holds keys outside the pipeline's key type, and this is one.
     UnfitKey(KeyType),
 }
 
@@ -106,7 +107,7 @@ impl fmt::Display for Unclaimed {
     }
 }
 
-/// Whether a key, as the server shows it, is one of the pipeline's key type: by another the item cannot be looked up.
+/// Whether a key, as the server shows it, is of the pipeline's key type: by any other key the item cannot be looked up.
 fn fits(key_type: KeyType, key: &str) -> bool {
     match key_type {
         KeyType::Text => true,
@@ -129,7 +130,7 @@ pub(super) fn item_row(verb: &'static str, pipeline: &Pipeline, row: PgRow) -> R
     })
 }
 
-/// A time that a column of the user's may hold, also an infinite one.
+/// A time in a column of the user's, which may be infinite.
 pub(super) fn time(verb: &'static str, row: &PgRow, name: &str) -> Result<Option<DateTime<Utc>>> {
     Ok(column::<Option<Time>>(verb, row, name)?.map(|time| time.0))
 }
@@ -138,8 +139,8 @@ pub(super) fn key(verb: &'static str, row: &PgRow, at: impl ColumnIndex<PgRow>) 
     column::<&str>(verb, row, at).map(Key::from)
 }
 
-/// A count, from a column of any integer type; NULL, which a column of the user's may hold, is 0. Beyond 32 bits it is
-/// over every limit anyway.
+/// A count, from a column of any integer type; NULL, which a column of the user's may hold, is 0. A count beyond 32
+/// bits is over every limit anyway.
 fn count(verb: &'static str, row: &PgRow, at: usize) -> Result<i32> {
     if let Ok(count) = row.try_get::<Option<i32>, _>(at) {
         return Ok(count.unwrap_or_default());

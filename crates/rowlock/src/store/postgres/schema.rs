@@ -17,21 +17,21 @@ use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::Template;
 use crate::{Error, Result};
 
-/// Preparing waits this long for the table's lock, so that it never queues everybody behind a long transaction.
+/// How long `prepare` waits for the table's lock, so that it never queues everybody behind a long transaction.
 const LOCK_TIMEOUT: &str = "5s";
 
 /// Time between two tries for the lock under which indexes are built.
 pub(super) const LOCK_RETRY: Duration = Duration::from_millis(200);
 
-/// Stamps rows that somebody else may be working on.
+/// Stamps rows that another program may be working on.
 const STAMP: &str = "update :table t set :\"heartbeat_at\" = statement_timestamp()
 where t.:\"status\" in (:running_words) and t.:\"heartbeat_at\" is null";
 
 /// What a look at the table found.
 struct Look {
-    /// What `prepare` cannot mend.
+    /// What `prepare` cannot fix.
     problems: Vec<String>,
-    /// What it can.
+    /// What it can fix.
     lacking: Vec<String>,
 }
 
@@ -42,9 +42,9 @@ impl Look {
 }
 
 impl PostgresStore {
-    /// What is wrong is found before anything is changed. Then the tables and columns in one short transaction, one
-    /// preparer at a time; then, on a table that is in use already, the indexes one by one without holding anybody up.
-    /// A table that lacks nothing is only read.
+    /// Finds what is wrong before it changes anything. Then it makes the tables and columns in one short transaction,
+    /// one preparer at a time; then, on a table in use, it builds the indexes one by one without blocking anybody. A
+    /// table that lacks nothing is only read.
     pub(super) async fn prepare_schema(&self) -> Result<()> {
         let mut session = self.sessions.open("prepare").await?;
         session.extend_deadline(PREPARE_DEADLINE);
@@ -85,7 +85,8 @@ impl PostgresStore {
         self.add_columns(session, &facts).await
     }
 
-    /// Adds what the table lacks. Whatever is read of its rows is read before the first column is added, which locks it.
+    /// Adds what the table lacks. It reads everything that it needs of the rows before it adds the first column, which
+    /// locks the table.
     async fn add_columns(&self, session: &mut Session, facts: &TableFacts) -> Result<()> {
         let template = self.ddl_template();
         let missing = facts.missing_roles(&self.pipeline);
@@ -108,8 +109,8 @@ impl PostgresStore {
                 definition = format!("{name} text not null default {}", word(existing.word(&self.pipeline)));
                 then = Some(format!("set default {}", word(self.pipeline.stages()[0].ready_word())));
             }
-            // A default that is a constant at the time writes no row; those that are not in progress bear a stamp that
-            // nobody reads.
+            // A default that is constant at that time writes no row; rows that are not in progress carry a stamp that
+            // nothing reads.
             if role == Role::Heartbeat && stamp_all {
                 definition.push_str(" default statement_timestamp()");
                 then = Some("drop default".to_owned());
@@ -200,7 +201,7 @@ impl PostgresStore {
         format!("rowlock_notify_{:016x}", hash(self.pipeline.name()))
     }
 
-    /// Whether inserts are told: what `install_trigger` installs is there.
+    /// Whether inserts send notifications: whether what `install_trigger` installs is there.
     pub(super) async fn is_told(&self) -> Result<bool> {
         let mut session = self.sessions.open("listen").await?;
         let table = self.ddl_template().render(":table");
@@ -219,7 +220,7 @@ impl PostgresStore {
         check_version(&found)
     }
 
-    /// Refuses a database that was prepared by a newer Rowlock; one that was never prepared is none.
+    /// Refuses a database that a newer Rowlock prepared. One that was never prepared passes.
     pub(super) async fn refuse_newer_schema(&self) -> Result<()> {
         let mut session = self.sessions.open("connect").await?;
         self.check_known_schema(&mut session).await?;
@@ -251,7 +252,7 @@ impl PostgresStore {
     pub(super) fn ddl_template(&self) -> Template {
         let mut template = template(&self.pipeline);
         template.insert("schema_version", format!("'{SCHEMA_VERSION}'"));
-        // An index is named after its definition: where the words change, `prepare` makes the index that fits.
+        // An index is named after its definition: if the words change, `prepare` builds the index that fits.
         for (variable, file) in CREATE_INDEX {
             template.insert(variable, String::new());
             let name = format!("rowlock_{variable}_{:016x}", hash(&template.render(file)));
@@ -282,7 +283,7 @@ impl PostgresStore {
     }
 }
 
-/// Begins the transaction of the only preparer.
+/// Begins a transaction as the only preparer.
 async fn begin_alone(session: &mut Session) -> Result<()> {
     let begin = format!("begin; set local lock_timeout = '{LOCK_TIMEOUT}'; set local statement_timeout = 0");
     loop {
@@ -295,8 +296,8 @@ async fn begin_alone(session: &mut Session) -> Result<()> {
     }
 }
 
-/// Tried and not waited for: a concurrent build waits for every statement and every snapshot that is under way, and so
-/// for one that would wait for the lock under which it builds.
+/// Tries and does not wait: a concurrent build waits for every running statement and every snapshot, and so for one
+/// that would wait for the lock under which it builds.
 pub(super) async fn try_lock(session: &mut Session, function: &str) -> Result<bool> {
     let sql = format!("select {function}(hashtext('rowlock prepare')) as locked");
     let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
@@ -314,7 +315,7 @@ async fn session_schema(session: &mut Session) -> Result<String> {
     }
 }
 
-/// The channel on which new items of a pipeline are told.
+/// The channel for notifications of a pipeline's new items.
 pub(super) fn channel(pipeline: &Pipeline) -> String {
     format!("rowlock_{:016x}", hash(&format!("{} {}", pipeline.table(), pipeline.name())))
 }

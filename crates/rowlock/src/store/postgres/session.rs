@@ -14,7 +14,7 @@ use super::errors::{leaves_connection_usable, not_applied, translate, was_never_
 use crate::limits::{CONNECTION_TESTED_AFTER, LADDER_STATEMENT_MAX};
 use crate::{Error, Result};
 
-/// How a store's connections are made, and those that it has.
+/// How a store's connections are made, and the connections themselves.
 #[derive(Clone)]
 pub(super) struct Sessions {
     setup: Setup,
@@ -49,7 +49,7 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// Connections are made when they are needed, on the runtime that needs them.
+    /// Connections are made on demand, on the runtime that needs them.
     pub(super) fn new(options: PgConnectOptions, deadline: Duration) -> Sessions {
         let limits = ConnectionLimits::default();
         let direct = Some(options.clone());
@@ -57,30 +57,30 @@ impl Sessions {
     }
 
     /// The same through a pooler that lends its connections for a transaction each. No setting and no prepared
-    /// statement outlives a transaction there: another client would meet it, and we would miss it.
+    /// statement outlives a transaction there: another client would meet it, and this one would miss it.
     pub(super) fn through_pooler(options: PgConnectOptions, deadline: Duration) -> Sessions {
         let limits = ConnectionLimits::default();
         let options = options.statement_cache_capacity(0);
         Sessions::build(Setup { options, direct: None, limits, deadline, read_only: false, through_pooler: true })
     }
 
-    /// The same, with another way to the server for what a pooler cannot pass on.
+    /// The same, with a direct connection to the server for what a pooler cannot pass on.
     pub(super) fn with_direct(self, direct: PgConnectOptions) -> Sessions {
         Sessions { setup: Setup { direct: Some(direct), ..self.setup }, ..self }
     }
 
-    /// The same, straight to the server and not through the pooler.
+    /// The same, with direct connections to the server in place of the pooler.
     pub(super) fn over_direct(&self, direct: PgConnectOptions) -> Sessions {
         let options = direct.clone();
         Sessions::build(Setup { options, direct: Some(direct), through_pooler: false, ..self.setup.clone() })
     }
 
-    /// The same over connections of their own.
+    /// The same with separate connections.
     pub(super) fn fork(&self, read_only: bool) -> Sessions {
         Sessions::build(Setup { read_only: self.setup.read_only || read_only, ..self.setup.clone() })
     }
 
-    /// The same over connections of their own, as many and for as long as the limits say.
+    /// The same with separate connections, as many and for as long as the limits say.
     pub(super) fn with_limits(&self, limits: ConnectionLimits) -> Sessions {
         Sessions::build(Setup { limits, ..self.setup.clone() })
     }
@@ -98,7 +98,7 @@ impl Sessions {
         &self.transactions
     }
 
-    /// Where LISTEN, and what else belongs to a connection and not to a transaction, works.
+    /// Where LISTEN works, and whatever else belongs to a connection and not to a transaction.
     pub(super) fn direct(&self) -> Option<&PgConnectOptions> {
         self.setup.direct.as_ref()
     }
@@ -129,8 +129,8 @@ impl Sessions {
         self.open_tested(verb, CONNECTION_TESTED_AFTER).await
     }
 
-    /// The same for a verb of an operator's, who is to be told what it did: over a connection that is asked before, however short
-    /// it was idle. On one that died meanwhile it would stay open whether the verb has run.
+    /// The same for an operator's verb, whose caller must learn what it did: it tests the connection first, however
+    /// short it was idle. On a connection that died in the meantime it would stay open whether the verb ran.
     pub(super) async fn open_for_operator(&self, verb: &'static str) -> Result<Session> {
         self.open_tested(verb, Duration::ZERO).await
     }
@@ -160,21 +160,21 @@ impl Sessions {
     }
 }
 
-/// What the planner is told where the verbs run; the user's transactions are planned as ever, but what triggers of the
+/// The planner's settings where the verbs run. The user's transactions are planned as ever, but what triggers of the
 /// user's do within a verb is planned like this too.
 ///
 /// Row searches go through an index by design, in the order of that index. A planner that has no statistics of a table,
-/// or old ones of one whose states change by the second, must not decide otherwise: it would read the whole backlog and
-/// sort it at each claim. A scan that is needed all the same (of rowlock's own small tables) is then costed so high that
-/// the server would compile the statement for longer than it runs: a count of six rows took 200 ms.
+/// or old ones of a table whose states change by the second, must not decide otherwise: it would read the whole backlog
+/// and sort it at each claim. A scan that is needed all the same (of Rowlock's own small tables) then has such a high
+/// cost that the server would compile the statement for longer than it runs: a count of six rows took 200 ms.
 const SEARCH_BY_INDEX: &[(&str, &str)] = &[("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("jit", "off")];
 
-/// Each statement is planned once a connection: planning takes longer than claiming one item. (Behind a pooler, where
-/// nothing stays prepared, it would only keep the planner from looking at the values.)
+/// Each statement is planned once per connection: planning takes longer than claiming one item. (Behind a pooler, where
+/// nothing stays prepared, this setting would only keep the planner from looking at the values.)
 const PLAN_ONCE: &[(&str, &str)] = &[("plan_cache_mode", "force_generic_plan")];
 
-/// How the parts of a batch are tried that failed as a whole, planned for the rows that each is given by name. What is deferred
-/// to the commit is checked with each part, and a part that does not end is over soon.
+/// How the parts of a batch that failed as a whole are tried: planned for the rows that each part names. Checks that
+/// are deferred to the commit run with each part, and a part that does not end is stopped soon.
 pub(super) fn begin_in_parts(deadline: Duration) -> String {
     let limit = limit_statements(part_ms(deadline));
     format!("begin; set local plan_cache_mode = force_custom_plan; {limit}; set constraints all immediate")
@@ -185,12 +185,12 @@ pub(super) fn part_ms(deadline: Duration) -> u128 {
     (deadline / 10).min(LADDER_STATEMENT_MAX).as_millis().max(1)
 }
 
-/// For the rest of a transaction.
+/// Limits the statements in the rest of a transaction.
 pub(super) fn limit_statements(ms: u128) -> String {
     format!("set local statement_timeout = {ms}")
 }
 
-/// The settings of the verbs' own connections, each with a semicolon and a space behind it.
+/// The settings of the verbs' own connections, each followed by a semicolon and a space.
 pub(super) fn planner_settings() -> String {
     planner_settings_by("set")
 }
@@ -204,8 +204,8 @@ fn each_set(set: &str, settings: &[(&str, &str)]) -> String {
     settings.iter().map(|(name, value)| format!("{set} {name} = {value}; ")).collect()
 }
 
-/// How long the server lets one statement of a verb run: it gives up before the client does, whose time-out would leave open
-/// what became of the statement, and cost the connection.
+/// How long the server lets one statement of a verb run. It gives up before the client does, whose timeout would leave
+/// the outcome of the statement open and cost the connection.
 pub(super) fn statement_ms(deadline: Duration) -> u128 {
     (deadline * 9 / 10).as_millis().max(1)
 }
@@ -227,21 +227,21 @@ pub(super) struct Session {
     deadline: Duration,
     is_usable: bool,
     read_only: bool,
-    /// The server said that it may only be read, and nothing was written since.
+    /// The server said that it is read-only, and nothing was written since.
     may_only_be_read: bool,
     effect: Effect,
-    /// Behind a pooler every statement stands in an explicit transaction.
+    /// Behind a pooler every statement runs in an explicit transaction.
     transactions: Option<Transactions>,
 }
 
-/// What the statements of a verb so far can have changed for good.
+/// What a verb's statements can have changed permanently so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
-    /// Nothing: none was answered yet.
+    /// Nothing: no statement was answered yet.
     None,
-    /// Nothing: they stand in a transaction that is open.
+    /// Nothing: they belong to a transaction that is open.
     InTransaction,
-    /// Something: one of them was committed, or its commit is under way.
+    /// Something: one of them was committed, or is being committed.
     Any,
 }
 
@@ -259,12 +259,12 @@ impl Effect {
     }
 }
 
-/// What a transaction through a pooler begins with.
+/// How a transaction through a pooler begins.
 #[derive(Debug, Clone, Copy)]
 struct Transactions {
     access: &'static str,
     lock_timeout: Duration,
-    /// The verb has begun one of its own.
+    /// The verb has begun its own transaction.
     is_open: bool,
 }
 
@@ -289,14 +289,14 @@ impl Session {
         self.in_transaction(async |connection| query.fetch_all(connection).await).await
     }
 
-    /// The number of rows that a statement touched.
+    /// The number of rows that a statement affected.
     pub(super) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
         let query = query.persistent(self.transactions.is_none());
         self.in_transaction(async |connection| query.execute(connection).await).await.map(|done| done.rows_affected())
     }
 
-    /// Statements without parameters, e.g. `begin`. Settings of the connection are not for here: behind a pooler they
-    /// would be lost, or found by others.
+    /// Runs statements without parameters, e.g. `begin`. It is not for settings of the connection: behind a pooler they
+    /// would be lost, or affect other clients.
     pub(super) async fn run(&mut self, sql: &str) -> Result<()> {
         let deadline = self.deadline;
         let begins = sql.starts_with("begin");
@@ -328,12 +328,13 @@ impl Session {
         Ok(())
     }
 
-    /// Ends a transaction that met an error after others of the verb were committed. Where that fails the connection is not kept.
+    /// Ends a transaction that met an error after others of the verb were committed. If that fails, the connection is
+    /// not kept.
     pub(super) async fn give_up_transaction(&mut self) {
         self.is_usable &= self.run("rollback").await.is_ok();
     }
 
-    /// How long statements wait for a lock from now on; zero is as long as the verb.
+    /// How long statements wait for a lock from now on; with zero, as long as the verb may take.
     pub(super) async fn set_lock_timeout(&mut self, lock_timeout: Duration) -> Result<()> {
         match &mut self.transactions {
             Some(transactions) => transactions.lock_timeout = lock_timeout,
@@ -346,14 +347,14 @@ impl Session {
         Ok(())
     }
 
-    /// Something that is no statement, e.g. COPY. It stands in a transaction that the verb has begun.
+    /// Work that is not a statement, e.g. COPY. It belongs to a transaction that the verb has begun.
     pub(super) async fn work<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
         let until = self.until.into();
         let answer = tokio::time::timeout_at(until, work(&mut self.lent)).await;
         self.answered(answer)
     }
 
-    /// Behind a pooler, and outside of a transaction of the verb's own, in one of its own.
+    /// Behind a pooler, and outside of the verb's own transaction, in a separate one.
     async fn in_transaction<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
         let begin = self.transactions.filter(|transactions| !transactions.is_open).map(|new| new.begin(self.deadline));
         let Some(begin) = begin else { return self.work(work).await };
@@ -378,7 +379,7 @@ impl Session {
         self.work(async |connection| connection.execute(AssertSqlSafe(sql)).await).await.map(drop)
     }
 
-    /// The answer, or why there is none; a connection that is not between statements is not kept.
+    /// The answer, or why there is none. A connection that is not between statements is not kept.
     fn answered<T>(&mut self, answer: Result<sqlx::Result<T>, Elapsed>) -> Result<T> {
         let before = self.effect;
         if before == Effect::None {
@@ -404,7 +405,7 @@ impl Session {
         }
     }
 
-    /// Whether there is time for one more step of many, and for what ends them.
+    /// Whether there is time for one more step of many, and for the steps that end them.
     pub(super) fn has_time(&self) -> bool {
         self.until.saturating_duration_since(Instant::now()) > self.deadline / 3
     }
@@ -415,7 +416,7 @@ impl Session {
             _ => true,
         };
         let may_only_be_read = error.is_read_only() && !self.read_only;
-        // A server that may only be read is not the one to write to, and another one may be there by now.
+        // A read-only server is not the primary, and another one may be by now.
         self.may_only_be_read |= may_only_be_read;
         self.is_usable &= is_usable;
         if !is_usable || may_only_be_read {
@@ -423,7 +424,7 @@ impl Session {
         }
     }
 
-    /// Something passed here that writes: what said that the server may only be read was a row.
+    /// A statement that writes passed: it was a row that reported a read-only server.
     pub(super) fn can_write(&mut self) {
         self.may_only_be_read = false;
     }
@@ -434,8 +435,8 @@ impl Session {
         self.deadline = deadline;
     }
 
-    /// The verb is over and the connection is between statements and outside of a transaction. A session that is
-    /// dropped without this closes its connection: nobody knows what it is in the middle of.
+    /// The verb is over, and the connection is between statements and outside of a transaction. A session that is
+    /// dropped without this closes its connection, whose state is unknown.
     pub(super) fn done(self) {
         if self.is_usable && !self.may_only_be_read {
             self.lent.give_back();

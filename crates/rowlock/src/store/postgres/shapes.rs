@@ -1,4 +1,4 @@
-//! Geometric types, bits, and addresses of hardware and of the log, as the text that the server shows.
+//! Geometric types, bits, hardware addresses and log positions, as the text that the server shows.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! A value of any type as JSON, from the binary form in which the server sends it. There is no type that is an error: one of
-//! an extension that is not known here, or bytes that are not what the type says, are shown as bytes.
+//! A value of any type as JSON, from the binary form in which the server sends it. No type is an error: a type of an
+//! unknown extension, or bytes that do not fit their type, are shown as bytes.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::Value;
@@ -10,14 +10,14 @@ use super::fields::Fields;
 use super::{containers, shapes, text};
 use crate::json_record::{float, hex};
 
-/// Seconds from 1970 to 2000, where the server counts its times from.
+/// Seconds from 1970 to 2000, the server's epoch.
 const EPOCH_SECS: i64 = 946_684_800;
 
 pub(super) fn shown(type_info: &PgTypeInfo, bytes: &[u8]) -> Value {
     known(type_info, bytes).unwrap_or_else(|| hex(bytes))
 }
 
-/// The value; `None` for a type that is not known, and for bytes that are none of it.
+/// The value; `None` for an unknown type, and for bytes that do not fit the type.
 fn known(type_info: &PgTypeInfo, bytes: &[u8]) -> Option<Value> {
     match type_info.kind() {
         PgTypeKind::Domain(base) => Some(shown(base, bytes)),
@@ -30,7 +30,7 @@ fn known(type_info: &PgTypeInfo, bytes: &[u8]) -> Option<Value> {
 }
 
 fn simple(name: &str, bytes: &[u8]) -> Option<Value> {
-    // A type of an extension has its schema before it where that is not on the search path.
+    // A type of an extension carries its schema if that is not on the search path.
     let name = name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_ascii_lowercase();
     match name.as_str() {
         "text" | "varchar" | "char" | "name" | "unknown" | "citext" | "xml" | "refcursor" => plain_text(bytes),
@@ -44,7 +44,7 @@ fn simple(name: &str, bytes: &[u8]) -> Option<Value> {
         "interval" => text::interval(bytes).ok().map(Value::from),
         "inet" | "cidr" => text::inet(bytes).ok().map(Value::from),
         "void" => Some(Value::from("")),
-        // What PostGIS itself shows.
+        // As PostGIS itself shows it.
         "geometry" | "geography" => hex(bytes).as_str().map(|shown| Value::from(shown[2..].to_ascii_uppercase())),
         "tsvector" => containers::tsvector(bytes).map(Value::from),
         "hstore" => containers::hstore(bytes).map(Value::from),
@@ -102,7 +102,7 @@ fn time(name: &str, bytes: &[u8]) -> Option<Value> {
     }))
 }
 
-/// Microseconds since midnight; the server has a 24:00 too.
+/// Microseconds since midnight; the server also has a 24:00.
 fn time_of_day(micros: i64) -> Option<String> {
     const DAY_MICROS: i64 = 86_400_000_000;
     if micros == DAY_MICROS {

@@ -1,4 +1,4 @@
-//! The statements of one pipeline, rendered once. Each is a file of the same name in `sql/`, or one of its forms.
+//! The statements of one pipeline, rendered once. Each is a file of the same name in `sql/`, or a form of one.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::pipeline::{Budget, KeyType, Pipeline, Role, Status};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::Template;
 
-/// Defines the struct of statements, its rendering, and the list by which tests find every one of them.
+/// Defines the struct of statements, its rendering, and the list by which tests find all of them.
 macro_rules! statements {
     ($($name:ident),* $(,)?) => {
         /// Every statement of the verbs.
@@ -22,14 +22,14 @@ macro_rules! statements {
             pub(super) claim_part: Forms,
             /// `claim` of one stage's items, all of which are to be taken.
             pub(super) claim_plain: Arc<str>,
-            /// The same of a full queue.
+            /// The same for a full queue.
             pub(super) claim_full: Arc<str>,
-            /// `list` and its forms, and `preview`, without rows whose bytes are no text.
+            /// `list` and its forms, and `preview`, without rows whose bytes are not valid text.
             pub(super) list_legible: Arc<str>,
             pub(super) list_running_legible: Arc<str>,
             pub(super) list_stopped_legible: Arc<str>,
             pub(super) preview_legible: Arc<str>,
-            /// Of a column of errors that takes a null, which is nearly every one.
+            /// For an error column that takes null, as nearly every one does.
             pub(super) complete: Arc<str>,
             /// `complete`, which may wait for the row.
             pub(super) complete_one: Arc<str>,
@@ -151,7 +151,7 @@ statements!(
     wait,
 );
 
-/// A statement that writes into the log of failures, and the same without that: the log never stops a move.
+/// A statement that writes to the failure log, and the same without that: the log never stops a move.
 #[derive(Debug, Default)]
 pub(super) struct Forms {
     pub(super) logged: Arc<str>,
@@ -166,7 +166,7 @@ impl Forms {
     }
 }
 
-/// A claim locks what it is about to take, and passes over what others have locked.
+/// A claim locks what it is about to take, and skips what others have locked.
 const PICK_LOCK: &str = "for update of t skip locked";
 
 /// What is ready for the one stage of a plain claim, by the queue's own index, unless the stage is paused.
@@ -176,66 +176,67 @@ const READY_FOR_ONE: &str = "t.:\"status\" = $1::text and t.:\"status\" in (:rea
 /// What is ready for a stage, by the queue's own index.
 const READY_BY_AGE: &str = "t.:\"status\" = stage.ready and t.:\"status\" in (:ready_words) and $8::text[] is null";
 
-/// The same of rows that are named by their places.
+/// The same for rows that are named by their places.
 const READY_BY_PLACE: &str = "coalesce(t.:\"status\", '') = stage.ready and :by_place";
 
-/// What is in progress, by the index of that.
+/// What is in progress, by its index.
 const RUNNING: &str = "t.:\"status\" in (:running_words) and $6::text[] is null";
 
-/// The same of rows that are named by their places.
+/// The same for rows that are named by their places.
 const RUNNING_BY_PLACE: &str = "coalesce(t.:\"status\", '') in (:running_words) and :by_place";
 
-/// By the token and not by the key: a key beyond the pipeline's key type cannot be looked up as one.
+/// By the token and not by the key: a key out of range of the pipeline's key type cannot be looked up as one.
 const REFUSED_BY_TOKEN: &str =
     "t.:\"claim_token\" = $2::bigint and t.:\"status\" in (:running_words) and t.:\"key\"::text = $1::text";
 
-/// Seconds since the last turn to sweep; null where the row says nothing that can be read.
+/// Seconds since the last turn to sweep; null if the row's value is unreadable.
 const SWEPT_AGE: &str = "(extract(epoch from statement_timestamp())::float8 \
   - substring(m.value from '^[0-9]{1,12}(?:[.][0-9]{1,9})?$')::float8)";
 
-/// What nobody else has locked.
+/// Rows that no other transaction has locked.
 ///
-/// A row names in `xmax` who locked it last. A claim and a renewal lock what they then write, so theirs is the transaction
-/// that also wrote the row (`xmin`), and that is over, or the row could not be seen here. Any other name may be of somebody
-/// who still has the row, or of a lock long gone: only an attempt to lock it can tell. Whoever locks a row between the look
-/// and the write, some microseconds, is waited for as by any update, up to the verb's deadline.
+/// A row's `xmax` names the transaction that locked it last. A claim and a renewal lock what they then write, so theirs
+/// is the transaction that also wrote the row (`xmin`); it is over, or the row could not be seen here. Any other name
+/// may be that of a transaction which still has the row, or of a lock long gone: only an attempt to lock the row can
+/// tell. A transaction that locks a row between the check and the write, some microseconds, is waited for as by any
+/// update, up to the verb's deadline.
 const LOCKED_BY_NOBODY: &str = "(t.xmax = t.xmin or t.xmax = '0'::xid)";
 
-/// The rows that nobody else has locked. Each is looked up by its key, looked at and written before the next: an array is
-/// neither hashed nor merged, and so leaves the planner no join that would look at all of them first.
+/// The rows that no other transaction has locked. Each is looked up by its key, checked and written before the next: an
+/// array can be neither hashed nor merged, and so leaves the planner no join that would check all of them first.
 const NOT_LOCKED: &str = "t.:\"key\" = any (array[i.key]) and :locked_by_nobody";
 
-/// The rows that this statement has locked, at their places. One that somebody changed in the moment before is locked at a
+/// The rows that this statement has locked, at their places. A row that changed in the moment before is locked at a
 /// place that the statement does not see, and stays as it is. In a partitioned table other rows have the same places,
-/// hence the key once more.
+/// hence the key as well.
 const LOCKED_HERE: &str = "t.ctid = any (array(select place from leases)) and t.:\"key\" = i.key";
 
-/// The rows that this statement waited for, which may have moved meanwhile.
+/// The rows that this statement waited for, which may have moved in the meantime.
 const LOCKED_IN_TURN: &str = "t.:\"key\" = any (array(select key from leases)) and t.:\"key\" = i.key";
 
-/// What may go on to the next stage: where nobody paused it, and where a claim would take the item as an ordinary one.
-/// Counts that start anew are below any limit.
+/// What may go on to the next stage: if the stage is not paused, and a claim would take the item as an ordinary one.
+/// Counts that restart are below any limit.
 const MAY_CONTINUE: &str = "(:budget_is_per_stage or (
     coalesce(t.:\"retry_count\", 0) < $8::int
     and coalesce(t.:\"reset_count\", 0) < greatest($9::int - 1, 1)
   ))
   and not exists (select from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = $10::text)";
 
-/// How much of an error its column holds. Looked up at most once a statement, and only by one that writes an error.
+/// How much of an error its column holds. Looked up at most once per statement, and only by one that writes an error.
 const ERROR_CHARS_MAX: &str = "(
   select case when a.atttypid = 'varchar'::regtype and a.atttypmod > 4 then a.atttypmod - 4 else :error_bytes_max end
   from pg_attribute a
   where a.attrelid = to_regclass(:'table') and a.attname = :'error_message'
 )";
 
-/// The error of an item that succeeded: none, or '' where the column takes no null. Looked up only where there is one.
+/// The error of an item that succeeded: none, or '' if the column takes no null. Looked up only if there is an error.
 const ERROR_AFTER_SUCCESS: &str = "case when t.:\"error_message\" is not null then (
   select case when a.attnotnull then '' end
   from pg_attribute a
   where a.attrelid = to_regclass(:'table') and a.attname = :'error_message'
 ) end";
 
-/// The same of an item whose stage is done: between two stages the last error stays.
+/// The same for an item whose stage is done: between two stages the last error stays.
 const ERROR_AFTER_COMPLETION: &str = "case when t.:\"status\" = :'last_running' then :error_after_success \
   else t.:\"error_message\" end";
 
@@ -300,13 +301,13 @@ impl Statements {
     }
 }
 
-/// Sets where the places of rows come from.
+/// Sets the source of the places of rows.
 fn set_places(template: &mut Template, places: &str) {
     template.set("places", places);
     template.set("by_place", include_str!("sql/by_place.sql"));
 }
 
-/// Sets where the keys to leave out come from.
+/// Sets the source of the keys to leave out.
 fn set_left_out(template: &mut Template, keys: &str) {
     template.set("keys_to_leave_out", keys);
     template.set("left_out", include_str!("sql/left_out.sql"));
@@ -332,8 +333,8 @@ fn set_pick_plain(template: &mut Template, full_queue: Option<(&str, &str)>) {
     template.set("take_plain", include_str!("sql/take_plain.sql"));
 }
 
-/// Sets what is ready for a stage, and how it is locked; by which binds it is told that the queue is full, and
-/// from where on to look, if it is.
+/// Sets what is ready for a stage, and how it is locked; and the binds for whether the queue is full and where to begin
+/// then, if the statement has them.
 fn set_ready_rows(template: &mut Template, ready_for_stage: &str, full_queue: Option<(&str, &str)>, lock: &str) {
     template.set("ready_for_stage", ready_for_stage);
     set_left_out(template, "$7::text[]");
@@ -352,7 +353,7 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     let key_type = asked_key_type(pipeline.key_type());
     template.set("key_type", key_type);
     template.set("key_array", &format!("{key_type}[]"));
-    // A page begins behind a key, or here: a condition that an index can serve in either case.
+    // A page begins after a key, or here: an index can serve the condition in either case.
     template.set("key_min", key_min(pipeline.key_type()));
     template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
     let other_default = pipeline.allows_other_default();
@@ -376,7 +377,7 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     template
 }
 
-/// What becomes of errors, by what the column holds.
+/// Sets what becomes of errors, according to what the column holds.
 fn set_errors(template: &mut Template, pipeline: &Pipeline) {
     let literal = |text: &str| quote_literal(text, Dialect::Postgres);
     let last = pipeline.stages().last().map_or("", crate::Stage::running_word);
@@ -388,7 +389,7 @@ fn set_errors(template: &mut Template, pipeline: &Pipeline) {
     set_completed(template, pipeline, ERROR_AFTER_SUCCESS);
 }
 
-/// Sets what a completion writes, and what becomes of an error by it.
+/// Sets what a completion writes, and what becomes of an error.
 fn set_completed(template: &mut Template, pipeline: &Pipeline, error_after_success: &str) {
     let kept = pipeline.keeps_error_after_success();
     template.set("error_after_success", if kept { "t.:\"error_message\"" } else { error_after_success });
@@ -396,13 +397,13 @@ fn set_completed(template: &mut Template, pipeline: &Pipeline, error_after_succe
     template.set("completed", include_str!("sql/completed.sql"));
 }
 
-/// The key in `rowlock_meta` under which workers of the pipeline say that they wait.
+/// The key in `rowlock_meta` under which workers of the pipeline announce that they wait.
 pub(super) fn waiting_key(pipeline: &Pipeline) -> String {
     format!("waiting {}", pipeline.name())
 }
 
-/// The key in `rowlock_meta` under which it stands when a worker swept last. One for all that sweep alike: whoever sweeps
-/// another table, knows other words or waits for longer sweeps for nobody else.
+/// The key in `rowlock_meta` that holds the time of the last sweep. All that sweep alike share it; a worker of another
+/// table, with other words or with another stale time does not.
 fn swept_key(pipeline: &Pipeline) -> String {
     let running: Vec<&str> = pipeline.stages().iter().map(crate::Stage::running_word).collect();
     let what = format!("{} {} {running:?} {:?}", pipeline.table(), pipeline.name(), pipeline.stale_after());
@@ -423,7 +424,7 @@ fn running_of_stopped(pipeline: &Pipeline) -> String {
     format!("case case when t.{status} = {failed} then t.{resume} else t.{status} end {} end", arms.join(" "))
 }
 
-/// The least key of a type.
+/// The smallest key of a type.
 fn key_min(key_type: KeyType) -> &'static str {
     match key_type {
         KeyType::Text => "''",
@@ -432,8 +433,8 @@ fn key_min(key_type: KeyType) -> &'static str {
     }
 }
 
-/// The type that keys are compared in. An integer may be beyond those of the column, and then it is no item's; or the column
-/// has become a wider one.
+/// The type in which keys are compared. An integer may be out of range of the column, and then no item has it; or the
+/// column has become wider.
 fn asked_key_type(asked: KeyType) -> &'static str {
     match asked {
         KeyType::Int => key_type(KeyType::BigInt),
@@ -451,7 +452,7 @@ pub(super) fn key_type(key_type: KeyType) -> &'static str {
     }
 }
 
-/// The retry policies of all stages as the arrays that `finish` takes: a row a stage, a column an attempt.
+/// The retry policies of all stages as the arrays that `finish` takes: a row per stage, a column per attempt.
 #[derive(Debug)]
 pub(super) struct DelayTable {
     pub(super) delays_secs: Vec<f64>,

@@ -35,7 +35,8 @@ impl PostgresStore {
         let mut swept = Swept::default();
         match session.fetch(self.sweep_query(&self.statements.sweep, sweeping, limit, None)).await {
             Ok(rows) => {
-                // What is committed must be told, whatever becomes of the rest: the next sweep meets it again.
+                // What is committed must be reported, whatever becomes of the rest: the next sweep meets the rest
+                // again.
                 if self.add_swept(&rows, limit, &mut swept)? > 0 {
                     match Box::pin(self.sweep_in_parts(&mut session, sweeping, limit, None)).await {
                         Ok(parts) => swept.append(parts),
@@ -60,8 +61,8 @@ impl PostgresStore {
         Ok(swept)
     }
 
-    /// Takes back what can be taken back of a batch that failed as a whole, and fails what is at fault. A few rows more than are
-    /// wanted are looked at, so that a single one has others to be compared with.
+    /// Takes back what can be taken back of a batch that failed as a whole, and fails the items at fault. It looks at a
+    /// few rows more than are wanted, so that a single one has others to be compared with.
     async fn sweep_in_parts(
         &self,
         session: &mut Session,
@@ -122,7 +123,7 @@ impl PostgresStore {
             if refusal.lasts() && self.may_fail(scope(item), &refusal) {
                 self.refuse(session, RefusedRow::At(place), sweeping.now, &reason).await?;
             } else if refusal.lasts() && stages[item].is_some_and(|stage| !passed.contains(&stage)) {
-                // Its stage is held: it stays as it is, and is tried again.
+                // Its stage is held: the item stays as it is, and is tried again.
                 self.pass_over(&scope(item));
                 continue;
             } else {
@@ -136,8 +137,8 @@ impl PostgresStore {
         Ok(swept)
     }
 
-    /// Adds what the statement took back; the answer is how many rows a trigger silently left as they were. What a trigger made
-    /// something else of is in no state that the sweep leads to: its lease has ended, and it is told for what it is.
+    /// Adds what the statement took back; returns how many rows a trigger silently left unchanged. A row whose status a
+    /// trigger changed is in no state that a sweep leads to: its lease has ended, and it is reported as refused.
     fn add_swept(&self, rows: &[PgRow], limit: i64, swept: &mut Swept) -> Result<i64> {
         let mut stale = 0;
         let mut moved = 0;
@@ -183,7 +184,7 @@ impl PostgresStore {
     }
 }
 
-/// The stages for which items were made ready again; of one that is `FAILED` now nobody knows in which it was.
+/// The stages for which items were made ready again; the stage of one that is `FAILED` now is unknown.
 fn swept_stages(swept: &Swept) -> Vec<StageId> {
     swept.items.iter().filter_map(|item| item.to.stage()).collect()
 }

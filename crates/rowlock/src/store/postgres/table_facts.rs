@@ -1,4 +1,5 @@
-//! What a table is: its columns, what its constraints refuse, what it is beside a table, and which rows no worker takes up.
+//! The facts about a table: its columns, what its constraints refuse, its other properties, and which rows no worker
+//! takes up.
 
 use sqlx::AssertSqlSafe;
 
@@ -12,7 +13,7 @@ use crate::pipeline::Role;
 use crate::schema::{ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
 
-/// The verb in whose name the catalogue is read.
+/// The verb under whose name the catalogue is read.
 const VERB: &str = "inspect";
 
 impl PostgresStore {
@@ -61,8 +62,8 @@ impl PostgresStore {
         Ok(facts)
     }
 
-    /// Asks each constraint on a single column about what is written there: a value that it refuses is refused in every
-    /// row.
+    /// Tries each constraint on a single column with the values that are written there: a value that it refuses is
+    /// refused in every row.
     async fn forbidden(&self, session: &mut Session, table: &str, facts: &TableFacts) -> Result<Vec<ForbiddenValues>> {
         let mut forbidden = Vec::new();
         for row in session.fetch(query(&self.statements.checks).bind(table)).await? {
@@ -70,7 +71,7 @@ impl PostgresStore {
             let Some(role) = Role::ALL.into_iter().find(|role| self.pipeline.columns().name(*role) == name) else {
                 continue;
             };
-            // Of another type the expression could not be evaluated, and the type is refused.
+            // With another type the expression could not be evaluated, and the type is refused anyway.
             let Some(found) = facts.column(&name).filter(|found| is_tried(&found.type_name)) else { continue };
             let expression: String = column(VERB, &row, "expression")?;
             let (quoted, type_name) = (quote_identifier(&name), &found.type_name);
@@ -113,7 +114,7 @@ impl PostgresStore {
         Ok(references)
     }
 
-    /// Why the relation as a whole is no queue.
+    /// Why the relation as a whole cannot be a queue.
     async fn unusable(&self, session: &mut Session, table: &str) -> Result<Vec<String>> {
         let status = self.pipeline.columns().name(Role::Status);
         let rows = session.fetch(query(&self.statements.relation).bind(table).bind(status)).await?;
@@ -177,7 +178,7 @@ impl PostgresStore {
         Ok(missing)
     }
 
-    /// What keeps nobody from working, but is to be known: rows that no worker takes up, or cannot see.
+    /// Remarks that stop no work: rows that no worker takes up, or cannot see.
     pub(super) async fn remarks(&self, session: &mut Session) -> Result<Vec<String>> {
         let table = self.ddl_template().render(":table");
         let stray = query(&self.statements.stray_rows).bind(COUNT_EXACT_MAX).bind(UNKNOWN_WORDS_MAX);

@@ -9,7 +9,7 @@ use sqlx::error::BoxDynError;
 const DAYS_MAX: i64 = 200_000 * 365;
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// `infinity` or `-infinity` for a date or timestamp that is, or that is so far away that it might as well be; the
+/// `infinity` or `-infinity` for a date or timestamp that is infinite, or so far away that it might as well be; the
 /// driver panics for these.
 pub(super) fn unbounded(bytes: &[u8]) -> Result<Option<&'static str>, BoxDynError> {
     let days = match bytes.len() {
@@ -38,8 +38,8 @@ pub(super) fn uuid(bytes: &[u8]) -> String {
     text
 }
 
-/// Groups of four decimal digits, the first of weight `weight`, and how many digits after the point are shown.
-/// As in the server's `numeric_send`.
+/// Groups of four decimal digits, the first with weight `weight`, and the number of digits shown after the point. As in
+/// the server's `numeric_send`.
 pub(super) fn numeric(bytes: &[u8]) -> Result<String, BoxDynError> {
     const POSITIVE: u16 = 0x0000;
     const NEGATIVE: u16 = 0x4000;
@@ -106,14 +106,14 @@ pub(super) fn interval(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(if text == "P" { "PT0S".to_owned() } else { text })
 }
 
-/// Hundredths of whatever the server's currency is; it shows them with the signs of its locale.
+/// Hundredths of the server's currency unit; the server shows them with the signs of its locale.
 pub(super) fn money(hundredths: i64) -> String {
     let sign = if hundredths < 0 { "-" } else { "" };
     let hundredths = hundredths.unsigned_abs();
     format!("{sign}{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
-/// Seconds west of Greenwich, as the server shows a zone.
+/// Seconds west of Greenwich, as the server shows a time zone.
 pub(super) fn zone(seconds_west: i32) -> String {
     let sign = if seconds_west > 0 { '-' } else { '+' };
     let seconds = seconds_west.unsigned_abs();

@@ -1,20 +1,21 @@
-//! Times as the server has them: also infinite ones, and ones that chrono does not reach.
+//! Times as the server has them: including infinite ones, and those that chrono cannot represent.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgTypeInfo, PgValueFormat, PgValueRef, Postgres};
 use sqlx::{Decode, Type};
 
-/// The first second of year 1. What is earlier is read, and sent, as this.
+/// The first second of year 1. An earlier time is read, and sent, as this.
 pub(super) const TIME_MIN: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).expect("a time of chrono's");
 
-/// The last second of year 9999. What is later is read as this: it is never due.
+/// The last second of year 9999. A later time is read as this: it is never due.
 pub(super) const TIME_MAX: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("a time of chrono's");
 
-/// Where the server counts its times from: the first second of year 2000.
+/// The server's epoch: the first second of year 2000.
 const EPOCH: DateTime<Utc> = DateTime::from_timestamp(946_684_800, 0).expect("a time of chrono's");
 
-/// A time between [`TIME_MIN`] and [`TIME_MAX`]. The driver panics for what chrono does not reach, `infinity` above all.
+/// A time between [`TIME_MIN`] and [`TIME_MAX`]. The driver panics for times that chrono cannot represent, `infinity`
+/// above all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Time(pub(super) DateTime<Utc>);
 

@@ -19,18 +19,18 @@ use crate::{Error, Fault, Result};
 
 const VERB: &str = "begin";
 
-/// How long a connection may take to end what it was in the middle of when its transaction was dropped.
+/// How long a connection may take to end its work when its transaction was dropped.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What a handler may have left in its connection, and the next must not find: settings, a role, what it listens to,
+/// Removes what a handler may have left in its connection, and the next must not find: settings, a role, subscriptions,
 /// locks and temporary tables of the session.
 const CLEAN: &str =
     "reset all; reset session authorization; unlisten *; select pg_advisory_unlock_all(); discard temp; ";
 
 /// A transaction, opened by [`Store::begin`](crate::Store::begin). Queries run on it as on any connection:
-/// `sqlx::query("…").execute(&mut *transaction)`. Dropped, it is undone.
+/// `sqlx::query("…").execute(&mut *transaction)`. Dropping it rolls it back.
 ///
-/// Each has a connection for itself while it is open; see [`PostgresStore::with_max_connections`].
+/// Each open transaction has a connection for itself; see [`PostgresStore::with_max_connections`].
 pub struct PostgresTransaction {
     lent: Option<Lent>,
 }
@@ -61,7 +61,7 @@ impl DerefMut for PostgresTransaction {
 }
 
 impl PostgresTransaction {
-    /// Commits without a move: what was written in it is independent of any item.
+    /// Commits without a move: its writes are independent of any item.
     ///
     /// # Errors
     /// Those of the database.
@@ -72,7 +72,7 @@ impl PostgresTransaction {
         Ok(())
     }
 
-    /// Undoes it.
+    /// Rolls it back.
     ///
     /// # Errors
     /// Those of the database.
@@ -89,7 +89,7 @@ impl Drop for PostgresTransaction {
     fn drop(&mut self) {
         let Some(mut lent) = self.lent.take() else { return };
         lent.distrust_statements();
-        // Without a runtime the connection is closed, which undoes the transaction as well.
+        // Without a runtime the connection is closed, which rolls the transaction back as well.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             if let Ok(Ok(())) = tokio::time::timeout(RELEASE_DEADLINE, undo(&mut lent)).await {
@@ -99,18 +99,18 @@ impl Drop for PostgresTransaction {
     }
 }
 
-/// Ends the transaction, whatever it is in the middle of, and forgets its statements: one of them may be why.
+/// Ends the transaction, whatever its state, and forgets its statements: one of them may be the cause.
 async fn undo(lent: &mut Lent) -> sqlx::Result<()> {
     lent.execute("rollback").await?;
     lent.forget_statements().await
 }
 
 impl PostgresStore {
-    /// The user's statements may take as long as they like; an idle transaction is ended by the server after a third
-    /// of `stale_after`, so that a stuck handler cannot hold its rows for ever.
+    /// The user's statements may take any time; the server ends an idle transaction after a third of `stale_after`, so
+    /// that a stuck handler cannot hold its rows for ever.
     ///
-    /// A connection on which it does not begin is closed. One that was made before may lead to a server that was not the
-    /// one to write to then, or is not now: another one is made once.
+    /// A connection on which no transaction begins is closed. One that existed before may lead to a server that was not
+    /// the primary then, or is not now: a new one is made once.
     pub(super) async fn begin_transaction(&self) -> Result<PostgresTransaction> {
         let connections = self.sessions.transactions();
         let until = Instant::now() + self.sessions.deadline();
@@ -139,13 +139,13 @@ impl PostgresStore {
 
     async fn begin_statements(&self, lent: &mut Lent) -> sqlx::Result<()> {
         let access = if self.sessions.is_read_only() { "read only" } else { "read write" };
-        // A pooler's connection is cleaned by the pooler, and keeps no statement that could be outdated.
+        // A pooler cleans its connections itself, and keeps no statement that could be outdated.
         let is_own = !self.sessions.is_through_pooler();
         let clean = if is_own && lent.was_idle() { CLEAN } else { "" };
         let asks_columns = is_own && lent.may_have_other_columns();
         let columns = if asks_columns { &*self.statements.columns_now } else { "" };
         let idle_ms = (self.pipeline.stale_after() / 3).as_millis().max(1);
-        // The first query fixes a read-only transaction as one: after it, nobody can make it writable.
+        // The first query fixes the read-only mode of a transaction: after it, the mode cannot change.
         let set_up = format!(
             "begin isolation level read committed, {access}; {clean}set local statement_timeout = 0; set local lock_timeout = 0; \
              set local idle_in_transaction_session_timeout = {idle_ms}; {columns}"
@@ -206,7 +206,8 @@ impl PostgresStore {
         }
     }
 
-    /// Makes an item `FAILED` whose move was refused in a transaction that was undone, unless all of its kind are refused.
+    /// Makes an item `FAILED` whose move was refused in a transaction that was rolled back, unless all of its kind are
+    /// refused.
     async fn refuse_in(&self, session: &mut Session, finish: &Finish, refusal: &Refusal) -> Result<Finished> {
         let reason = refusal.reason();
         if !self.may_fail(Scope::of_finish(finish), refusal) {
@@ -216,7 +217,7 @@ impl PostgresStore {
         Ok(Finished::Refused { reason, failed })
     }
 
-    /// The move as a statement of the transaction; none if it matched nothing.
+    /// The move as a statement of the transaction; `None` if it matched nothing.
     async fn finish_statement(
         &self,
         connection: &mut PgConnection,
@@ -224,7 +225,7 @@ impl PostgresStore {
     ) -> Result<Option<Finished>> {
         const VERB: &str = "finish_in";
         let deadline = self.sessions.deadline();
-        // What follows is the transaction's last statement. It is planned as the verbs are: once, and by its index.
+        // This is the transaction's last statement. It is planned as the verbs are: once, and by its index.
         let planner = planner_settings_by("set local");
         // Only an outcome with an error goes into the log, which must not stop it.
         let is_logged = finishing.items.iter().any(|item| item.outcome.error().is_some());
@@ -249,8 +250,8 @@ impl PostgresStore {
         }
     }
 
-    /// The same without the log of failures, or with an error reduced to what the database can hold; the first error if that is
-    /// not what was in the way.
+    /// The same without the failure log, or with an error reduced to what the database can hold; the first error if
+    /// that was not the obstacle.
     async fn finish_otherwise(
         &self,
         connection: &mut PgConnection,
@@ -288,7 +289,7 @@ impl PostgresStore {
         let deadline = self.sessions.deadline();
         match tokio::time::timeout(deadline, transaction.rollback()).await {
             Ok(answer) => answer.map_err(|error| translate("rollback", error)),
-            // The connection is given up with the transaction, which ends it as well.
+            // The connection is dropped with the transaction, which ends it as well.
             Err(_) => Err(Error::Deadline { verb: "rollback", deadline }),
         }
     }

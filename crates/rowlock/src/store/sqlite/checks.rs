@@ -1,9 +1,10 @@
-//! The CHECK constraints of a table, read off the statement that made it: SQLite's catalogue has them nowhere else.
+//! The CHECK constraints of a table, parsed from the statement that created it: SQLite's catalogue has them nowhere
+//! else.
 
-/// A CHECK with the words that stand in its expression.
+/// A CHECK, with the words in its expression.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Check {
-    /// Its name, or its expression where it has none: what SQLite says when it refuses a row.
+    /// Its name, or its expression if it has none: this is what SQLite says when it refuses a row.
     pub(super) name: String,
     pub(super) expression: String,
     /// Names and keywords in it, in lower case and without quotes; a text in double quotes may be a name.
@@ -37,7 +38,7 @@ pub(super) fn checks(create: &str) -> Vec<Check> {
     checks
 }
 
-/// The place of the parenthesis that closes the one at the beginning.
+/// The position of the parenthesis that closes the one at the beginning.
 fn closing(tokens: &[Token<'_>]) -> Option<usize> {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate() {
@@ -53,7 +54,7 @@ fn closing(tokens: &[Token<'_>]) -> Option<usize> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A word without quotes.
+    /// An unquoted word.
     Bare,
     /// In `"`, `` ` `` or brackets.
     Quoted,
@@ -87,7 +88,7 @@ impl Token<'_> {
     }
 }
 
-/// What a statement consists of, without its comments and blanks.
+/// The tokens of a statement, without comments and blanks.
 fn tokens(sql: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut start = 0;
@@ -126,7 +127,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()
 }
 
-/// The length of a quoted text; two quotes within it are one.
+/// The length of a quoted text; two quotes within it count as one quote character.
 fn quoted_length(text: &str, close: char) -> usize {
     let mut rest = text.char_indices().skip(1).peekable();
     while let Some((at, c)) = rest.next() {

@@ -15,7 +15,7 @@ use crate::store::error_text::stored_error;
 use crate::store::{ClaimBatch, ClaimParams, ClaimedRow, ItemRow, Limits};
 use crate::{Key, Result};
 
-/// What is said of a row that cannot be found by the key that was read from it.
+/// The reason for a row that is not found by the key that was read from it.
 const STRANGE_KEY: &str = "the row is not found by its key";
 
 /// An item at the head of its queue.
@@ -24,14 +24,14 @@ struct Picked {
     stage: StageId,
     key: KeyValue,
     reset_count: i32,
-    /// The error that it fails with, if it is at a limit.
+    /// The error with which it fails, if it is at a limit.
     exhausted: Option<String>,
 }
 
-/// What a claim does with what it picked.
+/// What a claim does with the items that it picked.
 #[derive(Debug, Default)]
 struct Plan {
-    /// To be claimed or failed, in the order of the queue.
+    /// The items to claim or to fail, in the order of the queue.
     items: Vec<Item>,
     may_have_more: bool,
     suspect_at_head: bool,
@@ -128,7 +128,8 @@ impl SqliteStore {
         Ok(self.fill(answer, claiming, &batch.items, written, rows))
     }
 
-    /// Takes the token from what is not claimed after all. Where the database refuses that too it stays: nobody goes by it.
+    /// Clears the token of rows that are not claimed after all. If the database refuses that too, the token stays: no
+    /// verb relies on it.
     async fn let_go(
         &self,
         session: &mut Session,
@@ -173,7 +174,7 @@ impl SqliteStore {
         Ok(in_order.map(|row| rows::item(&self.pipeline, row)).collect())
     }
 
-    /// Stage by stage, with what is left of the limit.
+    /// Stage by stage, with the rest of the limit.
     async fn pick(
         &self,
         session: &mut Session,
@@ -246,8 +247,8 @@ impl SqliteStore {
         Picked { stage, key, reset_count, exhausted }
     }
 
-    /// A suspect is taken only from the head, by a claimer that holds nothing else, and alone: whatever else was in
-    /// progress there could kill the process, and with it the suspect's last reset. Other suspects wait.
+    /// A suspect is taken only from the head, by a claimer that holds nothing else, and alone: anything else in
+    /// progress there could kill the process and cost the suspect its last reset. Other suspects wait.
     fn plan(&self, picked: Vec<Picked>, limit: usize, claiming: &ClaimParams) -> Plan {
         let is_suspect = |picked: &Picked| rows::is_suspect(picked.reset_count, claiming.limits.max_resets);
         let head = picked.iter().position(|picked| picked.exhausted.is_none());
@@ -290,7 +291,7 @@ impl SqliteStore {
                 }
                 Written::Rewritten { word } => {
                     let reason = Written::rewritten(word.as_deref());
-                    // It would be claimed at once again, and rewritten.
+                    // Otherwise it would be claimed again at once, and rewritten.
                     if word.and_then(|word| self.pipeline.status(&word)).is_some_and(Status::is_ready) {
                         self.exclusions.add(key.clone(), &reason);
                     }
@@ -298,7 +299,7 @@ impl SqliteStore {
                 }
                 Written::Refused { reason, .. } => batch.refused.push((key, reason)),
                 Written::Ignored => batch.refused.push((key, SILENTLY_REFUSED.to_owned())),
-                // In a repeated batch: somebody else took it between the transactions. Or its stage is held.
+                // In a repeated batch another claim took it between the transactions, or its stage is held.
                 Written::Missing | Written::Held => {}
             }
         }
@@ -321,7 +322,7 @@ impl SqliteStore {
     }
 }
 
-/// In the transaction that picked them only rows are missing whose key was not read as it is.
+/// Within the transaction that picked the rows, a row is missing only if its key was not read as it is.
 fn refusing_strange_keys(written: Vec<Written>) -> Vec<Written> {
     let refusing = |outcome| match outcome {
         Written::Missing => Written::Refused { reason: STRANGE_KEY.to_owned(), failed: false },

@@ -1,4 +1,4 @@
-//! Times as the table holds them: text that sorts as they do. What others wrote is read by `read_time.sql`.
+//! Times as the table holds them: text that sorts as the times do. `read_time.sql` reads times that others wrote.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 /// The latest time that sorts as text.
 const LATEST: &str = "9999-12-31T23:59:59.999Z";
 
-/// What `read_time.sql` makes of a time that it cannot read.
+/// The result of `read_time.sql` for an unreadable time.
 pub(super) const NEVER: &str = "never";
 
-/// A time as `read_time.sql` has read it.
+/// A time as `read_time.sql` read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     Missing,
@@ -37,7 +37,7 @@ impl Reading {
     }
 }
 
-/// What SQLite writes as `strftime('%Y-%m-%dT%H:%M:%fZ')`: milliseconds, cut off.
+/// The form that SQLite's `strftime('%Y-%m-%dT%H:%M:%fZ')` writes: milliseconds, truncated.
 pub(super) fn format(time: DateTime<Utc>) -> String {
     use chrono::Datelike as _;
     match time.year() {
@@ -47,13 +47,13 @@ pub(super) fn format(time: DateTime<Utc>) -> String {
     }
 }
 
-/// The time that a text of the table stands for. Also the forms that SQLite's own functions write, since
+/// The time that a text of the table stands for. It also reads the forms that SQLite's own functions write, because
 /// `created_at` may be the user's; `None` for anything else: a bad time must not hide its row.
 pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.with_timezone(&Utc));
     }
-    // SQLite knows an hour 24.
+    // SQLite has an hour 24.
     if let Some(next_day) = text.get(10..13).filter(|hour| *hour == "T24") {
         return parse(&text.replacen(next_day, "T00", 1))?.checked_add_signed(TimeDelta::days(1));
     }
@@ -63,13 +63,14 @@ pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
         .map(|time| time.and_utc())
 }
 
-/// A time this long before another, or the earliest there is.
+/// The time this long before another, or the earliest time.
 pub(super) fn before(time: DateTime<Utc>, age: Duration) -> DateTime<Utc> {
     let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
     time.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-/// A time this long after another, or the latest there is. Never too early: a part of a millisecond counts as one.
+/// The time this long after another, or the latest time. Never too early: a part of a millisecond counts as a whole
+/// one.
 pub(super) fn after(time: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
     let wait = TimeDelta::try_milliseconds(milliseconds(wait)).unwrap_or(TimeDelta::MAX);
     time.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC)
@@ -77,7 +78,7 @@ pub(super) fn after(time: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
 
 /// Rounded up, so that nothing is due before its time.
 pub(super) fn milliseconds(wait: Duration) -> i64 {
-    /// Longer than all the time there is, and far from overflowing anything.
+    /// Longer than all representable time, and far from any overflow.
     const LONGEST: u128 = 1_000_000_000_000_000;
     i64::try_from(wait.as_nanos().div_ceil(1_000_000).min(LONGEST)).unwrap_or(i64::MAX)
 }

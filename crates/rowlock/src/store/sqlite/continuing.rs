@@ -9,14 +9,14 @@ use crate::store::{ClaimedRow, ContinueParams};
 use crate::{Lease, Result};
 
 impl SqliteStore {
-    /// Where the database refuses a row nothing goes on, and finishing finds out which it is.
+    /// If the database refuses a row, no item continues, and finishing finds out which row it is.
     pub(super) async fn continue_leases(
         &self,
         verb: &Verb,
         continuing: &ContinueParams,
     ) -> Result<Vec<ClaimedRow<SqliteRow>>> {
         let of_stage: Vec<&Lease> = continuing.leases.iter().filter(|lease| lease.stage == continuing.stage).collect();
-        // Of more claims than `groups` makes statements for none goes on: to finish them costs as little.
+        // With more claims than `groups` makes statements for, no item continues: finishing them costs as little.
         let (Some(next), Some(groups)) = (self.pipeline.stage_after(continuing.stage), self.groups(of_stage)?) else {
             return Ok(Vec::new());
         };
@@ -38,7 +38,7 @@ impl SqliteStore {
         }
         let found = self.read_continued(&mut session, continuing, next).await?;
         if found.len() as u64 != written {
-            // A trigger changed what was written, and finishing finds out which it is.
+            // A trigger changed what was written, and finishing finds out which row it is.
             session.roll_back().await?;
             return Ok(Vec::new());
         }

@@ -1,4 +1,4 @@
-//! From the driver's errors to ours: the only place that knows SQLite's result codes.
+//! Translates the driver's errors into Rowlock's: the only place that knows SQLite's result codes.
 //!
 //! Codes: <https://www.sqlite.org/rescode.html>. The low byte of an extended code is the primary one.
 
@@ -27,13 +27,14 @@ const CONSTRAINT: i32 = 19;
 const MISMATCH: i32 = 20;
 const NOTADB: i32 = 26;
 
-/// What a failed statement means. None that failed before its commit was sent has an effect: the transaction is
-/// rolled back, by us or by the closing of its connection.
+/// The error of a failed statement. A statement that failed before its commit was sent has no effect: the transaction
+/// is rolled back, explicitly or by closing its connection.
 pub(super) fn of_statement(verb: &'static str, source: sqlx::Error) -> Error {
     Error::Database { verb, fault: fault(&source), source }
 }
 
-/// What a failed commit means. Where it failed in the file system, or its answer never came, the log may hold it.
+/// The error of a failed commit. If it failed in the file system, or its answer never came, the write-ahead log may
+/// hold it.
 pub(super) fn of_commit(verb: &'static str, source: sqlx::Error) -> Error {
     let fault = match &source {
         sqlx::Error::WorkerCrashed => Fault::Unknown,
@@ -43,7 +44,7 @@ pub(super) fn of_commit(verb: &'static str, source: sqlx::Error) -> Error {
     Error::Database { verb, fault, source }
 }
 
-/// What an error means for a verb that has committed a transaction already.
+/// The error of a verb that has already committed a transaction.
 pub(super) fn after_a_commit(error: Error) -> Error {
     match error {
         Error::Database { verb, source, .. } => Error::Database { verb, fault: Fault::Unknown, source },
@@ -52,19 +53,19 @@ pub(super) fn after_a_commit(error: Error) -> Error {
     }
 }
 
-/// The deadline passed before the commit was sent: closing the connection undoes everything.
+/// The deadline passed before the commit was sent: closing the connection rolls everything back.
 pub(super) fn too_late(verb: &'static str, deadline: Duration) -> Error {
     let message = format!("no answer within {deadline:?}; the transaction was rolled back");
     not_applied(verb, io::Error::new(io::ErrorKind::TimedOut, message))
 }
 
-/// The store's own connection is in use: by a transaction of the user's, or by other verbs.
+/// The store's connection is in use by a transaction of the user's, or by other verbs.
 pub(super) fn no_connection(verb: &'static str, deadline: Duration) -> Error {
     let message = format!("the store's connection was in use by another transaction for {deadline:?}");
     not_applied(verb, io::Error::new(io::ErrorKind::TimedOut, message))
 }
 
-/// A transaction of the user's kept the heartbeats from being written for too long.
+/// A transaction of the user's blocked the heartbeats for too long.
 pub(super) fn open_for_too_long(verb: &'static str, longest: Duration) -> Error {
     let message = format!("the transaction was open for longer than {longest:?}; it was rolled back");
     not_applied(verb, io::Error::new(io::ErrorKind::TimedOut, message))
@@ -79,22 +80,22 @@ fn not_applied(verb: &'static str, source: io::Error) -> Error {
     Error::Database { verb, fault: Fault::NotApplied, source: sqlx::Error::Io(source) }
 }
 
-/// Whether the file as such cannot be used: no row's fault, and no statement's.
+/// Whether the file itself cannot be used: the fault of no row and no statement.
 pub(crate) fn is_outage(error: &dyn DatabaseError) -> bool {
     let Some(error) = error.try_downcast_ref::<SqliteError>() else { return false };
     let code = error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
     matches!(code, Some(NOMEM | READONLY | IOERR | FULL | CANTOPEN | PROTOCOL))
 }
 
-/// Whether the transaction that a savepoint was in is gone: a trigger raised `ROLLBACK`.
+/// Whether the transaction of a savepoint is gone, because a trigger raised `ROLLBACK`.
 pub(super) fn is_transaction_gone(error: &Error) -> bool {
     message(error)
         .is_some_and(|message| message.starts_with("no such savepoint") || message.contains("no transaction is active"))
 }
 
-/// Whether the error may be that of one row of a batch, so that a part of the batch may pass. A code is only a hint: a table
-/// that is missing and a trigger that cannot take a value have the same one, and a full-text index that does not fit one
-/// row says that the file is corrupt. Where the file, the disk, the memory or another writer is in the way, no row is.
+/// Whether the error may be that of one row of a batch, so that a part of the batch may pass. A code is only a hint: a
+/// missing table and a trigger that cannot take a value have the same code, and a full-text index that does not match
+/// one row reports a corrupt file. If the file, the disk, the memory or another writer is the obstacle, no row is.
 pub(super) fn may_be_a_rows(error: &Error) -> bool {
     let Error::Database { source, .. } = error else { return false };
     primary_code(source).is_some_and(|code| {
@@ -103,13 +104,13 @@ pub(super) fn may_be_a_rows(error: &Error) -> bool {
     })
 }
 
-/// Whether an error of an insert into a table of Rowlock's own leaves it out alone: that of a row, or a table whose numbers
-/// are used up, which SQLite calls full.
+/// Whether an insert into a table of Rowlock's own that meets this error may be left out alone: an error of a row, or
+/// of a table that has used up its numbers, which SQLite calls full.
 pub(super) fn may_be_left_out(error: &Error) -> bool {
     may_be_a_rows(error) || matches!(error, Error::Database { source, .. } if primary_code(source) == Some(FULL))
 }
 
-/// Whether a transaction could not begin because one is open.
+/// Whether a transaction could not begin because one is already open.
 pub(super) fn is_within_a_transaction(error: &Error) -> bool {
     message(error).is_some_and(|message| message.starts_with("cannot start a transaction within a transaction"))
 }
@@ -119,7 +120,7 @@ pub(super) fn reason(error: &Error) -> String {
     message(error).map_or_else(|| error.to_string(), ToOwned::to_owned)
 }
 
-/// Whether the file is something else.
+/// Whether the file is not an SQLite database.
 pub(super) fn is_not_a_database(source: &sqlx::Error) -> bool {
     primary_code(source) == Some(NOTADB)
 }
@@ -144,7 +145,7 @@ fn fault(error: &sqlx::Error) -> Fault {
     }
 }
 
-/// By result code. It says what whoever gets the error may hope for; whose fault it was is not for the code to say.
+/// By result code. It says what a caller may hope for; the code does not say whose fault it was.
 fn fault_of_code(code: i32) -> Fault {
     match code {
         ABORT | BUSY | LOCKED | NOMEM | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL | SCHEMA => Fault::NotApplied,

@@ -1,4 +1,4 @@
-//! The log of failures, for people: it stops no move.
+//! The failure log, for people: it stops no move.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,22 +22,22 @@ struct Failure<'a> {
     error: &'a str,
 }
 
-/// What a store knows of its log; its clones know the same.
+/// What a store knows of its log; its clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FailureLog {
-    /// It was told that lines are lost.
+    /// The loss of lines was reported.
     is_told: Arc<AtomicBool>,
-    /// Writing a line undoes the move: none is written any more.
+    /// Writing a line rolls the move back: no line is written any more.
     is_given_up: Arc<AtomicBool>,
 }
 
 impl SqliteStore {
-    /// Writes the failures among what was written, and prunes the older ones of the same items. Where that fails, the
-    /// lines are lost and the moves stand: SQLite undoes the statement that failed, and not the transaction.
+    /// Records the failures among the items that were written, and prunes older ones of the same items. If that fails,
+    /// the lines are lost and the moves stand: SQLite undoes the failed statement, not the transaction.
     ///
     /// # Errors
-    /// Those that concern more than the log; and that the transaction is gone, if a trigger of the log undid it and the moves
-    /// with it. They can be repeated then, since nothing is logged any more.
+    /// Those that concern more than the log; and that the transaction is gone, if a trigger of the log rolled it back
+    /// together with the moves. The moves can then be repeated, since nothing is logged any more.
     pub(super) async fn record_failures(
         &self,
         session: &mut Session,
@@ -64,14 +64,14 @@ impl SqliteStore {
                 if !self.failure_log.is_told.swap(true, Ordering::AcqRel) {
                     tracing::warn!(%error, "failures of items are not logged in rowlock_failures; the items move all the same");
                 }
-                // Only beginning another transaction tells whether this one is still open.
+                // Only an attempt to begin another transaction shows whether this one is still open.
                 match session.run("BEGIN").await {
                     Err(within) if errors::is_within_a_transaction(&within) => Ok(()),
                     Err(other) => Err(other),
                     Ok(()) => {
                         self.failure_log.is_given_up.store(true, Ordering::Release);
                         session.run("ROLLBACK").await?;
-                        // As after any trigger that undid a transaction.
+                        // As after any trigger that rolled a transaction back.
                         session.run("RELEASE part").await
                     }
                 }

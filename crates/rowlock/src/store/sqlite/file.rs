@@ -1,5 +1,5 @@
-//! The file of a store: that only its owner may read it, what is wrong when it cannot be opened, and that it is still
-//! the one that was.
+//! The file of a store: only its owner may read it, errors say why it cannot be opened, and it must still be the file
+//! that was opened first.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::errors;
 use crate::limits::FILE_CHECKED_EVERY;
 use crate::{Error, Fault, Result};
 
-/// A file, and which one it was when it was opened first.
+/// A file, and its identity when it was first opened.
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
@@ -18,7 +18,7 @@ pub(super) struct DatabaseFile {
     checked_at: Mutex<Option<Instant>>,
 }
 
-/// What identifies a file, whatever its name is.
+/// What identifies a file, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -31,7 +31,7 @@ fn identity(path: &Path) -> std::io::Result<Identity> {
     fs::metadata(path).map(|found| Identity { device: found.dev(), inode: found.ino() })
 }
 
-/// Elsewhere a file that is open can be neither replaced nor deleted.
+/// On other systems an open file can be neither replaced nor deleted.
 #[cfg(not(unix))]
 fn identity(path: &Path) -> std::io::Result<Identity> {
     fs::metadata(path).map(|_| Identity { device: 0, inode: 0 })
@@ -42,13 +42,13 @@ impl DatabaseFile {
         DatabaseFile { path, opened: OnceLock::new(), checked_at: Mutex::default() }
     }
 
-    /// Creates it if there is none, for its owner alone. What SQLite puts beside it gets the same rights.
+    /// Creates it if there is none, for its owner alone. SQLite gives the files beside it the same rights.
     pub(super) fn create(&self) {
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        // Whatever is wrong is found, and said, when the file is opened.
+        // Opening the file finds, and reports, whatever is wrong.
         let _ = options.open(&self.path);
     }
 
@@ -56,19 +56,19 @@ impl DatabaseFile {
         self.path.exists()
     }
 
-    /// Takes the rights of all but its owner from a file that SQLite has just created.
+    /// Takes away the rights of everybody but the owner from a file that SQLite has just created.
     pub(super) fn restrict(&self) {
         #[cfg(unix)]
         for suffix in ["", "-wal", "-shm"] {
             use std::os::unix::fs::PermissionsExt;
             let mut name = self.path.clone().into_os_string();
             name.push(suffix);
-            // What is not there needs no rights.
+            // A missing file needs no rights.
             let _ = fs::set_permissions(name, fs::Permissions::from_mode(0o600));
         }
     }
 
-    /// A connection was opened: the first one says which file it is.
+    /// Called when a connection was opened: the first one determines which file it is.
     pub(super) fn opened(&self, verb: &'static str) -> Result<()> {
         let found = identity(&self.path).map_err(|error| self.gone(verb, &error))?;
         let opened = *self.opened.get_or_init(|| found);
@@ -85,7 +85,7 @@ impl DatabaseFile {
         }
     }
 
-    /// Looks now and then whether it still is that file. What is written to one that was replaced or deleted is lost.
+    /// Checks from time to time whether it is still that file. Writes to a file that was replaced or deleted are lost.
     pub(super) fn check(&self, verb: &'static str) -> Result<()> {
         let now = Instant::now();
         let mut checked_at = self.checked_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,8 +145,8 @@ impl DatabaseFile {
     }
 }
 
-/// The longest wait for another program at one attempt to open a file: its answer, that the file is locked, comes before
-/// the verb's own deadline.
+/// The longest wait for another program in one attempt to open a file: its answer, that the file is locked, comes
+/// before the verb's own deadline.
 pub(super) fn busy_timeout_of_opening(deadline: Duration) -> Duration {
     deadline / 4
 }

@@ -76,7 +76,7 @@ impl SqliteStore {
         match outcome {
             Written::Applied { word, .. } => match self.pipeline.status(&word) {
                 Some(to) => Finished::Applied { to },
-                // Only a trigger writes another word than one of the pipeline's.
+                // Only a trigger writes a word that the pipeline does not know.
                 None => Finished::Refused { reason: Written::rewritten(Some(&word)), failed: false },
             },
             Written::Rewritten { word } => Finished::Refused {

@@ -5,12 +5,12 @@ use crate::pipeline::{Pipeline, Role};
 /// The steps of `create_indexes.sql`.
 pub(super) const KINDS: [&str; 3] = ["ready", "running", "stopped"];
 
-/// The name of an index: of its pipeline, its kind, and its definition.
+/// The name of an index, from its pipeline, its kind and its definition.
 pub(super) fn name(pipeline: &Pipeline, kind: &str) -> String {
     format!("{}{kind}_{:08x}", prefix(pipeline), hash_of_definition(pipeline, kind))
 }
 
-/// Whether an index is one of this pipeline's, of a definition that it does not have any more.
+/// Whether an index belongs to this pipeline with a definition that is no longer current.
 pub(super) fn is_outdated(pipeline: &Pipeline, index: &str) -> bool {
     let Some(rest) = index.strip_prefix(&prefix(pipeline)) else { return false };
     let of_kind = |kind: &&str| {
@@ -25,8 +25,8 @@ fn prefix(pipeline: &Pipeline) -> String {
     format!("rowlock_{}_", pipeline.name())
 }
 
-/// FNV-1a over everything of the pipeline that `create_indexes.sql` mentions, and over how an index reads it where that is
-/// not as it always was. It is stored in names: it changes with a definition, and only with it.
+/// FNV-1a over everything of the pipeline that `create_indexes.sql` mentions, and over how an index reads it if that
+/// differs from the original form. Index names contain it: it changes with a definition, and only with it.
 fn hash_of_definition(pipeline: &Pipeline, kind: &str) -> u32 {
     let form = if kind == "ready" { Some("times are read") } else { None };
     let columns = [Role::Status, Role::RetryAfter, Role::CreatedAt, Role::ClaimToken];

@@ -1,4 +1,4 @@
-//! What goes into a batch statement: items as JSON, keys as the key column has them.
+//! The parameters of a batch statement: items as JSON, keys as the key column holds them.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::session::Bind;
 use crate::pipeline::KeyType;
 use crate::{Error, Key, Result};
 
-/// A key as the key column holds it. Text is taken as it is, a uuid too: SQLite has no type for one.
+/// A key as the key column holds it. Text is taken as it is, and so is a uuid: SQLite has no type for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
 pub(super) enum KeyValue {
@@ -15,8 +15,8 @@ pub(super) enum KeyValue {
 }
 
 impl KeyValue {
-    /// Reads a key that somebody asks for. `007` is the integer 7; what is no integer is refused here, since SQLite would cast
-    /// it to 0. The error says what the key is not: no row can have it.
+    /// Reads a key that a caller gives. `007` is the integer 7; a key that is not an integer is refused here, because
+    /// SQLite would cast it to 0. The error says what the key is not: no row can have it.
     pub(super) fn asked(key: &Key, key_type: KeyType) -> Result<KeyValue, String> {
         match key_type {
             KeyType::Text | KeyType::Uuid if key.as_str().contains('\0') => {
@@ -30,7 +30,7 @@ impl KeyValue {
         }
     }
 
-    /// As [`KeyValue::asked`], where a key that no row can have is an error.
+    /// As [`KeyValue::asked`], but a key that no row can have is an error.
     pub(super) fn new(key: &Key, key_type: KeyType) -> Result<KeyValue> {
         KeyValue::asked(key, key_type).map_err(|rule| Error::InvalidArgument {
             argument: "key",
@@ -39,7 +39,7 @@ impl KeyValue {
         })
     }
 
-    /// Reads a key that came from a row: what is not of its column's type is text.
+    /// Reads a key that came from a row: a value that is not of its column's type is text.
     pub(super) fn of_row(key: &Key, key_type: KeyType) -> KeyValue {
         KeyValue::new(key, key_type).unwrap_or_else(|_| KeyValue::Text(key.as_str().to_owned()))
     }
@@ -48,7 +48,7 @@ impl KeyValue {
         keys.into_iter().map(|key| KeyValue::new(key, key_type)).collect()
     }
 
-    /// The key in the one form that the table's rows have.
+    /// The key in the form that the table's rows have.
     pub(super) fn to_key(&self) -> Key {
         match self {
             KeyValue::Integer(number) => Key::from(*number),
@@ -72,7 +72,7 @@ pub(super) struct Item {
     pub(super) key: KeyValue,
     /// The word that the row must have.
     pub(super) word: String,
-    /// The token that the row must have, where there is a lease.
+    /// The token that the row must have, if there is a lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<i64>,
     #[serde(rename = "move", skip_serializing_if = "Option::is_none")]
@@ -88,7 +88,7 @@ pub(super) struct Item {
     pub(super) delay_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) due: Option<String>,
-    /// The heartbeat that the row must have, in a sweep.
+    /// In a sweep, the heartbeat that the row must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) heartbeat: Option<String>,
 }

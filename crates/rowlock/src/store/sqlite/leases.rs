@@ -12,10 +12,10 @@ use crate::pipeline::Status;
 use crate::store::{ClaimedRow, LeaseState};
 use crate::{FencingToken, Key, Lease, Result};
 
-/// What a row has now.
+/// The current values of a row.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
-    /// The key as the row has it: the column's collation may take another text for the same.
+    /// The key as the row has it: the column's collation may equate another text with it.
     pub(super) key: KeyValue,
     pub(super) word: String,
     pub(super) token: Option<i64>,
@@ -23,7 +23,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Whether the row is still as an item of a batch must find it.
+    /// Whether the row is still as an item of a batch requires it.
     pub(super) fn matches(&self, item: &Item) -> bool {
         self.word == item.word
             && (item.token.is_none() || self.token == item.token)
@@ -89,7 +89,7 @@ impl SqliteStore {
         }
     }
 
-    /// Counts the heartbeats that are refused. Whoever holds the leases knows by the count whether they are to be failed.
+    /// Counts the refused heartbeats. The holder of the leases decides by the count whether the items are to be failed.
     fn note_refused_renewals(&self, batch: &Batch<'_>, written: &[Written], states: &[LeaseState]) {
         self.note_passed(batch, written);
         for (item, state) in batch.items.iter().zip(states) {
@@ -99,7 +99,8 @@ impl SqliteStore {
         }
     }
 
-    /// What was written is held. Of the rest only reading says whether it is refused, cancelled or lost.
+    /// A lease that was written is held. For the others, only reading shows whether they are refused, cancelled or
+    /// lost.
     async fn states(&self, session: &mut Session, items: &[Item], written: &[Written]) -> Result<Vec<LeaseState>> {
         let is_held = |outcome: &Written| matches!(outcome, Written::Applied { .. });
         if written.iter().all(is_held) {
@@ -143,8 +144,8 @@ impl SqliteStore {
         }
     }
 
-    /// In a write transaction: it begins when a claim whose future was dropped, and whose commit is still under way
-    /// on its own thread, has ended; so what is not found was not claimed.
+    /// Uses a write transaction. It begins only after a claim has ended whose future was dropped and whose commit still
+    /// runs on its own thread; so an item that is not found was not claimed.
     pub(super) async fn find_claimed_items(
         &self,
         verb: &Verb,
@@ -159,7 +160,7 @@ impl SqliteStore {
                 session.commit().await?;
                 rows
             }
-            // The database refuses a heartbeat: what was claimed is found all the same.
+            // The database refuses the heartbeat: the claimed items are found all the same.
             Err(error) if errors::may_be_a_rows(&error) => {
                 session.roll_back().await?;
                 let mut session = self.read(verb).await?;
@@ -173,7 +174,7 @@ impl SqliteStore {
         Ok(rows.into_iter().filter_map(|row| rows::claimed(&self.pipeline, row, token, max_resets)).collect())
     }
 
-    /// The word and token of each item's row, in order; none for a row that does not exist.
+    /// The word and the token of each item's row, in order; `None` if the row does not exist.
     pub(super) async fn read_words(&self, session: &mut Session, items: &[&Item]) -> Result<Vec<Option<Found>>> {
         let rows = session.rows(&self.statements.read_leases, [json(items).into()]).await?;
         let found = |row: &SqliteRow| {

@@ -10,11 +10,11 @@ use super::session::{Session, Sql, Verb};
 use crate::Result;
 use crate::store::Listener;
 
-/// How often the file is asked: a look at shared memory, of a few microseconds.
+/// How often the file is asked: a look at shared memory, which takes a few microseconds.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Notices commits of any other connection, of this process or of another one. It has a reading connection of its
-/// own, which it opens again when it was closed.
+/// Notices the commits of every other connection, in this process or another. It has its own reading connection, which
+/// it opens again if that was closed.
 pub struct SqliteListener {
     store: SqliteStore,
     session: Option<Session>,
@@ -30,7 +30,7 @@ impl std::fmt::Debug for SqliteListener {
 
 impl SqliteStore {
     pub(super) async fn start_listening(&self, verb: &Verb) -> Result<SqliteListener> {
-        // Connections of its own: a listener keeps one, and must not take a place from the verbs that read.
+        // Uses separate connections: a listener keeps one, and must not take a place from the verbs that read.
         let store = self.again(self.read_only);
         let sql = Sql::new("PRAGMA data_version".to_owned());
         let mut listener = SqliteListener { store, session: None, sql, seen: None };
@@ -46,7 +46,7 @@ impl SqliteListener {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => {
-                // The number means something on one connection only.
+                // The number is meaningful only within one connection.
                 self.seen = None;
                 self.store.read_session(verb).await?
             }
@@ -61,7 +61,7 @@ impl SqliteListener {
 }
 
 impl Listener for SqliteListener {
-    /// Every commit is noticed anyway.
+    /// Does nothing: every commit is noticed anyway.
     async fn arm(&mut self, _at_most: Duration) -> Result<()> {
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! SQLite: one machine, nothing to install.
 //!
 //! SQLite has one writer at a time. Each verb that writes is one `BEGIN IMMEDIATE` transaction, so nothing changes
-//! between its statements; everything that reads does so on connections that are opened read-only.
+//! between its statements; everything that reads uses connections that are opened read-only.
 
 mod checks;
 mod claim;
@@ -65,16 +65,17 @@ pub use self::transaction::SqliteTransaction;
 
 /// A pipeline's table in an SQLite file.
 ///
-/// A store has one writing connection and several reading ones. A transaction of the user's ([`Store::begin`]) has
-/// the writing one for as long as it is open: the store's other verbs wait for it, up to their deadline.
+/// A store has one writing connection and several reading ones. A transaction of the user's ([`Store::begin`]) has the
+/// writing one for as long as it is open: the store's other verbs wait for it, up to their deadline.
 ///
-/// A row whose key is not of the pipeline's type, as a uuid that was stored as a blob, or is text that holds NUL or is no
-/// UTF-8, is no item: no verb sees it. [`Store::inspect`] reports it, and [`Store::counts`] counts it among the unknown words.
+/// A row is no item if its key is not of the pipeline's type, such as a uuid stored as a blob, or is text that contains
+/// NUL or is not valid UTF-8: no verb sees it. [`Store::inspect`] reports it, and [`Store::counts`] counts it among the
+/// unknown words.
 ///
-/// Commits are durable: [`SqliteStore::open`] and [`SqliteStore::connect`] set `synchronous = FULL`, so that what was
-/// answered with success is still there after a power cut. With `NORMAL` the last commits could be gone, among them
-/// ones that a handler's effects elsewhere rely on. The price is one flush to disk a transaction, which is why verbs
-/// work in batches.
+/// Commits are durable: [`SqliteStore::open`] and [`SqliteStore::connect`] set `synchronous = FULL`, so that everything
+/// reported as a success is still there after a power cut. With `NORMAL` the last commits could be gone, including some
+/// that a handler's effects elsewhere rely on. The price is one flush to disk per transaction, which is why verbs work
+/// in batches.
 #[derive(Clone)]
 pub struct SqliteStore {
     pipeline: Arc<Pipeline>,
@@ -103,7 +104,7 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens a file, and creates it if there is none: for its owner alone.
+    /// Opens a file, and creates it for its owner alone if there is none.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a URL, [`Error::File`] for what is wrong with the file.
@@ -135,8 +136,8 @@ impl SqliteStore {
         SqliteStore::with_file(options.synchronous(SqliteSynchronous::Full), creates, pipeline).await
     }
 
-    /// Opens a file with options of the caller's. The journal is a write-ahead log and the busy timeout follows the
-    /// verbs' deadline in any case; how durable commits are is the caller's choice.
+    /// Opens a file with the caller's options. In any case the journal is a write-ahead log, and the busy timeout
+    /// follows the verbs' deadline; how durable commits are is the caller's choice.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a database in memory, [`Error::File`] for what is wrong with the file.
@@ -153,7 +154,7 @@ impl SqliteStore {
                 rule: "SQLite has no schemas: a file has one set of tables".to_owned(),
             });
         }
-        // Wherever this process goes later.
+        // It stays valid if this process changes its folder.
         let options = options.filename(&path);
         let file = Arc::new(DatabaseFile::new(path));
         let statements = Arc::new(Statements::new(&pipeline));
@@ -187,14 +188,14 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// The same over connections of its own, which are not open yet.
+    /// The same with separate connections, which are not open yet.
     fn again(&self, read_only: bool) -> SqliteStore {
         let (writer, readers) = connections(&self.options, &self.file, read_only, &self.pipeline);
         SqliteStore { read_only, writer, readers, ..self.clone() }
     }
 
-    /// Opens the writing connection before any reading one: the write-ahead log must be there for those. Refuses a
-    /// file that was prepared by a newer Rowlock.
+    /// Opens the writing connection before any reading one, because those need the write-ahead log. Refuses a file that
+    /// a newer Rowlock prepared.
     async fn open_writer(&self, name: &'static str) -> Result<()> {
         let verb = self.verb(name);
         verb.within(async {
@@ -214,7 +215,7 @@ impl SqliteStore {
         self.writer.take(verb).await
     }
 
-    /// A write transaction. On a store that may only read, SQLite refuses it even if it would write nothing.
+    /// Begins a write transaction. SQLite refuses it on a read-only store, even if it would write nothing.
     async fn write(&self, verb: &Verb) -> Result<Session> {
         let mut session = self.take_writer(verb).await?;
         if self.read_only {
@@ -228,14 +229,14 @@ impl SqliteStore {
         self.readers.take(verb).await
     }
 
-    /// A reading transaction.
+    /// Begins a read transaction.
     async fn read(&self, verb: &Verb) -> Result<Session> {
         let mut session = self.read_session(verb).await?;
         session.begin_reading().await?;
         Ok(session)
     }
 
-    /// The time of a verb: one for all of its statements.
+    /// The time of a verb, the same for all of its statements.
     async fn time(&self, session: &mut Session, now: Option<DateTime<Utc>>) -> Result<String> {
         match now {
             Some(now) => Ok(clock::format(now)),
@@ -260,7 +261,7 @@ impl SqliteStore {
         KeyValue::of_row(&key, self.pipeline.key_type())
     }
 
-    /// What a claim or a sweep leaves out.
+    /// The keys that a claim or a sweep leaves out.
     fn excluded_keys(&self, verb: &'static str) -> Vec<KeyValue> {
         let (excluded, passed_over) = (self.exclusions.keys(), self.passed_over.keys(verb));
         excluded.iter().chain(&passed_over).map(|key| KeyValue::of_row(key, self.pipeline.key_type())).collect()
@@ -269,7 +270,7 @@ impl SqliteStore {
 
 const IN_MEMORY: &str = "a database in memory ends with its process, which a queue must outlive: name a file";
 
-/// Where the file is, from the root on.
+/// The file's absolute path.
 fn path_of(options: &SqliteConnectOptions) -> Result<PathBuf> {
     let name = options.get_filename();
     let text = name.to_string_lossy();
@@ -277,7 +278,7 @@ fn path_of(options: &SqliteConnectOptions) -> Result<PathBuf> {
         let value = if text.starts_with("file:") { displayable_url(&text) } else { format!("{text:?}") };
         return Err(Error::InvalidArgument { argument: "file", value, rule: IN_MEMORY.to_owned() });
     }
-    // Of anything else that begins like a URL a part may be a password.
+    // In anything else that begins like a URL, a part may be a password.
     let is_url = split_scheme(&text).is_some_and(|(_, rest)| rest.starts_with("//"));
     let may_hold_password = text.split_once(':').is_some_and(|(_, rest)| rest.contains('@'));
     if is_url || (may_hold_password && !name.exists()) {
@@ -308,7 +309,7 @@ fn connections(
 ) -> (Arc<Connections>, Arc<Connections>) {
     // A tenth less than the deadline: SQLite's own answer, that the file is busy, is the clearer one.
     let busy_timeout = verb_deadline(pipeline).mul_f64(0.9);
-    // The rows of a whole batch fit: the driver's thread waits for nobody to take them.
+    // The rows of a whole batch fit, so that the driver's thread never waits for someone to take them.
     let shared = options.clone().row_buffer_size(BATCH_ITEMS_MAX);
     let reading = shared.clone().read_only(true).create_if_missing(false);
     let writing = if read_only { reading.clone() } else { shared.journal_mode(SqliteJournalMode::Wal) };

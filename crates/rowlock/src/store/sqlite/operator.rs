@@ -32,7 +32,7 @@ impl SqliteStore {
             binds: vec![word.into()],
             error: setting.error.as_deref().map(stored_error),
             now: setting.now,
-            // An item is put in progress by a claim only.
+            // Only a claim puts an item in progress.
             is_legal_from: if setting.to.is_in_progress() { |_| false } else { |_| true },
         };
         self.operate(verb, &operation, &setting.keys).await
@@ -68,8 +68,8 @@ impl SqliteStore {
         self.operate(verb, &operation, &requeueing.keys).await
     }
 
-    /// Reads the words that the rows have, and moves those from which the move exists, in one transaction. Answers go by the
-    /// places of the keys: the table may take different texts for one key.
+    /// Reads the words of the rows, and moves those from which the move exists, in one transaction. Answers are matched
+    /// by the positions of the keys: the table may take different texts for one key.
     async fn operate(&self, verb: &Verb, operation: &Operation<'_>, keys: &[Key]) -> Result<Vec<Moved>> {
         let mut answers = vec![Moved::NotFound; keys.len()];
         let mut asked: Vec<(usize, Item)> = Vec::with_capacity(keys.len());
@@ -85,7 +85,7 @@ impl SqliteStore {
         let mut session = self.write(verb).await?;
         let now = self.time(&mut session, operation.now).await?;
         let found = self.read_words(&mut session, &asked.iter().map(|(_, item)| item).collect::<Vec<_>>()).await?;
-        // Each item once, by the key that its row has, with the places of all the keys that led to it.
+        // Each item once, by the key that its row has, with the positions of all the keys that led to it.
         let mut legal: HashMap<KeyValue, (Item, Vec<usize>)> = HashMap::with_capacity(asked.len());
         for ((place, _), found) in asked.into_iter().zip(found) {
             match self.judge(operation, found) {
@@ -113,7 +113,7 @@ impl SqliteStore {
         Ok(answers)
     }
 
-    /// The row from whose word the move exists, or why it does not.
+    /// The row, if the move exists from its word; otherwise why it does not move.
     fn judge(&self, operation: &Operation<'_>, found: Option<Found>) -> Result<Found, Moved> {
         let Some(found) = found else { return Err(Moved::NotFound) };
         match self.pipeline.status(&found.word) {
@@ -131,7 +131,7 @@ impl SqliteStore {
             Written::Rewritten { word } => Moved::Refused { reason: Written::rewritten(word.as_deref()) },
             Written::Ignored => Moved::Refused { reason: SILENTLY_REFUSED.to_owned() },
             Written::Refused { reason, .. } => Moved::Refused { reason },
-            // Only in a repeated batch, between whose transactions the row was moved by somebody else.
+            // Only in a repeated batch: another program moved the row between the transactions.
             Written::Missing | Written::Held => {
                 Moved::Refused { reason: "the item was moved meanwhile: try again".to_owned() }
             }
@@ -170,8 +170,8 @@ impl SqliteStore {
         Ok(stages)
     }
 
-    /// Transaction by transaction, each within the deadline. What was added before an error stays, and is skipped
-    /// when the call is repeated.
+    /// Several transactions, each within the deadline. Keys that were added before an error stay, and a repeated call
+    /// skips them.
     pub(super) async fn add_keys(&self, name: &'static str, keys: &[Key]) -> Result<Added> {
         let mut added = Added::default();
         let mut values = Vec::with_capacity(keys.len());

@@ -1,6 +1,6 @@
-//! Batches in which nothing is out of the ordinary: items that are all to be taken, completed or kept alive. They are
-//! written by statements that say no more than how many rows they wrote. If that is not all of them, or the database
-//! refuses one, the transaction is undone, and the statements that answer for each item find out why.
+//! Ordinary batches: items all of which are to be taken, completed or kept alive. Their statements return only how many
+//! rows they wrote. If that is not all of them, or the database refuses one, the transaction is rolled back, and the
+//! statements that answer for each item find out why.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,11 +19,11 @@ use crate::pipeline::{StageId, Status};
 use crate::store::{ClaimBatch, ClaimParams, Finish, FinishParams, Finished, Limits, Outcome};
 use crate::{FencingToken, Key, Lease, Result};
 
-/// Groups of a batch up to which each has a statement of its own.
+/// Up to this many groups of a batch, each has its own statement.
 const GROUPS_MAX: usize = 8;
 
-/// Items of a group from which they are completed by the index on the token. Passing over one of the claim that is not meant
-/// costs a fifth of looking one up by its key: of the thousand that a claim may hold, this many pay for it.
+/// From this many items, a group is completed by the index on the token. Skipping an entry of the claim that is not
+/// meant costs a fifth of a lookup by key: of the thousand entries that a claim may have, this many pay for it.
 pub(super) const MANY: usize = 256;
 
 /// The heads of the queues that a claim asks for.
@@ -35,12 +35,12 @@ pub(super) struct Heads<'a> {
 /// The head of one stage's queue.
 struct Head {
     stage: StageId,
-    /// By what the rows are told apart, in the order of the queue, as JSON.
+    /// What identifies the rows, in the order of the queue, as JSON.
     addresses: String,
     count: usize,
 }
 
-/// Leases of a batch of which one statement can speak: of one claim, in one stage.
+/// Leases of a batch that one statement can name: of one claim, in one stage.
 pub(super) struct Group {
     token: FencingToken,
     stage: StageId,
@@ -49,15 +49,15 @@ pub(super) struct Group {
     count: usize,
 }
 
-/// What became of a transaction that wrote plain items.
+/// The end of a transaction that wrote plain items.
 pub(super) enum Ended<T> {
     Committed(T),
-    /// It was undone, and another one has begun.
+    /// It was rolled back, and another one has begun.
     Undone(Session),
 }
 
 impl SqliteStore {
-    /// The heads of the queues that a claim asks for; none if anything in them is not plain to take.
+    /// The heads of the queues that a claim asks for; `None` if anything in them cannot be taken plainly.
     pub(super) async fn plain_heads(
         &self,
         session: &mut Session,
@@ -69,7 +69,8 @@ impl SqliteStore {
         let sql = self.plain_claim(session).await?;
         let mut left = limit;
         let mut heads = Vec::new();
-        // To look at the bytes of each key costs a claim of names a quarter; that they are read anyway costs nothing.
+        // Checking the bytes of each key costs a claim of names a quarter; noticing them when they are read anyway
+        // costs nothing.
         let takes_keys_for_utf8 = !self.broken_keys.were_met();
         for stage in self.stages_to_pick(claiming) {
             let binds = self.pick_binds(claiming, stage, now, left, &except, takes_keys_for_utf8);
@@ -89,7 +90,7 @@ impl SqliteStore {
         Ok(Some(Heads { sql, heads }))
     }
 
-    /// How a plain claim tells the rows of the table apart.
+    /// How a plain claim tells the table's rows apart.
     pub(super) async fn plain_claim(&self, session: &mut Session) -> Result<&PlainClaim> {
         let table = self.pipeline.table().name();
         let rows = session.rows(&self.statements.has_rowids, [table.into()]).await?;
@@ -97,7 +98,7 @@ impl SqliteStore {
         Ok(if has_rowids { &self.statements.claim_by_rowid } else { &self.statements.claim_by_key })
     }
 
-    /// Takes what was found at the heads; none if that is to be undone.
+    /// Takes the items found at the heads; `None` if that is to be rolled back.
     pub(super) async fn take_heads(
         &self,
         session: &mut Session,
@@ -138,7 +139,7 @@ impl SqliteStore {
         Ok(Some(batch))
     }
 
-    /// Writes a finish whose completions are in these groups; none if that is to be undone.
+    /// Writes a finish whose completions are in these groups; `None` if that is to be rolled back.
     pub(super) async fn finish_plain(
         &self,
         session: &mut Session,
@@ -178,7 +179,7 @@ impl SqliteStore {
         Ok(rows.first().and_then(|row| rows::integer(row, 0)) == i64::try_from(count).ok())
     }
 
-    /// Whether the items of a group are found by the index on their token.
+    /// Whether the items of a group are looked up by the index on their token.
     pub(super) async fn is_by_token(&self, session: &mut Session, group: &Group) -> Result<bool> {
         if group.count < MANY {
             return Ok(false);
@@ -188,7 +189,7 @@ impl SqliteStore {
         Ok(rows.first().and_then(|row| rows::integer(row, 0)) == Some(1))
     }
 
-    /// The outcomes of a finish that are no completions, item by item; none if that is to be undone.
+    /// The outcomes of a finish that are not completions, item by item; `None` if that is to be rolled back.
     async fn finish_others(
         &self,
         session: &mut Session,
@@ -205,7 +206,7 @@ impl SqliteStore {
         }
     }
 
-    /// A heartbeat for leases all of which are held. False if that is to be undone.
+    /// A heartbeat for leases all of which are held. False if that is to be rolled back.
     pub(super) async fn renew_plain(&self, session: &mut Session, now: &str, groups: &[Group]) -> Result<bool> {
         for group in groups {
             let binds = self.group_binds(group, now);
@@ -216,12 +217,12 @@ impl SqliteStore {
         Ok(true)
     }
 
-    /// The completions of a finish in groups; none if there is none, or a statement for each group would not be worth it.
+    /// The completions of a finish in groups; `None` if there is none, or a statement per group would not be worth it.
     pub(super) fn completions(&self, items: &[Finish]) -> Result<Option<Vec<Group>>> {
         self.groups(items.iter().filter(|item| is_completion(item)).map(|item| &item.lease))
     }
 
-    /// Leases in groups; none if there is none, or a statement for each group would not be worth it.
+    /// Leases in groups; `None` if there is none, or a statement per group would not be worth it.
     pub(super) fn groups<'a>(&self, leases: impl IntoIterator<Item = &'a Lease>) -> Result<Option<Vec<Group>>> {
         let mut keys: HashMap<(FencingToken, StageId), Vec<&Key>> = HashMap::new();
         for lease in leases {
@@ -242,7 +243,7 @@ impl SqliteStore {
         [group.keys.as_str().into(), now.into(), group.token.as_i64().into(), word.into()]
     }
 
-    /// Commits what was written; or undoes it, and begins again without giving up the place of the one who writes.
+    /// Commits the writes; or rolls them back and begins again, without losing the writer's place.
     pub(super) async fn end_plain<T>(&self, verb: &Verb, mut session: Session, written: Option<T>) -> Result<Ended<T>> {
         let Some(written) = written else {
             session.begin_again().await?;
@@ -260,13 +261,13 @@ fn is_completion(finish: &Finish) -> bool {
     matches!(finish.outcome, Outcome::Complete)
 }
 
-/// Whether there are keys that are no UTF-8, which make no items: once a claim met one, the next ones leave them out by
-/// their statement.
+/// Whether there are keys that are not valid UTF-8, which make no items: once a claim has met one, the statements of
+/// the next claims leave them out.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BrokenKeys(Arc<Mutex<Option<Instant>>>);
 
 impl BrokenKeys {
-    /// Not for ever: somebody may have mended them.
+    /// Not for ever: someone may have fixed them.
     fn were_met(&self) -> bool {
         self.last_met().is_some_and(|met| met.elapsed() < EXCLUDED_FOR)
     }
@@ -284,7 +285,7 @@ fn is_utf8(row: &SqliteRow) -> bool {
     row.try_get_unchecked::<Vec<u8>, _>(0).is_ok_and(|bytes| std::str::from_utf8(&bytes).is_ok())
 }
 
-/// None if an item is not plain to take. By key, one that is no UTF-8 shows here; by rowid only when its row is read.
+/// `None` if an item cannot be taken plainly. By key, invalid UTF-8 shows here; by rowid, only when the row is read.
 fn head(stage: StageId, row: &SqliteRow) -> Option<Head> {
     let addresses = row.try_get_unchecked::<Vec<u8>, _>(0).ok().and_then(|bytes| String::from_utf8(bytes).ok())?;
     let count = rows::integer(row, 1).and_then(|count| usize::try_from(count).ok())?;

@@ -40,7 +40,7 @@ impl SqliteStore {
             Some(Status::Ready(_) | Status::Succeeded) | None => (&statements.list_any, &statements.list_any_after),
         };
         let sql = if after.is_none() { start } else { next };
-        // One more than asked for: whether there is a next page.
+        // One more than asked for, to tell whether there is a next page.
         let binds = [Bind::from(word), Bind::from(limit + 1)].into_iter().chain(after.map(Bind::from));
         let mut session = self.read(verb).await?;
         let rows = session.rows(sql, binds).await?;
@@ -57,7 +57,7 @@ impl SqliteStore {
         let mut session = self.read(verb).await?;
         let now = self.time(&mut session, counting.now).await?;
         let paused = self.read_paused(&mut session).await?;
-        // One more than is told: whether there are more.
+        // One more than reported, to tell whether there are more.
         let limit = counting.up_to.saturating_add(1);
         let count = |status: Option<Status>, word: &str, count: i64| StatusCount {
             status,
@@ -114,7 +114,7 @@ impl SqliteStore {
         Ok(rows.iter().map(counted).collect())
     }
 
-    /// Rows that have a word of the pipeline and yet are no items, by what is said of them.
+    /// Rows that have a word of the pipeline and yet are no items, by their description.
     async fn count_strange(&self, session: &mut Session, limit: i64) -> Result<Vec<(String, i64)>> {
         let mut strange = Vec::new();
         for stage in self.pipeline.stages() {
@@ -150,7 +150,7 @@ impl SqliteStore {
     fn explanation(&self, row: &SqliteRow, now: &str, paused: &[StageId]) -> Explanation {
         let reader = rows::RoleReader::new(&self.pipeline, row);
         let (key, status) = (reader.key(), reader.status());
-        // The last columns: as the claim and the sweep read them.
+        // The last columns are the times as the claim and the sweep read them.
         let first = row.len() - 3;
         let roles = [Role::RetryAfter, Role::CreatedAt, Role::Heartbeat];
         let [retry_after, created_at, heartbeat_at] =

@@ -1,6 +1,6 @@
 //! Batch writes, and the rows in them that the database refuses.
 //!
-//! A batch is one statement. Where it fails, whose fault that is comes out by experiment (`trial`).
+//! A batch is one statement. If it fails, an experiment shows whose fault that is (`trial`).
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::store::Finished;
 use crate::store::error_text::stored_error;
 use crate::{Error, Key, Result};
 
-/// What is said of a row whose update a trigger left out.
+/// The reason for a row whose update a trigger suppressed.
 pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the update without an error";
 
 /// A batch statement with its items. The items are its `?1`, the time its `?2`.
@@ -21,7 +21,7 @@ pub(super) struct Batch<'a> {
     pub(super) now: String,
     pub(super) binds: Vec<Bind>,
     pub(super) when_refused: WhenRefused,
-    /// The cause under which an item's failure is recorded; none for a move that is no failure.
+    /// The cause under which an item's failure is recorded; `None` for a move that is no failure.
     pub(super) cause: fn(&Item) -> Option<&'static str>,
 }
 
@@ -35,7 +35,7 @@ impl Batch<'_> {
 /// What happens to an item whose move the database refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WhenRefused {
-    /// It is made `FAILED`; refused again, it is excluded.
+    /// It becomes `FAILED`; if the database refuses that as well, it is excluded.
     Fail,
     /// It stays as it is.
     Leave,
@@ -54,11 +54,11 @@ pub(super) enum Written {
     },
     /// No row matched.
     Missing,
-    /// The row matches still: a trigger left the update out.
+    /// The row still matches: a trigger suppressed the update.
     Ignored,
     /// It was written, and a trigger changed its status afterwards.
     Rewritten {
-        /// The word that the row has now; none if there is no such row any more.
+        /// The word that the row has now; `None` if the row no longer exists.
         word: Option<String>,
     },
     Refused {
@@ -70,7 +70,7 @@ pub(super) enum Written {
 }
 
 impl Written {
-    /// What is said of a row whose status a trigger changed after the move.
+    /// The reason for a row whose status a trigger changed after the move.
     pub(super) fn rewritten(word: Option<&str>) -> String {
         match word {
             Some(word) => format!("a trigger changed the status to {word:?}"),
@@ -80,8 +80,8 @@ impl Written {
 }
 
 impl SqliteStore {
-    /// The whole batch in one statement, within the session's transaction. An error that may be of a row leaves the
-    /// transaction to be rolled back.
+    /// The whole batch in one statement, within the session's transaction. After an error that may be a row's, the
+    /// caller has to roll the transaction back.
     pub(super) async fn write_batch(&self, session: &mut Session, batch: &Batch<'_>) -> Result<Vec<Written>> {
         let mut written = self.apply(session, batch, &(0..batch.items.len()).collect::<Vec<_>>()).await?;
         self.mark_ignored(session, batch, &mut written).await?;
@@ -90,7 +90,8 @@ impl SqliteStore {
         Ok(written)
     }
 
-    /// The batch in the session's transaction, which ends here; what of it the database refuses or ignores is repeated.
+    /// The batch in the session's transaction, which ends here; the part of it that the database refuses or ignores is
+    /// repeated.
     pub(super) async fn write_or_repeat(
         &self,
         verb: &Verb,
@@ -118,7 +119,7 @@ impl SqliteStore {
         }
     }
 
-    /// Items whose update a trigger left out, repeated in a transaction of their own.
+    /// Repeats items whose update a trigger suppressed, in a separate transaction.
     pub(super) async fn repeat_ignored(
         &self,
         verb: &Verb,
@@ -140,13 +141,14 @@ impl SqliteStore {
         Ok(written)
     }
 
-    /// A batch that failed as a whole, in parts. If the fault is none of its items' it is the error, and nothing is changed.
+    /// Tries a batch that failed as a whole in parts. If none of its items is at fault, it returns the error, and
+    /// nothing is changed.
     pub(super) async fn repeat_batch(&self, verb: &Verb, batch: &Batch<'_>) -> Result<Vec<Written>> {
         self.settle(verb, batch, false).await
     }
 
-    /// Makes the only item of a batch `FAILED` whose move was refused in a transaction of the user's. Its move alone
-    /// is not repeated: it would be committed without what the user wrote.
+    /// Makes the only item of a batch `FAILED` whose move was refused in a transaction of the user's. It does not
+    /// repeat the move alone: that would commit without the user's writes.
     pub(super) async fn refuse_finish(&self, verb: &Verb, batch: &Batch<'_>, outcome: Written) -> Result<Finished> {
         let reason = match outcome {
             Written::Refused { reason, .. } => reason,
@@ -169,7 +171,7 @@ impl SqliteStore {
         Ok(written.into_iter().next().map_or(Finished::LeaseLost, |outcome| self.finished(outcome)))
     }
 
-    /// Makes a refused item `FAILED` in a transaction of its own. False if the database refuses that too.
+    /// Makes a refused item `FAILED` in a separate transaction. False if the database refuses that too.
     pub(super) async fn fail_alone(&self, verb: &Verb, batch: &Batch<'_>, item: &Item, reason: &str) -> Result<bool> {
         let mut session = self.write(verb).await?;
         match self.fail_refused(&mut session, batch, item, reason).await {
@@ -222,7 +224,7 @@ impl SqliteStore {
         }
     }
 
-    /// Leaves out what could not even be made `FAILED`, unless it is only passed over.
+    /// Excludes items that could not even be made `FAILED`, unless they are only passed over.
     pub(super) fn excluding(&self, batch: &Batch<'_>, written: Vec<Written>) -> Vec<Written> {
         if batch.when_refused == WhenRefused::Fail {
             for (item, outcome) in batch.items.iter().zip(&written) {
@@ -236,7 +238,7 @@ impl SqliteStore {
         written
     }
 
-    /// The statement for some of the batch's items; the answer has one entry for each, in order.
+    /// Runs the statement for some of the batch's items; the answer has one entry per item, in order.
     pub(super) async fn apply(
         &self,
         session: &mut Session,
@@ -267,7 +269,8 @@ impl SqliteStore {
         let mut written: Vec<Written> = items.iter().map(|item| outcome(item, &item.key.to_key())).collect();
         let is_applied = |outcome: &&Written| matches!(outcome, Written::Applied { .. });
         if written.iter().filter(is_applied).count() < rows.len() {
-            // The column's collation takes the key of a row for another text: what the rows' keys are is asked by place.
+            // The column's collation equates a row's key with another text: the rows' keys are then asked for by
+            // position.
             let found = self.read_words(session, &items).await?;
             for ((item, written), found) in items.iter().zip(&mut written).zip(found) {
                 if let (Written::Missing, Some(found)) = (&*written, found) {
@@ -278,7 +281,7 @@ impl SqliteStore {
         Ok(written)
     }
 
-    /// Tells a row that does not match from one whose update a trigger left out.
+    /// Tells a row that does not match from one whose update a trigger suppressed.
     pub(super) async fn mark_ignored(
         &self,
         session: &mut Session,
@@ -301,8 +304,8 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Tells a move that stands from one whose status a trigger changed afterwards: what a statement returns is from before
-    /// such triggers run.
+    /// Tells a move that stands from one whose status a trigger changed afterwards: a statement returns values from
+    /// before such triggers run.
     pub(super) async fn mark_rewritten(
         &self,
         session: &mut Session,
@@ -327,7 +330,8 @@ impl SqliteStore {
     }
 }
 
-/// Whether triggers have left out all that matches: then nothing is written, and whose fault that is, is to be found out.
+/// Whether triggers have suppressed every update that matches: then nothing was written, and whose fault that is has to
+/// be found out.
 pub(super) fn are_all_ignored(written: &[Written]) -> bool {
     written.iter().any(|outcome| matches!(outcome, Written::Ignored))
         && written.iter().all(|outcome| matches!(outcome, Written::Ignored | Written::Missing))

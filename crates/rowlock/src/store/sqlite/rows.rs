@@ -1,5 +1,6 @@
-//! Reading rows. SQLite's columns hold any type whatever they were declared as, so values are read by the type that
-//! they have; what does not fit its role is as if it were missing. A bad value must not hide its row, or its batch.
+//! Reading rows. SQLite's columns hold values of any type, whatever type they declare, so values are read by the type
+//! that they have; a value that does not fit its role counts as missing. A bad value must not hide its row, or its
+//! batch.
 
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
@@ -10,7 +11,7 @@ use crate::pipeline::{KeyType, Pipeline, Role, Status};
 use crate::store::{ClaimedRow, ItemRow};
 use crate::{FencingToken, Key, Lease};
 
-/// The text of a column, by position: numbers as they are written, blobs and broken text as well as can be.
+/// The text of a column, by position: numbers as they are written; blobs and invalid text as well as possible.
 pub(super) fn text(row: &SqliteRow, column: usize) -> Option<String> {
     let value = row.try_get_raw(column).ok()?;
     if value.is_null() {
@@ -29,12 +30,12 @@ pub(super) fn text(row: &SqliteRow, column: usize) -> Option<String> {
     }
 }
 
-/// The number in a column, also one that is written as text.
+/// The number in a column, even if it is written as text.
 pub(super) fn integer(row: &SqliteRow, column: usize) -> Option<i64> {
     text(row, column)?.trim().parse().ok()
 }
 
-/// A count; one that is null or not a number counts from zero, as it does in the statements.
+/// A count; one that is null or not a number counts from zero, as in the statements.
 pub(super) fn count(row: &SqliteRow, column: usize) -> i32 {
     let count = integer(row, column).unwrap_or(0);
     i32::try_from(count).unwrap_or(if count < 0 { i32::MIN } else { i32::MAX })
@@ -44,7 +45,7 @@ pub(super) fn time(row: &SqliteRow, column: usize) -> Option<DateTime<Utc>> {
     clock::parse(&text(row, column)?)
 }
 
-/// A row of the table, read by role. SQLite's names are the same in upper and lower case.
+/// A row of the table, read by role. SQLite's names are case-insensitive.
 pub(super) struct RoleReader<'a> {
     pipeline: &'a Pipeline,
     row: &'a SqliteRow,
@@ -67,7 +68,7 @@ impl<'a> RoleReader<'a> {
         Key::new(self.column(self.pipeline.key()).and_then(|column| text(self.row, column)).unwrap_or_default())
     }
 
-    /// Whether the key can be read as it is. SQLite does not look at a text's bytes.
+    /// Whether the key can be read as it is. SQLite does not check a text's bytes.
     pub(super) fn has_utf8_key(&self) -> bool {
         match self.pipeline.key_type() {
             KeyType::Int | KeyType::BigInt => true,
@@ -93,7 +94,7 @@ impl<'a> RoleReader<'a> {
         integer(self.row, self.role(Role::ClaimToken)?)
     }
 
-    /// The word that the table has; empty for null.
+    /// The word in the table; empty for null.
     pub(super) fn word(&self) -> String {
         self.text(Role::Status).unwrap_or_default()
     }
@@ -108,7 +109,7 @@ pub(super) fn item(pipeline: &Pipeline, row: SqliteRow) -> ItemRow<SqliteRow> {
     ItemRow { key: reader.key(), status: reader.status(), word: reader.word(), token: reader.token(), row }
 }
 
-/// A claimed item; none if the row is not in progress.
+/// A claimed item; `None` if the row is not in progress.
 pub(super) fn claimed(
     pipeline: &Pipeline,
     row: SqliteRow,
@@ -122,7 +123,7 @@ pub(super) fn claimed(
     Some(ClaimedRow { lease, retry_count, reset_count, suspect: is_suspect(reset_count, max_resets), row })
 }
 
-/// One more reset is its last: it may be what kills its workers.
+/// One more reset is its last: it may be the item that kills its workers.
 pub(super) fn is_suspect(reset_count: i32, max_resets: i32) -> bool {
     reset_count >= 1 && reset_count == max_resets - 1
 }

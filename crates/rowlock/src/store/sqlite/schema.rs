@@ -1,4 +1,4 @@
-//! What the table needs: `prepare` makes it, `inspect` says what is lacking.
+//! What the table needs: `prepare` creates it, `inspect` says what is missing.
 
 use std::collections::HashSet;
 
@@ -18,9 +18,9 @@ struct OwnObjects {
 
 /// What a look at a file found.
 struct Look {
-    /// What `prepare` cannot mend.
+    /// What `prepare` cannot fix.
     problems: Vec<String>,
-    /// What it can.
+    /// What it can fix.
     lacking: Vec<String>,
     /// Rows that are no items.
     strange_keys: Option<String>,
@@ -33,8 +33,8 @@ impl Look {
 }
 
 impl SqliteStore {
-    /// What is wrong is found before anything is changed. In one transaction: whoever prepares at the same time waits,
-    /// and then finds it done. A file that lacks nothing is only read.
+    /// Finds what is wrong before it changes anything. It uses one transaction: a second preparer waits, and then finds
+    /// the work done. A file that lacks nothing is only read.
     pub(super) async fn prepare_schema(&self, verb: &Verb) -> Result<()> {
         let mut session = self.take_writer(verb).await?;
         session.begin_reading().await?;
@@ -98,7 +98,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// SQLite cannot change a column's default, so that rows which are not ready are written.
+    /// SQLite cannot change a column's default, so rows that are not ready are written.
     async fn write_existing(&self, session: &mut Session, facts: &TableFacts) -> Result<()> {
         let ready = self.pipeline.stages()[0].ready_word();
         let word = self.pipeline.existing_rows().map_or(ready, |existing| existing.word(&self.pipeline));
@@ -152,7 +152,7 @@ impl SqliteStore {
         Ok(Look { problems, lacking, strange_keys })
     }
 
-    /// Rows whose key is not of the pipeline's type. They do not keep the others from being worked on.
+    /// Rows whose key is not of the pipeline's type. They do not stop the work on the others.
     async fn strange_keys(&self, session: &mut Session, facts: &TableFacts) -> Result<Option<String>> {
         let key = self.pipeline.key();
         if facts.column(key).is_none() || facts.column(self.pipeline.columns().name(Role::Status)).is_none() {
@@ -182,7 +182,7 @@ impl SqliteStore {
         Ok(own)
     }
 
-    /// Refuses a file that was prepared by a newer Rowlock.
+    /// Refuses a file that a newer Rowlock prepared.
     pub(super) async fn check_version(&self, session: &mut Session) -> Result<()> {
         let objects = session.rows(&self.statements.read_objects, ["".into()]).await?;
         if !objects.iter().any(|row| rows::text(row, 1).as_deref() == Some("rowlock_meta")) {

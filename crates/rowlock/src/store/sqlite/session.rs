@@ -1,8 +1,8 @@
 //! Connections, deadlines and transactions.
 //!
-//! A connection is taken out of its place for a verb and put back only when the verb has ended its transaction. When
-//! a verb's future is dropped midway, or its deadline passes, the connection is closed instead, which undoes whatever
-//! was open: a half-done transaction cannot come back.
+//! A verb takes a connection out of its place, and puts it back only when it has ended its transaction. When a verb's
+//! future is dropped midway, or its deadline passes, the connection is closed instead, which rolls back whatever was
+//! open: a half-done transaction cannot come back.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,17 +18,17 @@ use super::file::{DatabaseFile, busy_timeout_of_opening};
 use super::{errors, rows};
 use crate::{Error, Fault, Result};
 
-/// SQLite's virtual-machine steps between two looks at whether a statement is still wanted: a few microseconds.
+/// SQLite's virtual-machine steps between two checks whether a statement is still wanted: a few microseconds.
 const STEPS_BETWEEN_INTERRUPT_CHECKS: i32 = 10_000;
 
-/// Wait before another try to open a connection: turning a new file into WAL mode is not covered by `busy_timeout`.
+/// Wait before another attempt to open a connection: `busy_timeout` does not cover turning a new file into WAL mode.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
-/// Begin, and say in the same breath which schema the transaction sees.
+/// Begins, and in the same call returns which schema the transaction sees.
 const BEGIN_WRITING: &str = "BEGIN IMMEDIATE; PRAGMA schema_version";
 const BEGIN_READING: &str = "BEGIN; PRAGMA schema_version";
 
-/// A statement that is run makes the connection read the schema again if it has changed; preparing one does not.
+/// Running a statement makes the connection read a changed schema again; preparing one does not.
 const READ_SCHEMA: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
 
 /// One statement of a pipeline, rendered.
@@ -46,7 +46,7 @@ impl Sql {
     }
 }
 
-/// A value for a statement.
+/// A parameter of a statement.
 #[derive(Debug, Clone)]
 pub(super) enum Bind {
     Null,
@@ -98,7 +98,7 @@ impl Verb {
     }
 
     /// Runs the verb, and drops it with its connection when the deadline passes. An error says whether the verb may
-    /// have had an effect: it may have more than one transaction, when rows were refused.
+    /// have had an effect: it may have more than one transaction, if rows were refused.
     pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let result = tokio::time::timeout(self.deadline, work).await;
         let may_be_committed = self.may_be_committed.load(Ordering::Acquire);
@@ -111,7 +111,7 @@ impl Verb {
     }
 }
 
-/// The places for connections of one kind. A connection is opened when a verb finds its place empty.
+/// The places for connections of one kind. A verb that finds its place empty opens a connection.
 pub(super) struct Connections {
     options: SqliteConnectOptions,
     busy_timeout: Duration,
@@ -120,11 +120,11 @@ pub(super) struct Connections {
     places: Arc<Semaphore>,
 }
 
-/// An open connection, with the switch that stops the statement it is in.
+/// An open connection, with the switch that stops its running statement.
 struct Open {
     raw: SqliteConnection,
     interrupt: Arc<AtomicBool>,
-    /// SQLite's own number of the schema that the connection's statements were prepared under.
+    /// SQLite's number of the schema under which the connection's statements were prepared.
     schema_version: Option<i64>,
 }
 
@@ -152,17 +152,17 @@ impl Connections {
         let idle = self.idle().pop();
         let open = match idle {
             Some(open) => open,
-            // A tenth less than the deadline: what is wrong with the file is said before it is given up.
+            // A tenth less than the deadline, so that what is wrong with the file is reported first.
             None => self.open(verb, start + verb.deadline.mul_f64(0.9)).await?,
         };
         Ok(Session { verb: verb.clone(), open: Some(open), home: Arc::clone(self), _permit: permit })
     }
 
-    /// Opens a connection, again and again while the file is busy.
+    /// Opens a connection, and tries again as long as the file is busy.
     async fn open(&self, verb: &Verb, until: Instant) -> Result<Open> {
         let opening = busy_timeout_of_opening(verb.deadline).min(self.busy_timeout);
         loop {
-            // A connection to another file would take the log that lies beside it for its own, write it there, and delete it.
+            // A connection to another file would take the log beside it for its own, write it there, and delete it.
             self.file.still_the_same(verb.name)?;
             match self.open_once(opening).await.map_err(|error| errors::of_statement(verb.name, error)) {
                 Err(Error::Database { fault: Fault::NotApplied, source: sqlx::Error::Database(source), .. })
@@ -186,14 +186,14 @@ impl Connections {
         let committing = Arc::clone(&interrupt);
         let mut handle = raw.lock_handle().await?;
         handle.set_progress_handler(STEPS_BETWEEN_INTERRUPT_CHECKS, move || !wanted.load(Ordering::Acquire));
-        // A statement that is shorter is not stopped. It is not committed either: SQLite undoes the whole transaction
-        // when it stops a write, and what runs on the connection afterwards would commit by itself.
+        // A shorter statement is not stopped. It is not committed either: SQLite rolls the whole transaction back when
+        // it stops a write, and later statements on the connection would commit by themselves.
         handle.set_commit_hook(move || !committing.load(Ordering::Acquire));
         drop(handle);
         Ok(Open { raw, interrupt, schema_version: None })
     }
 
-    /// Closes the idle connections, and each other one when it comes back.
+    /// Closes the idle connections, and every other one when it is returned.
     pub(super) async fn close(&self) {
         self.places.close();
         let idle = std::mem::take(&mut *self.idle());
@@ -204,7 +204,7 @@ impl Connections {
         }
     }
 
-    /// A panic while the list was locked leaves it whole: every change of it is one call.
+    /// A panic while the list is locked leaves it intact: every change of it is one call.
     fn idle(&self) -> MutexGuard<'_, Vec<Open>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,16 +214,16 @@ fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
     error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
-/// Leaves the driver counting one transaction, for good. Our own `BEGIN` and `COMMIT` are plain statements, which it
-/// does not count; this way code that is handed the connection within one of them, and calls `begin` on it, gets a
-/// savepoint and not an error.
+/// Makes the driver count one transaction for good. Rowlock's own `BEGIN` and `COMMIT` are plain statements, which it
+/// does not count; this way, code that gets the connection within one of them and calls `begin` on it gets a savepoint
+/// and not an error.
 async fn count_one_transaction(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     std::mem::forget(connection.begin_with("BEGIN").await?);
     sqlx::query("COMMIT").execute(connection).await?;
     Ok(())
 }
 
-/// A connection, out of its place. Dropped, it is closed; only [`Session::keep`], [`Session::commit`] and
+/// A connection, out of its place. Dropping it closes it; only [`Session::keep`], [`Session::commit`] and
 /// [`Session::roll_back`] put it back.
 pub(super) struct Session {
     verb: Verb,
@@ -250,14 +250,14 @@ impl Session {
         self.begin(BEGIN_WRITING).await
     }
 
-    /// Begins a reading transaction. A statement that reads whole rows of the user's table is always in a transaction.
+    /// Begins a read transaction. A statement that reads whole rows of the user's table is always in a transaction.
     pub(super) async fn begin_reading(&mut self) -> Result<()> {
         self.begin(BEGIN_READING).await
     }
 
-    /// Begins a transaction, in which nobody else changes the schema, and forgets the statements that were prepared under
-    /// another one. SQLite prepares them again by itself, but the driver remembers which columns they had: of a table that
-    /// got a column it could not read a row, and of one that lost a column it would take one for the other.
+    /// Begins a transaction, in which no other connection changes the schema, and forgets the statements that were
+    /// prepared under another one. SQLite prepares them again by itself, but the driver remembers their columns: it
+    /// could not read a row of a table that got a column, and would mix up the columns of one that lost a column.
     async fn begin(&mut self, statement: &'static str) -> Result<()> {
         let verb = self.verb.name;
         let of_statement = |error| errors::of_statement(verb, error);
@@ -271,7 +271,7 @@ impl Session {
         Ok(())
     }
 
-    /// After a transaction of the user's that was undone: it may have changed the schema, which is as it was again.
+    /// Called after a transaction of the user's was rolled back: it may have changed the schema, which is restored.
     pub(super) fn forget_schema(&mut self) {
         self.open().schema_version = None;
     }
@@ -300,7 +300,7 @@ impl Session {
         }
     }
 
-    /// Undoes the transaction, and puts the connection back. A trigger may have undone it before.
+    /// Rolls the transaction back, and puts the connection back. A trigger may have rolled it back already.
     pub(super) async fn roll_back(mut self) -> Result<()> {
         let verb = self.verb.name;
         let undone = sqlx::query("ROLLBACK").execute(&mut *self).await;
@@ -317,7 +317,7 @@ impl Session {
         }
     }
 
-    /// Undoes the write transaction, and begins another one at once. A trigger may have undone it before.
+    /// Rolls the write transaction back, and begins another one at once. A trigger may have rolled it back already.
     pub(super) async fn begin_again(&mut self) -> Result<()> {
         match self.run("ROLLBACK").await {
             Err(error) if !errors::is_transaction_gone(&error) => return Err(error),
@@ -326,7 +326,7 @@ impl Session {
         self.begin_writing().await
     }
 
-    /// Closes the connection, which undoes what is open.
+    /// Closes the connection, which rolls back an open transaction.
     pub(super) async fn close(mut self) {
         if let Some(open) = self.open.take()
             && let Err(error) = open.raw.close().await
@@ -335,7 +335,7 @@ impl Session {
         }
     }
 
-    /// The switch that stops the statement under way, and each later one that is not short.
+    /// The switch that stops the running statement, and each later one that is not short.
     pub(super) fn interrupt(&self) -> Arc<AtomicBool> {
         let open = self.open.as_ref().expect("a session has its connection until it ends");
         Arc::clone(&open.interrupt)
@@ -400,7 +400,7 @@ impl DerefMut for Session {
 }
 
 impl Drop for Session {
-    /// A statement that runs on would hold the write lock: it is told to stop before the connection closes.
+    /// A statement that runs on would hold the write lock, so it is stopped before the connection closes.
     fn drop(&mut self) {
         if let Some(open) = &self.open {
             open.interrupt.store(true, Ordering::Release);

@@ -8,22 +8,22 @@ use crate::pipeline::{Budget, KeyType, Pipeline, Role};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::Template;
 
-/// What a batch statement says about each row that it wrote.
+/// What a batch statement returns for each row that it wrote.
 const RETURNING: &str = "returning :\"key\", :\"status\", :\"claimed_by\", :\"error_message\", :\"claim_token\"";
 
-/// What may go on to the next stage: where nobody paused it, and where a claim would take the item as an ordinary one.
-/// Counts that start anew are below any limit.
+/// What may go on to the next stage: if the stage is not paused, and a claim would take the item as an ordinary one.
+/// Counts that restart are below any limit.
 const MAY_CONTINUE: &str = "(:budget_is_per_stage or (:retries < ?8 and :resets < max(?9 - 1, 1)))
   and not exists (select 1 from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = ?10)";
 
-/// The error of an item that succeeded: none, or '' where the column takes no null. Looked up only where there is one.
+/// The error of an item that succeeded: none, or '' if the column takes no null. Looked up only if there is an error.
 const ERROR_AFTER_SUCCESS: &str = "iif(t.:\"error_message\" is null, null, (
   select iif(c.\"notnull\", '', null)
   from pragma_table_info(:'table') as c
   where c.name = :'error_message' collate nocase
 ))";
 
-/// A time as Rowlock writes it, which is read as it is.
+/// A time in Rowlock's own form, which is read as it is.
 const OWN_TIME: &str =
     ":column glob '????-??-??T??:??:??.???Z' and date(:column) = substr(:column, 1, 10) and typeof(:column) = 'text'";
 
@@ -47,7 +47,7 @@ macro_rules! statements {
                 }
             }
 
-            /// Each with its name, for the test that prepares them all.
+            /// Each statement with its name, for the test that prepares them all.
             #[cfg(test)]
             pub(super) fn all(&self) -> Vec<(&'static str, &Sql)> {
                 let plain = [("by rowid", &self.claim_by_rowid), ("by key", &self.claim_by_key)];
@@ -165,7 +165,7 @@ impl Statements {
     }
 }
 
-/// The statements of a plain claim, by how they tell rows apart.
+/// The statements of a plain claim, by what identifies the rows.
 #[derive(Debug)]
 pub(super) struct PlainClaim {
     pub(super) pick: Sql,
@@ -182,7 +182,7 @@ impl PlainClaim {
     }
 }
 
-/// One step of a file. A file is split before it is rendered, since rendering leaves its comments out.
+/// One step of a file. A file is split before it is rendered, because rendering removes its comments.
 fn step<'a>(file: &'a str, name: Option<&str>) -> &'a str {
     let Some(name) = name else { return file };
     file.split("-- step: ")
@@ -209,7 +209,7 @@ fn template(pipeline: &Pipeline) -> Template {
     template.set("is_typed", is_typed);
     template.set("is_unicode", if is_text(pipeline) { include_str!("sql/is_utf8.sql") } else { "true" });
     template.set("is_item", "(:is_typed and :is_unicode)");
-    // No row is neither, and none is both.
+    // Every row is one of the two, and none is both.
     template.set("is_strange", "(not :is_item)");
     let of_text = "'text' then 'text with bytes that are no UTF-8, or with NUL'";
     template
@@ -230,10 +230,10 @@ fn template(pipeline: &Pipeline) -> Template {
     template.set("retries", "coalesce(cast(t.:\"retry_count\" as integer), 0)");
     template.set("resets", "coalesce(cast(t.:\"reset_count\" as integer), 0)");
     set_times(&mut template);
-    // As text before every way to write a time of that day, and before what stands for one that cannot be read.
+    // As text before every spelling of a time of that day, and before the result for an unreadable time.
     template.insert("never", quote_literal(&NEVER_DUE_FROM.date_naive().to_string(), Dialect::Sqlite));
-    // Not `is null or not in`: on a column that is not null SQLite leaves the first half out of the query but not out of
-    // the index, which then matches no query.
+    // Not `is null or not in`: on a column that is not null SQLite drops the first half from the query but not from the
+    // index, which then matches no query.
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
     template.set("ready_rows", include_str!("sql/ready_rows.sql"));
     template.set("items", include_str!("sql/items.sql"));
@@ -250,7 +250,7 @@ fn template(pipeline: &Pipeline) -> Template {
     template
 }
 
-/// Times as they are read. Without a time an item is ready since ever; with one that cannot be read it never is.
+/// Times as they are read. An item without a time has always been ready; one with an unreadable time never is.
 fn set_times(template: &mut Template) {
     for (prefix, table) in [("", "t."), ("bare_", "")] {
         for role in ["retry_after", "created_at", "heartbeat_at"] {
@@ -266,7 +266,7 @@ fn set_times(template: &mut Template) {
     }
     template.set("column", "t.:\"heartbeat_at\"");
     template.set("heartbeat_is_own", OWN_TIME);
-    // One that cannot be read is as if it were missing, which is stale.
+    // An unreadable heartbeat counts as missing, which is stale.
     template.set("heartbeat", &format!("nullif(:heartbeat_at_read, '{NEVER}')"));
     template.insert("unreadable", format!("'{NEVER}'"));
 }
@@ -275,7 +275,7 @@ fn is_text(pipeline: &Pipeline) -> bool {
     matches!(pipeline.key_type(), KeyType::Text | KeyType::Uuid)
 }
 
-/// The retry policies as `finish.sql` reads them, one a stage.
+/// The retry policies as `finish.sql` reads them, one per stage.
 pub(super) fn policies(pipeline: &Pipeline) -> String {
     let policies = pipeline.stage_ids().map(|stage| {
         let policy = pipeline.retry_policy(stage);

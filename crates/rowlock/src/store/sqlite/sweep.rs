@@ -23,8 +23,8 @@ impl SqliteStore {
         let now = self.time(&mut session, sweeping.now).await?;
         let at = clock::parse(&now).unwrap_or_default();
         let stale_before = clock::before(at, sweeping.stale_after);
-        // The given time may be older than this transaction, by a suspend between the two: what was renewed meanwhile is
-        // not ahead.
+        // The given time may be older than this transaction, by a suspend between the two: what was renewed in the
+        // meantime is not ahead.
         let own = self.time(&mut session, None).await?;
         let stale_beyond = clock::after(clock::parse(&own).unwrap_or(at).max(at), sweeping.stale_after);
         let binds: [Bind; 4] = [
@@ -86,7 +86,8 @@ impl SqliteStore {
                 Written::Rewritten { word } => swept.refused.push((key, Written::rewritten(word.as_deref()))),
                 Written::Refused { reason, .. } => swept.refused.push((key, reason)),
                 Written::Ignored => swept.refused.push((key, SILENTLY_REFUSED.to_owned())),
-                // Between the finding and the repeated taking back its holder was heard of again. Or its stage is held.
+                // Its holder was heard of again between the search and the repeated attempt to take it back, or its
+                // stage is held.
                 Written::Missing | Written::Held => {}
             }
         }

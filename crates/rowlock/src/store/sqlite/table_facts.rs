@@ -1,4 +1,5 @@
-//! What a table is: its columns and what they make of values, what its constraints refuse, which rows no worker takes up.
+//! The facts about a table: its columns and how they convert values, what its constraints refuse, and which rows no
+//! worker takes up.
 
 use std::collections::HashSet;
 
@@ -11,7 +12,7 @@ use crate::pipeline::Role;
 use crate::schema::{ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
 
-/// What a column makes of the values that it is given.
+/// How a column converts the values that it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Affinity {
     /// It leaves them as they are.
@@ -24,8 +25,8 @@ enum Affinity {
 }
 
 impl Affinity {
-    /// By the declared type, as SQLite decides it (<https://www.sqlite.org/datatype3.html>); in a strict table `any` is
-    /// what no type is elsewhere.
+    /// From the declared type, as SQLite determines it (<https://www.sqlite.org/datatype3.html>); in a strict table
+    /// `any` is what an undeclared type is elsewhere.
     fn of(declared: &str, is_strict: bool) -> Affinity {
         let declared = declared.to_ascii_uppercase();
         let has = |parts: &[&str]| parts.iter().any(|part| declared.contains(part));
@@ -44,8 +45,8 @@ impl Affinity {
         }
     }
 
-    /// What can be stored in it and comes back as it was. (A column that says `datetime` or `uuid` is numeric, and keeps
-    /// what looks like no number.)
+    /// The values that it can store and return unchanged. (A column declared as `datetime` or `uuid` is numeric, and
+    /// keeps values that do not look like numbers.)
     fn kinds(self) -> Vec<ColumnKind> {
         match self {
             Affinity::None => [&TEXT_KINDS[..], &INTEGER_KINDS, &[ColumnKind::Time]].concat(),
@@ -113,7 +114,7 @@ impl SqliteStore {
         Ok(facts)
     }
 
-    /// What the table is and whether it is strict; `None` if there is none.
+    /// The kind of table, and whether it is strict; `None` if there is no table.
     async fn kind_of_table(&self, session: &mut Session) -> Result<Option<(String, bool)>> {
         let table = self.pipeline.table().name();
         let found = session.rows(&self.statements.read_kind, [table.into()]).await?;
@@ -135,7 +136,7 @@ impl SqliteStore {
         Ok(rows.first().and_then(|row| rows::text(row, 0)))
     }
 
-    /// Finds out which columns of words take different texts for the same. SQLite tells nobody the collation of a column; the
+    /// Finds out which columns of words equate different texts. SQLite does not tell the collation of a column, but the
     /// column of a compound query has that of its first part.
     async fn compare_texts(&self, session: &mut Session, facts: &mut TableFacts) -> Result<()> {
         let table = quote_identifier(self.pipeline.table().name());
@@ -154,7 +155,8 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Asks the tables that columns of words refer to for the words. One that cannot be asked has none.
+    /// Asks the tables that columns of words refer to for the words. A table that cannot be asked counts as having
+    /// none.
     async fn references(&self, session: &mut Session) -> Result<Vec<Reference>> {
         let mut references = Vec::new();
         for row in session.rows(&self.statements.read_foreign_keys, [self.pipeline.table().name().into()]).await? {
@@ -181,7 +183,7 @@ impl SqliteStore {
         Ok(references)
     }
 
-    /// Columns of times that hold numbers although their type allows texts, by a look at some rows.
+    /// Columns of times that hold numbers although their type allows text, found in a sample of rows.
     async fn numbers_for_times(&self, session: &mut Session, facts: &TableFacts) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         for role in TIMES {
@@ -207,8 +209,8 @@ impl SqliteStore {
         Ok(problems)
     }
 
-    /// Asks each constraint on a single column about what is written there: a value that it refuses is refused in every
-    /// row. What cannot be evaluated by itself is left to the rows.
+    /// Tries each constraint on a single column with the values that are written there: a value that it refuses is
+    /// refused in every row. A constraint that cannot be evaluated alone is left to the rows.
     async fn forbidden(&self, session: &mut Session, facts: &TableFacts) -> Result<Vec<ForbiddenValues>> {
         let table = self.pipeline.table().name();
         let created = session.rows(&self.statements.read_create, [table.into()]).await?;
@@ -236,8 +238,7 @@ impl SqliteStore {
         Ok(forbidden)
     }
 
-    /// What keeps nobody from working, but is to be known: rows that no worker takes up. For a table that has its
-    /// columns and indexes.
+    /// Remarks that stop no work: rows that no worker takes up. For a table that has its columns and indexes.
     pub(super) async fn remarks(&self, session: &mut Session) -> Result<Vec<String>> {
         let mut found = StrayRows { limit: COUNT_EXACT_MAX, ..StrayRows::default() };
         let is_unknown = |word: &Option<String>| word.as_ref().is_none_or(|word| self.pipeline.status(word).is_none());

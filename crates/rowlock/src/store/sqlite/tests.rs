@@ -1,5 +1,5 @@
-//! What is SQLite's alone: statements and plans, busy files, dropped futures, the ways in which it refuses rows.
-//! Behaviour that every store has is in the conformance suite.
+//! Tests for SQLite alone: statements and plans, busy files, dropped futures, the ways in which it refuses rows. The
+//! conformance suite covers the behaviour that all stores share.
 
 mod altered;
 mod busy;
@@ -39,7 +39,7 @@ fn awkward() -> PipelineBuilder {
         .budget(Budget::PerItem)
 }
 
-/// A file of one test's own, with a store on it.
+/// A file for one test, with a store on it.
 struct Scene {
     directory: tempfile::TempDir,
     store: SqliteStore,
@@ -77,7 +77,7 @@ impl Scene {
         self.store.get(&Key::from(key)).await.expect("get").expect("an item").word
     }
 
-    /// The number that a query past the verbs gives.
+    /// The number that a query past the verbs returns.
     async fn count(&self, sql: &'static str) -> i64 {
         let verb = self.store.verb("test");
         let mut session = self.store.take_writer(&verb).await.expect("a connection");
@@ -92,7 +92,7 @@ impl Scene {
     }
 }
 
-/// What comes before a test has its time also where the verbs of its pipeline give up soon, and the machine is busy.
+/// The set-up of a test gets enough time even if the verbs of its pipeline give up soon and the machine is busy.
 async fn patiently<T>(verb: impl AsyncFn() -> Result<T>) -> T {
     for _ in 0..50 {
         match verb().await {

@@ -16,13 +16,13 @@ use crate::Result;
 use crate::store::{Expiry, Finish, Finished, Limits, Transaction};
 
 /// A write transaction, opened by [`Store::begin`](crate::Store::begin). Queries run on it as on any connection:
-/// `sqlx::query("…").execute(&mut *transaction)`. Dropped, it is undone, and its connection closed.
+/// `sqlx::query("…").execute(&mut *transaction)`. Dropping it rolls it back and closes its connection.
 ///
-/// SQLite has one writer, so nobody else writes while it is open, not even heartbeats: open it after the computing,
-/// and not for longer than a third of `stale_after`. At that age a statement that runs in it is stopped, which undoes the
-/// transaction if it writes; nothing of it can be committed any more, and `finish_in` refuses it. A worker stops the
-/// handler that began one by its `Context` and still holds it. Anybody else who holds one and runs no statement keeps
-/// the others waiting until it is dropped: nothing can take it away from its owner.
+/// SQLite has one writer, so nothing else is written while it is open, not even heartbeats: open it after the
+/// computing, and for no longer than a third of `stale_after`. At that age a statement that runs in it is stopped,
+/// which rolls the transaction back if the statement writes; nothing of it can be committed any more, and `finish_in`
+/// refuses it. A worker stops the handler that began one by its `Context` and still holds it. Any other holder that
+/// runs no statement keeps the others waiting until it drops the transaction: nothing can take it away from its owner.
 pub struct SqliteTransaction {
     session: Session,
     verb: Verb,
@@ -34,8 +34,9 @@ pub struct SqliteTransaction {
 
 impl Transaction for SqliteTransaction {}
 
-/// Stops what runs on a transaction's connection when the transaction is too old, and tells whoever holds it. Only the time
-/// in which this process ran counts: while it is stopped with the write lock nobody can take anything from it.
+/// Stops the statements on a transaction's connection when the transaction is too old, and notifies its holder. Only
+/// the time in which this process ran counts: while the process is stopped with the write lock, nothing can be taken
+/// from it.
 struct Alarm {
     armed: Arc<AtomicBool>,
     age: Arc<Mutex<Age>>,
@@ -51,7 +52,7 @@ struct Age {
 }
 
 impl Age {
-    /// A step that takes long is no more than two: whoever is late by more stood still.
+    /// A step that takes long counts as two at most: a process that is later than that stood still.
     fn now(&self) -> Duration {
         self.counted + self.seen_at.elapsed().min(2 * self.step)
     }
@@ -63,7 +64,7 @@ impl Age {
     }
 }
 
-/// In so many steps a transaction becomes too old.
+/// A transaction becomes too old in this many steps.
 const STEPS: u32 = 10;
 
 impl Alarm {
@@ -82,7 +83,7 @@ impl Alarm {
             }
             if alarm.swap(false, Ordering::AcqRel) {
                 interrupt.store(true, Ordering::Release);
-                // Nobody may want to know.
+                // The receiver may be gone.
                 let _ = tell.send(());
             }
         });
@@ -93,7 +94,7 @@ impl Alarm {
         self.age.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// False if it went off. Then its connection commits nothing any more, and is not to be kept.
+    /// False if it went off. Then its connection commits nothing any more, and must not be kept.
     fn disarm(&self) -> bool {
         self.armed.swap(false, Ordering::AcqRel)
     }
@@ -126,12 +127,12 @@ impl DerefMut for SqliteTransaction {
 }
 
 impl SqliteTransaction {
-    /// The verb that will end it: whether that commits is noted there.
+    /// The verb that will end it, which records whether its end may be committed.
     pub(super) fn verb(&self) -> &Verb {
         &self.verb
     }
 
-    /// Once: there is one who holds it.
+    /// Only the first call returns it: there is one holder.
     pub(super) fn expiry(&mut self) -> Option<Expiry> {
         self.expiry.take()
     }
@@ -142,7 +143,7 @@ impl SqliteTransaction {
         self.alarm.age().counted += by;
     }
 
-    /// As if the process had been stopped for so long just now.
+    /// As if the process had just been stopped for this long.
     #[cfg(test)]
     pub(super) fn stand_still(&mut self, stood_still: Duration) {
         self.alarm.age().seen_at -= stood_still;
@@ -159,7 +160,7 @@ impl SqliteTransaction {
 }
 
 impl SqliteStore {
-    /// On a store that may only read SQLite begins a reading transaction, and refuses each write in it.
+    /// On a read-only store SQLite begins a read transaction, and refuses each write in it.
     pub(super) async fn begin_transaction(&self, verb: &Verb) -> Result<SqliteTransaction> {
         let finishing = self.verb("finish_in");
         let mut session = self.take_writer(verb).await?;
@@ -186,7 +187,7 @@ impl SqliteStore {
         let batch = self.finish_batch(std::slice::from_ref(finish), limits, now)?;
         let outcome = match self.write_batch(&mut session, &batch).await {
             Ok(mut written) => written.pop().unwrap_or(Written::Missing),
-            // What the user wrote cannot be committed without the move: the item is made `FAILED` on its own.
+            // The user's writes cannot be committed without the move: the item becomes `FAILED` separately.
             Err(error) if errors::may_be_a_rows(&error) => {
                 Written::Refused { reason: errors::reason(&error), failed: false }
             }

@@ -1,7 +1,7 @@
 //! A batch that failed as a whole, tried in parts: whose fault it was.
 //!
-//! The parts are those of the [`Ladder`], under savepoints of one transaction. Where that cannot work (a trigger that raises
-//! `ROLLBACK`, a constraint that is checked at the commit), each has a transaction of its own.
+//! The parts are those of the [`Ladder`], under savepoints of one transaction. If that cannot work (a trigger that
+//! raises `ROLLBACK`, a constraint that is checked at the commit), each part has a separate transaction.
 
 use super::items::{Item, json};
 use super::leases::Found;
@@ -16,19 +16,19 @@ use crate::{Error, Result};
 /// A batch that failed as a whole, tried in parts.
 struct Trial {
     ladder: Ladder<String>,
-    /// The places of the items that the ladder numbers.
+    /// The positions of the items that the ladder numbers.
     matching: Vec<usize>,
     written: Vec<Written>,
-    /// Of the last part that failed.
+    /// Why the last part failed.
     why: Option<NotWritten>,
-    /// Others had passed before: what fails is its own fault.
+    /// Others passed before: what fails is its own fault.
     beside_others: bool,
 }
 
 /// Why a part was not written.
 enum NotWritten {
     Refused(Error),
-    /// A trigger left an update out.
+    /// A trigger suppressed an update.
     Ignored,
 }
 
@@ -43,13 +43,13 @@ impl NotWritten {
 
 /// A part of a batch.
 struct Part {
-    /// Its items as the ladder numbers them.
+    /// Its items, by the ladder's numbers.
     rungs: Vec<usize>,
-    /// Their places in the batch.
+    /// Their positions in the batch.
     indexes: Vec<usize>,
 }
 
-/// What was tried, in the brake's words; none for what nobody is made `FAILED` for.
+/// What was tried, in the brake's words; `None` if no item becomes `FAILED` for it.
 fn tried(item: &Item) -> Option<&'static str> {
     match item.step {
         Some("take" | "exhaust") => Some("claim"),
@@ -57,12 +57,12 @@ fn tried(item: &Item) -> Option<&'static str> {
     }
 }
 
-/// By what verb it was picked from the table; none if its holder named it.
+/// The verb that picked it from the table; `None` if its holder named it.
 fn picking_verb(item: &Item) -> Option<&'static str> {
     tried(item).filter(|verb| ["claim", "sweep"].contains(verb))
 }
 
-/// What trying in parts came to.
+/// The result of trying in parts.
 enum Outcome {
     Settled {
         written: Vec<Written>,
@@ -80,13 +80,13 @@ enum Outcome {
     },
 }
 
-/// A batch that was tried, and whose fault it was.
+/// A batch that was tried, with the verdict.
 struct Judged {
     written: Vec<Written>,
     refused: Vec<(usize, String)>,
     none_passed: bool,
     beside_others: bool,
-    /// The stages of what passed.
+    /// The stages of the items that passed.
     passed: Vec<StageId>,
 }
 
@@ -132,8 +132,8 @@ impl Trial {
 }
 
 impl SqliteStore {
-    /// Writes what can be written, and makes `FAILED` or leaves out what is at fault. If the fault is none of the items' it is
-    /// the error, and nothing is changed. Beside others that passed before, what fails is its own fault.
+    /// Writes what can be written, and makes items at fault `FAILED` or leaves them out. If no item is at fault, it
+    /// returns the error, and nothing is changed. If others passed before, what fails is its own fault.
     pub(super) async fn settle(&self, verb: &Verb, batch: &Batch<'_>, beside_others: bool) -> Result<Vec<Written>> {
         let mut session = self.write(verb).await?;
         match self.settle_at_once(&mut session, batch, beside_others).await {
@@ -191,7 +191,7 @@ impl SqliteStore {
         Ok(judged.written)
     }
 
-    /// Each part in a transaction of its own, and each refused item in another as `FAILED`.
+    /// Each part in a separate transaction, and each refused item becomes `FAILED` in another.
     async fn settle_apart(&self, verb: &Verb, batch: &Batch<'_>, beside_others: bool) -> Result<Vec<Written>> {
         let mut session = self.write(verb).await?;
         let mut trial = Trial::new(batch.items.len(), self.matching(&mut session, batch).await?, beside_others);
@@ -216,8 +216,8 @@ impl SqliteStore {
         Ok(judged.written)
     }
 
-    /// Whose fault it was: that of the items that are named as refused, or the error is everybody's. `probe` tries the batch's
-    /// statement on no item, for a batch of which each item failed.
+    /// Whose fault it was: that of the items named as refused, or the error is everybody's. `probe` tries the batch's
+    /// statement with no item, for a batch of which each item failed.
     async fn settle_trial(
         &self,
         batch: &Batch<'_>,
@@ -244,8 +244,8 @@ impl SqliteStore {
         Ok(Judged { written, refused, none_passed, beside_others, passed })
     }
 
-    /// The places of the items whose rows are as a move must find them. What matches no row would pass anyway, and say
-    /// nothing about the others.
+    /// The positions of the items whose rows are as a move requires them. An item that matches no row would pass
+    /// anyway, and say nothing about the others.
     async fn matching(&self, session: &mut Session, batch: &Batch<'_>) -> Result<Vec<usize>> {
         let found = self.read_words(session, &batch.items.iter().collect::<Vec<_>>()).await?;
         let matches = |(index, (item, found)): (usize, (&Item, Option<Found>))| {
@@ -254,7 +254,8 @@ impl SqliteStore {
         Ok(batch.items.iter().zip(found).enumerate().filter_map(matches).collect())
     }
 
-    /// Some of the batch's items; or why not, which may be of a row. An update that a trigger left out is as an error of it.
+    /// Writes some of the batch's items; or returns why not, which may be a row's fault. A suppressed update counts as
+    /// an error of its row.
     async fn write_part(
         &self,
         session: &mut Session,
@@ -293,7 +294,7 @@ impl SqliteStore {
         let items = indexes.iter().map(|index| batch.items[*index].clone()).collect();
         let part = Batch { items, now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
         if let Err(error) = self.record_failures(&mut session, &part, &written).await {
-            // The log undid the move, and is left out from now on.
+            // The log rolled the move back, and is left out from now on.
             session.roll_back().await?;
             return if errors::is_transaction_gone(&error) {
                 Box::pin(self.write_part_apart(verb, batch, indexes)).await
@@ -308,7 +309,7 @@ impl SqliteStore {
         }
     }
 
-    /// Notes what passed.
+    /// Notes which items passed.
     pub(super) fn note_passed(&self, batch: &Batch<'_>, written: &[Written]) {
         let is_applied = |(_, outcome): &(&Item, &Written)| matches!(outcome, Written::Applied { .. });
         let passed = || batch.items.iter().zip(written).filter(is_applied).map(|(item, _)| item);
@@ -325,13 +326,13 @@ impl SqliteStore {
         }
     }
 
-    /// Whether an item that was refused is to be made `FAILED`: not where one after the other is, for the same cause.
+    /// Whether a refused item may become `FAILED`: not if many in a row do, for the same cause.
     pub(super) fn may_fail(&self, batch: &Batch<'_>, item: &Item, reason: &str) -> bool {
         batch.when_refused == WhenRefused::Leave
             || self.with_refused(item, reason, |refused| self.brake.refused(refused)).unwrap_or(true)
     }
 
-    /// Notes that an item was refused for which nobody is made `FAILED` here.
+    /// Notes that an item was refused, where no item becomes `FAILED`.
     pub(super) fn note_refused(&self, item: &Item, reason: &str) {
         self.with_refused(item, reason, |refused| self.brake.refused(refused));
     }
@@ -349,7 +350,7 @@ impl SqliteStore {
         picking_verb(item).is_some_and(|verb| self.passed_over.contains(verb, self.stage_of(item), &item.key.to_key()))
     }
 
-    /// The error of a batch of which nothing passed, and of whose kind nothing did before for the same cause.
+    /// The error of a batch of which nothing passed, if nothing of its kind passed before for the same cause.
     fn check_brake(&self, batch: &Batch<'_>, refused: &[(usize, String)]) -> Result<()> {
         let held = |(index, reason): &(usize, String)| {
             self.with_refused(&batch.items[*index], reason, |refused| self.brake.holds(refused)).flatten()
@@ -360,15 +361,15 @@ impl SqliteStore {
         Err(error)
     }
 
-    /// An item in the brake's words; none if nobody is made `FAILED` for it.
+    /// An item in the brake's words; `None` if no item becomes `FAILED` for it.
     fn with_refused<T>(&self, item: &Item, reason: &str, then: impl FnOnce(Refused<'_>) -> T) -> Option<T> {
         let key = item.key.to_key();
         let (verb, stage, cause) = (tried(item)?, self.stage_of(item), skeleton(reason, &key));
         Some(then(Refused { verb, stage, key: &key, cause: &cause, reason }))
     }
 
-    /// What becomes of an item that is not made `FAILED`, because others were for the same cause: where others of its stage
-    /// pass it is left out, and otherwise its stage is held, and it stays as it is.
+    /// What becomes of an item that is not made `FAILED`, because others were for the same cause: if others of its
+    /// stage pass, it is left out; otherwise its stage is held, and it stays as it is.
     fn not_failed(&self, batch: &Batch<'_>, index: usize, reason: String, judged: &Judged) -> Written {
         let item = &batch.items[index];
         let is_finish = !matches!(tried(item), Some("claim" | "sweep"));
@@ -390,7 +391,7 @@ impl SqliteStore {
         self.pipeline.status(&item.word).and_then(Status::stage)
     }
 
-    /// Notes that an error is none of the items', of which these were tried alone.
+    /// Notes that no item is at fault for an error, and that these were tried alone.
     fn everybodys(&self, batch: &Batch<'_>, tried_alone: impl Iterator<Item = usize>, error: Error) -> Error {
         for item in tried_alone.map(|index| &batch.items[index]) {
             if let Some(verb) = tried(item) {
@@ -410,9 +411,9 @@ impl SqliteStore {
         }
     }
 
-    /// The statement with no items. Where each item of a small batch failed there is none to compare with, and this
-    /// touches no row: if it fails too (a column that is gone, a trigger that does not compile) the fault is everybody's, and
-    /// if it does not, what failed was the items' own.
+    /// Runs the statement with no items. If each item of a small batch failed, there is no other to compare with, and
+    /// this touches no row: if it fails too (a column that is gone, a trigger that does not compile), the fault is
+    /// everybody's; if it does not, the fault was the items' own.
     async fn probe(&self, session: &mut Session, batch: &Batch<'_>) -> Result<()> {
         session.rows(batch.sql, batch.binds(json::<Item>(&[]))).await?;
         Ok(())

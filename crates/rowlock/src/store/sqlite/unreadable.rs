@@ -1,4 +1,4 @@
-//! Times that nobody can read, for `inspect`: their rows are never due, or stale.
+//! Unreadable times, for `inspect`: their rows are never due, or stale.
 
 use super::session::Session;
 use super::{SqliteStore, rows};
@@ -7,7 +7,7 @@ use crate::limits::COUNT_EXACT_MAX;
 use crate::pipeline::Role;
 
 impl SqliteStore {
-    /// In sentences. The table has the pipeline's columns.
+    /// Returns sentences. The table must have the pipeline's columns.
     pub(super) async fn unreadable_times(&self, session: &mut Session) -> Result<Vec<String>> {
         let column = |role: Role| self.pipeline.columns().name(role);
         let due = format!(

@@ -1,10 +1,10 @@
--- add_many: moves the keys that COPY wrote into the staging table on, and skips those that exist, or come twice. For
--- calls of which `copy_keys.sql` found that some do.
+-- add_many: inserts the keys that COPY wrote into the staging table, and skips keys that exist or come twice. The
+-- fallback where the plain COPY of `copy_keys.sql` is not possible, e.g. because some keys exist.
 --
--- Guarantee: all keys of a call, or none: one transaction, whatever their number. Everything else in a row takes its
---            default, but for the status if its default may be another. A key that is an identity is written as given, as
---            COPY does.
--- Index:     the key's, one look-up a key.
+-- Guarantee: all keys of a call are added, or none: it is one transaction, whatever their number. Every other column
+--            takes its default, except the status where its default may be another word. A key in an identity column is
+--            written as given, as COPY does.
+-- Index:     the key's, one lookup per key.
 -- Binds:     none; see `stage_keys.sql`
 insert into :table (:"key":and_status)
 overriding system value

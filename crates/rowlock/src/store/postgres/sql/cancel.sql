@@ -1,9 +1,9 @@
--- cancel: stops items that are not terminal. Returns as set does.
+-- cancel: stops items that are not terminal. Returns rows as `set` does.
 --
--- Guarantee: ends the lease (the token is cleared), and remembers where a requeue would go on. May wait, and so locks
+-- Guarantee: ends the lease (clears the token) and records where a requeue resumes. May wait for row locks, so it locks
 --            its rows in the order of their keys.
--- Index:     the key's, one look-up an item: an array is neither hashed nor merged.
--- Binds:     $1 keys   $2 and $4 unused, as in set   $3 now, or null   $5 keys
+-- Index:     the key's, one lookup per item: an array can be neither hashed nor merged.
+-- Binds:     $1 keys   $2 and $4 null, so that the binds are those of `set`   $3 now, or null   $5 number of keys
 with
 input as (
   select i.key, i.n

@@ -1,8 +1,9 @@
--- canonical_keys: which of the keys are items of the table, and which are the same item, each with its position in what
--- was given, in the order in which the table sorts them: in that order everybody locks. A key that the table does not
--- have comes last, and `item` is null; keys in different spellings of one item have the same.
+-- canonical_keys: finds which of the given keys are items of the table, and which of them are the same item. Returns
+-- each key with its position in the input, in the table's sort order: every verb that may wait locks rows in this
+-- order. Keys that the table does not have come last, with a null `item`; different spellings of one key have the same
+-- `item`.
 --
--- Index: the key's, one look-up a key.
+-- Index: the key's, one lookup per key.
 -- Binds: $1 keys
 select
   given.position,

@@ -1,4 +1,4 @@
--- checks: the check constraints of the pipeline's table that are on a single column, each with its expression.
+-- checks: the check constraints on a single column of the pipeline's table, each with its expression.
 --
 -- Binds: $1 the table, quoted and qualified as in the statements
 select c.conname::text as name, a.attname::text as column, pg_get_expr(c.conbin, c.conrelid) as expression

@@ -1,10 +1,12 @@
--- claim_full: `claim_plain` of a full queue: without what others are at, and from where the last one ended.
+-- claim_full: `claim_plain` for a full queue. It leaves out rows that others have locked or changed, and starts where
+-- the last claim ended (`of_full_queue.sql`).
 --
 -- Guarantee: that of `claim`.
--- Answer:    the rows, as they are written: kept and joined with a tally they would be copied twice. So nothing comes where
---            nothing was picked as well as where something special was; `claim` follows.
--- Order, index: those of `claim`.
--- Binds:     $1 to $9 as in claim_plain   $10 from where on, or null
+-- Answer:    the updated rows, directly. To join them with a tally, the server would keep them and copy them twice. So
+--            the answer is empty both where nothing was picked and where a special item was picked; `claim` follows.
+-- Order:     none, as in `claim`.
+-- Index:     that of `claim`.
+-- Binds:     $1 to $9 as in claim_plain   $10 where to start: ready since then, or null
 with
 :snapshot,
 :pick_plain

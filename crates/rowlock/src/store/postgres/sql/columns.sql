@@ -1,4 +1,4 @@
--- columns: the columns that the pipeline's table has, with their types; no row if there is no such table.
+-- columns: the columns of the pipeline's table, with their types; no row if the table does not exist.
 --
 -- Binds: $1 the table, quoted and qualified as in the statements
 select
@@ -7,7 +7,9 @@ select
   a.attnotnull as not_null,
   a.attgenerated <> '' or a.attidentity = 'a' as is_generated,
   pg_get_expr(d.adbin, d.adrelid) as default_value,
-  case when a.atttypid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 4 then a.atttypmod - 4 end as chars_max,
+  case
+    when a.atttypid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 4 then a.atttypmod - 4
+  end as chars_max,
   exists (
     select
     from pg_index i

@@ -1,12 +1,12 @@
--- complete: ends one lease with success, as `finish` does, for a fifth of what that costs for a single item.
+-- complete: ends one lease with success, as `finish` does, at a fifth of what `finish` costs for a single item.
 --
--- Guarantee: the row is matched by key, token and the word in progress of its stage; the token stays.
--- Locks:     `complete` leaves a locked row alone (unless_locked.sql). `complete_one`, in the user's transaction and where
---            items are repeated one by one, waits for its row.
--- Error:     `complete` writes a null over that of before, and looks nothing up. Where the column takes none, it fails, and
---            `finish_locked` follows, then and from then on.
--- Index:     the key's. The word is compared through coalesce, or a plan for these values would go by the index on the
---            token, under which a whole batch has one entry.
+-- Guarantee: the row is matched by key, token and its stage's word in progress; the token stays.
+-- Locks:     `complete` skips a locked row (unless_locked.sql). `complete_one`, used in the user's transaction and
+--            where items are repeated one by one, waits for its row.
+-- Error:     `complete` overwrites the last error with null, and looks nothing up. If the column takes no null, it
+--            fails; `finish_locked` follows, for this item and for all later ones.
+-- Index:     the key's. The word is compared through coalesce; otherwise a plan for these values would use the index on
+--            the token, in which a whole batch shares one token.
 -- Binds:     $1 key   $2 token   $3 now, or null   $4 word in progress
 update :table t
 set

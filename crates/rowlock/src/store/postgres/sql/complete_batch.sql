@@ -1,17 +1,18 @@
--- complete_batch: ends many leases of a few claims with success, as `finish` does, for less than two thirds of what that
--- costs an item.
+-- complete_batch: ends many leases of a few claims with success, as `finish` does, for less than two thirds of its cost
+-- per item.
 --
--- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not
+-- Guarantee: every row is matched by key, token and its stage's word in progress; a row that does not match is not
 --            written; the token stays.
--- Locks:     nothing is locked before it is written, and what somebody has locked is left out (LOCKED_BY_NOBODY in
---            statements.rs says how). What is left out goes on to `finish_locked`.
--- Index:     the one on the token, where the rows of a claim lie side by side, in the order in which they lie in the
---            table; each row is looked at just before it is written. The leases are hashed as a subquery, and are no join,
---            which a planner could turn round: `is true` keeps it from making one of it.
--- Answer:    a row for each word that was written, with how many have it and which: where that is what was asked for, nobody
---            looks at the items one by one.
--- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 stages, for their words in progress, by the place in the queue: of a
---            thousand items the words alone would be half of what is sent   $5 the tokens, each once
+-- Locks:     it locks nothing before it writes, and leaves out what others have locked (see LOCKED_BY_NOBODY in
+--            statements.rs). `finish_locked` follows for what was left out.
+-- Index:     the one on the token, in which the rows of a claim lie side by side, in the order in which they lie in the
+--            table; each row is checked just before it is written. The leases are a hashed subquery and not a join,
+--            which the planner could turn round; `is true` keeps it from turning the subquery into a join.
+-- Answer:    one row per word that was written, with the number of items, their keys and their tokens. If all items got
+--            the one word that was asked for, the caller looks at no single item.
+-- Binds:     $1 keys   $2 tokens   $3 now, or null
+--            $4 stages, as places in the queue, for their words in progress: with a thousand items the words alone
+--            would be half of the data sent   $5 the distinct tokens
 with written as (
   update :table t
   set

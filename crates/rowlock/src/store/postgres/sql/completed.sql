@@ -1,4 +1,4 @@
--- completed: what a row becomes whose stage is done. A part of complete and complete_batch.
+-- completed: the new values of a row whose stage is done. A part of complete and complete_batch.
 --
 -- Binds: $3 now, or null
   :"status" = :next_of_running,

@@ -1,11 +1,12 @@
--- continue_batch: takes many items of a few claims on to the next stage, as `continue_items` does, for less an item.
+-- continue_batch: moves many items of a few claims on to the next stage, as `continue_items` does, at a lower cost per
+-- item.
 --
 -- Guarantee: that of continue_items.
--- Locks:     nothing is locked before it is written, and what somebody has locked is left out (LOCKED_BY_NOBODY in
---            statements.rs says how).
--- Index:     the one on the token, as in complete_batch. The word is compared through coalesce, or a plan for these values
---            could go by an index of the user's on the status.
--- Binds:     those of continue_items, but $11 the tokens, each once
+-- Locks:     it locks nothing before it writes, and leaves out what others have locked (see LOCKED_BY_NOBODY in
+--            statements.rs).
+-- Index:     the one on the token, as in complete_batch. The word is compared through coalesce; otherwise a plan for
+--            these values could use an index of the user's on the status.
+-- Binds:     those of continue_items, but $11 the distinct tokens
 update :table t
 set
   :continued

@@ -1,4 +1,4 @@
--- continued: what a row becomes that goes on to the next stage. A part of continue_items and continue_batch.
+-- continued: the new values of a row that goes on to the next stage. A part of continue_items and continue_batch.
 --
 -- Binds: $3 now, or null   $5 the next word in progress   $6 new token   $7 holder
   :"status" = $5::text,

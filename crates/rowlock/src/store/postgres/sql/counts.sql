@@ -1,9 +1,10 @@
--- counts: how many items are in each state, each counted no further than the limit. A word without items may be missing.
+-- counts: the number of items in each state, each counted no further than the limit. A word without items may be
+-- missing.
 --
--- Index: the partial ones over the ready words, over those in progress and over the others; their predicates are
---        repeated here, or they would not be used. What the others are is found by skipping from word to word.
---        Successes are counted by a scan that ends at the limit, which is all of the table where fewer succeeded.
--- Binds: $1 limit   $2 words of the others at most
+-- Index: the partial ones over the ready words, over those in progress and over the others. Their predicates are
+--        repeated here; otherwise the planner would not use them. The other words are found by skipping from word to
+--        word. Successes are counted by a scan that ends at the limit; where fewer succeeded, it reads the whole table.
+-- Binds: $1 limit   $2 most words of the others
 with recursive stopped (word) as (
   select min(t.:"status")::text
   from :table t

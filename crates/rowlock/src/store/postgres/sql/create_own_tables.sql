@@ -1,4 +1,4 @@
--- create_own_tables: Rowlock's own tables. They hold no item's state.
+-- create_own_tables: creates Rowlock's own tables. They hold no item's state.
 create table if not exists :rowlock_meta (
   key text primary key,
   value text not null
@@ -19,6 +19,6 @@ create table if not exists :rowlock_failures (
   holder text,
   error text
 );
--- Of the key no more than fits any index entry: a key may be as long as the table's own index allows.
+-- Only as much of the key as fits any index entry: a key may be as long as the table's own index allows.
 create index if not exists rowlock_failures_by_item on :rowlock_failures (pipeline, left(item, 200), id);
 insert into :rowlock_meta (key, value) values ('schema_version', :schema_version) on conflict do nothing

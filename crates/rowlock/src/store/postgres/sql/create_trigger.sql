@@ -1,5 +1,5 @@
--- create_trigger: wakes idle workers on an insert. A statement-level trigger that notifies only while a worker says
--- that it waits: NOTIFY takes a global lock at commit. It can never make the user's insert fail.
+-- create_trigger: wakes idle workers on an insert. The trigger fires once per statement, and notifies only while a
+-- worker has announced that it waits: NOTIFY takes a global lock at commit. It can never make the user's insert fail.
 create or replace function :notify_function() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $rowlock$

@@ -1,8 +1,8 @@
--- failures: the last failures of an item, latest first. They are recorded under the key as the table has it, and looked for
--- as given where the table has none.
+-- failures: the last failures of an item, latest first. They are recorded under the key as the table spells it; if the
+-- table has no such key, the lookup uses the given spelling.
 --
--- Index: the key's, then rowlock_failures (pipeline, left(item, 200), id). It has the database's collation, whatever that
---        of the key is.
+-- Index: the key's, then rowlock_failures (pipeline, left(item, 200), id). The latter has the database's collation,
+--        whatever that of the key is.
 -- Binds: $1 key
 with recorded as (
   select coalesce(

@@ -1,5 +1,5 @@
--- find_claimed: the items in progress under a token, where the answer to the claim was lost. A renewal and not a read:
--- nobody knows how old the claim is by now.
+-- find_claimed: the items in progress under a token, after the answer to the claim was lost. It renews their leases and
+-- does not merely read them, because the age of the claim is unknown.
 --
 -- Index: the partial one over the words in progress, on the token.
 -- Binds: $1 token   $2 now, or null

@@ -1,20 +1,20 @@
--- finish: ends leases, each with its outcome, whatever the mixture.
+-- finish: ends leases, each with its own outcome, in any mixture.
 --
--- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not
---            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
---            can be settled.
--- Locks:     there are three forms. `finish`, for a batch of 16 or more, leaves out what somebody has locked, and locks
---            nothing before it writes (`:rows_to_write`; LOCKED_BY_NOBODY in statements.rs says how). `finish_locked`, for
+-- Guarantee: every row is matched by key, token and its stage's word in progress; a row that does not match is not
+--            written. This one statement counts, decides and moves. The token stays, so that a lost answer can be
+--            settled.
+-- Locks:     there are three forms. `finish`, for a batch of 16 or more, locks nothing before it writes and leaves out
+--            what others have locked (`:rows_to_write`; see LOCKED_BY_NOBODY in statements.rs). `finish_locked`, for
 --            smaller batches, for parts, and for what `finish` left out, locks with `skip locked` (`:leases` is
 --            lock_leases.sql). `finish_one`, for a single item and in the user's transaction, waits for its row.
--- Index:     the key's, one look-up an item; its predicate does not name the running words as a list, or the index on
---            the token would be taken, under which a whole batch has one entry.
---            generate_series makes a generic plan expect a thousand items, so that the forms that lock hash them rather
---            than compare each with each; the first form looks them up one after the other.
+-- Index:     the key's, one lookup per item. The predicate does not list the words in progress; otherwise the planner
+--            would choose the index on the token, in which a whole batch shares one token. generate_series makes a
+--            generic plan expect a thousand items, so that the forms that lock hash them and do not compare each with
+--            each; the first form looks them up one by one.
 -- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 outcomes   $6 errors
---            $7 delays of the handlers' own, in seconds   $8 times to snooze until   $9 rows of the delay table
---            $10 the delay table, in seconds: a row a stage, a column an attempt   $11 its jitters   $12 its floors
---            $13 its columns   $14 max_retries   $15 items
+--            $7 delays that handlers chose, in seconds   $8 times to snooze until   $9 rows of the delay table
+--            $10 the delay table, in seconds: a row per stage, a column per attempt   $11 its jitters   $12 its floors
+--            $13 number of its columns   $14 max_retries   $15 number of items
 with
 input as (
   select i.*
@@ -62,7 +62,8 @@ moved as (
       else coalesce(left(i.error, :error_chars_max), t.:"error_message")
     end,
     :"resume_status" = case
-      when i.outcome = 'fail' or (i.outcome = 'retry' and coalesce(t.:"retry_count", 0) + 1 >= $14::int) then :ready_of_running
+      when i.outcome = 'fail' or (i.outcome = 'retry' and coalesce(t.:"retry_count", 0) + 1 >= $14::int)
+      then :ready_of_running
       else t.:"resume_status"
     end,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())

@@ -1,5 +1,5 @@
--- foreign_keys: the foreign keys of the pipeline's table that are on a single column, each with the column that it refers to,
--- quoted, and whether this role may read that.
+-- foreign_keys: the foreign keys on a single column of the pipeline's table, each with the column that it references,
+-- quoted, and whether this role may read the referenced table.
 --
 -- Binds: $1 the table, quoted and qualified as in the statements
 select

@@ -1,4 +1,4 @@
--- held: who holds what since when.
+-- held: who holds which items, and since when; the longest held first.
 --
 -- Index: the partial one over the words in progress.
 -- Binds: $1 limit

@@ -1,4 +1,4 @@
--- hold_text: fails for a text that the encoding of the database cannot hold.
+-- hold_text: fails if the database's encoding cannot hold the text.
 --
 -- Binds: $1 the text
 select length($1::text) as characters

@@ -1,4 +1,4 @@
--- is_told: whether the table has the trigger that tells of inserts, and it fires.
+-- is_told: whether the table has the trigger that notifies of inserts, and the trigger is enabled.
 --
 -- Binds: $1 the table, quoted and qualified as in the statements   $2 the trigger's name
 select exists (

@@ -1,7 +1,8 @@
--- left_out: which keys a claim or a sweep leaves out. A part of ready_rows and of stale.
+-- left_out: the keys that a claim or a sweep leaves out. A part of ready_rows and of stale.
 --
--- They are compared as text, for one of them may be beyond the key's type, and one that is no text by its bytes, as it is shown.
--- Where there is none, no key is made a text.
+-- They are compared as text, because one of them may be out of range of the key's type. A key whose bytes are not valid
+-- text is compared in the form in which it is shown. If no key is to be left out, no key is converted to text.
+--
 -- Binds: :keys_to_leave_out, or null
         (
           :keys_to_leave_out is null

@@ -1,7 +1,7 @@
--- list: items by status, a page in the order of their keys.
+-- list: items by status, one page in the order of their keys.
 --
--- Index: the key's, read from the page before on until the page is full: where few items of many are ready, or none
---        succeeded, that may be all of it. The verb's deadline holds.
+-- Index: the key's, read from the page before onwards until the page is full. If few of many items are ready, or none
+--        succeeded, that may be the whole index. The verb's deadline applies.
 -- Binds: $1 word, or null for all   $2 the key before the page, or null   $3 limit
 select
   t.*,

@@ -1,6 +1,6 @@
--- list_running: `list` for items in progress: few among many, so by the partial index.
+-- list_running: `list` for items in progress. They are few among many, so it uses the partial index.
 --
--- Index: the partial one over the words in progress, its predicate repeated. What it finds is sorted.
+-- Index: the partial one over the words in progress; its predicate is repeated. The result is sorted.
 -- Binds: $1 word   $2 the key before the page, or null   $3 limit
 select
   t.*,

@@ -1,4 +1,4 @@
--- list_stopped: `list` for items that failed or were cancelled: few among many, so by an index of their own.
+-- list_stopped: `list` for items that failed or were cancelled. They are few among many, so they have their own index.
 --
 -- Index: the partial one over the other words, on (status, key).
 -- Binds: $1 word   $2 the key before the page, or null   $3 limit

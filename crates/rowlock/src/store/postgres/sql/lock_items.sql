@@ -1,7 +1,8 @@
--- lock_items: locks the rows with these keys, so that whatever is tried with them afterwards, in any order, waits for nobody.
+-- lock_items: locks the rows with these keys, so that later attempts with them, in any order, wait for no other
+-- transaction.
 --
--- Guarantee: locks them in the order of their keys, as everybody does. May wait.
--- Index:     the key's, one look-up an item: an array is neither hashed nor merged.
+-- Guarantee: locks the rows in the order of their keys, as every verb does that may wait. May wait.
+-- Index:     the key's, one lookup per item: an array can be neither hashed nor merged.
 -- Binds:     $1 keys
 with
 input as (

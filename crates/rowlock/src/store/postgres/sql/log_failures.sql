@@ -1,12 +1,13 @@
--- log_failures: the last failures of each item, written in the statement that fails it. Shared by claim, finish, sweep.
+-- log_failures: records the last failures of each item in the statement that fails it. Shared by claim, finish, refuse
+-- and sweep.
 --
--- Guarantee: written if and only if the move is; no more than are kept stay.
--- Index:     (pipeline, left(item, 200), id), one scan of what an item has. It has the database's collation, whatever
+-- Guarantee: a failure is recorded if and only if the move is written; no more than the limit are kept.
+-- Index:     (pipeline, left(item, 200), id), one scan of an item's failures. It has the database's collation, whatever
 --            that of the key is.
 -- Binds:     $3 now, or null, of the statement that it is part of
 --
--- Reads the CTE `failed (item, word, cause, holder, error)`. One item stands in it once: the older rows beyond the
--- limit are those that this statement's snapshot sees beyond the limit less one.
+-- Reads the CTE `failed (item, word, cause, holder, error)`, in which an item occurs once. This statement's snapshot
+-- does not contain the row that it inserts, so it deletes what lies beyond the limit less one.
 logged as (
   insert into :rowlock_failures (pipeline, item, failed_at, word, cause, holder, error)
   select :'pipeline', item, coalesce($3::timestamptz, statement_timestamp()), word, cause, holder, error

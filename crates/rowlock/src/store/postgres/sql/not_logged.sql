@@ -1,4 +1,4 @@
--- not_logged: what stands for `log_failures` where the log cannot be written: what it says is lost, and the items move.
+-- not_logged: replaces `log_failures` where the log cannot be written: the failures are lost, and the items move.
 logged as (
   select from failed
 )

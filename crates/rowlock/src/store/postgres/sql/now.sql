@@ -1,2 +1,2 @@
--- now: the time that the database has.
+-- now: the database's time.
 select statement_timestamp() as now

@@ -1,4 +1,4 @@
--- pause: stops claims for a stage. Items in progress go on.
+-- pause: stops claims for a stage. Items in progress continue.
 --
 -- Binds: $1 the stage's name
 insert into :rowlock_stages (pipeline, stage, paused_at)

@@ -1,4 +1,5 @@
--- paused: the stages for which claims are stopped, by name, in any order.
+-- paused: the names of the stages for which claims are stopped, in any order.
+--
 -- Index: none; a pipeline has few stages.
 -- Binds: none
 select stage

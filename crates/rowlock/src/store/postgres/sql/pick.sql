@@ -1,11 +1,11 @@
 -- pick: the items that a claim would take, in the order of the queue. Shared by claim and preview.
 --
--- Guarantee: no more than the limit; nothing that is not due; later stages first, each by age; nothing is sorted.
--- Index:     that of `ready_rows`. Each stage is one ordered scan of it, and the nested loop is lazy: a later stage that fills
---            the batch leaves the earlier one untouched, and only rows that are returned are locked.
+-- Guarantee: no more than the limit; only items that are due; later stages first, each by age; nothing is sorted.
+-- Index:     that of `ready_rows`. Each stage is one ordered scan of it. The nested loop is lazy: if a later stage
+--            fills the batch, the earlier one is not read, and only rows that are returned are locked.
 -- Binds:     $1 ready words, later stage first   $2 limit   $3 now, or null   $4 max_retries   $5 max_resets
---            $6 leave exhausted items out   $7 keys to leave out, or null   $8 in `claim_part` only these places, else null
---            $9 the claimer holds nothing else
+--            $6 leave exhausted items out   $7 keys to leave out, or null
+--            $8 in `claim_part` only these places, else null   $9 the claimer holds nothing else
 stage as (
   select asked.position, asked.ready
   from unnest($1::text[]) with ordinality as asked (ready, position)
@@ -43,8 +43,8 @@ head as materialized (
   order by n
   limit 1
 ),
--- A suspect is taken only from the head, only by a claimer that holds nothing else, and alone: whatever else was in
--- progress there could kill the process and with it the suspect's last reset. Other suspects wait.
+-- A suspect is taken only from the head, only by a claimer that holds nothing else, and alone: anything else in
+-- progress there could kill the process and cost the suspect its last reset. Other suspects wait.
 chosen as materialized (
   select n, key, exhausted
   from judged

@@ -1,5 +1,5 @@
--- pick_locked: locks the items that a claim would take and names them, so that a batch which failed can be tried in parts.
--- Returns the tally also if there is none.
+-- pick_locked: locks the items that a claim would take and names them, so that a batch that failed can be tried in
+-- parts. Returns the tally even if there is no item.
 --
 -- Binds: $1 to $9 as in pick
 with

@@ -1,5 +1,5 @@
--- pick_plain: what a plain claim is to take, and whether there is something special among it. A part of claim_plain and
--- claim_full.
+-- pick_plain: the items that a plain claim would take, and whether any is special: at a limit, or a suspect. A part of
+-- claim_plain and claim_full.
 picked as materialized (
   select array_agg(head.key) as keys, count(*) as n, coalesce(bool_or(head.is_special), false) as is_special
   from (

@@ -1,4 +1,5 @@
--- pick_stale: locks the items that a sweep would take back and names them, so that a batch which failed can be tried in parts.
+-- pick_stale: locks the items that a sweep would take back and names them, so that a batch that failed can be tried in
+-- parts.
 --
 -- Binds: as in stale
 with

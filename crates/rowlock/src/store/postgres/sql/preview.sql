@@ -1,6 +1,6 @@
--- preview: what a claim would return now. The claim's query without its lock clause; writes and locks nothing.
+-- preview: what a claim would return now. It is the claim's query without its lock clause; it writes and locks nothing.
 --
--- Index: pick's, then the key's.
+-- Index: that of `pick`, then the key's.
 -- Binds: $1 to $9 as in pick
 with
 :pick

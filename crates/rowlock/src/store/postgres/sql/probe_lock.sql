@@ -1,4 +1,4 @@
--- probe_lock: whether another transaction has an item's row locked: then it is not returned.
+-- probe_lock: whether another transaction has an item's row locked; if so, the row is not returned.
 --
 -- Index: the key's.
 -- Binds: $1 key

@@ -1,7 +1,7 @@
--- read_leases: whether leases still hold; writes and locks nothing. Returns one row for each row that exists.
+-- read_leases: whether leases are still held; writes and locks nothing. Returns one row per lease whose row exists.
 --
--- Index: the key's, one look-up a lease.
--- Binds: $1 keys   $2 tokens   $3 words in progress   $4 leases
+-- Index: the key's, one lookup per lease.
+-- Binds: $1 keys   $2 tokens   $3 words in progress   $4 number of leases
 select
   input.n,
   coalesce(t.:"claim_token" = input.token and t.:"status" = input.word, false) as held,

@@ -1,7 +1,8 @@
--- refuse: fails an item that the database would not let be moved otherwise. `refuse_place` finds it by its place, in the
--- transaction that has it locked; `refuse_held` by the token under which it is in progress; `refuse` by its key and token.
+-- refuse: fails an item that the database does not let move in any other way. `refuse_place` finds it by its place, in
+-- the transaction that has it locked; `refuse_held` by the token under which it is in progress; `refuse` by its key and
+-- token.
 --
--- Guarantee: the token is cleared, unless its holder asks to keep it, as for a finish of its own.
+-- Guarantee: the token is cleared, unless the holder asks to keep it, as its own finish would.
 -- Index:     the one on the token; the key's.
 -- Binds:     $1 place or key   $2 token, or null   $3 now, or null   $4 keep the token   $5 the reason
 with
@@ -21,7 +22,9 @@ moved as (
     t.:"error_message" as error, t.:"status" = :'failed' as is_failed
 ),
 failed as (
-  select item, case when $2::bigint is null then resume else coalesce(was, resume) end as word, 'refused' as cause, holder, error
+  select
+    item, case when $2::bigint is null then resume else coalesce(was, resume) end as word, 'refused' as cause, holder,
+    error
   from moved
 ),
 :log_failures

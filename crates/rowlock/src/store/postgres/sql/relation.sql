@@ -1,6 +1,6 @@
--- relation: what the pipeline's table is, beside its columns; no row if there is none.
+-- relation: the properties of the pipeline's table other than its columns; no row if the table does not exist.
 --
--- Cost:  the catalogue's. `parts` are the tables that have the rows: the table itself, or its partitions.
+-- Cost:  that of reading the catalogue. `parts` are the tables that hold the rows: the table itself, or its partitions.
 -- Binds: $1 the table, quoted and qualified as in the statements   $2 the status column
 with parts as materialized (
   select c.oid, c.relkind, c.relreplident, c.relnamespace, c.relname
@@ -43,7 +43,9 @@ select
       and case parts.relreplident
         when 'f' then false
         when 'd' then not exists (select from pg_index i where i.indrelid = parts.oid and i.indisprimary)
-        when 'i' then not exists (select from pg_index i where i.indrelid = parts.oid and i.indisreplident and i.indisvalid)
+        when 'i' then not exists (
+          select from pg_index i where i.indrelid = parts.oid and i.indisreplident and i.indisvalid
+        )
         else true
       end
   ) as part_without_identity

@@ -1,9 +1,9 @@
 -- renew: one heartbeat for all the leases that a worker holds. Returns those that were renewed.
 --
 -- Guarantee: matched by key, token and word in progress: a late heartbeat never revives a lost lease. Never waits:
---            locked rows are skipped. Touches no indexed column of ours, so that the updates stay HOT.
--- Index:     the key's, one look-up a lease.
--- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 leases
+--            locked rows are skipped. Writes no column of Rowlock's indexes, so that the updates stay HOT.
+-- Index:     the key's, one lookup per lease.
+-- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 number of leases
 with
 input as (
   select i.*

@@ -1,10 +1,10 @@
--- requeue: takes terminal items up again, with fresh budgets. Returns as set does.
+-- requeue: makes terminal items ready again, with fresh budgets. Returns rows as `set` does.
 --
--- Guarantee: goes to the named stage, else to where the item stopped, else to the first stage. May wait, and so locks
---            its rows in the order of their keys.
--- Index:     the key's, one look-up an item: an array is neither hashed nor merged.
--- Binds:     $1 keys   $2 the ready word of the named stage, or null   $3 now, or null   $4 unused, as in set
---            $5 keys
+-- Guarantee: the item goes to the named stage, else to the stage where it stopped, else to the first stage. May wait
+--            for row locks, so it locks its rows in the order of their keys.
+-- Index:     the key's, one lookup per item: an array can be neither hashed nor merged.
+-- Binds:     $1 keys   $2 the ready word of the named stage, or null   $3 now, or null
+--            $4 null, so that the binds are those of `set`   $5 number of keys
 with
 input as (
   select i.key, i.n

@@ -1,6 +1,7 @@
--- rights: which rights this role lacks that a worker needs, or whoever adds items, each as the statement that grants it.
+-- rights: the rights that this role lacks to run a worker or to add items, each as the statement that grants it.
 --
--- Binds: $1 the table   $2 the columns of the roles   $3 Rowlock's own tables   $4 the key's column; the tables quoted and qualified as in the statements
+-- Binds: $1 the table   $2 the columns of the roles   $3 Rowlock's own tables
+--        $4 the key's column; the tables are quoted and qualified as in the statements
 select 'a worker' as needed_by, format('grant select on %s to %I', $1::text, current_user) as statement
 where not has_table_privilege(to_regclass($1::text), 'select')
   and exists (

@@ -1,12 +1,13 @@
 -- set: puts items into a ready or a terminal state, without a lease. Returns each item that was found with its word
--- before, then each that was moved with its word after, by their places in what was given: the table may take two
--- different texts for one key.
+-- before, then each that was moved with its word after. The rows name items by their positions in the input: the table
+-- may take two different texts for one key.
 --
--- Guarantee: ends the lease (the token is cleared); a word that the pipeline does not know is left alone. May wait,
---            and so locks its rows in the order of their keys. No two of the keys are of one row.
--- Index:     the key's, one look-up an item: an array is neither hashed nor merged.
+-- Guarantee: ends the lease (clears the token); an item with a word that the pipeline does not know is left alone. May
+--            wait for row locks, so it locks its rows in the order of their keys. The caller passes no two keys of one
+--            row.
+-- Index:     the key's, one lookup per item: an array can be neither hashed nor merged.
 -- Binds:     $1 keys   $2 the word to set   $3 now, or null   $4 error, or null to keep the stored one
---            $5 keys
+--            $5 number of keys
 with
 input as (
   select i.key, i.n
@@ -25,14 +26,22 @@ moved as (
     :"status" = $2::text,
     :"claim_token" = null,
     :"retry_after" = null,
-    :"retry_count" = case when t.:"status" in (:terminal_words) and $2::text in (:ready_words) then 0 else t.:"retry_count" end,
-    :"reset_count" = case when t.:"status" in (:terminal_words) and $2::text in (:ready_words) then 0 else t.:"reset_count" end,
+    :"retry_count" = case
+      when t.:"status" in (:terminal_words) and $2::text in (:ready_words) then 0
+      else t.:"retry_count"
+    end,
+    :"reset_count" = case
+      when t.:"status" in (:terminal_words) and $2::text in (:ready_words) then 0
+      else t.:"reset_count"
+    end,
     :"error_message" = case
       when $4::text is not null then left($4::text, :error_chars_max)
       when $2::text = :'succeeded' then :error_after_success
       else t.:"error_message"
     end,
-    :"resume_status" = case when $2::text in (:'failed', :'cancelled') then coalesce(:resume_of_any, t.:"resume_status") end,
+    :"resume_status" = case
+      when $2::text in (:'failed', :'cancelled') then coalesce(:resume_of_any, t.:"resume_status")
+    end,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
   from found
   where t.:"key" = any (array[found.key])

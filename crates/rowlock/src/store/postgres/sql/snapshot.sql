@@ -1,5 +1,5 @@
--- snapshot: the transactions that were not over when this statement began, by their age, as age(xid) tells it: those that were
--- running, and from which one on they began later. Read where `of_full_queue` asks for it, and else not.
+-- snapshot: the transactions that were not over when this statement began, by their age as age(xid) gives it: those
+-- that were running, and the first of those that began later. It is read only if `of_full_queue` asks for it.
 snapshot as materialized (
   select
     age(pg_snapshot_xmax(pg_current_snapshot())::xid) as began_later,

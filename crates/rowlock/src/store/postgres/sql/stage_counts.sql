@@ -1,8 +1,9 @@
--- stage_counts: for each stage, since when its oldest item is ready, when the next one is due, and how many never will be.
+-- stage_counts: for each stage, since when its oldest item has been ready, when the next one is due, how many will
+-- never be due, and the oldest heartbeat.
 --
--- Index: the partial one over the ready words, three look-ups a stage; the partial one over the words in progress.
+-- Index: the partial one over the ready words, three lookups per stage; the partial one over the words in progress.
 -- Binds: $1 ready words, in the order of the stages   $2 words in progress, in the same order   $3 now, or null
---        $4 count those that are never due no further than this
+--        $4 limit of the count of items that are never due
 select
   coalesce($3::timestamptz, statement_timestamp()) as at,
   exists (

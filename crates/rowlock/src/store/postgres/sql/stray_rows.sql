@@ -1,8 +1,8 @@
--- stray_rows: rows that no worker takes up, by their words, and rows in progress under no lease; each counted no further
--- than the limit.
+-- stray_rows: rows that no worker takes up, by their words, and rows in progress without a lease; each counted no
+-- further than the limit.
 --
--- Index: the one over what stopped, by skipping from word to word, and the one over what is in progress.
--- Binds: $1 limit   $2 words at most
+-- Index: the one over the other words, by skipping from word to word, and the one over the words in progress.
+-- Binds: $1 limit   $2 most words
 with recursive stopped (word) as (
   select min(t.:"status")::text
   from :table t

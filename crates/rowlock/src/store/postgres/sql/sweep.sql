@@ -1,8 +1,9 @@
 -- sweep: takes items back from workers that stopped sending heartbeats.
 --
--- Guarantee: counted, and FAILED at the limit, in this one statement; the token is cleared. Safe to run by every
---            worker at once.
--- Index:     stale's, then the key's; the words are compared through coalesce, or the running index might be taken again.
+-- Guarantee: this one statement counts the reset, makes the item FAILED at the limit, and clears the token. All workers
+--            may run it at once.
+-- Index:     that of `stale`, then the key's. The words are compared through coalesce; otherwise the planner could use
+--            the running index again.
 -- Binds:     as in stale
 with
 :stale,
@@ -11,21 +12,31 @@ moved as (
   set
     :"status" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then :'failed' else :ready_of_running end,
     :"reset_count" = coalesce(t.:"reset_count", 0) + 1,
-    :"retry_after" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then null else coalesce($3::timestamptz, statement_timestamp()) end,
+    :"retry_after" = case
+      when coalesce(t.:"reset_count", 0) + 1 >= $4::int then null
+      else coalesce($3::timestamptz, statement_timestamp())
+    end,
     :"error_message" = left(concat(
       case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then format('Max resets (%s) exceeded: ', $4::int) end,
       'worker ', coalesce(t.:"claimed_by", '(unknown)'), ' stopped: ',
       coalesce(
         'last heartbeat '
         || case
-          when isfinite(t.:"heartbeat_at") then to_char(t.:"heartbeat_at" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+          when isfinite(t.:"heartbeat_at")
+          then to_char(t.:"heartbeat_at" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
           else t.:"heartbeat_at"::text
         end
-        || case when t.:"heartbeat_at" > coalesce($3::timestamptz, statement_timestamp()) then ', which is in the future' else '' end,
+        || case
+          when t.:"heartbeat_at" > coalesce($3::timestamptz, statement_timestamp()) then ', which is in the future'
+          else ''
+        end,
         'no heartbeat'
       )
     ), :error_chars_max),
-    :"resume_status" = case when coalesce(t.:"reset_count", 0) + 1 >= $4::int then :ready_of_running else t.:"resume_status" end,
+    :"resume_status" = case
+      when coalesce(t.:"reset_count", 0) + 1 >= $4::int then :ready_of_running
+      else t.:"resume_status"
+    end,
     :"claim_token" = null,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
   where t.:"key" = any (array(select key from stale))

@@ -1,10 +1,11 @@
--- sweep_turn: whose turn it is to sweep. Of all workers of a pipeline one sweeps in each interval: a sweep reads all that is in
--- progress, and fifty workers that each did would read fifty times as much.
+-- sweep_turn: whose turn it is to sweep. Of all workers of a pipeline one sweeps in each interval: a sweep reads
+-- everything in progress, and fifty workers that each swept would read fifty times as much.
 --
--- Guarantee: one caller in an interval is told that it is its turn. Waits for nobody but one who takes the very first turn:
---            where another transaction has the row, it is somebody else's turn. But nobody can keep it: twice the interval
---            after the last turn it is each caller's, and so it is where the row says nothing that can be read, or a time
---            that is far ahead. One that is just ahead is that of a statement which began after this one and was faster.
+-- Guarantee: one caller per interval gets the turn. A caller waits for no other, except while another takes the very
+--            first turn: if another transaction has the row locked, it has the turn. But no caller can keep the turn:
+--            twice the interval after the last turn, every caller gets it. So does every caller if the row's value is
+--            unreadable, or is a time far ahead. A time just ahead is that of a statement which began after this one
+--            and was faster.
 -- Binds:     $1 seconds between turns
 with
 last as (
@@ -16,7 +17,7 @@ taken as (
   update :rowlock_meta
   set value = extract(epoch from statement_timestamp())::text
   where key in (
-    -- The row's own time once more, and not that of `last`: whoever was faster may have changed it since.
+    -- Reads the row's own time again, and not that of `last`: a faster caller may have changed it since.
     select m.key
     from :rowlock_meta m
     where m.key = :swept_key and coalesce(:swept_age not between -$1::float8 and $1::float8, true)

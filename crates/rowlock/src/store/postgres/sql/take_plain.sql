@@ -1,4 +1,4 @@
--- take_plain: takes what was picked, unless there is something special among it. A part of claim_plain and claim_full.
+-- take_plain: takes what was picked, unless any item is special. A part of claim_plain and claim_full.
   update :table t
   set
     :"status" = :running_of_ready,

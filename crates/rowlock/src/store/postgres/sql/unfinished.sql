@@ -1,10 +1,11 @@
--- unfinished: of each stage, how many items are ready and in progress, each counted no further than the limit, and what
--- `stage_counts` says of it; those that are due only where none is delayed.
+-- unfinished: for each stage, how many items are ready and in progress, each counted no further than the limit, and
+-- what `stage_counts` returns of it. Due items are counted only where none is delayed.
 --
--- Index: the partial one over the ready words. What is due begins with all that was claimed since the last vacuum, and to
---        pass over that would cost more the more was done; what is delayed is free of it. The partial one over the words in
---        progress, a second time only if there are any.
--- Binds: $1 limit   $2 ready words, in the order of the stages   $3 words in progress, in the same order   $4 now, or null
+-- Index: the partial one over the ready words. The due entries begin with those of everything that was claimed since
+--        the last vacuum, and passing over them costs more the more was done; the delayed entries are free of them. The
+--        partial one over the words in progress, read again only if there are any.
+-- Binds: $1 limit   $2 ready words, in the order of the stages   $3 words in progress, in the same order
+--        $4 now, or null
 select
   clock.at,
   exists (

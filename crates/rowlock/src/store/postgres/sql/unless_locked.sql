@@ -1,4 +1,4 @@
--- unless_locked: leaves the row of one lease alone if somebody has it locked. A part of complete.
+-- unless_locked: skips the row of one lease if another transaction has it locked. A part of complete.
   and t.ctid = any (array(
     select held.ctid
     from :table held

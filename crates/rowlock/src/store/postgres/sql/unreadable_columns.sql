@@ -1,7 +1,7 @@
--- unreadable_columns: columns of a type whose values the driver cannot take: multiranges, which it does not know, and what the
--- server does not send in binary form; also within arrays, domains, ranges and composite types.
+-- unreadable_columns: columns of a type whose values the driver cannot read: multiranges, which it does not know, and
+-- types that the server does not send in binary form; also within arrays, domains, ranges and composite types.
 --
--- Cost:  the catalogue's.
+-- Cost:  that of reading the catalogue.
 -- Binds: $1 the table, quoted and qualified as in the statements
 with recursive held (name, number, type) as (
   select a.attname::text, a.attnum, a.atttypid
@@ -18,7 +18,9 @@ with recursive held (name, number, type) as (
     union all
     select r.rngsubtype from pg_range r where r.rngtypid = t.oid
     union all
-    select f.atttypid from pg_attribute f where t.typtype = 'c' and f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
+    select f.atttypid
+    from pg_attribute f
+    where t.typtype = 'c' and f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
   ) part (type)
 )
 select held.name, format_type(t.oid, null) as type

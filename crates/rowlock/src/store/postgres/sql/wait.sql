@@ -1,4 +1,5 @@
--- wait: says that a worker waits for new items until a time. Writes only when that is news.
+-- wait: announces that a worker waits for new items until a given time. Writes only if the announced time left is less
+-- than half of the wait.
 --
 -- Binds: $1 seconds to wait
 insert into :rowlock_meta as m (key, value)

@@ -1,5 +1,5 @@
--- add_columns: what a table of the user's lacks, one column a step. SQLite allows no default that calls a function
--- here: an item that is inserted without `created_at` has none, and is older than all that have one.
+-- add_columns: adds the columns that a table of the user's lacks, one per step. SQLite allows no default that calls a
+-- function here: an item that is inserted without `created_at` has none, and is older than all that have one.
 
 -- step: status
 alter table :table add column :"status" text not null default :'first_ready'

@@ -1,4 +1,4 @@
--- adopt: what the rows become that a table already had when its columns were added.
+-- adopt: writes the rows that a table already had when its columns were added.
 
 -- step: existing
 -- Binds: ?1 the word for them
@@ -6,8 +6,8 @@ update :table
 set :"status" = ?1
 
 -- step: stamp
--- Somebody else may be working on what is in progress: it is stale not now, but one `stale_after` later.
--- Index: the one over what is in progress.
+-- Another program may be working on the items in progress: they become stale after one `stale_after`, not at once.
+-- Index: the one over the words in progress.
 -- Binds: ?1 now
 update :table as t
 set :"heartbeat_at" = ?1

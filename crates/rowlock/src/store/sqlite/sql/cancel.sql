@@ -1,7 +1,7 @@
--- cancel: stops items that are not terminal. Their holders' leases end.
+-- cancel: stops items that are not terminal, and ends their leases.
 --
 -- Guarantee: matches the word that the caller read in the same transaction and found legal.
--- Binds: ?1 items (key, word), JSON  ?2 now
+-- Binds:     ?1 items (key, word), JSON  ?2 now
 with i as materialized (:items)
 update :table as t
 set

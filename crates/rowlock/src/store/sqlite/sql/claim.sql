@@ -1,14 +1,14 @@
 -- claim: takes a batch of ready items for one worker, atomically.
 --
--- One write transaction: `pick.sql` for each stage asked for, later stage first, with what is left of the limit; then
--- `take` for what was picked; then `read` of `claim_plain.sql`, by key, for the rows as they are now. SQLite has one writer, so
--- nothing changes between the steps.
+-- One write transaction: `pick.sql` for each stage asked for, later stage first, with the rest of the limit; then
+-- `take` for the items that were picked; then `read` of `claim_plain.sql`, by key, for the rows as they are now. SQLite
+-- has one writer, so nothing changes between the steps.
 
 -- step: take
--- Moves what was picked: to in progress under the token, or to FAILED if it is at a limit.
--- Guarantee: matches the ready word that was picked. The heartbeat is stamped by the claim itself.
--- Index: the key's.
--- Binds: ?1 items (key, word, move, error), JSON  ?2 now  ?3 token  ?4 holder
+-- Moves the items that were picked: to in progress under the token, or to FAILED if they are at a limit.
+-- Guarantee: matches the ready word that was picked. The claim itself stamps the heartbeat.
+-- Index:     the key's.
+-- Binds:     ?1 items (key, word, move, error), JSON  ?2 now  ?3 token  ?4 holder
 with i as materialized (:items)
 update :table as t
 set
@@ -27,10 +27,10 @@ where t.:"key" = i.item
 :returning
 
 -- step: let_go
--- Takes the token from rows that are not claimed after all, since a trigger changed their status. Their words stay.
+-- Clears the token of rows that are not claimed after all, because a trigger changed their status. Their words stay.
 -- Guarantee: matched by key and token.
--- Index: the key's.
--- Binds: ?1 keys, JSON  ?2 now  ?3 token
+-- Index:     the key's.
+-- Binds:     ?1 keys, JSON  ?2 now  ?3 token
 update :table as t
 set
   :"claim_token" = null,

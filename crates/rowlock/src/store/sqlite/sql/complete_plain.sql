@@ -1,12 +1,12 @@
 -- complete_plain: completes items that are held under one token in one stage.
 --
 -- Guarantee: every row is matched by key, token and word in progress. If it does not write as many rows as it has keys,
---            it is undone, and `finish.sql` finds out why. The token stays, so that a lost answer can be settled.
+--            it is rolled back, and `finish.sql` finds out why. The token stays, so that a lost answer can be settled.
 -- Binds:     ?1 keys, JSON  ?2 now  ?3 token  ?4 word in progress  ?5 the word that it leads to
 
 -- step: few
--- Index: the key's, one look-up an item. The `+` keeps every other index away: one on the status would hold the whole
---        backlog, and without statistics SQLite takes it for ten rows.
+-- Index: the key's, one lookup per item. The `+` excludes every other index: one on the status would hold the whole
+--        backlog, and without statistics SQLite expects ten rows from it.
 update :table as t
 set
   :completed
@@ -15,15 +15,15 @@ where t.:"key" in (select value from json_each(?1))
   and +t.:"status" = ?4
 
 -- step: has_index
--- An index goes with its table when that is given another name, and keeps its own.
+-- An index follows its table when the table is renamed, and keeps its own name.
 -- Binds: ?1 the index on the token  ?2 table
 select exists (select 1 from sqlite_schema where type = 'index' and name = ?1 and tbl_name = ?2 collate nocase)
 
 -- step: many
--- Much of what a claim took, where the index is there: a newer version of the pipeline replaces it by its own.
--- Index: the one on the token, in which the rows of a claim lie side by side, as they mostly do in the table. It passes over
---        what of the claim is not completed. It is named, for with statistics in which all is of one claim SQLite would
---        read the table.
+-- For much of what a claim took, if the index exists: a newer version of the pipeline replaces it by another.
+-- Index: the one on the token, in which the rows of a claim lie side by side, as they mostly do in the table. It passes
+--        over items of the claim that are not completed. The statement names it: with statistics in which all rows are
+--        of one claim, SQLite would read the table.
 update :table as t indexed by :running_index
 set
   :completed
@@ -33,8 +33,8 @@ where t.:"claim_token" = ?3
   and +t.:"status" = ?4
 
 -- step: as_written
--- How many are as they were written. Asked where the table has triggers.
--- Index: the key's, one look-up an item.
+-- How many rows are still as they were written. Asked if the table has triggers.
+-- Index: the key's, one lookup per item.
 select count(*)
 from :table as t
 where t.:"key" in (select value from json_each(?1))

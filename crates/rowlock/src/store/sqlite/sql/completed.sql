@@ -1,4 +1,4 @@
--- completed: what a completion writes. A part of complete_plain.
+-- completed: the values that a completion writes. A part of complete_plain.
 -- Binds: ?2 now  ?5 the word that it leads to
   :"status" = ?5,
   :"retry_count" = iif(:budget_is_per_stage, 0, t.:"retry_count"),

@@ -1,5 +1,5 @@
--- counts: how many items are in each state, and what is ready and due. One reading transaction.
--- A limit of -1 counts to the end.
+-- counts: the number of items in each state, and when the ready ones are due. One read transaction. A limit of -1
+-- counts to the end.
 
 -- step: ready
 -- Index: the partial one over the ready words.
@@ -70,9 +70,10 @@ select count(*)
 from (select 1 from :table as t where t.:"status" = :'succeeded' limit ?1)
 
 -- step: stopped
--- The words of what failed, was cancelled or is unknown to the pipeline; null is one. Skips from word to word.
+-- The words of items that failed, were cancelled or are unknown to the pipeline; null is one of them. Skips from word
+-- to word.
 -- Index: the partial one over the other words, on (status, key).
--- Binds: ?1 limit  ?2 words at most
+-- Binds: ?1 limit  ?2 most words
 with recursive word (word) as (
   select min(t.:"status")
   from :table as t
@@ -109,7 +110,7 @@ from (
 where :is_strange
 
 -- step: strange_running
--- The same of those in progress.
+-- The same for rows in progress.
 -- Index: the partial one over the words in progress.
 -- Binds: ?1 word  ?2 limit
 select count(*)

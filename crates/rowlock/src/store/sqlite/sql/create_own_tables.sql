@@ -1,4 +1,4 @@
--- create_own_tables: Rowlock's tables. None holds an item's state.
+-- create_own_tables: creates Rowlock's own tables. They hold no item's state.
 
 -- step: failures
 create table if not exists :rowlock_failures (

@@ -1,4 +1,4 @@
--- create_table: a table of the pipeline's own, when there is none.
+-- create_table: creates the pipeline's table, where there is none.
 create table :table (
   :"key" :key_type not null primary key,
   :"status" text not null default :'first_ready',

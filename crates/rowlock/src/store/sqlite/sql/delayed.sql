@@ -1,6 +1,7 @@
--- delayed: when a retried item is due. Its own delay as it is, or the policy's for the count after this failure, with
--- jitter, then not below the floor. A time past the format's end would be null, which is due at once. Part of finish.
--- Binds: ?2 now  ?4 retry policies, one a stage (delays in seconds, jitter, floor), JSON
+-- delayed: when a retried item is due. Its own delay counts unchanged; the policy's delay, for the count after this
+-- failure, gets jitter and is then raised to the floor. A time past the end of the format would be null, which is due
+-- at once, so the last time replaces it. A part of finish.
+-- Binds: ?2 now  ?4 retry policies, one per stage (delays in seconds, jitter, floor), JSON
 coalesce(
   strftime('%Y-%m-%dT%H:%M:%fZ', ?2, printf('%+.3f seconds', coalesce(
     (i.more ->> 'delay_ms') / 1000.0,

@@ -1,5 +1,5 @@
--- explain: the facts about one item. Pauses are read by `paused.sql` in the same reading transaction; what the facts
--- mean is said by the code. The times stand at the end as the claim and the sweep read them.
+-- explain: the facts about one item. `paused.sql` reads the pauses in the same read transaction; the code says what the
+-- facts mean. The last columns are the times as the claim and the sweep read them.
 -- Index: the key's.
 -- Binds: ?1 key
 select

@@ -1,5 +1,5 @@
--- failures: the last failures of an item, latest first. They are recorded under the key as the table has it, and looked for
--- as given where the table has none.
+-- failures: the last failures of an item, latest first. They are recorded under the key as the table spells it; if the
+-- table has no such key, the lookup uses the given spelling.
 -- Index: the key's, then (pipeline, item), which ends in the id.
 -- Binds: ?1 key  ?2 limit
 select failed_at, word, cause, holder, error

@@ -1,7 +1,7 @@
--- find_claimed: the items in progress under a token, where the answer to the claim was lost. They are renewed as they
--- are found: nobody knows how old the claim is by now.
+-- find_claimed: the items in progress under a token, after the answer to the claim was lost. It renews their leases as
+-- it finds them, because the age of the claim is unknown.
 --
--- Guarantee: one write transaction, which waits for a claim whose commit is still under way.
+-- Guarantee: one write transaction, which waits for a claim whose commit is still running.
 -- Index:     the partial one over the words in progress, on the token.
 
 -- step: renew

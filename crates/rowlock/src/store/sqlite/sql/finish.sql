@@ -1,11 +1,11 @@
--- finish: ends leases, each with its outcome, whatever the mixture.
+-- finish: ends leases, each with its own outcome, in any mixture.
 --
--- Guarantee: every row is matched by key, token and the word in progress of its stage; what does not match is not
---            written. Counting, deciding and moving are this one statement. The token stays, so that a lost answer
---            can be settled. What a limit makes of the error is composed before: `spent_error`.
--- Index:     the key's, one look-up an item.
--- Binds:     ?1 items (key, token, word, move, stage, error, spent_error, delay_ms, due), JSON  ?2 now
---            ?3 max_retries  ?4 retry policies, one a stage (delays in seconds, jitter, floor), JSON
+-- Guarantee: every row is matched by key, token and its stage's word in progress; a row that does not match is not
+--            written. This one statement counts, decides and moves. The token stays, so that a lost answer can be
+--            settled. The error of an item that reaches its limit is composed beforehand: `spent_error`.
+-- Index:     the key's, one lookup per item.
+-- Binds:     ?1 items (key, token, word, move, stage, error, spent_error, delay_ms, due), JSON  ?2 now  ?3 max_retries
+--            ?4 retry policies, one per stage (delays in seconds, jitter, floor), JSON
 with i as materialized (:items)
 update :table as t
 set

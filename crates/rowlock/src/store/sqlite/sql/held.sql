@@ -1,5 +1,5 @@
--- held: who holds what since when, the longest held first.
--- Index: the partial one over the words in progress; what is in progress is sorted.
+-- held: who holds which items, and since when; the longest held first.
+-- Index: the partial one over the words in progress; the result is sorted.
 -- Binds: ?1 limit
 select
   t.:"key",

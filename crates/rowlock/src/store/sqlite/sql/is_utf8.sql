@@ -1,6 +1,6 @@
--- is_utf8: whether a key of text is UTF-8, at which SQLite does not look. A part of what says what an item is.
--- Most keys are of printable ASCII, which costs little to see. Of the others each character is read and written again:
--- bytes that are none come back as others. (The two that are read as the sign for what is unreadable are named.)
+-- is_utf8: whether a text key is valid UTF-8, which SQLite does not check. A part of the definition of an item. Most
+-- keys are printable ASCII, which is cheap to see. Of the others it decodes and encodes each character: invalid bytes
+-- come back as other ones. (Two valid characters that SQLite decodes as the sign for invalid bytes are excepted.)
 (
   t.:"key" not glob '*[^ -~]*'
   or not exists (

@@ -1,6 +1,6 @@
--- items: the rows of a batch, as JSON objects; a field that an object lacks is null. Shared by the batch statements,
--- which materialise it: else each mention of a field would parse its object again. The fields that few moves need are
--- read from `more` by those moves alone.
+-- items: the items of a batch, as JSON objects; a field that an object lacks is null. Shared by the batch statements,
+-- which materialise it; otherwise each mention of a field would parse its object again. Fields that few moves need are
+-- read from `more`, by those moves alone.
 -- Binds: ?1 items, JSON
 select
   value ->> 'key' as item,

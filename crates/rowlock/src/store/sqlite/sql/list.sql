@@ -1,6 +1,7 @@
--- list: items by status, in the order of their keys. Six forms, because an index is used only for conditions that are
--- in the statement: any word, those in progress, or those that failed or were cancelled; from the start or after a key.
--- What is ready or succeeded is looked for in the order of the keys: the queue's index has another order.
+-- list: items by status, in the order of their keys. There are six forms, because SQLite uses an index only for
+-- conditions that are in the statement: any word, the words in progress, or those of items that failed or were
+-- cancelled; from the start or after a key. Ready and succeeded items are searched in the order of the keys, because
+-- the queue's index has another order.
 
 -- step: any
 -- Index: the key's.
@@ -24,8 +25,8 @@ order by t.:"key"
 limit ?2
 
 -- step: running
--- Index: the partial one over the words in progress; what is in progress is sorted. The `+` keeps the planner from
--- looking through all keys for their order.
+-- Index: the partial one over the words in progress; the result is sorted. The `+` keeps the planner from reading all
+--        keys for their order.
 -- Binds: ?1 word  ?2 limit
 select t.*
 from :table as t

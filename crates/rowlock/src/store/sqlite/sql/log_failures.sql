@@ -1,4 +1,4 @@
--- log_failures: the last failures of each item, written in the transaction that fails it.
+-- log_failures: records the last failures of each item in the transaction that fails it.
 
 -- step: add
 -- Binds: ?1 failures (item, word, cause, holder, error), JSON  ?2 now
@@ -15,7 +15,7 @@ from json_each(?1) as i
 where true
 
 -- step: prune
--- The subquery is the newest failure that is one too many; its value bounds the index scan from above.
+-- The subquery is the newest failure beyond those to keep; its value bounds the index scan from above.
 -- Index: (pipeline, item), which ends in the id.
 -- Binds: ?1 failures (item), JSON  ?2 failures to keep
 delete from :rowlock_failures

@@ -1,5 +1,6 @@
--- now: the database's clock, in the one format that the table's times have; and whether the table has triggers, which may
--- change a row after a move. A verb reads the time once, within its transaction: 'now' is constant within a statement only.
+-- now: the database's time, in the one format that the table's times have; and whether the table has triggers, which
+-- may change a row after a move. A verb reads the time once, within its transaction: 'now' is constant only within a
+-- statement.
 -- Binds: ?1 table
 select
   strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),

@@ -1,4 +1,4 @@
--- pause: stops claims for a stage.
+-- pause: stops claims for a stage. Items in progress continue.
 -- Binds: ?1 stage's name  ?2 now
 insert into :rowlock_stages (pipeline, stage, paused_at)
 values (:'pipeline', ?1, ?2)

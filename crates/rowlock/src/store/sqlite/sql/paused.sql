@@ -1,4 +1,4 @@
--- paused: the stages for which claims are stopped, by name, in any order.
+-- paused: the names of the stages for which claims are stopped, in any order.
 -- Index: the primary key's.
 -- Binds: none
 select stage

@@ -1,5 +1,5 @@
--- pick: the head of one stage's queue, in order, item by item. Shared by claim and preview.
--- Guarantee, index and binds: those of `ready_rows.sql`.
+-- pick: the head of one stage's queue, in order, one row per item. Shared by claim and preview. The guarantee, the
+-- index and the binds are those of `ready_rows.sql`.
 select
   t.:"key",
   t.:"status",

@@ -1,7 +1,7 @@
--- read_leases: the word, the token, the heartbeat and the key that rows have now. Writes nothing. One row for each item, in
--- order; `found` is 0 for a row that does not exist.
+-- read_leases: the word, the token, the heartbeat and the key that rows have now; writes nothing. One row per item, in
+-- order; `found` is 0 if the item's row does not exist.
 --
--- Index: the key's, one look-up an item.
+-- Index: the key's, one lookup per item.
 -- Binds: ?1 items (key), JSON
 select
   t.:"key" is not null as found,

@@ -1,4 +1,4 @@
--- read_schema: what exists.
+-- read_schema: what the database has: the table, its columns, constraints and keys, and Rowlock's own objects.
 
 -- step: columns
 -- Binds: ?1 table
@@ -13,7 +13,7 @@ where schema = 'main'
   and name = ?1 collate nocase
 
 -- step: create
--- The statement that made the table: its constraints stand nowhere else.
+-- The statement that created the table: its constraints are recorded nowhere else.
 -- Binds: ?1 table
 select sql
 from sqlite_schema
@@ -24,8 +24,8 @@ where type = 'table'
 select exists (select 1 from :table)
 
 -- step: strange_key
--- The types of keys that make no item. It is the exact opposite of what makes one, so it reads all keys: a second for some
--- million.
+-- The types of keys that make no item. It is the exact opposite of what makes one, so it reads all keys: a second for a
+-- few million.
 -- Index: the key's, from start to end.
 select group_concat(type, ' or ')
 from (
@@ -51,7 +51,7 @@ where c.pk > 0
 having count(*) = 1
 
 -- step: foreign_keys
--- The foreign keys that are on a single column. One that names no column of the other table means its primary key.
+-- The foreign keys on a single column. One that names no column of the other table references its primary key.
 -- Binds: ?1 table
 select
   min(f."from"),

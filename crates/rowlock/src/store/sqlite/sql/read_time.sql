@@ -1,13 +1,14 @@
--- read_time: a time of a text column as Rowlock reads it: text that sorts as the time does. A part of the ready index and of
--- what looks into it, so that both always agree.
+-- read_time: a time of a text column as Rowlock reads it: text that sorts as the time does. A part of the ready index
+-- and of everything that uses it, so that both always agree.
 --
--- What Rowlock writes is taken as it is. Read besides is ISO with `T` or a blank, with `Z`, an offset (`+02:00`, `+0200`, and
--- `+02` as PostgreSQL writes it) or neither (UTC), and any number of decimals, of which three count. Null stays null. All else
--- is 'never', which sorts after every time: nothing is due at a time that nobody can read.
+-- What Rowlock writes is taken as it is. It also reads ISO with `T` or a blank, with `Z`, an offset (`+02:00`, `+0200`,
+-- and `+02` as PostgreSQL writes it) or neither (UTC), and any number of decimals, of which three count. Null stays
+-- null. Everything else is 'never', which sorts after every time: nothing is due at an unreadable time.
 --
--- It is evaluated by whichever SQLite writes the row, and must come out the same in each: functions that are as old as
--- SQLite's times, and no fraction of a second through them, which they have rounded in different ways. (`unixepoch`
--- and its 'subsec' are shorter, and null or an error in versions that are in use.) Nor may it meet 'now', which makes an index fail.
+-- Whichever SQLite writes the row evaluates it, and each must get the same result. So it uses functions that are as old
+-- as SQLite's times, and passes no fraction of a second through them, because versions have rounded it differently.
+-- (`unixepoch` and its 'subsec' are shorter, but null or an error in versions that are in use.) Nor may it meet 'now',
+-- which makes an index fail.
 case
   when :own_time then :column
   when :column is null then null

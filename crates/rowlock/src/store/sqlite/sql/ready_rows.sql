@@ -1,11 +1,11 @@
 -- ready_rows: the head of one stage's queue. Shared by `pick.sql` and `claim_plain.sql`.
 --
--- Guarantee: no more than the limit; nothing that is not due; nothing is sorted.
--- Index:     the partial one over the ready words, on (status, ready since). Its predicate is
---            repeated, or it is not used.
+-- Guarantee: no more than the limit; only items that are due; nothing is sorted.
+-- Index:     the partial one over the ready words, on (status, ready since). Its predicate is repeated; otherwise
+--            SQLite would not use it.
 -- Binds:     ?1 ready word  ?2 stage's name  ?3 now  ?4 limit  ?5 max_retries  ?6 max_resets
 --            ?7 leave exhausted items out  ?8 keys to leave out, JSON
---            ?9 take keys of text for UTF-8: whoever reads them all anyway sees one that is not
+--            ?9 take text keys for UTF-8: a caller that reads them all anyway sees one that is not
 from :table as t
 where t.:"status" = ?1
   and t.:"status" in (:ready_words)

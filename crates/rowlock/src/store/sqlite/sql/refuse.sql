@@ -1,8 +1,8 @@
 -- refuse: makes an item FAILED whose move the database refused.
 --
--- Guarantee: matched by key and word, and by the token where there is a lease. A holder's token stays, any other goes.
---            Of a sweep, by the heartbeat that was found stale.
--- Binds: ?1 items (key, token, word, move, heartbeat, error), JSON  ?2 now
+-- Guarantee: matched by key and word, and by the token if there is a lease; for a sweep also by the heartbeat that was
+--            found stale. A holder's token stays; any other is cleared.
+-- Binds:     ?1 items (key, token, word, move, heartbeat, error), JSON  ?2 now
 with i as materialized (:items)
 update :table as t
 set

@@ -1,10 +1,10 @@
 -- renew_plain: one heartbeat for the leases under one token in one stage.
 --
 -- Guarantee: matched by key, token and word in progress: a late heartbeat never revives a lost lease. If it does not
---            write as many rows as it has keys, it is undone, and `renew.sql` finds out why.
--- Index:     the key's, one look-up a lease. The `+` keeps every other index away: one on the status would hold the whole
---            backlog, and without statistics SQLite takes it for ten rows.
---            No index holds the columns that it writes.
+--            write as many rows as it has keys, it is rolled back, and `renew.sql` finds out why.
+-- Index:     the key's, one lookup per lease. The `+` excludes every other index: one on the status would hold the
+--            whole backlog, and without statistics SQLite expects ten rows from it. No index contains the columns that
+--            it writes.
 -- Binds:     ?1 keys, JSON  ?2 now  ?3 token  ?4 word in progress
 update :table as t
 set

@@ -1,7 +1,7 @@
--- requeue: takes terminal items up again, at a named stage or at the one that each stopped at.
+-- requeue: makes terminal items ready again, at a named stage or at the one where each stopped.
 --
 -- Guarantee: matches the word that the caller read in the same transaction and found legal.
--- Binds: ?1 items (key, word), JSON  ?2 now  ?3 ready word of the stage, or null
+-- Binds:     ?1 items (key, word), JSON  ?2 now  ?3 ready word of the stage, or null
 with i as materialized (:items)
 update :table as t
 set

@@ -1,13 +1,14 @@
 -- sweep: takes items back from workers that stopped sending heartbeats.
 --
--- Guarantee: every word in progress is looked at, and a heartbeat that is missing or not a time is stale. So is one that
---            is ahead by more than its holder may be silent: a clock that was wrong wrote it. One write
---            transaction; safe to run by every worker at once.
--- Index:     the partial one over the words in progress: the scan costs what is in progress, not what is in the table.
+-- Guarantee: every word in progress is looked at. A heartbeat that is missing or not a time is stale. So is one further
+--            ahead than a holder may be silent: a wrong clock wrote it. One write transaction; all workers may run it
+--            at once.
+-- Index:     the partial one over the words in progress: the cost of the scan depends on the number of items in
+--            progress, not on the size of the table.
 
 -- step: find
--- What Rowlock wrote is compared as it is, for nearly all of it is younger: reading it in every spelling takes seven times as
--- long.
+-- Heartbeats that Rowlock wrote are compared as they are, because nearly all of them are younger: reading them in every
+-- spelling takes seven times as long.
 -- Binds: ?1 heartbeats before this are stale  ?2 limit  ?3 keys to leave out, JSON  ?4 heartbeats after this are stale
 select
   t.:"key",
@@ -23,8 +24,8 @@ where t.:"status" in (:running_words)
 limit ?2
 
 -- step: take_back
--- Counts, and decides by the count. The heartbeat is still the one that was found stale: these items may be repeated
--- in another transaction.
+-- Counts the reset, and decides by the count. The heartbeat must still be the one that was found stale: these items may
+-- be repeated in another transaction.
 -- Binds: ?1 items (key, word, heartbeat, error, spent_error), JSON  ?2 now  ?3 max_resets
 with i as materialized (:items)
 update :table as t

@@ -1,8 +1,8 @@
--- unreadable_times: rows with a time that nobody can read, counted no further than the limit, and one of what they hold.
+-- unreadable_times: rows with an unreadable time, counted no further than the limit, and one of the values.
 
 -- step: due
--- What is ready and never due for it.
--- Index: the partial one over the ready words, where such times lie side by side.
+-- Ready items that are never due because of it.
+-- Index: the partial one over the ready words, in which such times lie side by side.
 -- Binds: ?1 limit
 select count(*), min(time)
 from (
@@ -14,7 +14,7 @@ from (
 )
 
 -- step: heartbeats
--- What is in progress and stale for it.
+-- Items in progress that are stale because of it.
 -- Index: the partial one over the words in progress.
 -- Binds: ?1 limit
 select count(*), min(time)
