@@ -63,6 +63,12 @@ impl From<String> for Key {
     }
 }
 
+impl From<&&str> for Key {
+    fn from(text: &&str) -> Key {
+        Key::from(*text)
+    }
+}
+
 impl From<&String> for Key {
     fn from(text: &String) -> Key {
         Key::from(text.as_str())

@@ -22,6 +22,8 @@ pub mod pipeline;
 mod repository;
 mod schema;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod worker;
 
 #[cfg(feature = "postgres")]

@@ -62,6 +62,13 @@ impl<S: Store, R> Repository<S, R> {
         self
     }
 
+    /// The same under a clock that a test moves.
+    #[cfg(feature = "testing")]
+    pub fn with_clock(mut self, clock: crate::testing::TestClock) -> Repository<S, R> {
+        self.dispatch.set_clock(clock);
+        self
+    }
+
     /// The store underneath.
     pub fn store(&self) -> &S {
         self.dispatch.store()

@@ -13,6 +13,7 @@ macro_rules! verb_span {
     };
 }
 
+mod clock;
 mod continuing;
 mod lost_claims;
 mod settling;
@@ -29,6 +30,7 @@ use crate::limits::VERB_ATTEMPTS_MAX;
 use crate::pipeline::Pipeline;
 use crate::store::{ClaimBatch, ClaimParams, LeaseState, Limits, Store, SweepParams, Swept};
 use crate::{Error, FencingToken, Lease, Result};
+use clock::Clock;
 use lost_claims::{LostClaimGuard, LostClaims};
 
 pub(crate) use lost_claims::Recovered;
@@ -39,22 +41,29 @@ pub(crate) use settling::Settling;
 pub(crate) struct Dispatch<S> {
     store: S,
     lost_claims: LostClaims,
+    clock: Clock,
 }
 
 impl<S: Clone> Clone for Dispatch<S> {
     fn clone(&self) -> Self {
-        Dispatch { store: self.store.clone(), lost_claims: self.lost_claims.clone() }
+        Dispatch { store: self.store.clone(), lost_claims: self.lost_claims.clone(), clock: self.clock.clone() }
     }
 }
 
 impl<S: Store> Dispatch<S> {
     pub(crate) fn new(store: S) -> Dispatch<S> {
-        Dispatch { store, lost_claims: LostClaims::default() }
+        Dispatch { store, lost_claims: LostClaims::default(), clock: Clock::default() }
     }
 
     /// The same over connections of its own, made on the present runtime; lost claims are looked for by both.
     pub(crate) async fn fork(&self) -> Result<Dispatch<S>> {
-        Ok(Dispatch { store: self.store.fork().await?, lost_claims: self.lost_claims.clone() })
+        let (lost_claims, clock) = (self.lost_claims.clone(), self.clock.clone());
+        Ok(Dispatch { store: self.store.fork().await?, lost_claims, clock })
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn set_clock(&mut self, clock: crate::testing::TestClock) {
+        self.clock.set(clock);
     }
 
     pub(crate) fn store(&self) -> &S {
@@ -75,6 +84,7 @@ impl<S: Store> Dispatch<S> {
     /// later is remembered for [`Dispatch::recover_lost_claims`]. A dropped future is a lost answer too.
     pub(crate) async fn claim_once(&self, claiming: &ClaimParams) -> Result<ClaimBatch<S::Row>> {
         claiming.holder.check()?;
+        let claiming = &*self.clock.timed(claiming);
         let span = verb_span!(
             self,
             "claim",
@@ -118,7 +128,7 @@ impl<S: Store> Dispatch<S> {
 
     pub(crate) async fn renew(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
         let span = verb_span!(self, "renew", lease_items = leases.len());
-        within(span, retrying(Resend::Always, || self.store.renew(leases, None))).await
+        within(span, retrying(Resend::Always, || self.store.renew(leases, self.clock.now()))).await
     }
 
     pub(crate) async fn read_leases(&self, leases: &[Lease]) -> Result<Vec<LeaseState>> {
@@ -145,6 +155,7 @@ impl<S: Store> Dispatch<S> {
     /// Sweeps once: whoever may have been cut off has to ask before each sending whether it may sweep at all.
     pub(crate) async fn sweep_once(&self, sweeping: &SweepParams) -> Result<Swept> {
         let span = verb_span!(self, "sweep", limit_items = sweeping.limit, swept_items = field::Empty);
+        let sweeping = &*self.clock.timed(sweeping);
         let swept = within(span.clone(), self.store.sweep(sweeping)).await?;
         span.record("swept_items", swept.items.len());
         Ok(swept)

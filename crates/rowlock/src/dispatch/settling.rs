@@ -96,6 +96,7 @@ impl<S: Store> Dispatch<S> {
     pub(crate) async fn finish_once(&self, settling: &mut Settling) -> Result<Vec<Finished>> {
         let span = verb_span!(self, "finish", items = settling.len(), applied_items = field::Empty);
         let work = async {
+            settling.finishing.now = settling.finishing.now.or(self.clock.now());
             // Until the answer is here, a dropped future would leave the outcome open.
             let everything = vec![true; settling.len()];
             let before = mem::replace(&mut settling.uncertain, everything);

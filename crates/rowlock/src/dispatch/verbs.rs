@@ -25,16 +25,18 @@ impl<S: Store> Dispatch<S> {
     }
 
     pub(crate) async fn set(&self, setting: &SetParams) -> Result<Vec<Moved>> {
+        let setting = &*self.clock.timed(setting);
         let span = verb_span!(self, "set", items = setting.keys.len(), to = self.pipeline().word(setting.to));
         within(span, retrying(Resend::IfNotApplied, || self.store.set(setting))).await
     }
 
     pub(crate) async fn cancel(&self, keys: &[Key]) -> Result<Vec<Moved>> {
         let span = verb_span!(self, "cancel", items = keys.len());
-        within(span, retrying(Resend::IfNotApplied, || self.store.cancel(keys, None))).await
+        within(span, retrying(Resend::IfNotApplied, || self.store.cancel(keys, self.clock.now()))).await
     }
 
     pub(crate) async fn requeue(&self, requeueing: &RequeueParams) -> Result<Vec<Moved>> {
+        let requeueing = &*self.clock.timed(requeueing);
         let span = verb_span!(self, "requeue", items = requeueing.keys.len());
         within(span, retrying(Resend::IfNotApplied, || self.store.requeue(requeueing))).await
     }
@@ -69,6 +71,7 @@ impl<S: Store> Dispatch<S> {
     }
 
     pub(crate) async fn preview(&self, claiming: &ClaimParams) -> Result<Vec<ItemRow<S::Row>>> {
+        let claiming = &*self.clock.timed(claiming);
         let span = verb_span!(self, "preview", limit_items = claiming.limit);
         within(span, retrying(Resend::Always, || self.store.preview(claiming))).await
     }
@@ -83,12 +86,14 @@ impl<S: Store> Dispatch<S> {
     }
 
     pub(crate) async fn counts(&self, counting: &CountParams) -> Result<Counts> {
+        let counting = &*self.clock.timed(counting);
         let span = verb_span!(self, "counts", exact = counting.up_to == i64::MAX);
         within(span, retrying(Resend::Always, || self.store.counts(counting))).await
     }
 
     pub(crate) async fn explain(&self, key: &Key) -> Result<Option<Explanation>> {
-        within(verb_span!(self, "explain"), retrying(Resend::Always, || self.store.explain(key, None))).await
+        within(verb_span!(self, "explain"), retrying(Resend::Always, || self.store.explain(key, self.clock.now())))
+            .await
     }
 
     pub(crate) async fn failures(&self, key: &Key) -> Result<Vec<FailureRecord>> {
@@ -101,11 +106,17 @@ impl<S: Store> Dispatch<S> {
     }
 
     pub(crate) async fn now(&self) -> Result<DateTime<Utc>> {
+        if let Some(now) = self.clock.now() {
+            return Ok(now);
+        }
         within(verb_span!(self, "now"), retrying(Resend::Always, || self.store.now())).await
     }
 
     /// Asks once, for a caller who has a way of his own to go on.
     pub(crate) async fn now_once(&self) -> Result<DateTime<Utc>> {
+        if let Some(now) = self.clock.now() {
+            return Ok(now);
+        }
         within(verb_span!(self, "now"), self.store.now()).await
     }
 

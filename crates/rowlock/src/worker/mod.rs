@@ -27,6 +27,8 @@ mod pulse;
 mod refusals;
 mod report;
 mod run;
+#[cfg(feature = "testing")]
+mod run_one;
 mod shutdown;
 mod side_lane;
 mod slot;
@@ -49,6 +51,8 @@ pub use hooks::{FailedBy, FailedItem};
 pub use idle::Waiting;
 pub use observer::{HandledItem, HandlerObserver};
 pub use report::{Remaining, StageItems, WorkerReport};
+#[cfg(feature = "testing")]
+pub use run_one::TestRun;
 
 use crate::decoding::Record;
 use crate::limits::{

@@ -46,6 +46,9 @@ macro_rules! with_all_cases {
             idle::the_lease_of_another_worker_is_waited_for,
             idle::a_delayed_item_is_waited_for,
             idle::a_worker_is_woken_by_a_new_item,
+            kit::one_item_is_taken_through_one_stage,
+            kit::an_item_that_cannot_be_claimed_is_an_error_that_says_why,
+            kit::the_clock_of_a_test_decides_what_is_due_and_stale,
             leases::a_long_item_is_kept_by_heartbeats,
             leases::a_lost_lease_stops_just_its_handler,
             leases::a_cancelled_item_stops_just_its_handler,
@@ -136,6 +139,7 @@ pub(crate) mod flow;
 pub(crate) mod held_up;
 pub(crate) mod idle;
 
+pub(crate) mod kit;
 pub(crate) mod leases;
 pub(crate) mod observers;
 pub(crate) mod outages;
