@@ -1,4 +1,4 @@
-//! The wait before something is tried again: doubled each time, with jitter.
+//! The wait before another attempt: doubled each time, with jitter.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Waits from this one up to that one.
+    /// Waits from the first duration up to the second.
     pub(crate) fn between(min: Duration, max: Duration) -> Backoff {
         Backoff { next: min, max }
     }

@@ -26,7 +26,7 @@ use crate::{Error, Key, Lease, Result};
 /// # }
 /// ```
 ///
-/// A claim that is dropped is not finished: its item is taken back by the sweep once the heartbeat is stale.
+/// Dropping a claim does not finish it: the sweep takes its item back once the heartbeat is stale.
 #[must_use = "a claimed item that is not finished stays in progress until the sweep takes it back"]
 pub struct Claim<R> {
     record: R,
@@ -34,7 +34,7 @@ pub struct Claim<R> {
     finisher: Arc<dyn Finisher>,
 }
 
-/// What a claim knows beside the record.
+/// What a claim knows besides the record.
 #[derive(Debug, Clone)]
 pub(crate) struct ClaimDetails {
     pub(crate) lease: Lease,
@@ -43,10 +43,10 @@ pub(crate) struct ClaimDetails {
     pub(crate) suspect: bool,
 }
 
-/// What the finishing calls need of a repository, whatever its store.
+/// The operations of a repository that the finishing calls need, for any store.
 pub(crate) trait Finisher: Send + Sync {
     fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>>;
-    /// The transaction is the store's own, whose type a claim does not know.
+    /// The transaction is the store's own; a claim does not know its type.
     fn finish_in(
         &self,
         transaction: Box<dyn Any + Send>,
@@ -55,7 +55,7 @@ pub(crate) trait Finisher: Send + Sync {
     fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>>;
 }
 
-/// The transaction as its store's own type.
+/// The transaction, downcast to its store's own type.
 pub(crate) fn own_transaction<T: Transaction>(transaction: Box<dyn Any + Send>) -> Result<T> {
     let own = transaction.downcast::<T>().map_err(|_| Error::InvalidArgument {
         argument: "transaction",
@@ -92,7 +92,7 @@ impl<R> Claim<R> {
         &self.details.lease.key
     }
 
-    /// The stage that the item was claimed for.
+    /// The stage for which the item was claimed.
     pub fn stage(&self) -> StageId {
         self.details.lease.stage
     }
@@ -107,23 +107,23 @@ impl<R> Claim<R> {
         self.details.reset_count
     }
 
-    /// Whether one more reset is its last, so that it should run alone.
+    /// Whether one more reset is the item's last, so that it should run alone.
     pub fn is_suspect(&self) -> bool {
         self.details.suspect
     }
 
-    /// The stage is done: the item is ready for the next one, or `SUCCEEDED`.
+    /// Completes the stage: the item is ready for the next one, or `SUCCEEDED`.
     ///
     /// # Errors
-    /// As all finishing calls: [`Error::LeaseLost`] if the lease had ended, and nothing was written;
+    /// As for all finishing calls: [`Error::LeaseLost`] if the lease had ended, and nothing was written;
     /// [`Error::OutcomeUnknown`] if the answer was lost and it cannot be proved whether the move was written;
-    /// [`Error::Refused`] if the database refuses the row, which made the item `FAILED` if it says so. Any other error
-    /// hands the claim back in [`FinishError::claim`].
+    /// [`Error::Refused`] if the database refuses the row; the error says whether the item became `FAILED`. With any
+    /// other error [`FinishError::claim`] returns the claim.
     pub async fn complete(self) -> Result<Settled, FinishError<R>> {
         self.finish(Outcome::Complete).await
     }
 
-    /// The work failed and is worth another attempt after the policy's delay; `FAILED` if the budget is spent.
+    /// Counts a failure that is worth another attempt, after the policy's delay; `FAILED` if the budget is spent.
     ///
     /// # Errors
     /// As [`Claim::complete`].
@@ -131,7 +131,7 @@ impl<R> Claim<R> {
         self.finish(Outcome::Retry { error: error.to_string(), delay: None }).await
     }
 
-    /// As [`Claim::retry`], with a delay that is used as it is.
+    /// As [`Claim::retry`], after exactly this delay: the policy's is not used, and no jitter is added.
     ///
     /// # Errors
     /// As [`Claim::complete`].
@@ -139,7 +139,7 @@ impl<R> Claim<R> {
         self.finish(Outcome::Retry { error: error.to_string(), delay: Some(delay) }).await
     }
 
-    /// The work failed for good: the item is `FAILED`.
+    /// Fails the item for good: it is `FAILED`.
     ///
     /// # Errors
     /// As [`Claim::complete`].
@@ -147,7 +147,7 @@ impl<R> Claim<R> {
         self.finish(Outcome::Fail { error: error.to_string() }).await
     }
 
-    /// Gives the item back as it was; nothing is counted.
+    /// Returns the item to the queue as it was; nothing is counted.
     ///
     /// # Errors
     /// As [`Claim::complete`].
@@ -155,7 +155,7 @@ impl<R> Claim<R> {
         self.finish(Outcome::Release).await
     }
 
-    /// Gives the item back, not to be claimed before this time; nothing is counted.
+    /// Returns the item to the queue, not to be claimed before this time; nothing is counted.
     ///
     /// # Errors
     /// As [`Claim::complete`].
@@ -163,13 +163,13 @@ impl<R> Claim<R> {
         self.finish(Outcome::SnoozeUntil(due)).await
     }
 
-    /// Completes the stage as the last statement of this transaction, and commits: what you wrote in it is committed exactly
-    /// once, together with the move. Take the transaction from [`Context::begin`](crate::Context::begin) or
-    /// [`Repository::begin`](crate::Repository::begin). In a dry run it is rolled back, and the answer says what would have
-    /// happened.
+    /// Completes the stage as the last statement of this transaction, and commits: your writes in it are committed
+    /// exactly once, together with the move. Take the transaction from [`Context::begin`](crate::Context::begin) or
+    /// [`Repository::begin`](crate::Repository::begin). In a dry run the transaction is rolled back, and the answer
+    /// says what would have happened.
     ///
     /// # Errors
-    /// As [`Claim::complete`]. The transaction was rolled back with any error but `OutcomeUnknown`.
+    /// As [`Claim::complete`]. After any error but `OutcomeUnknown` the transaction has been rolled back.
     pub async fn complete_in(self, transaction: impl Transaction) -> Result<Settled, FinishError<R>> {
         self.finish_in(transaction, Outcome::Complete).await
     }
@@ -210,7 +210,7 @@ impl<R> Claim<R> {
         }
     }
 
-    /// Says that the holder lives. Workers do this by themselves.
+    /// Renews the lease with a new heartbeat. Workers do this by themselves.
     ///
     /// # Errors
     /// Those of the database.
@@ -245,9 +245,9 @@ impl<R: fmt::Debug> fmt::Debug for Claim<R> {
     }
 }
 
-/// Why a claim could not be finished, and the claim itself if it may still hold.
+/// Why a claim could not be finished, with the claim itself if its lease may still hold.
 pub struct FinishError<R> {
-    /// The lock is for `Sync`, whatever the record: an error is asked for by several.
+    /// The lock makes the error `Sync` for any record: `anyhow` and `Box<dyn Error + Send + Sync>` require it.
     inner: Box<(Error, Mutex<Option<Claim<R>>>)>,
 }
 
@@ -265,14 +265,14 @@ impl<R> FinishError<R> {
         &self.inner.0
     }
 
-    /// What went wrong, and the claim if its lease may still hold: with any error but `LeaseLost`, `OutcomeUnknown` and a
-    /// `Refused` that made the item `FAILED`.
+    /// The error, and the claim if its lease may still hold: that is so for any error but `LeaseLost`, `OutcomeUnknown`
+    /// and a `Refused` that made the item `FAILED`.
     pub fn into_parts(self) -> (Error, Option<Claim<R>>) {
         let (error, claim) = *self.inner;
         (error, claim.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The claim, to try again, if its lease may still hold. See [`FinishError::into_parts`].
+    /// The claim, to try again with, if its lease may still hold. See [`FinishError::into_parts`].
     pub fn claim(self) -> Option<Claim<R>> {
         self.into_parts().1
     }
@@ -292,7 +292,7 @@ impl<R> fmt::Display for FinishError<R> {
 
 impl<R> std::error::Error for FinishError<R> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // An error without a source is its own, so that whoever looks for its kind finds it.
+        // An error without a source counts as its own source, so that a search for its kind finds it.
         std::error::Error::source(self.error()).or(Some(self.error()))
     }
 }

@@ -1,4 +1,4 @@
-//! Rows as records: each by itself, so that a bad one harms no other.
+//! Rows as records: each row is decoded by itself, so that a bad one harms no other.
 
 use std::panic::AssertUnwindSafe;
 
@@ -9,12 +9,12 @@ use crate::pipeline::Status;
 use crate::store::{ClaimedRow, ItemRow, Store};
 use crate::{Error, Key, Lease, Result};
 
-/// A record type that rows of a store decode to: anything that derives `sqlx::FromRow` and is `Send`.
+/// A record type that a store's rows decode to: any type that derives `sqlx::FromRow` and is `Send`.
 pub trait Record<S: Store>: for<'r> FromRow<'r, S::Row> + Send + 'static {}
 
 impl<S: Store, R: for<'r> FromRow<'r, S::Row> + Send + 'static> Record<S> for R {}
 
-/// An item as it is.
+/// One item, as the table has it.
 #[derive(Debug, Clone)]
 pub struct Item<R> {
     /// Its key.
@@ -27,18 +27,18 @@ pub struct Item<R> {
     pub record: R,
 }
 
-/// Items as they are.
+/// A page of items, as the table has them.
 #[derive(Debug, Clone)]
 pub struct Items<R> {
     /// The items, in order.
     pub items: Vec<Item<R>>,
     /// Items whose row does not decode to the record, with the reason.
     pub undecodable: Vec<(Key, String)>,
-    /// The key to ask for the next page with; `None` on the last page, and for a preview.
+    /// The key with which to ask for the next page; `None` on the last page, and for a preview.
     pub next: Option<Key>,
 }
 
-/// A claimed row as a record, or the lease and why it does not decode.
+/// A claimed row as a record; otherwise its lease, and the reason why it does not decode.
 pub(crate) fn decode<S: Store, R: Record<S>>(row: ClaimedRow<S::Row>) -> Result<(R, ClaimDetails), (Lease, Error)> {
     let ClaimedRow { lease, retry_count, reset_count, suspect, row } = row;
     match decode_row(&lease.key, &row) {
@@ -69,7 +69,7 @@ where
     decoded
 }
 
-/// Decoders of the user's, and of the driver's (a time at infinity), may panic.
+/// A user's decoder may panic, and so may the driver's (at a time of infinity).
 fn decode_row<Row: sqlx::Row, R: for<'r> FromRow<'r, Row>>(key: &Key, row: &Row) -> Result<R> {
     let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| R::from_row(row)));
     let source = match decoded {
@@ -80,7 +80,7 @@ fn decode_row<Row: sqlx::Row, R: for<'r> FromRow<'r, Row>>(key: &Key, row: &Row)
     Err(Error::Decode { key: key.clone(), source })
 }
 
-/// What a panic said, as far as it said it in words.
+/// The message of a panic, if it is text.
 pub(crate) fn panic_words(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")

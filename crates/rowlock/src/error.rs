@@ -1,10 +1,10 @@
-//! What can go wrong, in the words of the one who has to mend it.
+//! What can go wrong, in words for the person who has to fix it.
 
 use std::time::Duration;
 
 use crate::Key;
 
-/// The result of everything that can fail here.
+/// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong.
@@ -14,29 +14,29 @@ pub enum Error {
     /// A pipeline that cannot work.
     #[error("pipeline: {field} is {value}, but {rule}")]
     InvalidPipeline {
-        /// Which field of the builder.
+        /// The field of the builder.
         field: String,
-        /// What it was given.
+        /// The value that it was given.
         value: String,
         /// The rule that this breaks.
         rule: String,
     },
 
-    /// An argument that cannot be meant.
+    /// An argument that makes no sense.
     #[error("{argument} is {value}, but {rule}")]
     InvalidArgument {
-        /// Which argument.
+        /// The argument.
         argument: &'static str,
-        /// What it was given.
+        /// The value that it was given.
         value: String,
         /// The rule that this breaks.
         rule: String,
     },
 
-    /// The table or Rowlock's own tables are not as the pipeline needs them.
+    /// The table, or one of Rowlock's own tables, is not as the pipeline needs it.
     #[error("table {table}: {problem}")]
     Schema {
-        /// Which table.
+        /// The table.
         table: String,
         /// What is wrong, and what to do about it.
         problem: String,
@@ -48,7 +48,7 @@ pub enum Error {
          update rowlock"
     )]
     SchemaTooNew {
-        /// The version that the database has.
+        /// The version of the database.
         found: i32,
         /// The newest version that this library knows.
         known: i32,
@@ -59,16 +59,16 @@ pub enum Error {
     IllegalMove {
         /// The item.
         key: Key,
-        /// The word of the state that it is in.
+        /// The word of the item's present state.
         from: String,
-        /// The word of the state that was asked for.
+        /// The word of the requested state.
         to: String,
     },
 
     /// There is no such item.
     #[error("there is no item {key}")]
     NotFound {
-        /// The key that was asked for.
+        /// The requested key.
         key: Key,
     },
 
@@ -79,7 +79,7 @@ pub enum Error {
         key: Key,
     },
 
-    /// The answer to a write was lost, and whether it was applied cannot be proved.
+    /// The answer to a write was lost, and it cannot be proved whether the write was applied.
     #[error("the answer to the last write to item {key} was lost, and it cannot be proved whether it was applied")]
     OutcomeUnknown {
         /// The item.
@@ -93,7 +93,7 @@ pub enum Error {
         key: Key,
         /// The database's own words, or that a trigger returned nothing.
         reason: String,
-        /// Whether the item was made `FAILED` instead, which ended the lease. Otherwise nothing was changed.
+        /// Whether the item became `FAILED` instead, which ended the lease. Otherwise nothing was changed.
         failed: bool,
     },
 
@@ -102,36 +102,36 @@ pub enum Error {
     Decode {
         /// The item.
         key: Key,
-        /// What did not fit.
+        /// The reason why it does not fit.
         source: sqlx::Error,
     },
 
     /// The deadline of a verb passed; its connection was closed.
     #[error("{verb}: no answer from the database within {deadline:?}")]
     Deadline {
-        /// Which verb.
+        /// The verb.
         verb: &'static str,
-        /// How long it waited.
+        /// How long the verb waited.
         deadline: Duration,
     },
 
     /// The server has no connection left for this process.
     #[error("{verb}: the server has no connection left, and this process holds {held} of them: {source}")]
     TooManyConnections {
-        /// Which verb.
+        /// The verb.
         verb: &'static str,
-        /// How many connections of Rowlock's this process has, over all of its stores.
+        /// How many connections Rowlock has in this process, over all of its stores.
         held: usize,
-        /// The server's own words: whether it is the server, the database or the role that has too many.
+        /// The server's own words: they say whether the server, the database or the role has too many.
         source: sqlx::Error,
     },
 
     /// The file of an SQLite database cannot be opened, or is no longer the one that was opened.
     #[error("{verb}: the file {file}: {problem}")]
     File {
-        /// Which verb.
+        /// The verb.
         verb: &'static str,
-        /// Where the file is, or was.
+        /// The path of the file.
         file: String,
         /// What is wrong with it, and what to do about it.
         problem: String,
@@ -139,15 +139,16 @@ pub enum Error {
         fault: Fault,
     },
 
-    /// One item after the other was refused for the same cause, and none passed. No more are made `FAILED` for it, until one passes.
+    /// The database refused several items in a row for the same cause, and accepted none. No more of them become
+    /// `FAILED` for this cause until one passes.
     #[error(
-        "{verb}: the database refused ten items in a row for the same cause; no more of them is made FAILED until one passes: \
-         {reason}"
+        "{verb}: the database refused ten items in a row for the same cause; no more of them is made FAILED until one \
+         passes: {reason}"
     )]
     Held {
-        /// Which verb.
+        /// The verb.
         verb: &'static str,
-        /// The database's own words about the last one, or that a trigger said nothing.
+        /// The database's own words about the last item, or that a trigger said nothing.
         reason: String,
     },
 
@@ -158,10 +159,10 @@ pub enum Error {
         problem: String,
     },
 
-    /// The database said no, or nothing.
+    /// The database returned an error, or did not answer.
     #[error("{verb}: {source}")]
     Database {
-        /// Which verb.
+        /// The verb.
         verb: &'static str,
         /// What this means for the verb.
         fault: Fault,
@@ -173,16 +174,16 @@ pub enum Error {
 /// What a database error means for the statement that met it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It will pass, and the statement surely had no effect: serialization failure, deadlock, `SQLITE_BUSY`, a full disk,
-    /// a connection that could not be made.
+    /// Temporary, and the statement certainly had no effect: serialization failure, deadlock, `SQLITE_BUSY`, a full
+    /// disk, a connection that could not be made.
     NotApplied,
-    /// It will pass, and the statement may have had its effect: the connection broke before the answer.
+    /// Temporary, and the statement may have had its effect: the connection broke before the answer.
     Unknown,
     /// The database refuses a row: a constraint, a trigger, row security, a value out of range.
     RowRefused,
     /// The connection or the transaction may only read.
     ReadOnly,
-    /// It will not pass by itself: a missing table, a wrong password.
+    /// Permanent until someone fixes it: a missing table, a wrong password.
     Lasting,
 }
 
@@ -193,7 +194,7 @@ impl Error {
         Error::Database { verb, fault: Fault::NotApplied, source: sqlx::Error::Io(source) }
     }
 
-    /// Whether the same call may succeed later without anybody doing anything.
+    /// Whether the same call may succeed later without anyone intervening.
     pub fn is_transient(&self) -> bool {
         match self {
             Error::Database { fault, .. } | Error::File { fault, .. } => {
@@ -215,7 +216,7 @@ impl Error {
         }
     }
 
-    /// Whether the call may have changed something although it failed.
+    /// Whether the call may have changed something, although it failed.
     pub fn may_have_been_applied(&self) -> bool {
         match self {
             Error::Database { fault, .. } | Error::File { fault, .. } => *fault == Fault::Unknown,

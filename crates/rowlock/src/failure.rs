@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use crate::outage::is_outage;
 use crate::{Outcome, Settled};
 
-/// How a handler dealt with its item. `()` stands for "complete".
+/// How a handler dealt with its item. `()` means "complete".
 #[derive(Debug, Clone, PartialEq)]
 pub enum Handled {
     /// The worker writes this outcome.
     With(Outcome),
-    /// The handler has written the outcome by itself, e.g. by `complete_in`.
+    /// The handler has written the outcome itself, for instance by `complete_in`.
     Settled(Settled),
 }
 
@@ -38,12 +38,12 @@ impl From<Settled> for Handled {
 
 /// Why a handler failed, and whether another attempt is worth it.
 ///
-/// Every error becomes a retryable failure by `?`, unless it is one of a database as such (no connection, read-only, shutting
-/// down, no connection left, this connection lost): that is an outage, as if by [`Failure::outage`].
-/// [`Failure::permanent`] says that it will never work.
+/// With `?` every error becomes a retryable failure, unless it concerns the database as a whole (no connection,
+/// read-only, shutting down, no connection left, this connection lost): that is an outage, as from [`Failure::outage`].
+/// [`Failure::permanent`] says that the item will never succeed.
 ///
-/// What [`anyhow`](https://docs.rs/anyhow) wraps is looked into from the first source on: an error of the driver's that it holds
-/// directly, without a context, may be taken for any other.
+/// In an [`anyhow`](https://docs.rs/anyhow) error the search for an outage begins at the first source: a driver's error
+/// that it holds directly, without a context, may be taken for an ordinary error.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
     message: String,
@@ -57,16 +57,16 @@ enum FailureKind {
     Outage(Outage),
 }
 
-/// What a handler could not reach, which is no item's fault.
+/// Something that a handler could not reach, through no item's fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Outage {
-    /// For how long, as far as anybody knows.
+    /// When it is expected to be back, if that is known.
     pub(crate) until: Option<Until>,
-    /// The handler is sure of it; otherwise it was found in the error, or is suspected.
+    /// The handler said so; otherwise the outage was found in the error, or is suspected.
     pub(crate) is_told: bool,
 }
 
-/// When something is to be tried again.
+/// When to try again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Until {
     In(Duration),
@@ -74,45 +74,47 @@ pub(crate) enum Until {
 }
 
 impl Failure {
-    /// Worth another attempt after the policy's delay.
+    /// A failure that is worth another attempt, after the policy's delay.
     pub fn retryable(message: impl fmt::Display) -> Failure {
         Failure { message: message.to_string(), kind: FailureKind::Retryable { delay: None } }
     }
 
-    /// Worth another attempt after this delay, which is used as it is.
+    /// A failure that is worth another attempt, after exactly this delay.
     pub fn retry_after(message: impl fmt::Display, delay: Duration) -> Failure {
         Failure { message: message.to_string(), kind: FailureKind::Retryable { delay: Some(delay) } }
     }
 
-    /// Will never work: the item is `FAILED` at once.
+    /// A failure that no other attempt can mend: the item is `FAILED` at once.
     pub fn permanent(message: impl fmt::Display) -> Failure {
         Failure { message: message.to_string(), kind: FailureKind::Permanent }
     }
 
-    /// Something that every item of the stage needs is away, and this item is not at fault: it is given back, and no attempt is
-    /// counted. The worker holds the stage: it tries one item now and then, and goes on with the first success. See
-    /// [`Worker::hold_between`](crate::Worker::hold_between).
+    /// An outage of something that every item of the stage needs; this item is not at fault. It returns to the queue,
+    /// and no attempt is counted. The worker holds the stage: it tries one item now and then, and resumes at the first
+    /// success. See [`Worker::hold_between`](crate::Worker::hold_between).
     ///
-    /// An item that alone says so while others succeed holds nobody up: it is put off, each time for longer, up to an hour.
+    /// If one item alone reports outages while others succeed, it does not hold up the stage: the item is put off, each
+    /// time for longer, up to an hour.
     pub fn outage(message: impl fmt::Display) -> Failure {
         Failure::of_outage(message, None)
     }
 
-    /// As [`Failure::outage`], where it may be this item's own fault after all: a disk that cannot be read, for instance, or one
-    /// file on it. An item that alone says so while others succeed is put off a few times, and then pays as for any other error.
+    /// As [`Failure::outage`], if this item may be at fault after all: for instance, a disk cannot be read, or only one
+    /// file on it. An item that alone reports this while others succeed is put off a few times; after that it counts an
+    /// attempt, as for any other error.
     pub fn suspected_outage(message: impl fmt::Display) -> Failure {
         let kind = FailureKind::Outage(Outage { until: None, is_told: false });
         Failure { message: message.to_string(), kind }
     }
 
-    /// As [`Failure::outage`], where the time is known at which it is over. The item is put off until then by the database's
-    /// clock; others are tried now and then meanwhile.
+    /// As [`Failure::outage`], if it is known when the outage ends. The item is put off until then, by the database's
+    /// clock; meanwhile other items are tried now and then.
     pub fn outage_until(message: impl fmt::Display, over_at: DateTime<Utc>) -> Failure {
         Failure::of_outage(message, Some(Until::At(over_at)))
     }
 
-    /// As [`Failure::outage`], where it is known how long it will last. The item is put off for so long, and the stage is held for
-    /// so long without a try, but for one an hour.
+    /// As [`Failure::outage`], if it is known how long it will last. The item is put off for this long, and the stage
+    /// is held for this long with only one try an hour.
     pub fn outage_for(message: impl fmt::Display, duration: Duration) -> Failure {
         Failure::of_outage(message, Some(Until::In(duration)))
     }
@@ -126,12 +128,12 @@ impl Failure {
         &self.message
     }
 
-    /// Whether another attempt is not worth it.
+    /// Whether another attempt is pointless.
     pub fn is_permanent(&self) -> bool {
         self.kind == FailureKind::Permanent
     }
 
-    /// Whether it is nothing of the item's, so that no attempt is counted.
+    /// Whether it is an outage, so that no attempt is counted.
     pub fn is_outage(&self) -> bool {
         self.as_outage().is_some()
     }
@@ -143,8 +145,8 @@ impl Failure {
         }
     }
 
-    /// As it is written in the end: an outage that puts the item off for this long, unless it says until when; or after all a
-    /// failed attempt.
+    /// The failure as it is written in the end. An outage puts the item off for this long, unless it says itself until
+    /// when; with `None` it becomes a failed attempt after all.
     pub(crate) fn settled_by(mut self, put_off: Option<Duration>) -> Failure {
         if let FailureKind::Outage(outage) = &mut self.kind {
             match put_off {
@@ -168,7 +170,7 @@ impl Failure {
 }
 
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
-    /// Retryable or an outage, with the error and its sources as the message.
+    /// A retryable failure or an outage; the message has the error and its sources.
     fn from(error: E) -> Failure {
         let error: Box<dyn Error + Send + Sync> = error.into();
         let mut message = error.to_string();

@@ -17,14 +17,14 @@ use serde_json::{Map, Value};
 /// | json, jsonb | as it is |
 /// | date and time types | string: RFC 3339 with a zone, ISO 8601 without one; `infinity`, `-infinity` |
 /// | bytea, blob | string: `\x` and hexadecimal digits |
-/// | arrays of these | array; of arrays where it has more dimensions |
-/// | domains | as the type underneath |
-/// | ranges, rows (composite types) | string: the server's form, of parts that are shown as above |
+/// | arrays of these | array; nested arrays if it has more than one dimension |
+/// | domains | as the underlying type |
+/// | ranges, rows (composite types) | string: the server's form, with its parts shown as above |
 /// | geometric types, bits, tsvector, hstore, ltree, vector, geometry | string: the server's form |
 ///
-/// No type is an error: one of an extension that is not known here is a string of `\x` and the hexadecimal digits of its
-/// binary form. On SQLite a value is shown by the type that it has, whatever its column was declared as; a text that is no
-/// UTF-8 has U+FFFD for what is none.
+/// No type is an error: a value of an unknown extension's type is a string of `\x` and the hexadecimal digits of its
+/// binary form. On SQLite a value is shown by its own type, whatever its column was declared as; in a text that is not
+/// UTF-8, U+FFFD replaces the invalid bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JsonRecord(pub Map<String, Value>);
 
@@ -36,7 +36,7 @@ impl Deref for JsonRecord {
     }
 }
 
-/// Bytes in the form that PostgreSQL shows them in.
+/// Bytes in PostgreSQL's text form.
 pub(crate) fn hex(bytes: &[u8]) -> Value {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(2 + bytes.len() * 2);

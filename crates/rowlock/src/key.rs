@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::{Error, Result};
 
-/// The key of an item, in the text form of its type. The database casts it to the key column's type, so that a
-/// uuid may be written in any form and `007` finds the integer 7. Cheap to clone.
+/// The key of an item, in the text form of its type. The database casts it to the key column's type, so that a uuid may
+/// be written in any form and `007` finds the integer 7. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
 
@@ -21,7 +21,7 @@ impl Key {
         &self.0
     }
 
-    /// Refuses a key that no text of PostgreSQL can be.
+    /// Rejects a key that cannot be a text on PostgreSQL.
     pub(crate) fn check(&self) -> Result<()> {
         if self.0.contains('\0') {
             return Err(Error::InvalidArgument {
@@ -35,7 +35,7 @@ impl Key {
 }
 
 impl fmt::Display for Key {
-    /// Quoted and escaped, and cut after 100 characters: a key may hold anything, a log line may not.
+    /// Quoted, escaped, and cut after 100 characters: a key may hold anything, a log line may not.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN_CHARS_MAX: usize = 100;
         match self.0.char_indices().nth(SHOWN_CHARS_MAX) {

@@ -8,15 +8,16 @@ use crate::limits::HOLDER_COLUMN_CHARS_MIN;
 use crate::pipeline::StageId;
 use crate::{Error, Key, Result};
 
-/// 63 random bits that the claimer draws for each statement that claims or continues; compared for equality, never reused.
+/// 63 random bits that the claimer draws for each statement that claims or continues; compared for equality, never
+/// reused.
 ///
-/// Not a counter: a row deleted and inserted again, a restored backup or a fail-over that lost the last commits
-/// would bring an old number back, and with it an old holder's right to write.
+/// Not a counter: after a row is deleted and inserted again, a backup is restored, or a fail-over loses the last
+/// commits, a counter would repeat an old number, and an old holder could write again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FencingToken(i64);
 
 impl FencingToken {
-    /// A token that was never drawn before.
+    /// A new random token.
     pub fn draw() -> FencingToken {
         FencingToken(rand::rng().random_range(1..=i64::MAX))
     }
@@ -44,7 +45,7 @@ impl fmt::Debug for FencingToken {
 pub struct Holder(String);
 
 impl Holder {
-    /// A name with the host, the process id and a random part, unlike that of any other start of any process.
+    /// A name of host, process id and a random part, different for each start of each process.
     pub fn unique() -> Holder {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
             .ok()
@@ -55,8 +56,8 @@ impl Holder {
         Holder(format!("{host}:{}:{:08x}", std::process::id(), rand::rng().random::<u32>()))
     }
 
-    /// A given name, of at most 96 characters and without NUL; another is refused by whoever claims under it. Two workers should
-    /// never share one, but nothing breaks if they do.
+    /// The given name, of at most 96 characters and without NUL; a claim under any other is an error. Two workers
+    /// should never share a name, but nothing breaks if they do.
     pub fn named(name: impl Into<String>) -> Holder {
         Holder(name.into())
     }
@@ -66,7 +67,7 @@ impl Holder {
         &self.0
     }
 
-    /// Refuses a name that no row could be claimed under: that would be no row's fault.
+    /// Rejects a name under which no row could be claimed: the fault would not be a row's.
     pub(crate) fn check(&self) -> Result<()> {
         let chars = self.0.chars().count();
         if self.0.is_empty() || chars > HOLDER_COLUMN_CHARS_MIN || self.0.contains('\0') {
@@ -84,13 +85,13 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The right to write to one claimed item: its key and the token of its claim, in the stage that it was claimed for.
+/// The right to write to one claimed item: its key, the token of its claim, and the stage for which it was claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The item.
     pub key: Key,
     /// The claim's token.
     pub token: FencingToken,
-    /// The stage that the item is in progress in.
+    /// The stage in which the item is in progress.
     pub stage: StageId,
 }

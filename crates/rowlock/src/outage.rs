@@ -1,4 +1,4 @@
-//! Which errors are of a database as such, and no item's.
+//! Which errors concern a database as a whole, and are no item's fault.
 
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
@@ -7,8 +7,8 @@ use sqlx::error::DatabaseError;
 
 use crate::{Error, Fault};
 
-/// Whether an error, or the first one in the chain of its sources that says anything of a database, is of the database as
-/// such: it cannot be reached, is read-only, shuts down, has no connection left, or lost this one.
+/// Whether the error concerns the database as a whole: it cannot be reached, is read-only, shuts down, has no
+/// connection left, or lost this one. The first error in the chain of sources that comes from a database decides.
 pub(crate) fn is_outage(error: &(dyn StdError + 'static)) -> bool {
     let mut link = Some(error);
     while let Some(cause) = link {
@@ -29,7 +29,7 @@ pub(crate) fn is_outage(error: &(dyn StdError + 'static)) -> bool {
 
 fn is_ours(error: &Error) -> bool {
     match error {
-        // Where all are refused the row that was refused is not at fault.
+        // If all rows are refused, the refused row is not at fault.
         Error::Held { .. } => true,
         Error::Deadline { .. }
         | Error::OutcomeUnknown { .. }
@@ -55,7 +55,7 @@ fn is_drivers(error: &sqlx::Error) -> bool {
     }
 }
 
-/// The stores' own words for a row that somebody has locked, and for what took longer than it may.
+/// The stores' own words for a locked row, and for an exceeded deadline.
 fn is_of_one_call(error: &io::Error) -> bool {
     error.raw_os_error().is_none() && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

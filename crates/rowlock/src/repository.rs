@@ -1,4 +1,4 @@
-//! The typed face over a store.
+//! The typed interface over a store.
 
 use std::any::Any;
 use std::future::Future;
@@ -20,7 +20,7 @@ use crate::store::{
 };
 use crate::{Claim, Error, FencingToken, Holder, Key, Lease, Result, Settled};
 
-/// Claims typed records, finishes them, and does for operators what they need. Cheap to clone.
+/// Claims typed records, finishes them, and has the verbs for operators. Cheap to clone.
 pub struct Repository<S: Store, R> {
     dispatch: Dispatch<S>,
     holder: Holder,
@@ -33,30 +33,30 @@ impl<S: Store, R> Clone for Repository<S, R> {
     }
 }
 
-/// What a claim took.
+/// The result of a claim.
 #[derive(Debug)]
 #[must_use = "claimed items that are not finished stay in progress until the sweep takes them back"]
 pub struct Claims<R> {
     /// The claimed items, in the order of the queue.
     pub items: Vec<Claim<R>>,
-    /// Items that were at a limit and are `FAILED` now.
+    /// Items that were at a limit and are now `FAILED`.
     pub exhausted: Vec<Key>,
-    /// Items that the database would not let be moved, with its reason.
+    /// Items that the database did not allow to move, each with its reason.
     pub refused: Vec<(Key, String)>,
-    /// Items whose row does not decode to the record, with the reason. They were given back as failed attempts; one of
-    /// which that could not be written is left to the sweep.
+    /// Items whose row does not decode to the record, each with the reason. They were released as failed attempts; if
+    /// that could not be written for one, the sweep takes it back.
     pub undecodable: Vec<(Key, String)>,
-    /// Whether the queue may hold more that is due.
+    /// Whether the queue may hold more items that are due.
     pub may_have_more: bool,
 }
 
 impl<S: Store, R> Repository<S, R> {
-    /// A repository over a store, with a holder's name of its own.
+    /// A repository over a store, with its own unique holder name.
     pub fn new(store: S) -> Repository<S, R> {
         Repository { dispatch: Dispatch::new(store), holder: Holder::unique(), record: PhantomData }
     }
 
-    /// The same under another holder's name.
+    /// The same repository with another holder name.
     pub fn with_holder(mut self, holder: Holder) -> Repository<S, R> {
         self.holder = holder;
         self
@@ -104,7 +104,7 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.inspect().await
     }
 
-    /// Ends a lease that is known by its parts, for whoever keeps leases without their claims.
+    /// Ends a lease that is known by its parts, for a caller that keeps leases without their claims.
     ///
     /// # Errors
     /// As [`Claim::complete`].
@@ -114,7 +114,7 @@ impl<S: Store, R> Repository<S, R> {
         settled(&lease, answers.into_iter().next().unwrap_or(Finished::Unknown))
     }
 
-    /// Says that the holder of a lease lives.
+    /// Renews a lease with a new heartbeat.
     ///
     /// # Errors
     /// Those of the database.
@@ -123,7 +123,7 @@ impl<S: Store, R> Repository<S, R> {
         Ok(states.first().cloned().unwrap_or(LeaseState::Lost))
     }
 
-    /// One item with its row as the store has it, whatever record it decodes to.
+    /// One item with its row as the store has it, whether or not it decodes to the record.
     ///
     /// # Errors
     /// Those of the database.
@@ -139,10 +139,10 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.begin().await
     }
 
-    /// Takes back what stopped workers held, until nothing stale is left.
+    /// Takes back the items of stopped workers, until nothing stale is left.
     ///
-    /// It goes by the database's clock alone. After that was set, or the machine suspended, leases look stale whose holders
-    /// live: let them renew before this. A worker does so by itself.
+    /// It uses the database's clock alone. If that clock was set forward, or the machine was suspended, the leases of
+    /// live holders look stale: let them renew before this call. A worker takes care of this itself.
     ///
     /// # Errors
     /// Those of the database.
@@ -160,18 +160,18 @@ impl<S: Store, R> Repository<S, R> {
             let more = swept.may_have_more && !swept.items.is_empty();
             all.items.extend(swept.items);
             all.refused.extend(swept.refused);
-            // A round that moved nothing met only rows that the database refuses: the next one would too.
+            // A round that moved nothing met only rows that the database refuses: the next round would, too.
             if !more {
                 return Ok(all);
             }
         }
     }
 
-    /// Puts an item into a ready or terminal state, without a lease; ends the lease that there may be.
+    /// Puts an item into a ready or terminal state, without a lease; ends its lease if it has one.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::IllegalMove`] from a word that the pipeline does not know, [`Error::Refused`],
-    /// and those of the database.
+    /// [`Error::NotFound`], [`Error::IllegalMove`] from a word that the pipeline does not know, [`Error::Refused`], and
+    /// those of the database.
     pub async fn set(&self, key: impl Into<Key>, to: Status, error: Option<&str>) -> Result<Status> {
         let key = key.into();
         let setting = SetParams { keys: vec![key.clone()], to, error: error.map(str::to_owned), now: None };
@@ -179,7 +179,7 @@ impl<S: Store, R> Repository<S, R> {
         self.single(key, moved, self.pipeline().word(to))
     }
 
-    /// Stops an item; its handler, if one runs, is told.
+    /// Cancels an item; if its handler is running, it is asked to stop.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::IllegalMove`] if it is terminal, [`Error::Refused`], and those of the database.
@@ -190,7 +190,7 @@ impl<S: Store, R> Repository<S, R> {
         self.single(key, moved, self.pipeline().word(Status::Cancelled))
     }
 
-    /// Takes a terminal item up again where it stopped.
+    /// Makes a terminal item ready again at the stage where it stopped.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::IllegalMove`] if it is not terminal, [`Error::Refused`], and those of the
@@ -199,7 +199,7 @@ impl<S: Store, R> Repository<S, R> {
         self.requeue_one(key.into(), None).await
     }
 
-    /// Takes a terminal item up again at this stage.
+    /// Makes a terminal item ready again at this stage.
     ///
     /// # Errors
     /// As [`Repository::requeue`]; [`Error::InvalidArgument`] for a stage that the pipeline does not have.
@@ -208,7 +208,7 @@ impl<S: Store, R> Repository<S, R> {
         self.requeue_one(key.into(), Some(stage)).await
     }
 
-    /// As [`Repository::requeue`] for many items, each with its own answer, in order.
+    /// As [`Repository::requeue`] for many items; the answer has one entry for each item, in order.
     ///
     /// # Errors
     /// Those of the database.
@@ -217,7 +217,7 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.requeue(&RequeueParams { keys, stage: None, now: None }).await
     }
 
-    /// As [`Repository::requeue_from`] for many items, each with its own answer, in order.
+    /// As [`Repository::requeue_from`] for many items; the answer has one entry for each item, in order.
     ///
     /// # Errors
     /// As [`Repository::requeue_from`].
@@ -249,7 +249,7 @@ impl<S: Store, R> Repository<S, R> {
         }
     }
 
-    /// Stops claims for a stage. False if it was paused already.
+    /// Stops claims for a stage. Returns false if it was already paused.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a stage that the pipeline does not have, and those of the database.
@@ -257,7 +257,7 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.pause(stage.into_stage(self.pipeline())?).await
     }
 
-    /// Allows claims for a stage again. False if it was not paused.
+    /// Allows claims for a stage again. Returns false if it was not paused.
     ///
     /// # Errors
     /// As [`Repository::pause`].
@@ -265,17 +265,17 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.resume(stage.into_stage(self.pipeline())?).await
     }
 
-    /// Inserts keys in bulk; a key that exists is skipped, and one that no row can have is left out: the answer names it, and
-    /// a warning is logged.
+    /// Inserts keys in bulk. An existing key is skipped. A key that no row can have is left out: the answer names it,
+    /// and a warning is logged.
     ///
     /// # Errors
-    /// Those of the database, also where it refuses the row of a key (a constraint, a trigger).
+    /// Those of the database, also if it refuses the row of a key (a constraint, a trigger).
     pub async fn add_many(&self, keys: impl IntoIterator<Item: Into<Key>>) -> Result<Added> {
         let keys: Vec<Key> = keys.into_iter().map(Into::into).collect();
         self.dispatch.add_many(&keys).await
     }
 
-    /// How many items are in each state. Counting a status stops at 10,000, which is cheap on any table.
+    /// How many items are in each state. The count of a status stops at 10,000, so that it is cheap on any table.
     ///
     /// # Errors
     /// Those of the database.
@@ -283,7 +283,7 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.counts(&CountParams::default()).await
     }
 
-    /// As [`Repository::counts`], however many there are: it reads the table.
+    /// As [`Repository::counts`], but exact for any number of items: it reads the table.
     ///
     /// # Errors
     /// Those of the database.
@@ -291,7 +291,7 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.counts(&CountParams { up_to: i64::MAX, ..CountParams::default() }).await
     }
 
-    /// Why an item is or is not claimable now; `None` if there is no such item.
+    /// Why an item can or cannot be claimed now; `None` if there is no such item.
     ///
     /// # Errors
     /// Those of the database.
@@ -307,7 +307,7 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.failures(&key.into()).await
     }
 
-    /// Who holds what since when.
+    /// Which items are held, by whom and since when.
     ///
     /// # Errors
     /// Those of the database.
@@ -315,7 +315,7 @@ impl<S: Store, R> Repository<S, R> {
         self.dispatch.held(limit).await
     }
 
-    /// The database's clock.
+    /// The time by the database's clock.
     ///
     /// # Errors
     /// Those of the database.
@@ -325,7 +325,7 @@ impl<S: Store, R> Repository<S, R> {
 }
 
 impl<S: Store, R: Record<S>> Repository<S, R> {
-    /// Takes up to `limit` ready items of any stage, at most 1,000 at once.
+    /// Claims up to `limit` ready items of any stage, at most 1,000 at once.
     ///
     /// # Errors
     /// Those of the database.
@@ -333,7 +333,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         self.claim_for(self.pipeline().stage_ids(), limit).await
     }
 
-    /// Takes up to `limit` ready items of these stages.
+    /// Claims up to `limit` ready items of these stages.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a stage that the pipeline does not have, and those of the database.
@@ -341,10 +341,10 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         self.claim_with(self.claim_params(stages, limit)?).await
     }
 
-    /// Takes items by parameters of the caller's. The token must be drawn for this claim alone; after an error that will
-    /// pass and surely took nothing the claim is sent again under a new one.
+    /// Claims items by the caller's parameters. The token must be drawn for this claim alone; after a transient error
+    /// that certainly took nothing, the claim is sent again under a new token.
     ///
-    /// What earlier claims took whose answers were lost is given back first.
+    /// First, the items of earlier claims with lost answers return to the queue.
     ///
     /// # Errors
     /// As [`Repository::claim`].
@@ -367,7 +367,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         }
         if !failed_attempts.is_empty() {
             let finishing = FinishParams { items: failed_attempts, limits: self.dispatch.limits(), now: None };
-            // The good claims are worth more than this error: without them nobody could finish those items.
+            // The good claims matter more than this error: without them nothing could finish those items.
             if let Err(error) = self.dispatch.finish(finishing).await {
                 tracing::error!(%error, "items that do not decode could not be given back: they are left to the sweep");
             }
@@ -375,8 +375,8 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         Ok(claims)
     }
 
-    /// The parameters of a claim by this repository, with a new token. They say that the caller holds nothing else:
-    /// set `alone` to false if it does.
+    /// The parameters of a claim by this repository, with a new token. They say that the caller holds nothing else: set
+    /// `alone` to false if it does.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a stage that the pipeline does not have.
@@ -399,7 +399,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         }
     }
 
-    /// What a claim would return now, without taking it. Rows that do not decode are named apart.
+    /// What a claim would return now, without claiming anything. Rows that do not decode are listed apart.
     ///
     /// # Errors
     /// Those of the database.
@@ -407,7 +407,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         self.preview_with(&self.claim_params(self.pipeline().stage_ids(), limit)?).await
     }
 
-    /// What a claim with these parameters would return now, without taking it.
+    /// What a claim with these parameters would return now, without claiming anything.
     ///
     /// # Errors
     /// As [`Repository::preview`].
@@ -424,7 +424,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         row.map(decode_item).transpose()
     }
 
-    /// A page of items in the order of their keys. Rows that do not decode are named apart.
+    /// A page of items in the order of their keys. Rows that do not decode are listed apart.
     ///
     /// # Errors
     /// Those of the database.
@@ -456,7 +456,7 @@ impl<S: Store, R: 'static> Finisher for Repository<S, R> {
     }
 }
 
-/// What the answer to one item means for the one who asked.
+/// The result for one item, as the result of a call for that item alone.
 pub(crate) fn settled(lease: &Lease, finished: Finished) -> Result<Settled> {
     let key = lease.key.clone();
     match finished {

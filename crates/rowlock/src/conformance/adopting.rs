@@ -1,4 +1,5 @@
-//! Making a queue of a table that is in use already: what its rows become, and what is refused before anything is changed.
+//! Making a queue of a table that is already in use: what its rows become, and what is rejected before anything is
+//! changed.
 
 use super::Harness;
 use super::scene::{STALE_AFTER, Scene, Value, at, claimed_keys, fetch_and_parse, keys, two_stages};
@@ -10,8 +11,8 @@ async fn open<H: Harness>(harness: &H, pipeline: PipelineBuilder) -> H::Store {
     harness.open(pipeline.build().expect("a valid pipeline")).await
 }
 
-/// Makes a table by this statement, asserts that `prepare` refuses it and changes nothing, that `inspect` says all of it
-/// as well, and gives the problem that is told.
+/// Creates a table with this statement; asserts that `prepare` rejects it without any change, and that `inspect`
+/// reports all of its sentences; returns the problem.
 pub(super) async fn problem<H: Harness>(harness: &H, create: &str, pipeline: PipelineBuilder) -> String {
     harness.execute(create).await.unwrap_or_else(|error| panic!("{create}: {error}"));
     let store = open(harness, pipeline).await;
@@ -53,7 +54,7 @@ pub async fn rows_that_are_there_become_nothing_until_it_is_told_what_they_are<H
     store.close().await;
     drop_table(harness).await;
 
-    // A table without rows has nothing to be told of.
+    // A table without rows needs no answer to that question.
     harness.execute(create).await.expect("create table");
     open(harness, two_stages()).await.prepare().await.expect("prepare");
 }
@@ -74,7 +75,7 @@ pub async fn rows_that_are_there_become_what_is_said_and_new_ones_are_ready<H: H
         for (key, word) in [("old", word), ("older", word), ("new", "PENDING"), ("newer", "PENDING")] {
             assert_eq!(scene.raw(key).await.status.as_deref(), Some(word), "{key}: {existing:?}");
         }
-        // It is said of the rows that were there when the column was added, and of no later ones.
+        // The setting concerns the rows that were there when the column was added, and no later ones.
         scene.store.prepare().await.expect("prepare");
         assert_eq!(scene.raw("new").await.status.as_deref(), Some("PENDING"));
         scene.store.close().await;
@@ -152,7 +153,7 @@ pub async fn a_view_is_refused<H: Harness>(harness: &H) {
     assert!(problem.contains("view"), "{problem}");
 }
 
-/// An older worker of the team's has claimed it a moment ago, and has no heartbeat in Rowlock's column.
+/// An older worker of the team claimed it a moment ago, and has no heartbeat in Rowlock's column.
 pub async fn a_row_in_progress_that_somebody_may_hold_is_stale_one_time_later<H: Harness>(harness: &H) {
     let time = harness.time_type();
     for beat in ["", ", heartbeat_at"] {
@@ -187,7 +188,7 @@ pub async fn a_row_in_progress_that_is_said_to_be_nobodys_is_swept_at_once<H: Ha
     assert_eq!(scene.store.sweep(&sweeping(None)).await.expect("sweep").items.len(), 1);
 }
 
-/// `prepare` stamps once, when it adds its columns: a lease of Rowlock's own whose heartbeat is missing is stale.
+/// `prepare` stamps once, when it adds its columns: a lease of Rowlock's whose heartbeat is missing is stale.
 pub async fn a_repeated_prepare_stamps_nothing<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let (fetch, _) = fetch_and_parse();
@@ -222,7 +223,7 @@ pub async fn rows_that_no_worker_takes_up_are_counted_and_named<H: Harness>(harn
     {
         assert!(said.iter().any(|sentence| sentence.starts_with(beginning)), "{beginning}: {said:?}");
     }
-    // None of it keeps a worker from the others.
+    // None of this keeps a worker from the other items.
     scene.store.prepare().await.expect("prepare");
     assert_eq!(claimed_keys(&scene.claim(9).await), ["fine"]);
 }
@@ -282,7 +283,7 @@ pub async fn a_check_on_any_role_is_tried_with_what_moves_write<H: Harness>(harn
         assert!(problem.contains(named), "{column}: {problem}");
         drop_table(harness).await;
     }
-    // Whether several columns go together only a row can tell.
+    // Only a row can show whether several columns fit together.
     let sql = "create table pages (page text primary key, status text default 'PENDING', url text, \
                retry_count integer check (retry_count <= 99), \
                check (status <> 'FETCH_IN_PROGRESS' or url is not null))";

@@ -1,4 +1,4 @@
-//! A table that gets and loses columns between the calls of stores that have worked on it.
+//! A table that gains and loses columns between the calls of stores that have worked on it.
 
 use super::Harness;
 use super::scene::{Scene, at, fail, fetch_and_parse, keys, limits};
@@ -7,7 +7,7 @@ use crate::pipeline::Status;
 use crate::store::{Finish, Finished, ListParams, Store};
 use crate::{Key, Result};
 
-/// Changes of the user's own columns, each with those that the table has afterwards.
+/// Changes to the user's own columns, each with the columns that the table has afterwards.
 const CHANGES: &[(&str, &[&str])] = &[
     ("add column title text default 'a title'", &["title"]),
     ("add column body text default 'a body'", &["title", "body"]),
@@ -17,7 +17,7 @@ const CHANGES: &[(&str, &[&str])] = &[
     ("drop column author", &["author_of_body"]),
 ];
 
-/// What the rows have in a column.
+/// The value of all rows in a column.
 fn value_of(column: &str) -> &'static str {
     match column {
         "title" => "a title",
@@ -26,7 +26,7 @@ fn value_of(column: &str) -> &'static str {
     }
 }
 
-/// A verb may say that a statement was outdated, and that it had no effect: then it is sent again, as a repository does.
+/// A verb may report that a statement was outdated and had no effect: then it is sent again, as a repository does.
 async fn sent<T>(verb: impl AsyncFn() -> Result<T>) -> T {
     for _ in 0..VERB_ATTEMPTS_MAX {
         match verb().await {
@@ -74,7 +74,7 @@ async fn every_row<H: Harness>(scene: &Scene<'_, H>, key: &str, columns: &[&str]
 
 pub async fn columns_that_come_and_go_between_calls_are_read_as_they_are<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
-    // Twice, so that the driver has each statement prepared.
+    // Twice, so that the driver has prepared each statement.
     for key in ["before", "again"] {
         scene.store.add_many(&keys(&[key])).await.expect("add_many");
         every_row(&scene, key, &[]).await;

@@ -1,4 +1,4 @@
-//! Many bad rows: wherever they stand, and however many they are, the good ones get through in bounded time.
+//! Many bad rows: wherever they are, and however many, the good ones get through in bounded time.
 
 use super::scene::{STALE_AFTER, Scene, at};
 use super::{Harness, Refusal, Refusing};
@@ -7,12 +7,12 @@ use crate::limits::REFUSED_ALIKE_MAX;
 use crate::pipeline::Status;
 use crate::store::{LeaseState, Store, SweepParams};
 
-/// The name of the item that is so far behind the head.
+/// The name of the item at this distance from the head.
 fn name(place: usize, is_bad: bool) -> String {
     format!("{place:03}-{}", if is_bad { "bad" } else { "good" })
 }
 
-/// A queue of so many items in this order.
+/// A queue of this many items, in this order.
 async fn queue<H: Harness>(harness: &H, items: usize, is_bad: impl Fn(usize) -> bool) -> Scene<'_, H> {
     let scene = Scene::new(harness).await;
     for place in 0..items {
@@ -22,7 +22,7 @@ async fn queue<H: Harness>(harness: &H, items: usize, is_bad: impl Fn(usize) -> 
     scene
 }
 
-/// From now on the table refuses every such write of a bad row.
+/// From now on the table refuses every such write to a bad row.
 async fn refuse<H: Harness>(scene: &Scene<'_, H>, when: &str) {
     let when = format!("new.page like '%-bad' and {when}");
     let refusal = Refusal { table: &scene.table(), when: &when, how: Refusing::Loudly };
@@ -35,7 +35,7 @@ async fn failed<H: Harness>(scene: &Scene<'_, H>) -> Vec<String> {
     scene.raw_all().await.into_iter().filter(is_failed).map(|item| item.key).collect()
 }
 
-/// Claims until so many were claimed, or so many claims were sent; the answer is how many were claimed.
+/// Claims until this many items were claimed or this many claims were sent; returns how many items were claimed.
 async fn claim<H: Harness>(scene: &Scene<'_, H>, limit: usize, items: usize, claims: usize) -> usize {
     let mut claimed = 0;
     for _ in 0..claims {

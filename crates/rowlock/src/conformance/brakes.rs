@@ -1,5 +1,5 @@
-//! A trigger or a constraint that refuses every row for one cause, as a deploy may bring it: it fails a few items, and not the
-//! backlog.
+//! A trigger or a constraint that refuses every row for one cause, as a deploy may bring it: it fails a few items, but
+//! not the backlog.
 
 use super::scene::{Scene, at, fetch_and_parse, limits};
 use super::{Harness, Refusal, Refusing};
@@ -36,7 +36,7 @@ async fn assert_few_failed<H: Harness>(scene: &Scene<'_, H>, what: &str) {
     assert!(failed <= REFUSED_ALIKE_MAX, "{what}: {failed} items are FAILED");
 }
 
-/// Claims until there is nothing more: what was tried while nothing passed comes back a few at a time.
+/// Claims until there is nothing more: rows that were tried while nothing passed come back a few at a time.
 async fn leases<H: Harness>(scene: &Scene<'_, H>) -> Vec<Lease> {
     let mut leases = Vec::new();
     loop {

@@ -90,7 +90,7 @@ pub async fn an_item_that_moved_on_a_stage_keeps_its_age<H: Harness>(harness: &H
     let scene = Scene::new(harness).await;
     scene.insert_all(&["old", "young"]).await;
     let batch = scene.claim(2).await;
-    // The young one completes first; the old one goes first all the same.
+    // The young one completes first; the old one still goes first.
     for item in batch.claimed.iter().rev() {
         scene.finish(&item.lease, Outcome::Complete).await;
     }
@@ -164,7 +164,7 @@ pub async fn a_claim_is_never_larger_than_a_batch_may_be<H: Harness>(harness: &H
     let rest = scene.claim(usize::MAX).await;
     assert_eq!(rest.claimed.len(), 5);
     if rest.may_have_more {
-        // A store need not look at all of a queue that had been full, but must say so, and then look.
+        // A store need not read all of a queue that had been full, but then it must say so, and read the rest later.
         let end = scene.claim(usize::MAX).await;
         assert!(end.claimed.is_empty() && !end.may_have_more);
     }
@@ -243,7 +243,7 @@ pub async fn claims_at_once_share_nothing_and_take_no_more_than_asked<H: Harness
     }
     let taken: Vec<Key> = tasks.join_all().await.into_iter().flatten().collect();
 
-    // Rows that another claim had locked are not due to this one: whoever came last may have left some.
+    // Rows that another claim had locked are not due for this one: the last claim may have left some.
     let distinct: HashSet<&Key> = taken.iter().collect();
     assert_eq!(distinct.len(), taken.len(), "an item was claimed twice");
     let rest = scene.claim(1000).await;
@@ -262,12 +262,12 @@ pub async fn a_claim_whose_answer_was_lost_is_found_by_its_token<H: Harness>(har
     leases.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(leases, batch.leases().cloned().collect::<Vec<_>>());
     assert_eq!(harness.text(&found[0].row, "status").as_deref(), Some("FETCH_IN_PROGRESS"));
-    // Nobody knows how old the claim is by now: what is found is renewed, by the database's own clock.
+    // The age of the claim is not known: the found items are renewed, by the database's own clock.
     assert_ne!(scene.raw("a").await.heartbeat, Some(at(0)));
     assert_eq!(scene.raw("c").await.heartbeat, None);
     assert!(scene.store.find_claimed(FencingToken::draw()).await.expect("find_claimed").is_empty());
 
-    // A finished item keeps its token, but it is not held under it any more.
+    // A finished item keeps its token, but is no longer held under it.
     scene.finish(&batch.claimed[0].lease, Outcome::Complete).await;
     let found = scene.store.find_claimed(claiming.token).await.expect("find_claimed");
     assert_eq!(found.len(), 1);

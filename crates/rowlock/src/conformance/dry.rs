@@ -38,7 +38,7 @@ pub async fn a_users_transaction_of_a_read_only_store_refuses_writes_too<H: Harn
     let scene = Scene::new(harness).await;
     scene.insert("a").await;
     let dry = scene.store.read_only().await.expect("read_only");
-    // Whether the transaction is refused or the write in it.
+    // Either the transaction is refused, or the write in it.
     if let Ok(mut transaction) = dry.begin().await {
         let written = harness.execute_in(&mut transaction, "update pages set status = 'SUCCEEDED'").await;
         assert!(written.is_err(), "a dry run wrote");

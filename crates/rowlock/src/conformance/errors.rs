@@ -1,4 +1,4 @@
-//! What becomes of an error's text, and the failures that are kept of an item.
+//! The stored text of an error, and the failures that are kept for an item.
 
 use super::Harness;
 use super::scene::{Scene, Value, at, fail, keys, retry};
@@ -7,15 +7,15 @@ use crate::pipeline::{Role, Status};
 use crate::store::{Finish, FinishParams, Finished, Limits, Outcome, SetParams, Store};
 use crate::{Key, Lease};
 
-/// What is left of a long error at the least: a store may reserve some room for what it writes before it.
+/// The least that is kept of a long error: a store may reserve some room for a prefix.
 const KEPT_BYTES_MIN: usize = 4_000;
 
-/// An error that is too long, whose limit falls within a character.
+/// An error that is too long, with a character across the limit.
 fn long_error() -> String {
     format!("x{}", "é".repeat(ERROR_MESSAGE_BYTES_MAX))
 }
 
-/// Asserts that an error was cut at a character's boundary, and not earlier than it must be.
+/// Asserts that an error was cut at a character boundary, and no earlier than it must be.
 #[track_caller]
 fn assert_cut(stored: Option<&str>, beginning: &str) {
     let stored = stored.expect("an error");
@@ -76,7 +76,7 @@ pub async fn an_odd_error_is_kept_and_harms_no_neighbour<H: Harness>(harness: &H
 }
 
 pub async fn an_error_with_a_nul_does_not_keep_the_item_from_moving<H: Harness>(harness: &H) {
-    // PostgreSQL's text cannot hold a NUL: a handler that quotes a broken file must not lose its batch by it.
+    // PostgreSQL's text cannot hold a NUL: a handler that quotes a broken file must not lose its batch because of it.
     let scene = Scene::new(harness).await;
     let lease = scene.insert_and_lease("a").await;
 
@@ -89,7 +89,7 @@ pub async fn an_error_with_a_nul_does_not_keep_the_item_from_moving<H: Harness>(
 
 pub async fn moves_without_an_error_keep_the_last_one<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
-    // It is the first of two stages that is completed.
+    // The first of two stages is completed.
     for (number, outcome) in [Outcome::Complete, Outcome::Release, Outcome::SnoozeUntil(at(9))].into_iter().enumerate()
     {
         let key = format!("{number}");
@@ -116,7 +116,7 @@ async fn tried_before<H: Harness>(scene: &Scene<'_, H>, many: usize) -> Vec<Leas
     scene.claim(1000).await.leases().cloned().collect()
 }
 
-/// Completes them by one statement, and asserts that each was applied.
+/// Completes them with one statement, and asserts that each was applied.
 async fn complete_all<H: Harness>(scene: &Scene<'_, H>, leases: &[Lease]) {
     let items = leases.iter().map(|lease| Finish { lease: lease.clone(), outcome: Outcome::Complete }).collect();
     let finished = scene.store.finish(&FinishParams { items, limits: LIMITS, now: Some(at(1)) }).await.expect("finish");
@@ -125,9 +125,9 @@ async fn complete_all<H: Harness>(scene: &Scene<'_, H>, leases: &[Lease]) {
 
 const LIMITS: Limits = Limits { max_retries: 5, max_resets: 3 };
 
-/// Its reader takes an error for a failure.
+/// A reader of the column would take an error for a failure.
 pub async fn after_success_no_error_stays_in_the_row<H: Harness>(harness: &H) {
-    // One by itself, a few, and so many that they go by their token.
+    // One item, a few, and enough to be found by their token.
     for many in [1, 5, 100] {
         let scene = Scene::new(harness).await;
         let leases = tried_before(&scene, many).await;

@@ -1,4 +1,4 @@
-//! How a lease ends by its holder, and what that writes.
+//! How a holder ends its lease, and what that writes.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::pipeline::{Budget, Role, Status};
 use crate::store::{Finish, FinishParams, Finished, Outcome, Store};
 use crate::{FencingToken, Key, Lease};
 
-/// An item that has been through something, held at noon.
+/// An item with a history, held at noon.
 async fn worn_lease<H: Harness>(scene: &Scene<'_, H>, key: &str) -> Lease {
     scene.insert(key).await;
     scene
@@ -211,7 +211,7 @@ pub async fn delays_and_times_of_any_length_are_taken<H: Harness>(harness: &H) {
         assert_eq!(scene.finish(&lease, outcome).await, Finished::Applied { to: Status::Ready(fetch) }, "{key}");
         assert!(scene.claim_at(1, at(86_400 * 300)).await.claimed.is_empty(), "{key} came back early");
     }
-    // No delay is longer than a year; a time that was named may be.
+    // No delay is longer than a year; a given time may be further away.
     let later = at(1) + RETRY_DELAY_MAX;
     assert_eq!(claimed_keys(&scene.claim_at(1, later).await).len(), 1);
 }
@@ -317,7 +317,7 @@ pub async fn a_batch_takes_any_mixture_and_answers_in_order<H: Harness>(harness:
     ];
     let mut items: Vec<Finish> =
         batch.leases().cloned().zip(outcomes).map(|(lease, outcome)| Finish { lease, outcome }).collect();
-    // Not in the order of the keys, nor in that of the claim.
+    // Neither in the order of the keys nor in that of the claim.
     items.reverse();
 
     let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
@@ -357,7 +357,7 @@ pub async fn a_batch_may_mix_stages_and_tokens<H: Harness>(harness: &H) {
         Finish { lease: Lease { key: Key::from("in fetch"), ..in_parse }, outcome: Outcome::Complete },
     ];
 
-    // A key stands in a batch once: the third goes by itself.
+    // A key appears once in a batch: the third lease goes by itself.
     let (batch, forged) = items.split_at(2);
     let finishing =
         |items: &[Finish]| FinishParams { items: items.to_vec(), limits: limits(scene.pipeline()), now: Some(at(1)) };

@@ -1,4 +1,4 @@
-//! What the suite needs of a database set-up.
+//! What the suite needs from a database set-up.
 
 use std::future::Future;
 
@@ -7,27 +7,28 @@ use chrono::{DateTime, Utc};
 use crate::pipeline::Pipeline;
 use crate::store::Store;
 
-/// A database of one test's own, empty at first: the way to a store on it, and raw SQL for what no verb would write.
+/// A separate database for one test, empty at first: a way to open a store on it, and raw SQL for what no verb would
+/// write.
 ///
-/// The suite's own SQL is the same for every dialect; what must differ is behind these methods.
+/// The suite's own SQL is the same for every dialect; the differences are behind these methods.
 pub trait Harness: Send + Sync + 'static {
-    /// The store that is tested.
+    /// The store under test.
     type Store: Store;
 
-    /// A store for this pipeline on this harness's database. Nothing is prepared; a second call gives a second store
-    /// on the same database.
+    /// Opens a store for this pipeline on this harness's database. Nothing is prepared; a second call opens a second
+    /// store on the same database.
     fn open(&self, pipeline: Pipeline) -> impl Future<Output = Self::Store> + Send;
 
-    /// Makes what it takes for a column of text whose comparison ignores case, and gives its SQL type.
+    /// Creates what a text column needs to compare without regard to case, and returns its SQL type.
     fn text_ignoring_case(&self) -> impl Future<Output = Result<String, sqlx::Error>> + Send;
 
-    /// Runs statements past the store.
+    /// Runs statements without the store.
     fn execute(&self, sql: &str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Runs a query past the store. Every column of it is text.
+    /// Runs a query without the store. All of its columns are text.
     fn rows(&self, sql: &str) -> impl Future<Output = Result<Vec<Vec<Option<String>>>, sqlx::Error>> + Send;
 
-    /// Runs a statement of the user's in a transaction of the user's.
+    /// Runs a user's statement in a user's transaction.
     fn execute_in(
         &self,
         transaction: &mut <Self::Store as Store>::Transaction,
@@ -37,10 +38,10 @@ pub trait Harness: Send + Sync + 'static {
     /// A text column of a row that a verb returned.
     fn text(&self, row: &<Self::Store as Store>::Row, column: &str) -> Option<String>;
 
-    /// A time as an SQL expression, as the store would write it.
+    /// A time as an SQL expression, in the form that the store would write.
     fn time(&self, time: DateTime<Utc>) -> String;
 
-    /// An SQL expression for a time column as text in the form of RFC 3339.
+    /// An SQL expression that shows a time column as text, in the form of RFC 3339.
     fn time_text(&self, column: &str) -> String;
 
     /// The SQL type of a time column.
@@ -49,7 +50,7 @@ pub trait Harness: Send + Sync + 'static {
     /// Makes the database refuse some updates of a table.
     fn refuse_updates(&self, refusal: &Refusal<'_>) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Takes the refusal away again.
+    /// Removes that refusal.
     fn allow_updates(&self, table: &str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Deletes the database.
@@ -61,9 +62,9 @@ pub trait Harness: Send + Sync + 'static {
 pub struct Refusal<'a> {
     /// The quoted name of the table.
     pub table: &'a str,
-    /// Which updates it refuses, in terms of `old` and `new`.
+    /// The updates that it refuses, in terms of `old` and `new`.
     pub when: &'a str,
-    /// How.
+    /// How it refuses them.
     pub how: Refusing,
 }
 
@@ -72,11 +73,11 @@ pub struct Refusal<'a> {
 pub enum Refusing {
     /// It raises an error with the text [`Refusing::REASON`].
     Loudly,
-    /// It makes nothing of the update and says nothing.
+    /// It suppresses the update and says nothing.
     Silently,
 }
 
 impl Refusing {
-    /// What a loud trigger says.
+    /// The text that a loud trigger raises.
     pub const REASON: &'static str = "the trigger will not have it";
 }

@@ -1,4 +1,4 @@
-//! Renewing leases and looking whether they hold.
+//! Renewing leases, and reading whether they hold.
 
 use super::Harness;
 use super::scene::{RawItem, Scene, Value, at, fail};
@@ -42,7 +42,7 @@ pub async fn one_renewal_answers_for_each_lease_in_order<H: Harness>(harness: &H
         _ => LeaseState::Lost,
     };
 
-    // In the order of the keys and in the opposite one.
+    // In the order of the keys, and in reverse.
     for _ in 0..2 {
         leases.reverse();
         let before = scene.raw_all().await;

@@ -1,4 +1,4 @@
-//! Keys of any text and of any type, and adding them in bulk.
+//! Keys of any text and of any type, and adding keys in bulk.
 
 use super::Harness;
 use super::scene::{Scene, Value, at, claimed_keys, keys, two_stages};
@@ -76,7 +76,7 @@ pub async fn odd_keys_are_listed_page_by_page<H: Harness>(harness: &H) {
     assert!(all.iter().all(|key| seen.contains(key)));
 }
 
-/// Three keys of a type, in their order, each as the database writes it.
+/// Three keys of a type, in order, each in the form that the database writes.
 async fn keys_of_type<H: Harness>(harness: &H, key_type: KeyType, ordered: [&str; 3]) {
     let scene = Scene::with(harness, two_stages().key_type(key_type)).await;
     let all = keys(&ordered);
@@ -135,7 +135,7 @@ pub async fn a_row_without_a_key_is_no_item<H: Harness>(harness: &H) {
     let batch = scene.claim(9).await;
     assert_eq!(claimed_keys(&batch), ["a", "b"]);
     assert!(batch.refused.is_empty() && !batch.may_have_more, "{:?}", batch.refused);
-    // A worker that is to stop when idle would wait for it for ever.
+    // A worker that stops when idle would wait for it for ever.
     for unfinished_only in [false, true] {
         let counts =
             scene.store.counts(&CountParams { unfinished_only, ..CountParams::default() }).await.expect("counts");
@@ -154,7 +154,7 @@ pub async fn a_key_that_is_not_of_its_type_is_an_error_and_no_panic<H: Harness>(
     let scene = Scene::with(harness, two_stages().key_type(KeyType::Int)).await;
     let asked = Key::from("not a number");
     match scene.store.get(&asked).await {
-        // SQLite has no such thing as a cast that fails.
+        // On SQLite no cast fails.
         Ok(None) | Err(Error::InvalidArgument { .. } | Error::Database { .. }) => {}
         Ok(Some(item)) => panic!("{} was found", item.key),
         Err(other) => panic!("{other}"),

@@ -1,4 +1,5 @@
-//! Every behaviour of the suite, once. A behaviour that is missing here never runs: a test compares.
+//! Every behaviour of the suite, once. A behaviour that is missing here never runs: a test compares the list with the
+//! files.
 
 /// One `#[tokio::test]` for each behaviour that every store must show; see [`conformance`](crate::conformance).
 #[macro_export]

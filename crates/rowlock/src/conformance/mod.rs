@@ -1,8 +1,8 @@
 //! One suite over [`Store`]: what every database must do, each behaviour once.
 //!
-//! A store is done when the suite passes on it. Its tests call [`conformance_tests!`](crate::conformance_tests) with
-//! an expression that makes a [`Harness`]; each behaviour becomes one `#[tokio::test]` of the calling module, on a
-//! database of its own:
+//! A store is complete when the suite passes on it. Its tests call [`conformance_tests!`](crate::conformance_tests)
+//! with an expression that creates a [`Harness`]; each behaviour becomes one `#[tokio::test]` of the calling module, on
+//! a separate database:
 //!
 //! ```ignore
 //! mod mine {
@@ -59,7 +59,7 @@ use futures_util::FutureExt;
 #[cfg(doc)]
 use crate::Store;
 
-/// Runs one behaviour, and deletes the database whatever becomes of it.
+/// Runs one behaviour, and deletes the database whether it passes or not.
 pub async fn run<H: Harness, F: AsyncFnOnce(&H)>(harness: H, behaviour: F) {
     let outcome = AssertUnwindSafe(behaviour(&harness)).catch_unwind().await;
     harness.close().await;

@@ -1,8 +1,7 @@
-//! The states of a few items in memory, by the rules alone: what the store is compared with.
+//! The states of a few items in memory, by the rules alone: the store is compared with them.
 //!
-//! The model never draws a random number and knows no clock. Where the store may choose (ties in the queue, which stale
-//! items a limited sweep takes, the jitter of a delay) the model checks that the choice was one of the allowed ones,
-//! and follows it.
+//! The model draws no random number and knows no clock. Where the store may choose (ties in the queue, which stale
+//! items a limited sweep takes, the jitter of a delay), the model checks that the choice was allowed, and follows it.
 
 mod claims;
 mod operators;
@@ -24,10 +23,10 @@ pub(super) struct Model {
     pipeline: Pipeline,
     pub(super) items: BTreeMap<String, RawItem>,
     paused: BTreeSet<StageId>,
-    /// Due times that the last step drew at random: from, to.
+    /// Due times that the last step drew at random: the earliest and the latest.
     drawn: BTreeMap<String, (DateTime<Utc>, DateTime<Utc>)>,
-    /// Items whose due time and word to resume at no rule tells after the last step: a `FAILED` item is due at no
-    /// time, and a `SUCCEEDED` one resumes nowhere, whatever is left in those columns.
+    /// Items whose due time and resume word no rule fixes after the last step: a `FAILED` item is never due, and a
+    /// `SUCCEEDED` one resumes nowhere, whatever those columns still hold.
     unsaid: BTreeSet<String>,
 }
 
@@ -61,7 +60,7 @@ impl Model {
         self.items.insert(key.to_owned(), item);
     }
 
-    /// Compares with the table as it is, and takes over what only the table can know.
+    /// Compares itself with the table, and takes over the values that only the table can know.
     pub(super) fn compare(&mut self, table: Vec<RawItem>) -> Result<(), String> {
         let drawn = std::mem::take(&mut self.drawn);
         let unsaid = std::mem::take(&mut self.unsaid);
@@ -82,7 +81,7 @@ impl Model {
                     expected.resume.clone_from(&found.resume);
                 }
             }
-            // What an insert or an edit of the test's own leaves there is the table's business.
+            // No rule fixes what an insert or an edit of the test itself leaves there.
             if expected.updated_at.is_none() {
                 expected.updated_at = found.updated_at;
             }
@@ -105,7 +104,7 @@ impl Model {
         self.items.get_mut(key).expect("an item of the model")
     }
 
-    /// Writes what every move writes.
+    /// Writes the columns that every move writes.
     fn put(&mut self, key: &str, to: Status, now: DateTime<Utc>) {
         let word = self.pipeline.word(to).to_owned();
         let item = self.item(key);
@@ -260,7 +259,7 @@ impl Model {
 
     // Sweep
 
-    /// Checks that a sweep took what it may, and follows it.
+    /// Checks that a sweep took only what it may, and follows it.
     pub(super) fn sweep(
         &mut self,
         sweeping: &SweepParams,
@@ -327,7 +326,7 @@ impl Model {
         Ok(())
     }
 
-    /// Whether this changed something.
+    /// Whether this changed anything.
     pub(super) fn pause(&mut self, stage: StageId, paused: bool) -> bool {
         if paused { self.paused.insert(stage) } else { self.paused.remove(&stage) }
     }

@@ -1,4 +1,4 @@
-//! Tables, columns and words of any name.
+//! Tables, columns and words with any name.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
-//! What people do by hand: set, cancel, requeue.
+//! The verbs for people: set, cancel, requeue.
 
 use super::Harness;
 use super::scene::{RawItem, Scene, Value, at, fetch_and_parse, keys};
 use crate::pipeline::{Role, Status};
 use crate::store::{Finished, LeaseState, Moved, Outcome, RequeueParams, SetParams, Store};
 
-/// An item in some state that has been through something.
+/// An item in some state, with a history.
 async fn put_worn<H: Harness>(scene: &Scene<'_, H>, key: &str, status: Status) -> RawItem {
     scene.put(key, status).await;
     let resume =
@@ -209,7 +209,7 @@ pub async fn requeue_without_a_usable_resume_status_starts_over<H: Harness>(harn
         assert_eq!(scene.requeue("a", None).await, Moved::Applied { to: Status::Ready(fetch) }, "{resume:?}");
         scene.delete("a").await;
     }
-    // A finished item starts over whatever is left in the column.
+    // A finished item starts over, whatever the column still holds.
     scene.put("a", Status::Succeeded).await;
     let word = scene.word(Status::Ready(parse));
     scene.edit("a", &[(Role::ResumeStatus, Value::Text(&word))]).await;

@@ -1,7 +1,7 @@
-//! One test for each mistake that hand-written queue tables are known for, as far as a store can show it.
+//! One test for each known mistake of hand-written queue tables, as far as a store can show it.
 //!
-//! Shown elsewhere: the plans of claim and sweep (13, 14) in the test of the plans, the restart of the server (27) in
-//! the worker's tests; the transaction pooler (29) is for the one database that has one, and so is `NOTIFY` (28).
+//! Shown elsewhere: the plans of claim and sweep (13, 14) in the tests of the plans, the restart of the server (27) in
+//! the worker's tests. The transaction pooler (29) and `NOTIFY` (28) concern only one database.
 
 use super::scene::{RawItem, Scene, Value, at, claimed_keys, fail, fetch_and_parse, keys, limits, retry, two_stages};
 use super::{Harness, Refusal, Refusing};
@@ -39,7 +39,7 @@ pub async fn p03_a_worker_name_that_is_used_again_opens_nothing<H: Harness>(harn
     let scene = Scene::new(harness).await;
     let before_restart = scene.insert_and_lease("a").await;
     scene.sweep(at(301)).await;
-    // The same host and the same name, started again.
+    // The same host and the same name, after a restart.
     let after_restart = scene.lease_at("a", at(302)).await;
     assert_eq!(scene.raw("a").await.holder.as_deref(), Some("worker-a"));
 
@@ -116,7 +116,7 @@ pub async fn p08_a_batch_is_claimed_in_one_statement<H: Harness>(harness: &H) {
 
     assert_eq!(batch.claimed.len(), 500);
     let items = scene.raw_all().await;
-    // One statement has one time, however long it takes.
+    // A statement has one time, however long it takes.
     assert!(items.iter().all(|item| item.claimed_at == items[0].claimed_at && item.heartbeat == item.claimed_at));
     assert!(items.iter().all(|item| item.token == Some(claiming.token.as_i64())));
 }
@@ -306,7 +306,7 @@ pub async fn p24_the_row_alone_says_where_its_item_is<H: Harness>(harness: &H) {
     let lease = scene.insert_and_lease("a").await;
     scene.finish_at(&lease, retry("broken"), at(0)).await;
     let lease = scene.lease_at("a", at(1000)).await;
-    // Rowlock's own records may go, and a hand may move the row: nothing has to be repaired.
+    // Rowlock's own records may vanish, and a person may move the row: nothing needs repair.
     scene.execute("delete from rowlock_failures").await;
     assert_eq!(scene.renew(&lease, at(1001)).await, LeaseState::Held);
     scene.edit("a", &[(Role::Status, Value::Text("FETCH_COMPLETE"))]).await;

@@ -16,12 +16,12 @@ use crate::{Holder, Key};
 /// Items for each verb.
 const ITEMS: usize = 150;
 const WORKERS: u64 = 3;
-/// So often an item is requeued.
+/// How often each item is requeued.
 const ROUNDS: usize = 2;
-/// The test ends by itself long before.
+/// A limit; the test ends long before.
 const AT_MOST: Duration = Duration::from_secs(60);
 
-/// How often each item was completed by a worker that was told so.
+/// How often each item was completed, by the answers to the workers.
 type Completions = HashMap<Key, usize>;
 
 pub async fn operators_verbs_that_race_workers_answer_what_they_did<H: Harness>(harness: &H) {
@@ -106,7 +106,7 @@ async fn fail<S: Store>(store: &S, batches: Vec<Vec<Key>>) -> Vec<(Key, Moved)> 
     answers
 }
 
-/// Requeues each item as often as there are rounds, each time when it is done; says how often that was.
+/// Requeues each item once a round, each time after it is done; returns how often that was.
 async fn requeue<S: Store>(store: &S, batches: Vec<Vec<Key>>) -> Vec<(Key, usize)> {
     let started = Instant::now();
     let mut left: Vec<(Key, usize)> = batches.into_iter().flatten().map(|key| (key, 0)).collect();
@@ -129,7 +129,7 @@ async fn requeue<S: Store>(store: &S, batches: Vec<Vec<Key>>) -> Vec<(Key, usize
     done
 }
 
-/// Claims and completes until nothing is there for a while.
+/// Claims and completes until nothing is ready for a while.
 async fn work<S: Store>(store: S, holder: Holder) -> Completions {
     let started = Instant::now();
     let mut completions = Completions::new();

@@ -1,4 +1,4 @@
-//! Counts, lists, single items, explanations: what reads and never writes.
+//! Counts, lists, single items, explanations: verbs that read and never write.
 
 use super::Harness;
 use super::scene::{Scene, Value, at, claimed_keys, fetch_and_parse, keys, limits, retry};
@@ -198,7 +198,7 @@ pub async fn counts_of_what_is_unfinished_leave_out_what_has_ended<H: Harness>(h
     }
 }
 
-/// A worker that waits must hear of what is due where nothing else would wake it.
+/// A waiting worker must learn of items that become due, because nothing else would wake it.
 pub async fn counts_of_what_is_unfinished_say_what_there_is_to_wait_for<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let (_, parse) = fetch_and_parse();

@@ -1,4 +1,4 @@
-//! Rows that the database will not let be written: they harm only themselves.
+//! Rows that the database does not allow to be written: they harm only themselves.
 
 use super::scene::{
     Scene, assert_invalid_argument, at, claimed_keys, fail, fetch_and_parse, keys, limits, quoted, retry,
@@ -19,7 +19,7 @@ async fn allow<H: Harness>(scene: &Scene<'_, H>) {
     scene.harness.allow_updates(&scene.table()).await.expect("drop trigger");
 }
 
-/// One table for each way of refusing, so that a test can go through both.
+/// A table for each way of refusing, so that one test can use both.
 async fn scene_of<H: Harness>(harness: &H, how: Refusing) -> Scene<'_, H> {
     let table = match how {
         Refusing::Loudly => "loud",
@@ -177,7 +177,7 @@ pub async fn a_refused_row_alone_is_refused_and_not_lost<H: Harness>(harness: &H
 }
 
 pub async fn a_refused_row_is_not_taken_for_a_lost_lease<H: Harness>(harness: &H) {
-    // The row refuses, and the lease is another's: what does not hold cannot be refused.
+    // The row refuses, and the lease is another's: a lease that does not hold cannot be refused.
     for how in BOTH {
         let scene = scene_of(harness, how).await;
         let lease = scene.insert_and_lease("bad").await;
@@ -276,7 +276,7 @@ pub async fn a_check_constraint_refuses_only_its_own_row<H: Harness>(harness: &H
 }
 
 pub async fn a_unique_constraint_refuses_only_its_own_row<H: Harness>(harness: &H) {
-    // At most one item a site in progress: an index of the user's, which no single row can be blamed for.
+    // At most one item of a site in progress: a unique index of the user's, for which no single row is to blame.
     let scene = Scene::new(harness).await;
     scene.execute("alter table pages add column site text").await;
     scene.insert_all(&["a", "b", "c"]).await;
@@ -329,7 +329,7 @@ pub async fn a_key_with_a_nul_is_no_items_and_changes_nothing<H: Harness>(harnes
     let all = vec![nul.clone(), nul.clone()];
     let before = scene.raw_all().await;
 
-    // A lease is a claim's: with such a key somebody has made it up.
+    // A lease comes from a claim: one with such a key was made up.
     let items = vec![Finish { lease: forged.clone(), outcome: Outcome::Complete }];
     let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: None };
     assert_invalid_argument(scene.store.finish(&finishing).await, "key");

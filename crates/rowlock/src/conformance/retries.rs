@@ -8,7 +8,7 @@ use crate::pipeline::{RetryPolicy, Role, Stage, Status};
 use crate::store::{Finish, FinishParams, Finished, Limits, Outcome, Store};
 use crate::{Key, Lease};
 
-/// The delays, in seconds, that this many items get which fail for the n-th time at once.
+/// The delays, in seconds, of this many items that fail for the n-th time at once.
 async fn delays_of<H: Harness>(scene: &Scene<'_, H>, items: usize, failure: i64, outcome: &Outcome) -> Vec<f64> {
     let many: Vec<Key> = (0..items).map(|number| Key::from(format!("{failure}-{number}"))).collect();
     scene.store.add_many(&many).await.expect("add_many");
@@ -42,8 +42,8 @@ pub async fn jitter_is_uniform_on_both_sides_of_the_delay<H: Harness>(harness: &
     delays.sort_by(f64::total_cmp);
     assert!(delays[0] >= DELAY * 0.75 - 0.001, "the shortest is {}", delays[0]);
     assert!(delays[ITEMS - 1] <= DELAY * 1.25 + 0.001, "the longest is {}", delays[ITEMS - 1]);
-    // The standard error of the mean is 14.4 % / √800 = 0.5 % of the delay; each bound here is five of its own
-    // standard errors away, so that a right store fails once in some million runs.
+    // The standard error of the mean is 14.4 % / √800 = 0.5 % of the delay; each bound here is five of its standard
+    // errors away, so that a correct store fails once in some million runs.
     let mean = delays.iter().sum::<f64>() / 800.0;
     assert!((mean / DELAY - 1.0).abs() < 0.026, "the mean is {mean}");
     for (quarter, (from, to)) in [(0.75, 0.875), (0.875, 1.0), (1.0, 1.125), (1.125, 1.25)].into_iter().enumerate() {
@@ -55,7 +55,7 @@ pub async fn jitter_is_uniform_on_both_sides_of_the_delay<H: Harness>(harness: &
 pub async fn delays_double_up_to_the_cap<H: Harness>(harness: &H) {
     let policy = RetryPolicy::exponential(Duration::from_secs(10), Duration::from_secs(3600)).with_jitter(0.0);
     let scene = Scene::with(harness, two_stages().retry(policy)).await;
-    // base · 2^n with n the count after the failure.
+    // base · 2^n, where n is the count after the failure.
     for (failure, expected) in [(1, 20.0), (2, 40.0), (3, 80.0), (8, 2560.0), (9, 3600.0), (30, 3600.0)] {
         assert_eq!(delays_of(&scene, 2, failure, &retry("broken")).await, [expected; 2], "failure {failure}");
     }
@@ -115,7 +115,7 @@ pub async fn a_negative_count_harms_only_its_own_item<H: Harness>(harness: &H) {
     let finishing = FinishParams { items, limits: limits(scene.pipeline()), now: Some(at(1)) };
     scene.store.finish(&finishing).await.expect("finish");
 
-    // It waits by some delay of the policy, and not for ever.
+    // It waits for some delay of the policy, and not for ever.
     let edited = scene.raw("edited").await;
     assert_eq!(edited.status.as_deref(), Some("PENDING"));
     super::scene::assert_between(edited.retry_after, at(1 + 60), at(1 + 4500));

@@ -1,4 +1,4 @@
-//! One test's table, and the short words in which the tests speak of it.
+//! The table of one test, and short words for what the tests do with it.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::store::{
 };
 use crate::{Error, FencingToken, Holder, Key, Lease, Result};
 
-/// The time of the tests, in seconds from a noon that is far from the database's own time and after it, so that an
-/// item whose `created_at` is the database's default is due.
+/// The time of the tests, in seconds from a noon that is far after the database's own time, so that an item whose
+/// `created_at` is the database's default is due.
 pub(super) fn at(secs: i64) -> DateTime<Utc> {
     let noon = Utc.with_ymd_and_hms(2040, 1, 1, 12, 0, 0).single().expect("a time that exists");
     noon + TimeDelta::seconds(secs)
@@ -64,7 +64,7 @@ pub(super) fn fail(error: &str) -> Outcome {
     Outcome::Fail { error: error.to_owned() }
 }
 
-/// Every outcome there is.
+/// One outcome of each kind.
 pub(super) fn every_outcome() -> Vec<Outcome> {
     vec![
         Outcome::Complete,
@@ -86,17 +86,17 @@ pub(super) fn keys(texts: &[&str]) -> Vec<Key> {
     texts.iter().map(|text| Key::from(*text)).collect()
 }
 
-/// A name that stands for nothing but itself, in both dialects.
+/// A name, quoted so that it can mean nothing but itself in both dialects.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text as a literal, in both dialects.
+/// A text as a literal in both dialects.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// What a test plants in a column.
+/// A value that a test plants in a column.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'a> {
     Null,
@@ -105,7 +105,7 @@ pub(super) enum Value<'a> {
     Time(DateTime<Utc>),
 }
 
-/// The role columns of a row as the table has them, whatever the pipeline makes of them.
+/// The role columns of a row as the table has them, without the pipeline's interpretation.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RawItem {
     /// The key column, as text.
@@ -128,7 +128,7 @@ pub(super) struct RawItem {
     pub(super) holder: Option<String>,
     /// The claim time.
     pub(super) claimed_at: Option<DateTime<Utc>>,
-    /// The word to resume at.
+    /// The word at which a requeue resumes.
     pub(super) resume: Option<String>,
     /// When it was inserted.
     pub(super) created_at: Option<DateTime<Utc>>,
@@ -148,7 +148,7 @@ impl<'h, H: Harness> Scene<'h, H> {
         Scene::with(harness, two_stages()).await
     }
 
-    /// A pipeline of the test's own, prepared.
+    /// The test's own pipeline, prepared.
     pub(super) async fn with(harness: &'h H, pipeline: PipelineBuilder) -> Scene<'h, H> {
         let store = harness.open(pipeline.build().expect("a valid pipeline")).await;
         store.prepare().await.expect("prepare");
@@ -178,7 +178,7 @@ impl<'h, H: Harness> Scene<'h, H> {
         self.insert_created(key, at(-1000)).await;
     }
 
-    /// Inserts items, the first one the oldest.
+    /// Inserts items, the oldest first.
     pub(super) async fn insert_all(&self, keys: &[&str]) {
         for (position, key) in keys.iter().enumerate() {
             let age = 1000 - i64::try_from(position).expect("few keys");
@@ -198,7 +198,7 @@ impl<'h, H: Harness> Scene<'h, H> {
         self.execute(&sql).await;
     }
 
-    /// Changes columns of a row past the store.
+    /// Changes columns of a row without the store.
     pub(super) async fn edit(&self, key: &str, values: &[(Role, Value<'_>)]) {
         let assignments: Vec<String> = values
             .iter()
@@ -222,7 +222,7 @@ impl<'h, H: Harness> Scene<'h, H> {
         self.execute(&sql).await;
     }
 
-    /// Inserts an item in any state; in progress without a holder.
+    /// Inserts an item in any state; without a holder if it is in progress.
     pub(super) async fn put(&self, key: &str, status: Status) {
         self.insert(key).await;
         let word = self.word(status);
@@ -380,7 +380,7 @@ impl<'h, H: Harness> Scene<'h, H> {
         failures.into_iter().map(|failure| (failure.cause, failure.error)).collect()
     }
 
-    /// Every verb that writes, at this store, as far as it comes.
+    /// Every verb that writes, on this store, as far as each gets.
     pub(super) async fn try_every_write(&self, store: &H::Store, lease: &Lease) -> Vec<(&'static str, Result<()>)> {
         let items = vec![Finish { lease: lease.clone(), outcome: Outcome::Complete }];
         let finishing = FinishParams { items, limits: limits(self.pipeline()), now: None };
@@ -423,7 +423,7 @@ impl<'h, H: Harness> Scene<'h, H> {
     }
 }
 
-/// Asserts that a verb refused an argument, and which.
+/// Asserts that a verb rejected an argument, and which one.
 pub(super) fn assert_invalid_argument<T: std::fmt::Debug>(result: Result<T>, expected: &str) {
     match result {
         Err(Error::InvalidArgument { argument, .. }) => assert_eq!(argument, expected),

@@ -1,4 +1,4 @@
-//! Preparing a table and looking at what it lacks.
+//! Preparing a table, and inspecting what it lacks.
 
 use super::Harness;
 use super::scene::{Scene, at, claimed_keys, keys, two_stages};
@@ -128,7 +128,7 @@ pub async fn a_schema_of_a_newer_rowlock_is_refused<H: Harness>(harness: &H) {
         Err(Error::SchemaTooNew { found: 1000, known }) => assert!(known < 1000),
         other => panic!("{other:?}"),
     }
-    // Nor does a worker begin, which works on connections of its own.
+    // A worker, which opens its own connections, does not start either.
     assert!(matches!(other.fork().await.map(drop), Err(Error::SchemaTooNew { found: 1000, .. })));
     assert!(matches!(other.inspect().await, Err(Error::SchemaTooNew { found: 1000, .. })));
 }

@@ -44,7 +44,7 @@ pub async fn random_verbs_do_what_the_model_does_with_budgets_per_item<H: Harnes
     run(harness, pipeline).await;
 }
 
-/// A claim of one stage may have a statement of its own.
+/// A claim of a single stage may have its own statement.
 pub async fn random_verbs_do_what_the_model_does_with_one_stage<H: Harness>(harness: &H) {
     let pipeline = Pipeline::builder("pages").table("pages").key("page").stage("FETCH").max_retries(3).max_resets(3);
     run(harness, pipeline).await;
@@ -88,7 +88,7 @@ struct Walk<'s, 'h, H: Harness> {
     random: StdRng,
     model: Model,
     now: DateTime<Utc>,
-    /// Every lease that was ever given, so that the lost ones are tried too.
+    /// Every lease so far, so that lost ones are tried too.
     leases: Vec<Lease>,
     inserted: i64,
     steps: Vec<String>,
@@ -151,7 +151,7 @@ impl<H: Harness> Walk<'_, '_, H> {
         if self.model.items.contains_key(key.as_str()) {
             return;
         }
-        // Each item has an age of its own; a few are not born yet.
+        // Each item has a different age; a few will be created only later.
         self.inserted += 1;
         let age = if self.random.random_bool(0.1) { -600 } else { 1000 };
         let created_at = self.now - TimeDelta::seconds(age - self.inserted);
@@ -200,7 +200,7 @@ impl<H: Harness> Walk<'_, '_, H> {
         self.model.claim(&claiming, self.now, &taken)
     }
 
-    /// Some leases, each item at most once: mostly those that were given last, sometimes a forged one.
+    /// Some leases, at most one for each item: mostly the latest ones, sometimes a forged one.
     fn some_leases(&mut self) -> Vec<Lease> {
         let recent = self.leases.len().min(8);
         let many = self.random.random_range(1..=3);
@@ -332,7 +332,7 @@ impl<H: Harness> Walk<'_, '_, H> {
         same(&self.model.counts(), &found)
     }
 
-    // What people do past the store
+    // What people do without the store
 
     async fn edit(&mut self) {
         let key = self.key();

@@ -1,4 +1,5 @@
-//! Tables of a shape that either database has: what `prepare` makes of them, and what it refuses before anything is changed.
+//! Tables of shapes that exist in both databases: what `prepare` makes of them, and what it rejects before anything is
+//! changed.
 
 use super::Harness;
 use super::adopting::problem;
@@ -6,13 +7,14 @@ use super::scene::{Scene, claimed_keys, fetch_and_parse, two_stages};
 use crate::pipeline::Status;
 use crate::store::{Finished, Outcome, Store};
 
-/// A table whose words stand in a table of the team's own.
+/// A table whose words are in another table of the team's.
 fn with_known_words(words: &[&str]) -> String {
     let values: Vec<String> = words.iter().map(|word| format!("('{word}')")).collect();
     format!(
         "create table known_words (word text primary key);
          insert into known_words values {};
-         create table pages (page text primary key, status text not null default 'PENDING' references known_words (word))",
+         create table pages (page text primary key, status text not null default 'PENDING' \
+         references known_words (word))",
         values.join(", ")
     )
 }
@@ -54,7 +56,7 @@ pub async fn a_foreign_key_on_who_claimed_it_is_refused<H: Harness>(harness: &H)
     drop_tables(harness).await;
 }
 
-/// A claim writes the same to all of its items.
+/// A claim writes the same value to all of its items.
 pub async fn a_column_that_moves_write_alike_and_that_is_unique_is_refused<H: Harness>(harness: &H) {
     let time = harness.time_type();
     for (column, role) in [
@@ -68,7 +70,7 @@ pub async fn a_column_that_moves_write_alike_and_that_is_unique_is_refused<H: Ha
         assert!(problem.contains("unique") && problem.contains(role), "{column}: {problem}");
         harness.execute("drop table pages").await.expect("drop table");
     }
-    // Beside another column it may be.
+    // Together with another column it is allowed.
     let create =
         "create table pages (page text primary key, site text, status text default 'PENDING', unique (site, status))";
     harness.execute(create).await.expect("create table");
@@ -84,7 +86,7 @@ pub async fn a_default_that_is_computed_is_the_ready_word<H: Harness>(harness: &
     assert_eq!(claimed_keys(&scene.claim(9).await), ["a"]);
 }
 
-/// `pending` would be in the index of what is ready, and no word of the pipeline.
+/// `pending` would be in the index of ready items, but is not a word of the pipeline.
 pub async fn a_status_whose_comparison_ignores_case_is_refused<H: Harness>(harness: &H) {
     let word_type = harness.text_ignoring_case().await.expect("a type");
     for (role, columns) in [

@@ -1,4 +1,4 @@
-//! Keys in another spelling than the table's: letters of the other case where its comparison ignores case, zeros before an
+//! Keys in another spelling than the table's: other letter case where the comparison ignores it, zeros before an
 //! integer. And keys that no row can have.
 
 use super::Harness;
@@ -82,7 +82,7 @@ pub async fn reading_verbs_find_an_item_and_its_failures_in_any_spelling<H: Harn
     assert!(scene.store.list(&after).await.expect("list").items.is_empty());
 }
 
-/// Somebody writes the key in other letters while it is worked on.
+/// The spelling of the key changes while a worker holds the item.
 pub async fn a_lease_holds_when_its_key_gets_another_spelling<H: Harness>(harness: &H) {
     let scene = ignoring_case(harness).await;
     scene.insert_all(&["a", "b"]).await;
@@ -102,7 +102,7 @@ pub async fn a_lease_holds_when_its_key_gets_another_spelling<H: Harness>(harnes
     assert_eq!(scene.failures("a").await.len(), 1);
 }
 
-/// So many that a store may take another way for them.
+/// Enough items that a store may find them in another way.
 pub async fn many_completions_in_another_spelling_are_answered_as_they_were_written<H: Harness>(harness: &H) {
     const MANY: usize = 200;
     let scene = ignoring_case(harness).await;
@@ -122,7 +122,7 @@ pub async fn many_completions_in_another_spelling_are_answered_as_they_were_writ
 
     for (item, answer) in items.iter().zip(answers) {
         match item.lease.key.as_str() {
-            // Among answers that could not be told apart nothing proves that it was lost.
+            // If answers could not be told apart, nothing proves that this lease was lost.
             "page-003" => assert!(matches!(answer, Finished::LeaseLost | Finished::Unknown), "{answer:?}"),
             key => assert!(matches!(answer, Finished::Applied { .. }), "{key}: {answer:?}"),
         }
@@ -146,7 +146,7 @@ pub async fn an_integer_key_is_found_however_it_is_written<H: Harness>(harness: 
     }
 }
 
-/// Texts that no row's key can be, for a column of integers and for one of text.
+/// Texts that cannot be a row's key, for a column of integers and for one of text.
 fn impossible(key_type: KeyType) -> Vec<Key> {
     let texts: &[&str] = match key_type {
         KeyType::Int | KeyType::BigInt => &["seven", "", "7.5", "99999999999999999999", "7\0"],

@@ -164,7 +164,7 @@ pub async fn a_poison_item_never_makes_a_neighbour_failed<H: Harness>(harness: &
     scene.insert_all(&["b", "c", "d", "e"]).await;
     scene.insert_created("poison", at(-999)).await;
 
-    // Whoever holds the poison dies with all that it holds; everyone else completes.
+    // A worker that holds the poison dies with all that it holds; every other worker completes its items.
     let mut now = 0;
     for _ in 0..100 {
         now += 1000;

@@ -1,4 +1,4 @@
-//! Taking items back from workers that stopped.
+//! Taking back the items of stopped workers.
 
 use super::Harness;
 use super::scene::{RawItem, STALE_AFTER, Scene, Value, at, fetch_and_parse, two_stages};

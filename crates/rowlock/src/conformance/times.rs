@@ -1,4 +1,4 @@
-//! Times that lie in the future: of heartbeats, and of when items are due.
+//! Times in the future: of heartbeats, and of when items are due.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::limits::NEVER_DUE_FROM;
 use crate::pipeline::{Role, Status};
 use crate::store::{CountParams, LeaseState, ListParams, Outcome, Store, Verdict};
 
-/// A clock that was wrong wrote it; the item would be in progress until that time has come.
+/// A wrong clock wrote it; the item would be in progress until that time has come.
 pub async fn a_heartbeat_that_is_far_ahead_is_stale<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     for key in ["ahead", "far ahead", "at the end of all time"] {
@@ -110,7 +110,7 @@ pub async fn what_is_never_due_is_named_by_every_verb_and_claimed_by_none<H: Har
     assert_eq!(scene.store.counts(&counting).await.expect("counts").stages[0].next_due_at, None);
 }
 
-/// A clock that was never set stands at 1970, and with a zone to the east before it.
+/// A clock that was never set shows 1970, and in a zone to the east a time before it.
 pub async fn a_database_whose_clock_stands_before_1970_works_as_any_other<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let then = |secs: i64| DateTime::<Utc>::UNIX_EPOCH - TimeDelta::hours(5) + TimeDelta::seconds(secs);

@@ -6,7 +6,7 @@ use crate::Key;
 use crate::pipeline::{Role, Status};
 use crate::store::{CountParams, ListParams, Moved, RequeueParams, SetParams, Store};
 
-/// A table of the user's, whose status may be NULL, with one item for each odd word and one that is fine.
+/// A user's table whose status may be NULL, with one item for each odd word, and one with a known word.
 async fn odd_table<H: Harness>(harness: &H) -> Scene<'_, H> {
     let sql = "create table pages (page text primary key, status text default 'PENDING')";
     harness.execute(sql).await.expect("create table");
@@ -48,7 +48,7 @@ pub async fn unknown_words_are_counted_and_named<H: Harness>(harness: &H) {
 
     let counts = scene.store.counts(&CountParams::default()).await.expect("counts");
 
-    // An empty word and NULL look alike; whether they are one entry or two is the store's business.
+    // An empty word and NULL look alike; whether they are one entry or two is left to the store.
     let mut found: Vec<(&str, i64)> = Vec::new();
     for entry in counts.unknown_words() {
         assert!(!entry.at_least);

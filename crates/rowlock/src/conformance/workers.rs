@@ -16,12 +16,13 @@ use crate::{Error, FencingToken, Holder, Key, Lease, Result};
 
 const WORKERS: u64 = 8;
 const ITEMS: usize = 5_000;
-/// For the sweeps alone: the pipeline's own is the measure of its deadlines, which a busy machine must be able to keep.
+/// For the sweeps only: the pipeline's own value determines its deadlines, which a busy machine must be able to meet.
 const STALE_AFTER: Duration = Duration::from_millis(400);
-/// The test ends by itself long before.
+/// A limit; the test ends long before.
 const AT_MOST: Duration = Duration::from_secs(120);
 
-/// What a worker was told, and between which two ticks of the test's clock the database must have done it.
+/// An answer that a worker received, and the two ticks of the test's clock between which the database must have done
+/// it.
 #[derive(Debug, Clone)]
 struct Entry {
     what: What,
@@ -80,14 +81,14 @@ pub async fn eight_workers_at_once_hold_each_item_once_and_lose_none<H: Harness>
     audit(scene.pipeline(), &log, &table);
 }
 
-/// A worker that does its work badly in every way but one: it writes down what it is told.
+/// A worker that does everything badly except one thing: it logs each answer.
 struct Worker<S: Store> {
     store: S,
     holder: Holder,
     random: StdRng,
     clock: Arc<AtomicU64>,
     log: Vec<Entry>,
-    /// Leases that it stopped to renew, and will try to finish all the same.
+    /// Leases that it stopped renewing, and will still try to finish.
     forgotten: Vec<(Lease, Instant)>,
     lost: usize,
 }
@@ -96,7 +97,7 @@ impl<S: Store> Worker<S> {
     async fn work(mut self) -> (Vec<Entry>, usize) {
         let started = Instant::now();
         let mut idle = 0;
-        // Idle for longer than a lease lives: whatever others hold has been finished or swept by then.
+        // Idle for longer than a lease lives: everything that others hold has been finished or swept by then.
         while idle < 150 {
             assert!(started.elapsed() < AT_MOST, "the queue does not drain");
             if self.random.random_bool(0.1) || idle > 0 {
@@ -153,7 +154,7 @@ impl<S: Store> Worker<S> {
         leases
     }
 
-    /// Finishes most, forgets some.
+    /// Finishes most items, and forgets some.
     async fn handle(&mut self, held: Vec<Lease>) {
         if self.random.random_bool(0.3) {
             self.renew(&held).await;
@@ -208,7 +209,7 @@ impl<S: Store> Worker<S> {
         }
     }
 
-    /// Finishes what another does not have locked at the moment; the rest is given back.
+    /// Finishes the items that no other transaction has locked at the moment; returns the rest.
     async fn finish_once(&mut self, items: Vec<Finish>) -> Vec<Finish> {
         let finishing = FinishParams { items, limits: limits(self.store.pipeline()), now: None };
         let (finished, sent) = loop {
@@ -236,7 +237,7 @@ impl<S: Store> Worker<S> {
         let max_resets = self.store.pipeline().max_resets();
         let sweeping = SweepParams { limit: 100, stale_after: STALE_AFTER, max_resets, now: None };
         let sent = self.tick();
-        // One that meets a busy database is left to the next round.
+        // An item that meets a busy database is left to the next round.
         let Some(swept) = passing(self.store.sweep(&sweeping).await) else { return };
         assert!(swept.items.len() <= 100 && swept.refused.is_empty());
         for item in swept.items {
@@ -245,7 +246,7 @@ impl<S: Store> Worker<S> {
     }
 }
 
-/// `None` for an error that passes and had no effect.
+/// `None` for a transient error without effect.
 fn passing<T>(result: Result<T>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
@@ -255,7 +256,7 @@ fn passing<T>(result: Result<T>) -> Option<T> {
     }
 }
 
-/// Compares what all the workers were told with the table.
+/// Compares the answers to all workers with the table.
 fn audit(pipeline: &Pipeline, log: &[Entry], table: &[RawItem]) {
     let mut of_item: HashMap<&str, Vec<&Entry>> = HashMap::new();
     for entry in log {
@@ -307,7 +308,7 @@ fn audit_item(pipeline: &Pipeline, entries: &[&Entry], item: &RawItem) -> Result
     if !status.is_some_and(Status::is_terminal) {
         return Err("it did not come to its end".to_owned());
     }
-    // Whoever wrote last left the token or cleared it.
+    // The last writer left the token or cleared it.
     let last_move = entries.iter().any(|entry| match (&entry.what, item.token) {
         (What::Finished(lease, to, _), Some(token)) => lease.token.as_i64() == token && Some(*to) == status,
         (What::Swept(_, to), None) => Some(*to) == status,
@@ -331,7 +332,7 @@ fn audit_item(pipeline: &Pipeline, entries: &[&Entry], item: &RawItem) -> Result
     Ok(())
 }
 
-/// Whether a second claim lies wholly between a claim and its own holder's accepted finish.
+/// Whether a second claim lies wholly between a claim and the accepted finish of its own holder.
 fn held_twice(claims: &[(&Lease, &Entry)], entries: &[&Entry]) -> bool {
     claims.iter().any(|(lease, claim)| {
         let finish = entries.iter().find(|entry| matches!(&entry.what, What::Finished(of, ..) if of == *lease));

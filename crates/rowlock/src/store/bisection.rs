@@ -1,6 +1,6 @@
-//! Finding the rows that a database refuses: halve what was refused until single items are left.
+//! Finding the rows that a database refuses: refused parts are halved until single items are left.
 
-/// The parts of a batch that are still to be tried, in order.
+/// The parts of a batch that have not been tried yet, in order.
 #[derive(Debug)]
 pub(super) struct Parts<T> {
     waiting: Vec<Vec<T>>,
@@ -16,7 +16,7 @@ impl<T> Parts<T> {
         self.waiting.pop()
     }
 
-    /// Takes a refused part back as two halves, or gives its only item out: that is one that the database refuses.
+    /// Puts a refused part back as two halves. If the part is a single item, returns it: the database refuses this one.
     pub(super) fn halve(&mut self, mut part: Vec<T>) -> Option<T> {
         if part.len() <= 1 {
             return part.pop();

@@ -1,5 +1,5 @@
-//! The brake: where one item after the other is refused for the same cause, and none passes, the cause is hardly each row's
-//! own. A trigger or a constraint that came with a deploy must not fail the backlog: after a few items no more are made
+//! The brake: if one item after the other is refused for the same cause and none passes, the cause is hardly each row's
+//! own. A trigger or a constraint that came with a deploy must not fail the backlog: after a few items no more become
 //! `FAILED`, until one passes.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::limits::REFUSED_ALIKE_MAX;
 use crate::pipeline::StageId;
 use crate::{Error, Key};
 
-/// What was refused of late; its clones are one.
+/// Recent refusals; clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Brake {
     shared: Arc<Shared>,
@@ -32,14 +32,14 @@ struct Counts {
 }
 
 impl Counts {
-    /// Items of a stage that were refused for this cause, whatever was tried with them: what refuses the completions may refuse
-    /// the claims too, and the items are those of one backlog.
+    /// Items of a stage that were refused for this cause, by any verb: a cause that refuses completions may refuse
+    /// claims too, and the items belong to one backlog.
     fn failed(&self, stage: StageId, cause: &str) -> usize {
         let alike = self.of_any.iter().filter(|((_, other), count)| *other == stage && count.cause == cause);
         alike.map(|(_, count)| count.failed.len()).sum()
     }
 
-    /// The count for this cause; one for another begins anew.
+    /// The count for this cause; a count for another cause starts anew.
     fn of(&mut self, verb: &'static str, stage: StageId, cause: &str) -> &mut Count {
         let count = self.of_any.entry((verb, stage)).or_default();
         if count.cause != cause {
@@ -50,28 +50,28 @@ impl Counts {
     }
 }
 
-/// Refusals of a verb in a stage, for the same cause, since one passed.
+/// Refusals of a verb in a stage, for the same cause, since an item passed.
 #[derive(Debug, Default)]
 struct Count {
     cause: String,
     reason: String,
-    /// Refusals, also of whole batches.
+    /// Refusals, including those of whole batches.
     times: u64,
-    /// No more are made `FAILED`, or nothing is known of any: the items of a whole batch were refused.
+    /// No more items become `FAILED`; or a whole batch was refused, and nothing is known about any of its items.
     is_held: bool,
-    /// What might be made `FAILED`. Those of them that are left out are taken up again when one passes.
+    /// Items that might have become `FAILED`. Those among them that are excluded come back when an item passes.
     failed: Vec<Key>,
 }
 
 /// One item that was refused.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused<'a> {
-    /// What of it: the claim, the sweep, the heartbeat, or an outcome by its name.
+    /// The refused verb: the claim, the sweep, the heartbeat, or an outcome by its name.
     pub(super) verb: &'static str,
-    /// Where it is; none if that is not known.
+    /// The item's stage; `None` if it is not known.
     pub(super) stage: Option<StageId>,
     pub(super) key: &'a Key,
-    /// What other items have in common with it that are refused for the same.
+    /// The part of the message that other items refused for the same cause share.
     pub(super) cause: &'a str,
     pub(super) reason: &'a str,
 }
@@ -101,7 +101,7 @@ impl Brake {
         self.shared.is_counting.store(!counts.of_any.is_empty(), Ordering::Release);
     }
 
-    /// Notes that an item was refused; whether it may be made `FAILED` for it.
+    /// Notes that an item was refused. Returns whether it may become `FAILED` for that.
     pub(super) fn refused(&self, refused: Refused<'_>) -> bool {
         let Refused { verb, stage: Some(stage), key, cause, reason } = refused else { return true };
         let mut counts = self.locked();
@@ -118,8 +118,8 @@ impl Brake {
         may_fail
     }
 
-    /// Notes that items of these stages were refused and that none of their batch passed, so that nothing is known of any of
-    /// them. An error that passes by itself says nothing of them either.
+    /// Notes that items of these stages were refused and that none of their batch passed, so that nothing is known
+    /// about any of them. A transient error says nothing about them either.
     pub(super) fn refused_whole(&self, verb: &'static str, stages: impl IntoIterator<Item = StageId>, error: &Error) {
         if error.is_transient() {
             return;
@@ -136,8 +136,8 @@ impl Brake {
         self.shared.is_counting.store(!counts.of_any.is_empty(), Ordering::Release);
     }
 
-    /// Whether so many were refused before, for the cause of this one as well, that nothing more is to be made `FAILED`: then
-    /// that is the error of the verb.
+    /// Whether so many items were refused before, also for this one's cause, that no more may become `FAILED`: if so,
+    /// returns the verb's error.
     pub(super) fn holds(&self, refused: Refused<'_>) -> Option<Error> {
         let Refused { verb, stage, cause, reason, .. } = refused;
         if !self.is_counting() {
@@ -154,7 +154,7 @@ impl Brake {
         Some(Error::Held { verb, reason: reason.to_owned() })
     }
 
-    /// What is held now, in the order of the stages.
+    /// The stages that are held now, in order.
     pub(super) fn held(&self) -> Vec<RefusedStage> {
         if !self.is_counting() {
             return Vec::new();
@@ -177,7 +177,7 @@ impl Brake {
     }
 }
 
-/// What messages about different items have in common: all but the item's key, numbers, and what stands in quotation marks.
+/// The part that messages about different items share: everything except the item's key, numbers, and quoted text.
 pub(super) fn skeleton(reason: &str, key: &Key) -> String {
     let without_key = if key.as_str().is_empty() { reason.to_owned() } else { reason.replace(key.as_str(), "…") };
     let mut skeleton = String::with_capacity(without_key.len());
@@ -189,7 +189,7 @@ pub(super) fn skeleton(reason: &str, key: &Key) -> String {
                 skeleton.push(c);
             }
             _ if quoted.is_some() => {}
-            // An apostrophe within a word quotes nothing.
+            // An apostrophe within a word is not a quotation mark.
             '"' | '`' | '\'' if !skeleton.ends_with(char::is_alphanumeric) => {
                 quoted = Some(c);
                 skeleton.push(c);
@@ -220,7 +220,7 @@ mod tests {
         Refused { verb: "claim", stage: Some(STAGE), key, cause, reason: cause }
     }
 
-    /// How many of so many items may be made `FAILED`.
+    /// Refuses this many items, and returns how many of them may become `FAILED`.
     fn refuse(brake: &Brake, items: usize, cause: impl Fn(usize) -> &'static str) -> usize {
         (0..items).filter(|number| brake.refused(item(&key(*number), cause(*number)))).count()
     }

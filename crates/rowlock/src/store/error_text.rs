@@ -1,12 +1,13 @@
-//! Cutting error messages to what is stored.
+//! Cutting error messages to their stored length.
 
 use crate::limits::ERROR_MESSAGE_BYTES_MAX;
 
-/// What a statement may put before a message: `Max retries (2147483647) exceeded: `, and a little room.
+/// Room for the prefix that a statement may put before a message: `Max retries (2147483647) exceeded: `, and a little
+/// more.
 const PREFIX_BYTES_MAX: usize = 48;
 
-/// The message, cut at a character boundary so that it fits with any prefix; without NULs, which no text of
-/// PostgreSQL can hold.
+/// The message, cut at a character boundary so that it fits with any prefix, and without NULs, which a PostgreSQL text
+/// cannot hold.
 pub(super) fn stored_error(message: &str) -> String {
     let mut text = message.replace('\0', "\u{fffd}");
     let limit = ERROR_MESSAGE_BYTES_MAX - PREFIX_BYTES_MAX;

@@ -8,8 +8,8 @@ use super::Exclusion;
 use crate::Key;
 use crate::limits::{EXCLUDED_FOR, EXCLUDED_KEYS_MAX};
 
-/// The list; its clones are one list. An entry stays for its time: rows that were left out to make room for others would
-/// be claimed and refused again and again. A full list takes nothing more.
+/// The list; clones share it. An entry stays for its whole time: if it made room for another, its row would be claimed
+/// and refused again and again. A full list takes no more entries.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Exclusions {
     entries: Arc<Mutex<HashMap<Key, Entry>>>,
@@ -55,7 +55,7 @@ impl Exclusions {
         list
     }
 
-    /// The entries that still hold.
+    /// The entries that have not expired.
     fn current(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

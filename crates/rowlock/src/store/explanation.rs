@@ -14,7 +14,7 @@ use crate::pipeline::{Pipeline, Role, StageId, Status};
 pub struct Explanation {
     /// The item.
     pub key: Key,
-    /// The database's time of the answer.
+    /// The time of the answer, by the database's clock.
     pub at: DateTime<Utc>,
     /// Its state; `None` for a word that the pipeline does not know.
     pub status: Option<Status>,
@@ -22,14 +22,14 @@ pub struct Explanation {
     pub word: String,
     /// Failures that handlers reported.
     pub retry_count: i32,
-    /// Times that it was taken back.
+    /// Times that the sweep took the item back.
     pub reset_count: i32,
-    /// When it may be claimed, if it is to wait.
+    /// The time before which it may not be claimed, if there is one.
     pub retry_after: Option<DateTime<Utc>>,
     /// When it was inserted.
     pub created_at: Option<DateTime<Utc>>,
-    /// Times that nobody can read, by their roles, as the row has them: not due, or stale. Only on SQLite, where a column of
-    /// times may hold anything.
+    /// Unreadable times, by role, as the row has them: such an item is not due, or its heartbeat is stale. Only on
+    /// SQLite, where a column of times may hold anything.
     pub unreadable: Vec<(Role, String)>,
     /// The last error.
     pub error: Option<String>,
@@ -37,27 +37,27 @@ pub struct Explanation {
     pub holder: Option<String>,
     /// When it was claimed last.
     pub claimed_at: Option<DateTime<Utc>>,
-    /// When its holder last said that it lives.
+    /// When its holder last sent a heartbeat.
     pub heartbeat_at: Option<DateTime<Utc>>,
-    /// The ready state that a requeue would take it back to.
+    /// The ready state to which a requeue would return it.
     pub resume: Option<Status>,
     /// Whether claims for its stage are stopped.
     pub paused: bool,
-    /// Whether another transaction has the row locked just now. Always false on SQLite, which locks no rows.
+    /// Whether another transaction has the row locked right now. Always false on SQLite, which locks no rows.
     pub locked: bool,
-    /// Whether this process leaves it out because the database refuses its row.
+    /// Whether this process excludes it because the database refuses its row.
     pub excluded: bool,
-    /// The pipeline's limits, for the budgets that are left.
+    /// The pipeline's limits, from which the remaining budgets are computed.
     pub limits: Limits,
-    /// Age from which on a heartbeat is stale.
+    /// The age from which on a heartbeat is stale.
     pub stale_after: Duration,
 }
 
 impl Explanation {
-    /// What the facts mean. The pipeline is the one that they were read with.
+    /// The meaning of these facts. Pass the pipeline with which they were read.
     ///
-    /// Where several things keep an item from being claimed this is the first in the order in which a claim meets
-    /// them: the pause, the exclusion, the due time, the row's lock, the limits.
+    /// If several things keep the item from being claimed, the verdict is the first one in the order in which a claim
+    /// meets them: the pause, the exclusion, the due time, the row's lock, the limits.
     pub fn verdict(&self, pipeline: &Pipeline) -> Verdict {
         let name = |stage: StageId| pipeline.stage(stage).name().to_owned();
         let resume = || name(self.resume.and_then(Status::stage).unwrap_or(StageId::FIRST));
@@ -98,7 +98,7 @@ impl Explanation {
             let column = pipeline.columns().name(*role).to_owned();
             return Verdict::UnreadableTime { stage, column, text: text.clone() };
         }
-        // Without a due time an item is ready since it was made.
+        // Without a due time an item is ready from its creation.
         let due = self.retry_after.or(self.created_at).filter(|due| *due > self.at);
         if due.is_some_and(|due| due >= NEVER_DUE_FROM) {
             return Verdict::NeverDue { stage, created_later: self.retry_after.is_none() };
@@ -115,13 +115,13 @@ impl Explanation {
         }
     }
 
-    /// The time by which it would be due, if that cannot be read.
+    /// The time by which the item would be due, if it cannot be read.
     fn unreadable_due(&self) -> Option<&(Role, String)> {
         let of_role = |role: Role| self.unreadable.iter().find(|(unreadable, _)| *unreadable == role);
         of_role(Role::RetryAfter).or_else(|| of_role(Role::CreatedAt).filter(|_| self.retry_after.is_none()))
     }
 
-    /// The limit that the counts are at.
+    /// The limit that the counts have reached.
     fn limit_reached(&self) -> Option<Limit> {
         let Limits { max_retries, max_resets } = self.limits;
         if self.retry_count >= max_retries {
@@ -133,18 +133,18 @@ impl Explanation {
         }
     }
 
-    /// How long ago this was; no time for what is to come.
+    /// How long ago this was; `None` for a time in the future.
     fn age(&self, at: DateTime<Utc>) -> Duration {
         (self.at - at).to_std().unwrap_or_default()
     }
 
-    /// How far ahead this is. What was written while the answer was on its way is not.
+    /// How far in the future this is. Times that were written while the answer was on its way do not count.
     fn ahead(&self, at: Option<DateTime<Utc>>) -> Option<Duration> {
         (at? - self.at).to_std().ok().filter(|ahead| *ahead >= Duration::from_secs(1))
     }
 }
 
-/// Whether a sweep takes back what has this heartbeat: as the statements of the sweep say it.
+/// Whether a sweep takes back an item with this heartbeat: the same rule as in the statements of the sweep.
 pub(super) fn is_stale(heartbeat_at: Option<DateTime<Utc>>, at: DateTime<Utc>, stale_after: Duration) -> bool {
     let stale_after = TimeDelta::from_std(stale_after).unwrap_or(TimeDelta::MAX);
     heartbeat_at.is_none_or(|heartbeat_at| (at - heartbeat_at).abs() > stale_after)
@@ -166,7 +166,7 @@ mod tests {
         pipeline().stage_ids().nth(1).expect("two stages")
     }
 
-    /// An item that was made an hour ago.
+    /// An item that was created an hour ago.
     fn facts(status: Status) -> Explanation {
         Explanation {
             key: Key::from("a"),
@@ -226,7 +226,8 @@ mod tests {
                     created_at: None,
                     ..ready()
                 },
-                "waits for TWO, and is never due: \"created_at\" holds \"28.11.2026\", which is no time that can be read",
+                "waits for TWO, and is never due: \"created_at\" holds \"28.11.2026\", which is no time that can be \
+                 read",
             ),
             (Explanation { paused: true, ..ready() }, "ready for TWO, which is paused"),
             (
@@ -253,8 +254,8 @@ mod tests {
             ),
             (
                 Explanation { heartbeat_at: Some(at(7_201)), claimed_at: Some(at(7_200)), ..running() },
-                "host-1 has had it in ONE since a time that lies 2 h in the future; its heartbeat lies 2 h in the future: \
-                 the next sweep takes it back",
+                "host-1 has had it in ONE since a time that lies 2 h in the future; its heartbeat lies 2 h in the \
+                 future: the next sweep takes it back",
             ),
             (
                 Explanation { retry_after: Some(NEVER_DUE_FROM), ..ready() },

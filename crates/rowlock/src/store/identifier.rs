@@ -1,18 +1,18 @@
-//! The only door for dynamic SQL: names and words from a pipeline become SQL text here and nowhere else.
+//! The only door for dynamic SQL: only here do a pipeline's names and words become SQL text.
 //!
-//! Values never come through here; they are bound.
+//! Values never pass through here; they are bound.
 
 use std::fmt::Write as _;
 
-/// A name, quoted so that it can stand for nothing but itself. Both dialects quote names alike.
+/// A name, quoted so that it can mean nothing but itself. Both dialects quote names alike.
 pub(super) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A status word or a pipeline's name as a string literal. Only these become literals, and only because an index
-/// predicate is matched by its text.
+/// A status word or a pipeline's name as a string literal. Only these become literals, and only because a query must
+/// repeat the text of an index predicate to match it.
 ///
-/// A backslash is written in the way that PostgreSQL reads alike whatever `standard_conforming_strings` says.
+/// A backslash is written so that PostgreSQL reads it alike under either setting of `standard_conforming_strings`.
 pub(super) fn quote_literal(word: &str, dialect: Dialect) -> String {
     let quoted = word.replace('\'', "''");
     match dialect {
@@ -31,7 +31,7 @@ pub(super) fn quote_literals<'a>(words: impl IntoIterator<Item = &'a str>, diale
     list
 }
 
-/// Which database the text is for.
+/// The database for which the text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Postgres,

@@ -1,12 +1,12 @@
-//! Whose fault an error is that a batch met: settled by trying the batch in parts, and not by the error's code, which a
-//! trigger may choose as it likes.
+//! Whose fault is an error that a batch met? To find out, the batch is tried in parts; the error's code does not
+//! decide, because a trigger may choose it freely.
 //!
-//! Single items come first: the one at the head, and then others from anywhere, each time from elsewhere. Once one of them
-//! passes, the error is that of some items: the rest is halved until they stand alone, the largest part first, so that
-//! where the time does not suffice most of what is good has passed. What failed before anything passed may have failed for
-//! a cause that is over: it is tried again. If none passes, it is everybody's, found out with a few statements also for a
-//! thousand items. Where a batch is so small that all of its items were tried, each twice, and none passed, there is nothing
-//! to compare with: the caller tries a statement that touches no item.
+//! Single items come first: the one at the head, then others from random places. Once one of them passes, the error
+//! belongs to some of the items: the rest is halved until they stand alone, the largest part first, so that if time
+//! runs out most of the good items have passed. An item that failed before anything passed may have failed for a cause
+//! that is over: it is tried again. If none passes, the fault is everybody's, found with a few statements even for a
+//! thousand items. If a batch is so small that all of its items were tried, each twice, and none passed, there is
+//! nothing to compare with: the caller tries a statement that touches no item.
 
 use std::cmp::Reverse;
 use std::time::Instant;
@@ -15,39 +15,39 @@ use rand::seq::SliceRandom;
 
 use crate::limits::{LADDER_PROBES_FOR, LADDER_PROBES_MAX, LADDER_QUICK_PROBES_MAX};
 
-/// The parts of a batch that failed as a whole, by the places of its items.
+/// The parts of a batch that failed as a whole, as positions of its items.
 #[derive(Debug)]
 pub(super) struct Ladder<E> {
     items: usize,
     began_at: Instant,
-    /// Single items that are tried before anything has passed; the next one last.
+    /// Single items that are tried before anything has passed; the next one is last.
     probes: Vec<usize>,
-    /// All were tried once, and are tried again.
+    /// All were tried once, and are now tried again.
     is_repeating: bool,
-    /// Those that failed before anything had passed: whether it was their own fault is not known.
+    /// Items that failed before anything had passed: whether the fault was their own is not known.
     suspects: Vec<(usize, E)>,
-    /// Parts that are tried once something has passed, of each size the first one first.
+    /// Parts to try once something has passed; among parts of one size the first comes first.
     waiting: Vec<Vec<usize>>,
     failed: Vec<(usize, E)>,
     has_passed: bool,
 }
 
-/// Whose fault it was.
+/// Whose fault the error was.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AtFault<E> {
-    /// That of these items, each with its own error; others passed.
+    /// The fault of these items, each with its own error; others passed.
     Items(Vec<(usize, E)>),
     /// All items were tried alone, each twice, and none passed.
     AllTried(Vec<(usize, E)>),
-    /// No item from anywhere in the batch passed: nothing is known of any of them.
+    /// No item from anywhere in the batch passed: nothing is known about any of them.
     Everybody,
 }
 
 impl<E> Ladder<E> {
-    /// Of a batch of so many items, which failed as a whole.
+    /// For a batch of this many items that failed as a whole.
     pub(super) fn new(items: usize) -> Ladder<E> {
         let mut probes: Vec<usize> = (0..items).collect();
-        // Whoever wants one of a few gets the first that passes.
+        // In order: a caller that wants one of a few items gets the first that passes.
         if items > LADDER_PROBES_MAX {
             probes[1..].shuffle(&mut rand::rng());
             probes.truncate(LADDER_QUICK_PROBES_MAX);
@@ -65,7 +65,7 @@ impl<E> Ladder<E> {
         }
     }
 
-    /// The next part to try, never empty. Every part is answered by [`Ladder::passed`] or [`Ladder::failed`].
+    /// The next part to try, never empty. The caller answers each part by [`Ladder::passed`] or [`Ladder::failed`].
     pub(super) fn next(&mut self) -> Option<Vec<usize>> {
         if self.has_passed {
             let largest = (0..self.waiting.len()).max_by_key(|at| (self.waiting[*at].len(), Reverse(*at)))?;
@@ -83,8 +83,8 @@ impl<E> Ladder<E> {
         self.probes.pop().map(|probe| vec![probe])
     }
 
-    /// The next single item that failed before anything passed, for a caller that wants nothing more: it was in the way of what
-    /// was wanted, and is so again if the fault is its own.
+    /// The next single item that failed before anything passed, for a caller that wants nothing more: the item blocked
+    /// what was wanted, and blocks it again if the fault is its own.
     pub(super) fn next_suspect(&mut self) -> Option<Vec<usize>> {
         if !self.has_passed {
             return None;
@@ -128,7 +128,7 @@ impl<E> Ladder<E> {
         self.waiting.push(second);
     }
 
-    /// Items of which nothing is known: parts that were not tried, or not to the end.
+    /// Items about which nothing is known: parts that were not tried, or not to the end.
     pub(super) fn untried(&self) -> impl Iterator<Item = usize> {
         let waiting: Vec<usize> =
             if self.has_passed { self.waiting.iter().flatten().copied().collect() } else { Vec::new() };
@@ -158,7 +158,7 @@ impl<E> Ladder<E> {
 mod tests {
     use super::*;
 
-    /// What a batch of so many items comes to, and how many parts were tried.
+    /// The result for a batch of this many items, and the number of parts that were tried.
     fn climb(items: usize, is_bad: impl Fn(usize) -> bool) -> (AtFault<()>, usize) {
         let mut ladder = Ladder::new(items);
         let mut tried = 0;
@@ -244,7 +244,7 @@ mod tests {
         let mut ladder: Ladder<()> = Ladder::new(200);
         let first = ladder.next().expect("a part");
         ladder.passed(&first);
-        // The time suffices for so many parts that fail, and they all hold the same bad item.
+        // The time suffices for this many failing parts, which all hold the same bad item.
         let is_bad = |item: &usize| *item == 1;
         let (mut failures, mut passed) = (0, first.len());
         while failures < 4
@@ -271,7 +271,7 @@ mod tests {
         while let Some(part) = ladder.next() {
             ladder.failed(part, ());
             tried += 1;
-            // As if the parts took so long.
+            // Pretends that the parts took this long.
             ladder.began_at -= LADDER_PROBES_FOR;
         }
         assert_eq!(tried, LADDER_PROBES_MAX, "where each takes long");

@@ -1,4 +1,4 @@
-//! What the verbs take.
+//! Parameters of the verbs.
 
 use std::time::Duration;
 
@@ -11,24 +11,25 @@ use crate::{FencingToken, Holder, Key, Lease};
 /// The parameters of a claim.
 #[derive(Debug, Clone)]
 pub struct ClaimParams {
-    /// The stages to claim for. The latest comes first in the queue, whatever the order here.
+    /// The stages to claim for. The latest stage comes first in the queue, in whatever order they are listed here.
     pub stages: Vec<StageId>,
-    /// The most items to take; at most 1,000 are taken at once.
+    /// The most items to take; a claim takes at most 1,000 at once.
     pub limit: usize,
-    /// The token of the leases; drawn for this claim alone.
+    /// The token of the leases, drawn for this claim alone.
     pub token: FencingToken,
     /// Who claims.
     pub holder: Holder,
-    /// Items whose counts reach these are `FAILED` by the claim that meets them.
+    /// The claim makes items whose counts reach these limits `FAILED`.
     pub limits: Limits,
-    /// The claimer holds nothing else, and no earlier claim of its is unsettled. Only then is a suspect taken, an item
-    /// whose next reset is its last: alone, from the head of the queue. Otherwise suspects are left out.
+    /// The claimer holds nothing else, and none of its earlier claims is unsettled. Only then does the claim take a
+    /// suspect, an item whose next reset is its last: alone, from the head of the queue. Otherwise it leaves suspects
+    /// out.
     pub alone: bool,
-    /// Only leave items at a limit out, as if they were not due, and write no `FAILED`.
+    /// Leave out items at a limit as if they were not due, instead of making them `FAILED`.
     pub leave_exhausted: bool,
     /// Keys to leave out.
     pub except: Vec<Key>,
-    /// The time to claim at; `None` is the database's clock.
+    /// The time of the claim; `None` is the database's clock.
     pub now: Option<DateTime<Utc>>,
 }
 
@@ -49,7 +50,7 @@ pub struct ContinueParams {
     pub now: Option<DateTime<Utc>>,
 }
 
-/// The two budgets, where a caller has others than the pipeline's.
+/// The two budgets, for a caller with other limits than the pipeline's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Failures that handlers may report.
@@ -61,11 +62,11 @@ pub struct Limits {
 /// The parameters of a finish: leases and their outcomes.
 #[derive(Debug, Clone)]
 pub struct FinishParams {
-    /// What happens to which item. A key stands in it once.
+    /// The leases and their outcomes. Each key appears only once.
     pub items: Vec<Finish>,
     /// The budgets.
     pub limits: Limits,
-    /// The time to finish at; `None` is the database's clock.
+    /// The time of the finish; `None` is the database's clock.
     pub now: Option<DateTime<Utc>>,
 }
 
@@ -81,13 +82,13 @@ pub struct Finish {
 /// How a lease ends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The stage is done.
+    /// The stage is completed.
     Complete,
     /// It failed, and is worth another attempt: the retry count goes up, and at `max_retries` the item is `FAILED`.
     Retry {
         /// What went wrong.
         error: String,
-        /// A delay to use as it is, instead of the policy's.
+        /// A delay to use exactly, instead of the policy's.
         delay: Option<Duration>,
     },
     /// It failed for good.
@@ -95,16 +96,16 @@ pub enum Outcome {
         /// What went wrong.
         error: String,
     },
-    /// It is given back; nothing is counted.
+    /// It returns to the queue; nothing is counted.
     Release,
-    /// It is given back, not to be claimed before this time by the database's clock; nothing is counted.
+    /// It returns to the queue, not to be claimed before this time by the database's clock; nothing is counted.
     SnoozeUntil(DateTime<Utc>),
-    /// It is given back, not to be claimed for this long; nothing is counted.
+    /// It returns to the queue, not to be claimed for this long; nothing is counted.
     SnoozeFor(Duration),
 }
 
 impl Outcome {
-    /// The name of the move, as the SQL knows it.
+    /// The name of the move in the SQL.
     pub fn name(&self) -> &'static str {
         match self {
             Outcome::Complete => "complete",
@@ -115,7 +116,7 @@ impl Outcome {
         }
     }
 
-    /// The error that goes into the row, if there is one.
+    /// The error to store in the row, if there is one.
     pub fn error(&self) -> Option<&str> {
         match self {
             Outcome::Retry { error, .. } | Outcome::Fail { error } => Some(error),
@@ -129,25 +130,25 @@ impl Outcome {
 pub struct SweepParams {
     /// The most items to take back in this statement.
     pub limit: usize,
-    /// Age of a heartbeat from which on it is stale.
+    /// The age from which on a heartbeat is stale.
     pub stale_after: Duration,
     /// The reset count at which an item is `FAILED`.
     pub max_resets: i32,
-    /// The time to sweep at; `None` is the database's clock. A worker gives the time that the database told it a moment
-    /// before, which it has compared with its own clock.
+    /// The time of the sweep; `None` is the database's clock. A worker passes the time that it has just read from the
+    /// database and compared with its own clock.
     pub now: Option<DateTime<Utc>>,
 }
 
-/// The parameters of a set.
+/// The parameters of `set`.
 #[derive(Debug, Clone)]
 pub struct SetParams {
     /// The items.
     pub keys: Vec<Key>,
     /// The state to put them into; in progress is illegal from any state.
     pub to: Status,
-    /// An error replaces the stored one; `None` keeps it.
+    /// An error that replaces the stored one; `None` keeps the stored one.
     pub error: Option<String>,
-    /// The time to set at; `None` is the database's clock.
+    /// The time of the move; `None` is the database's clock.
     pub now: Option<DateTime<Utc>>,
 }
 
@@ -156,9 +157,9 @@ pub struct SetParams {
 pub struct RequeueParams {
     /// The items.
     pub keys: Vec<Key>,
-    /// The stage to take them up at; `None` is the one that each stopped at.
+    /// The stage at which they are ready again; `None` is the one at which each stopped.
     pub stage: Option<StageId>,
-    /// The time to requeue at; `None` is the database's clock.
+    /// The time of the requeue; `None` is the database's clock.
     pub now: Option<DateTime<Utc>>,
 }
 
@@ -167,7 +168,7 @@ pub struct RequeueParams {
 pub struct ListParams {
     /// Only items in this state.
     pub status: Option<Status>,
-    /// Only items whose key is greater than this one: the last of the page before.
+    /// Only items whose key is greater than this one: the last key of the previous page.
     pub after: Option<Key>,
     /// The most items to return.
     pub limit: usize,
@@ -176,11 +177,11 @@ pub struct ListParams {
 /// The parameters of a count.
 #[derive(Debug, Clone, Copy)]
 pub struct CountParams {
-    /// Counting a status stops here; `i64::MAX` counts to the end, however many there are.
+    /// The count of a status stops here; `i64::MAX` counts to the end, however many there are.
     pub up_to: i64,
-    /// Counts only what is ready or in progress, and says that there is nothing else. Where items of a stage are delayed, those
-    /// that are due need be neither counted nor told of: it is for one who has just claimed in vain, and asks what there is to
-    /// wait for. An item that is due at `infinity` is delayed, though it is never the next one due.
+    /// Counts only ready items and those in progress, and says that there are no others. If a stage has delayed items,
+    /// the answer may leave out those that are due: this is for a caller whose claim has just found nothing, and that
+    /// asks what there is to wait for. An item that is due at `infinity` is delayed, but it is never the next one due.
     pub unfinished_only: bool,
     /// The time that decides what is due; `None` is the database's clock.
     pub now: Option<DateTime<Utc>>,
@@ -192,7 +193,7 @@ impl Default for CountParams {
     }
 }
 
-/// A limit as a statement takes it: at most the most rows that there may be at once.
+/// A limit as a statement takes it: capped at the most rows that there may be at once.
 pub(super) fn row_limit(limit: usize, max: usize) -> i64 {
     i64::try_from(limit.min(max)).unwrap_or(i64::MAX)
 }

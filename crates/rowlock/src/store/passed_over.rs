@@ -1,6 +1,7 @@
-//! Rows that a claim or a sweep tried while nothing passed. Whether the fault is theirs is not known, so nothing is done to them;
-//! but they stand at the head, and the next one would try the same. It passes over them, and meets others. As soon as some
-//! row passes they come back, a few at a time: are they good, all are back soon, and are they bad, they keep no other waiting.
+//! Rows that a claim or a sweep tried while nothing passed. Whether the fault is theirs is not known, so nothing is
+//! done to them; but they stand at the head, and the next statement would try the same rows. It passes over them, and
+//! meets others. As soon as some row passes they come back, a few at a time: if they are good, all are back soon; if
+//! they are bad, they keep no others waiting.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use crate::Key;
 use crate::limits::{EXCLUDED_FOR, EXCLUDED_KEYS_MAX, REFUSED_ALIKE_MAX};
 use crate::pipeline::StageId;
 
-/// The rows that this process passes over; its clones are one list.
+/// The rows that this process passes over; clones share the list.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PassedOver {
     shared: Arc<Shared>,
@@ -19,21 +20,22 @@ pub(super) struct PassedOver {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Whether there is any: most stores never meet one.
+    /// Whether the list has any row: most stores never meet one.
     has_any: AtomicBool,
     of: Mutex<HashMap<(&'static str, StageId), Rows>>,
 }
 
-/// Those of a verb in a stage, the oldest first.
+/// The rows of one verb in one stage, the oldest first.
 #[derive(Debug)]
 struct Rows {
     keys: VecDeque<(Key, Instant)>,
-    /// How many come back next.
+    /// How many come back the next time.
     returning: usize,
 }
 
 impl PassedOver {
-    /// Passes over a row until some row of the stage passes, or its time is over. Where the list is full the oldest comes back.
+    /// Passes over a row until some row of the stage passes, or until its time is up. If the list is full the oldest
+    /// comes back.
     pub(super) fn add(&self, verb: &'static str, stage: Option<StageId>, key: &Key) {
         let mut of = self.locked();
         let new = || Rows { keys: VecDeque::new(), returning: REFUSED_ALIKE_MAX };
@@ -49,7 +51,8 @@ impl PassedOver {
         self.shared.has_any.store(true, Ordering::Release);
     }
 
-    /// Lets some of these stages' rows come back, since a row passed or since there is no other; whether there were any.
+    /// Lets some of these stages' rows come back, because a row passed or because there is no other. Returns whether
+    /// there were any.
     pub(super) fn let_back(&self, verb: &'static str, stages: impl IntoIterator<Item = StageId>) -> bool {
         if !self.has_any() {
             return false;
@@ -77,7 +80,7 @@ impl PassedOver {
         self.has_any() && self.locked().get(&(verb, stage.unwrap_or(StageId::FIRST))).is_some_and(is_it)
     }
 
-    /// What this verb passes over now.
+    /// The keys that this verb passes over now.
     pub(super) fn keys(&self, verb: &'static str) -> Vec<Key> {
         if !self.has_any() {
             return Vec::new();

@@ -1,25 +1,25 @@
-//! What the verbs return.
+//! Results of the verbs.
 
 use chrono::{DateTime, Utc};
 
 use crate::pipeline::{StageId, Status};
 use crate::{Key, Lease};
 
-/// What a claim took.
+/// The result of a claim.
 #[derive(Debug)]
 pub struct ClaimBatch<Row> {
     /// The claimed items, in the order of the queue.
     pub claimed: Vec<ClaimedRow<Row>>,
-    /// Items that were at a limit and are `FAILED` now. They counted towards the claim's limit.
+    /// Items that were at a limit and are now `FAILED`. They count towards the claim's limit.
     pub exhausted: Vec<Key>,
-    /// Items that the database would not let be moved, with its reason. Those that could not even be made `FAILED`
+    /// Items that the database did not allow to move, each with its reason. Those that could not even become `FAILED`
     /// are excluded from this process's claims for a while.
     pub refused: Vec<(Key, String)>,
-    /// Whether the queue may hold more that is due: the claim reached its limit, left suspects out, or did not look at
-    /// all of a queue that had been full.
+    /// Whether the queue may hold more items that are due: the claim reached its limit, left suspects out, or did not
+    /// read all of a queue that had been full.
     pub may_have_more: bool,
-    /// A suspect is at the head of the queue and was left out because the claimer holds other items. It should finish
-    /// them and claim again alone, or the suspect would wait for ever.
+    /// A suspect is at the head of the queue and was left out because the claimer holds other items. The claimer should
+    /// finish them and claim again alone, or the suspect would wait for ever.
     pub suspect_at_head: bool,
 }
 
@@ -42,15 +42,15 @@ pub struct ClaimedRow<Row> {
     pub lease: Lease,
     /// Failures that handlers reported so far.
     pub retry_count: i32,
-    /// Times that it was taken back so far.
+    /// Times that the sweep took it back so far.
     pub reset_count: i32,
     /// One more reset is its last: it runs alone, so that it takes no neighbour with it.
     pub suspect: bool,
-    /// The whole row as it is after the claim.
+    /// The whole row, as it is after the claim.
     pub row: Row,
 }
 
-/// What became of one item of a finish.
+/// The result for one item of a finish.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Finished {
     /// The move was written.
@@ -63,28 +63,28 @@ pub enum Finished {
     /// Another transaction had the row locked for the whole short wait, or an error came before this item's turn.
     /// Nothing was written; the same finish may be sent again.
     Busy,
-    /// The answer to an earlier attempt was lost, and it cannot be proved whether it was applied.
+    /// The answer to an earlier attempt was lost, and it cannot be proved whether the attempt was applied.
     Unknown,
-    /// The database refuses the row. It was tried as `FAILED`; `failed` says whether that worked.
+    /// The database refuses the row. The store then tried to make it `FAILED`; `failed` says whether that worked.
     Refused {
         /// The database's own words, or that a trigger returned nothing.
         reason: String,
-        /// Whether the item is `FAILED` now. If not it stays in progress, excluded from this process's claims.
+        /// Whether the item is now `FAILED`. If not, it stays in progress, excluded from this process's claims.
         failed: bool,
     },
 }
 
-/// A stage of which a store is refused one item after the other for the same cause, or a whole batch, while none passes. Nothing
-/// more of it is made `FAILED` for that: a worker tries one item now and then.
+/// A stage in which the database refuses one item after the other for the same cause, or a whole batch, while none
+/// passes. No more of its items become `FAILED` for that: a worker tries one item now and then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedStage {
     /// The stage.
     pub stage: StageId,
-    /// What is refused: "claim", "sweep", "renew", or an outcome by its name.
+    /// The refused verb: "claim", "sweep", "renew", or an outcome by its name.
     pub verb: &'static str,
-    /// The database's own words about the last one, or that a trigger said nothing.
+    /// The database's own words about the last item, or that a trigger said nothing.
     pub reason: String,
-    /// How often it was refused since one passed: what has changed since the last look tells a call that met it.
+    /// The refusals since an item passed. If the number has changed since the last look, this call met a refusal.
     pub times: u64,
 }
 
@@ -95,10 +95,11 @@ pub enum LeaseState {
     Held,
     /// It holds, but the row was locked and the heartbeat could not be written this time.
     Busy,
-    /// It holds, but a renewal that was tried in parts had no time left for it. Nobody has its row locked: it becomes stale
-    /// unless it is renewed again at once.
+    /// It holds, but a renewal that was tried in parts ran out of time before it. The row is not locked; it becomes
+    /// stale unless it is renewed again at once.
     NotRenewed,
-    /// It holds, but the database refuses heartbeats of this row. It would be swept in time: its holder should end it.
+    /// It holds, but the database refuses heartbeats of this row. The sweep would take it back in time: its holder
+    /// should end it.
     Refused {
         /// The database's own words, or that a trigger returned nothing.
         reason: String,
@@ -109,12 +110,12 @@ pub enum LeaseState {
     Lost,
 }
 
-/// What a sweep took back.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
     /// The items.
     pub items: Vec<SweptItem>,
-    /// Items that the database would not let be moved, with its reason.
+    /// Items that the database did not allow to move, each with its reason.
     pub refused: Vec<(Key, String)>,
     /// Whether there may be more: the sweep reached its limit.
     pub may_have_more: bool,
@@ -125,15 +126,15 @@ pub struct Swept {
 pub struct SweptItem {
     /// The item.
     pub key: Key,
-    /// Ready again, or `FAILED` if this was one reset too many.
+    /// Ready again, or `FAILED` if this reset reached the limit.
     pub to: Status,
-    /// Who stopped.
+    /// The holder that stopped.
     pub holder: Option<String>,
-    /// What was written as the error: who stopped and when.
+    /// The stored error: which holder stopped, and when.
     pub error: String,
 }
 
-/// What became of one item of an operator's verb.
+/// The result for one item of an operator's verb.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Moved {
     /// The move was written.
@@ -143,9 +144,10 @@ pub enum Moved {
     },
     /// There is no such item.
     NotFound,
-    /// No row can have such a key: it is not of the key column's type, or in characters that the database does not have.
+    /// No row can have such a key: it does not fit the key column's type, or it has characters that the database does
+    /// not have.
     Invalid {
-        /// What the key is not.
+        /// What kind of value the key is not.
         reason: String,
     },
     /// The move does not exist from the item's state.
@@ -160,18 +162,18 @@ pub enum Moved {
     },
 }
 
-/// What adding keys did.
+/// The result of adding keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Added {
-    /// How many items are new. A key that exists is skipped, and not counted.
+    /// The number of new items. An existing key is skipped, and not counted.
     pub added: u64,
-    /// Keys that no row can have, in the order given, each with what it is not: an integer, a uuid, a text without NUL that
-    /// is no longer than the column and in characters of the database.
+    /// Keys that no row can have, in the order given, each with the requirement that it does not meet: an integer, a
+    /// uuid, a text without NUL that fits the column and the database's encoding.
     pub refused: Vec<(Key, String)>,
 }
 
 impl Moved {
-    /// With the word that would have been written: a constraint may not allow it.
+    /// The result, with the word that would have been written: a constraint may not allow it.
     pub(super) fn into_word(self, word: &str) -> Moved {
         match self {
             Moved::Refused { reason } => Moved::Refused { reason: format!("the status would be {word:?}: {reason}") },
@@ -180,7 +182,7 @@ impl Moved {
     }
 }
 
-/// An item as it is.
+/// One item, as the table has it.
 #[derive(Debug)]
 pub struct ItemRow<Row> {
     /// The item.
@@ -189,7 +191,7 @@ pub struct ItemRow<Row> {
     pub status: Option<Status>,
     /// The word that the table has; empty for NULL.
     pub word: String,
-    /// The token of its last claim, if nobody cleared it.
+    /// The token of its last claim, unless it was cleared.
     pub token: Option<i64>,
     /// The whole row.
     pub row: Row,
@@ -200,16 +202,16 @@ pub struct ItemRow<Row> {
 pub struct Page<Row> {
     /// The items, in the order of their keys.
     pub items: Vec<ItemRow<Row>>,
-    /// The key to ask for the next page with; `None` on the last page.
+    /// The key with which to ask for the next page; `None` on the last page.
     pub next: Option<Key>,
 }
 
 /// How many items are in each state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
-    /// The database's time of the count.
+    /// The time of the count, by the database's clock.
     pub at: DateTime<Utc>,
-    /// Each status of the pipeline in its order, then each word that the pipeline does not know.
+    /// First each status of the pipeline, in order; then each word that the pipeline does not know.
     pub statuses: Vec<StatusCount>,
     /// Each stage, in order.
     pub stages: Vec<StageCounts>,
@@ -228,31 +230,31 @@ pub struct StatusCount {
     pub at_least: bool,
 }
 
-/// What is ready for one stage.
+/// The ready items of one stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageCounts {
     /// The stage.
     pub stage: StageId,
     /// Whether claims for it are stopped.
     pub paused: bool,
-    /// Since when the item at the head of its queue is ready; `None` if none is due, or it is not told
+    /// Since when the item at the head of its queue is ready; `None` if no item is due, or if this was not asked for
     /// ([`CountParams::unfinished_only`](crate::store::CountParams::unfinished_only)).
     pub oldest_ready_since: Option<DateTime<Utc>>,
-    /// When the next item that is not due yet will be; `None` if there is none.
+    /// When the next item that is not due yet will be due; `None` if there is none.
     pub next_due_at: Option<DateTime<Utc>>,
-    /// Items that are ready but never due: at `infinity`, or from the last day of the year 9999 on. Counted no further than
-    /// the others.
+    /// Items that are ready but never due: at `infinity`, or from the last day of the year 9999 on. Their count stops
+    /// at the same limit as the others.
     pub never_due: i64,
-    /// When the oldest heartbeat of an item in progress was; `None` if none is in progress or it has none.
+    /// The oldest heartbeat of the items in progress; `None` if no item is in progress or it has no heartbeat.
     pub oldest_heartbeat_at: Option<DateTime<Utc>>,
 }
 
 /// One failure of an item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FailureRecord {
-    /// When, by the database's clock.
+    /// The time of the failure, by the database's clock.
     pub at: DateTime<Utc>,
-    /// The word of the state that it happened in.
+    /// The word of the state in which it happened.
     pub word: String,
     /// The move that wrote it: `retry`, `fail`, `sweep`, `exhaust`, `refused`.
     pub cause: String,
@@ -262,18 +264,18 @@ pub struct FailureRecord {
     pub error: String,
 }
 
-/// One item that somebody holds.
+/// One item that is held.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldItem {
     /// The item.
     pub key: Key,
-    /// The stage that it is in progress in.
+    /// The stage in which it is in progress.
     pub stage: StageId,
-    /// Who holds it.
+    /// The holder.
     pub holder: Option<String>,
-    /// Since when.
+    /// When it was claimed.
     pub claimed_at: Option<DateTime<Utc>>,
-    /// When its holder last said that it lives.
+    /// When its holder last sent a heartbeat.
     pub heartbeat_at: Option<DateTime<Utc>>,
     /// Its heartbeat is missing, too old, or as far in the future: the next sweep takes it back.
     pub stale: bool,
@@ -286,7 +288,7 @@ pub struct Exclusion {
     pub key: Key,
     /// Why the database refused it.
     pub reason: String,
-    /// For how much longer.
+    /// How much longer it is left out.
     pub remaining: std::time::Duration,
 }
 
@@ -301,7 +303,7 @@ impl Counts {
         self.statuses.iter().filter(|entry| entry.status.is_none())
     }
 
-    /// How many items are in a state that a worker could still change.
+    /// How many items are in states that a worker could still change.
     pub fn unfinished(&self) -> i64 {
         self.statuses
             .iter()
@@ -312,14 +314,14 @@ impl Counts {
 }
 
 impl Swept {
-    /// Adds what a further statement of the same sweep took back.
+    /// Adds the result of another statement of the same sweep.
     pub(super) fn append(&mut self, mut other: Swept) {
         self.items.append(&mut other.items);
         self.refused.append(&mut other.refused);
         self.may_have_more |= other.may_have_more;
     }
 
-    /// The leases that the sweep ended. Shown in logs: what was taken back from whom.
+    /// The leases that the sweep ended, for logs: which items were taken back, and from which holders.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.items.iter().map(|item| &item.key)
     }
@@ -331,7 +333,7 @@ impl<Row> ClaimBatch<Row> {
         self.claimed.is_empty() && self.exhausted.is_empty() && self.refused.is_empty()
     }
 
-    /// Adds what a further statement of the same claim took.
+    /// Adds the result of another statement of the same claim.
     pub(super) fn append(&mut self, mut other: ClaimBatch<Row>) {
         self.claimed.append(&mut other.claimed);
         self.exhausted.append(&mut other.exhausted);

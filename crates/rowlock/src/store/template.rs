@@ -8,11 +8,11 @@
 //! | `:'failed'` | a quoted word: `pipeline`, `succeeded`, `failed`, `cancelled`, `first_ready` |
 //! | `:table`, `:rowlock_failures`, `:rowlock_stages`, `:rowlock_meta` | a quoted table, with its schema |
 //! | `:ready_words`, `:running_words`, `:terminal_words`, `:known_words` | lists of quoted words |
-//! | `:running_of_ready`, `:ready_of_running`, `:next_of_running` | a `case` from the item's present word (`t` is the item) to another |
-//! | `:position_of_ready`, `:position_of_running` | the same to its place in the queue: 1 is the last stage |
+//! | `:running_of_ready`, `:ready_of_running`, `:next_of_running` | a `case` from the word of item `t` to another |
+//! | `:position_of_ready`, `:position_of_running` | the same to the item's place in the queue: 1 is the last stage |
 //! | `:ready_of_stage` | a `case` from a stage's name (`s` is its row in `rowlock_stages`) to its ready word |
-//! | `:resume_of_any` | the ready word that a stopped item would be taken up at again |
-//! | anything else | what the dialect adds, e.g. `:key_type`, `:lock`, or a fragment that several verbs share |
+//! | `:resume_of_any` | the ready word to which a requeue would return a stopped item |
+//! | anything else | added by the dialect, e.g. `:key_type`, `:lock`, or a fragment that several verbs share |
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ impl Template {
         template
     }
 
-    /// Adds a variable of the dialect, or a fragment that is itself rendered first.
+    /// Adds a variable of the dialect, or a fragment, which is rendered first.
     pub(super) fn set(&mut self, variable: &str, sql: &str) {
         let rendered = self.render(sql);
         self.variables.insert(variable.to_owned(), rendered);
@@ -155,13 +155,13 @@ impl Template {
         self.insert("resume_of_any", case(resume));
     }
 
-    /// Adds a variable whose text stands as it is: quoted words may hold anything.
+    /// Adds a variable whose text is inserted as it is: quoted words may hold anything.
     pub(super) fn insert(&mut self, variable: &str, sql: String) {
         self.variables.insert(variable.to_owned(), sql);
     }
 }
 
-/// The variable that starts a text, with its length in the text.
+/// The variable at the start of a text, with its length in the text.
 fn variable_at(text: &str) -> Option<(&str, usize)> {
     let first = text.chars().next()?;
     let length = match first {
@@ -179,7 +179,7 @@ fn is_name_character(c: char) -> bool {
     c.is_ascii_lowercase() || c == '_'
 }
 
-/// A line without the comment at its end. No file has `--` inside a literal.
+/// A line without a comment at its end. No file has `--` inside a literal.
 fn without_comment(line: &str) -> &str {
     line.find("--").map_or(line, |start| &line[..start]).trim_end()
 }

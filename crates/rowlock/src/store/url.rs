@@ -1,12 +1,12 @@
-//! URLs of databases: which database one is meant for, and what of it may be shown.
+//! Database URLs: for which database a URL is meant, and which parts of it may be shown.
 
 use crate::Error;
 
-/// What stands for a part that may be a secret.
+/// Stands for a part that may be a secret.
 const HIDDEN: &str = "…";
 
-/// A URL, or what somebody took for one, without anything that may be a secret. Where the parts cannot be told apart, as
-/// with an unescaped `?`, `#`, `/` or `@` in a password, only the scheme is left.
+/// A URL, or any text in place of one, without anything that may be a secret. If the parts cannot be told apart, for
+/// instance because a password has an unescaped `?`, `#`, `/` or `@`, only the scheme is left.
 ///
 /// ```
 /// # use rowlock::store::displayable_url;
@@ -43,7 +43,7 @@ fn is_plain(character: char) -> bool {
     character.is_alphanumeric() || matches!(character, '_' | '-' | '.' | '/' | ' ')
 }
 
-/// A name or address, with a port if there is one. Anything else behind the colon may be a password.
+/// A name or address, with a port if there is one. Any other text after the colon may be a password.
 fn is_host(host: &str) -> bool {
     let port = match host.strip_prefix('[') {
         Some(address) => match address.split_once(']') {
@@ -61,9 +61,9 @@ fn is_host(host: &str) -> bool {
     port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
-/// The scheme in lower case, and what follows its colon.
+/// The scheme in lower case, and the text after its colon.
 pub(super) fn split_scheme(url: &str) -> Option<(String, &str)> {
-    /// The longest that is in use for a database; a longer word is something else.
+    /// The length of the longest scheme in use for a database; a longer word is something else.
     const SCHEME_CHARS_MAX: usize = 16;
     let url = url.trim_start();
     let (scheme, rest) = url.split_once(':')?;
@@ -73,12 +73,12 @@ pub(super) fn split_scheme(url: &str) -> Option<(String, &str)> {
     is_scheme.then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
-/// The error for a URL that is none of this database's.
+/// The error for a URL that is not one of this database.
 pub(super) fn refuse_url(url: &str, rule: &str) -> Error {
     Error::InvalidArgument { argument: "url", value: displayable_url(url), rule: rule.to_owned() }
 }
 
-/// What the driver knows, and what of a PostgreSQL URL it takes.
+/// The parameters of a PostgreSQL URL that the driver knows.
 #[cfg(feature = "postgres")]
 const PARAMETERS: &[&str] = &[
     "sslmode",
@@ -101,8 +101,8 @@ const PARAMETERS: &[&str] = &[
     "options",
 ];
 
-/// The URL of a PostgreSQL database with the parameters that its driver knows. The driver itself takes any scheme, and
-/// logs the value of a parameter that it does not know, which may be a password under a mistyped name.
+/// The URL of a PostgreSQL database, with the parameters that its driver knows. The driver itself takes any scheme, and
+/// logs the value of an unknown parameter, which may be a password under a mistyped name.
 #[cfg(feature = "postgres")]
 pub(super) fn postgres_url(url: &str) -> crate::Result<String> {
     const EXPECTED: &str = "a PostgresStore needs postgres://USER:PASSWORD@HOST:PORT/DATABASE";
@@ -132,13 +132,13 @@ pub(super) fn postgres_url(url: &str) -> crate::Result<String> {
     Ok(if known.is_empty() { base.to_owned() } else { format!("{base}?{}", known.join("&")) })
 }
 
-/// The error for a PostgreSQL URL whose parts are not what they should be. The driver's words may hold one of them.
+/// The error for a PostgreSQL URL with a malformed part. The driver's own message may quote that part.
 #[cfg(feature = "postgres")]
 pub(super) fn unreadable(url: &str) -> Error {
     refuse_url(
         url,
-        "it cannot be read as postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETER=VALUE: in a user's name or a password \
-         write @ as %40, / as %2F, ? as %3F, # as %23, & as %26",
+        "it cannot be read as postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETER=VALUE: in a user's name or a \
+         password write @ as %40, / as %2F, ? as %3F, # as %23, & as %26",
     )
 }
 

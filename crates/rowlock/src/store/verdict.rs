@@ -3,15 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Whether an item can be claimed now, and if not, why. Shown it is a sentence for people.
+/// Whether an item can be claimed now, and if not, why. `Display` makes it a sentence for people.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The next claim for its stage that gets so far down the queue takes it.
+    /// The next claim for its stage that gets this far down the queue takes it.
     Claimable {
         /// The stage's name.
         stage: String,
-        /// What is left of its budgets.
+        /// The rest of its budgets.
         left: BudgetsLeft,
         /// One more reset would be its last: only a worker that holds nothing else takes it.
         suspect: bool,
@@ -20,27 +20,27 @@ pub enum Verdict {
     Waiting {
         /// The stage's name.
         stage: String,
-        /// In how long it is due.
+        /// The time until it is due.
         due_in: Duration,
-        /// It waits because the row's creation time lies in the future: nobody has delayed it.
+        /// It waits because the row's creation time is in the future, and not because of a delay.
         created_later: bool,
-        /// What is left of its budgets.
+        /// The rest of its budgets.
         left: BudgetsLeft,
     },
     /// It will never be due: its due time, or the row's creation time, is `infinity` or on the last day that counts.
     NeverDue {
         /// The stage's name.
         stage: String,
-        /// It is the row's creation time that says so: nobody has delayed it.
+        /// The row's creation time causes this, and not a delay.
         created_later: bool,
     },
-    /// It is not due, since the time by which it would be cannot be read.
+    /// It is not due, because the time at which it would be due cannot be read.
     UnreadableTime {
         /// The stage's name.
         stage: String,
         /// The column of that time.
         column: String,
-        /// What it holds.
+        /// The text in that column.
         text: String,
     },
     /// Claims for its stage are stopped.
@@ -48,12 +48,12 @@ pub enum Verdict {
         /// The stage's name.
         stage: String,
     },
-    /// Another transaction has its row locked: claims pass it by.
+    /// Another transaction has its row locked: claims skip it.
     Locked {
         /// The stage's name.
         stage: String,
     },
-    /// This process leaves it out for a while because the database refuses to have its row changed.
+    /// This process leaves it out for a while because the database refuses changes to its row.
     Excluded {
         /// The stage's name.
         stage: String,
@@ -62,48 +62,48 @@ pub enum Verdict {
     Exhausted {
         /// The stage's name.
         stage: String,
-        /// Which limit.
+        /// The limit that it has reached.
         limit: Limit,
     },
-    /// Somebody works on it.
+    /// A holder works on it.
     Held {
         /// The stage's name.
         stage: String,
-        /// Who, as the claim wrote it.
+        /// The holder's name, as the claim wrote it.
         holder: Option<String>,
-        /// For how long; none if the row does not say, or says a time in the future.
+        /// How long it has been held; `None` if the row does not say, or says a time in the future.
         held_for: Option<Duration>,
-        /// How long ago its last heartbeat was; none likewise.
+        /// How long ago its last heartbeat was; `None` in the same cases.
         silent_for: Option<Duration>,
-        /// By how much the claim lies in the future, as after a clock that was set back.
+        /// How far in the future the claim is, for instance after a clock was set back.
         claimed_ahead_by: Option<Duration>,
-        /// By how much the heartbeat does.
+        /// How far in the future the heartbeat is.
         heartbeat_ahead_by: Option<Duration>,
-        /// The heartbeat is missing, too old, or as far ahead: the next sweep takes it back.
+        /// The heartbeat is missing, too old, or as far in the future: the next sweep takes it back.
         stale: bool,
     },
     /// It failed.
     Failed {
-        /// The limit that ended it; none if it failed for good, or by hand.
+        /// The limit that ended it; `None` if it failed for good, or was set to failed by an operator.
         limit: Option<Limit>,
-        /// The name of the stage that a requeue takes it up at.
+        /// The name of the stage at which a requeue makes it ready again.
         resume: String,
     },
-    /// Somebody stopped it.
+    /// An operator cancelled it.
     Cancelled {
-        /// The name of the stage that a requeue takes it up at.
+        /// The name of the stage at which a requeue makes it ready again.
         resume: String,
     },
-    /// It is past the last stage.
+    /// It has completed the last stage.
     Succeeded,
-    /// Its status is no word of the pipeline: it is left alone.
+    /// Its status is not a word of the pipeline: it is left alone.
     Unknown {
         /// The word that the table has; empty for NULL.
         word: String,
     },
 }
 
-/// What is left of an item's budgets.
+/// The rest of an item's budgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetsLeft {
     /// Failures that its handlers may still report; the last of them is final.
@@ -202,7 +202,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// A time as people say it: rounded down.
+/// A duration as people say it: rounded down.
 struct Span(Duration);
 
 impl fmt::Display for Span {

@@ -1,4 +1,4 @@
-//! What a claim may take of the model's items.
+//! Which of the model's items a claim may take.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::pipeline::{Move, StageId, Status};
 use crate::store::{ClaimParams, Limits};
 use crate::{Key, Lease};
 
-/// Where an item stands in the queue: the latest stage first, then what is ready longest.
+/// An item's place in the queue: the latest stage first, then the item that has been ready longest.
 type Place = (std::cmp::Reverse<StageId>, Option<DateTime<Utc>>);
 
-/// What a claim took.
+/// The items that a claim took.
 pub(in crate::conformance) struct Taken<'a> {
     pub(in crate::conformance) claimed: &'a [Lease],
     pub(in crate::conformance) exhausted: &'a [Key],
@@ -27,7 +27,7 @@ impl Taken<'_> {
     }
 }
 
-/// Checks each item that was taken by itself, and the order of those that were claimed.
+/// Checks each item that was taken, and the order of those that were claimed.
 fn check_taken(claiming: &ClaimParams, queue: &[(Place, &RawItem)], taken: &Taken<'_>) -> Result<(), String> {
     let find = |key: &Key| queue.iter().find(|(_, item)| item.key == key.as_str());
     let mut last = None;
@@ -77,7 +77,7 @@ impl Model {
         !Model::is_exhausted(item, limits) && !Model::is_suspect(item, limits)
     }
 
-    /// What a claim may take, in the order of the queue.
+    /// The items that a claim may take, in the order of the queue.
     fn queue(&self, claiming: &ClaimParams, now: DateTime<Utc>) -> Vec<(Place, &RawItem)> {
         let mut queue: Vec<(Place, &RawItem)> = self
             .items
@@ -92,7 +92,7 @@ impl Model {
         queue
     }
 
-    /// Checks that a claim took what it may, and follows it.
+    /// Checks that a claim took only what it may, and follows it.
     pub(in crate::conformance) fn claim(
         &mut self,
         claiming: &ClaimParams,
@@ -159,7 +159,7 @@ impl Model {
         if taken.suspect_at_head && (claiming.alone || !suspect_may_be_at_head) {
             return Err("it is said that a suspect is at the head and was left out".to_owned());
         }
-        // Nothing that is left stood before anything that was taken.
+        // No item that is left was ahead of one that was taken.
         let is_taken = |item: &RawItem| keys.contains(item.key.as_str());
         let last = queue.iter().filter(|(_, item)| is_taken(item)).map(|(place, _)| *place).max();
         for (place, item) in queue.iter().filter(|(_, item)| !is_taken(item)) {

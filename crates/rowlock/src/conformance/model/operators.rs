@@ -1,4 +1,4 @@
-//! What operators do to the model's items.
+//! Operators' verbs on the model's items.
 
 use chrono::{DateTime, Utc};
 
