@@ -1,4 +1,4 @@
-//! The invariants of ARCHITECTURE.md that are about what is absent: they are read off the source.
+//! The invariants of ARCHITECTURE.md about what is absent, checked on the source text.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     sources
 }
 
-/// Fails on the first line of code that holds one of these; comments may.
+/// Fails on the first line of code that contains one of these; comments may contain them.
 fn assert_absent(folder: &str, absent: &[&str]) {
     for (path, code) in sources(folder) {
         for (number, line) in code.lines().enumerate() {

@@ -1,4 +1,4 @@
-//! The conformance suite on PostgreSQL, and what only PostgreSQL can do to a queue.
+//! The conformance suite on PostgreSQL, and tests of what only PostgreSQL can do to a queue.
 
 mod own_server;
 mod postgres_cases;
@@ -20,17 +20,17 @@ mod postgres {
 
     rowlock::conformance_tests!(PostgresHarness::new().await);
 
-    /// A database of one test's own on the server that `DATABASE_URL` names.
+    /// A separate database for one test, on the server that `DATABASE_URL` names.
     pub(super) struct PostgresHarness {
         pub(super) server: PgConnectOptions,
         pub(super) database: String,
         pub(super) pool: PgPool,
     }
 
-    /// Databases that a killed test left behind, older than this, are dropped at the next start.
+    /// Databases that a killed test left behind and that are older than this are dropped at the next start.
     const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(3600);
 
-    /// No database of anybody else's is named like this.
+    /// No other program names a database like this.
     const PREFIX: &str = "rowlock_test_conf_";
 
     impl PostgresHarness {
@@ -38,7 +38,7 @@ mod postgres {
             PostgresHarness::made("template template0").await
         }
 
-        /// A database with an encoding of its own.
+        /// A database with the given encoding.
         pub(super) async fn with_encoding(encoding: &str) -> PostgresHarness {
             PostgresHarness::made(&format!("template template0 encoding '{encoding}' locale 'C'")).await
         }
@@ -158,7 +158,7 @@ mod postgres {
         }
     }
 
-    /// Rows that another transaction has locked. SQLite locks no rows, so these are PostgreSQL's alone.
+    /// Rows that another transaction has locked. SQLite locks no rows, so these tests are for PostgreSQL alone.
     mod locked_rows {
         use super::*;
 
@@ -192,7 +192,7 @@ mod postgres {
             store
         }
 
-        /// Another's transaction that holds a lock on one row.
+        /// Another client's transaction that holds a lock on one row.
         async fn lock(harness: &PostgresHarness, sql: &'static str) -> Transaction<'static, Postgres> {
             let mut transaction = harness.pool.begin().await.expect("begin");
             transaction.execute(sql).await.expect("lock");
@@ -222,7 +222,7 @@ mod postgres {
             rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
                 let store = table(harness).await;
                 let batch = store.claim(&claiming(10)).await.expect("claim");
-                // What inserting a row with a foreign key takes.
+                // The lock that inserting a row with a foreign key takes.
                 let other = lock(harness, "select from pages for key share").await;
                 let leases: Vec<_> = batch.leases().cloned().collect();
                 let states = store.renew(&leases, None).await.expect("renew");
@@ -361,12 +361,12 @@ mod postgres {
         }
     }
 
-    /// Preparing a table that others use meanwhile. SQLite has one writer, so there everybody waits.
+    /// Preparing a table that others use at the same time. SQLite has one writer, so there everyone waits.
     mod preparing {
         use super::*;
 
         fn pipeline() -> Pipeline {
-            // A verb's deadline is a third of this: building an index must be allowed more.
+            // A verb's deadline is a third of this: building an index must be allowed to take longer.
             let builder = Pipeline::builder("pages").table("pages").key("page").stage("FETCH");
             builder.stale_after(Duration::from_millis(600)).build().expect("valid")
         }
@@ -419,7 +419,7 @@ mod postgres {
             rowlock::conformance::run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
                 let store = harness.open(pipeline()).await;
                 store.prepare().await.expect("prepare");
-                // What a concurrent build leaves behind that was cancelled.
+                // What a cancelled concurrent build leaves behind.
                 let sql = "update pg_index set indisvalid = false
                            where indexrelid::regclass::text like 'rowlock_ready_%'";
                 harness.execute(sql).await.expect("update");

@@ -1,4 +1,4 @@
-//! The conformance suite on SQLite, in files.
+//! The conformance suite on SQLite, on files.
 
 mod sqlite {
     use std::time::Duration;
@@ -15,7 +15,7 @@ mod sqlite {
 
     rowlock::conformance_tests!(SqliteHarness::new().await);
 
-    /// A file of one test's own.
+    /// A separate file for one test.
     pub(super) struct SqliteHarness {
         folder: TempDir,
         pool: SqlitePool,
@@ -29,7 +29,7 @@ mod sqlite {
         }
     }
 
-    /// No power is cut here, so nothing has to reach the disk.
+    /// No test cuts the power, so nothing has to reach the disk.
     fn options(folder: &TempDir) -> SqliteConnectOptions {
         SqliteConnectOptions::new()
             .filename(folder.path().join("queue.sqlite"))
@@ -102,7 +102,7 @@ mod sqlite {
         }
     }
 
-    /// Triggers of SQLite have no table of their own in their names.
+    /// In SQLite the name of a trigger is unique in the whole database.
     fn trigger(quoted_table: &str) -> String {
         format!("\"refusing {}\"", quoted_table.trim_matches('"'))
     }

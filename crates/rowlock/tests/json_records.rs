@@ -114,7 +114,7 @@ mod postgres {
         assert_eq!(shown(record), json!({"mood": "glad", "age": 7}));
     }
 
-    /// What the server itself shows of a value.
+    /// The server's own text of a value.
     async fn as_the_server_shows_it(values: &[&str]) {
         let mut connection = pool().await.acquire().await.expect("a connection");
         for value in values {

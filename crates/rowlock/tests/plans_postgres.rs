@@ -1,4 +1,4 @@
-//! The statements of the PostgreSQL store: each one prepares, and the plans of those that run all the time use the
+//! The statements of the PostgreSQL store: each one prepares, and the plans of those that run constantly use the
 //! intended index on a table of 200,000 rows, whatever the planner believes.
 
 mod plan;
@@ -72,7 +72,7 @@ impl Scene {
         self.admin.execute(AssertSqlSafe(drop)).await.expect("dropped");
     }
 
-    /// The plan of a statement, as it ran; what it did is rolled back.
+    /// The plan of a statement, as it ran; its effects are rolled back.
     async fn plan(&mut self, verb: &str, mode: &str, arguments: &str) -> Plan {
         let sql = self.store.sql(verb).expect("a verb").to_owned();
         let run = format!(
@@ -110,7 +110,7 @@ async fn every_statement_prepares() {
     scene.end().await;
 }
 
-/// An order by a `case` over the stages would sort the whole backlog at each claim.
+/// Ordering by a `case` over the stages would sort the whole backlog at each claim.
 #[tokio::test]
 async fn p13_a_claim_sorts_no_backlog() {
     let mut scene = Scene::new("p13").await;
@@ -124,15 +124,15 @@ async fn p13_a_claim_sorts_no_backlog() {
         plan.check_indexes(&["rowlock_ready_index"]);
         for node in plan.nodes() {
             let rows = rows_of(node);
-            // Not ten: what an earlier claim rolled back is still to be seen in the indexes.
+            // Not ten: the indexes still show what an earlier, rolled-back claim did.
             assert!(rows <= 100.0, "ten items were asked for, and a step reads {rows} rows:\n{node:#}");
         }
     }
     scene.end().await;
 }
 
-/// Keys to leave out are compared as text, one of which may be beyond the key's type. That is nothing to pay for where there
-/// are none, which is nearly always.
+/// Excluded keys are compared as text, because one of them may not fit the key's type. That must cost nothing if there
+/// are none, which is nearly always so.
 #[tokio::test]
 async fn where_no_key_is_left_out_no_key_is_made_a_text() {
     let mut scene = Scene::empty("left_out", &["ONLY"]).await;
@@ -155,7 +155,7 @@ async fn where_no_key_is_left_out_no_key_is_made_a_text() {
             let filters = plan.nodes().into_iter().filter_map(|node| node["Filter"].as_str());
             let compared: Vec<&str> = filters.filter(|filter| filter.contains("(id)::text <> ALL")).collect();
             assert_eq!(!compared.is_empty(), is_compared, "{:#}", plan.root);
-            // Under a plan for any values the comparison is there, behind a look at what there is to compare with.
+            // A generic plan has the comparison, behind a check for anything to compare with.
             let is_guarded = |filter: &&str| filter.contains("IS NULL) OR (") || *arguments == some;
             assert!(compared.iter().all(is_guarded), "{:#}", plan.root);
         }
@@ -163,7 +163,7 @@ async fn where_no_key_is_left_out_no_key_is_made_a_text() {
     scene.end().await;
 }
 
-/// A single completion runs in the time that a look into the catalogue takes to be set up.
+/// A single completion takes no longer than it takes to set up a look into the catalogue.
 #[tokio::test]
 async fn a_single_completion_reads_its_row_and_nothing_else() {
     let mut scene = Scene::empty("single", &["ONLY"]).await;
@@ -175,7 +175,8 @@ async fn a_single_completion_reads_its_row_and_nothing_else() {
     scene.end().await;
 }
 
-/// Without statistics the planner takes a backlog for a handful of rows, which it would read and sort at each claim.
+/// Without statistics the planner expects a handful of rows instead of a backlog, and would read and sort them at each
+/// claim.
 #[tokio::test]
 async fn p13_a_claim_sorts_no_backlog_of_a_table_that_was_never_analyzed() {
     let mut scene = Scene::empty("p13_new", &["ONLY"]).await;
@@ -192,7 +193,7 @@ async fn p13_a_claim_sorts_no_backlog_of_a_table_that_was_never_analyzed() {
     scene.end().await;
 }
 
-/// What was claimed lies dead in the index, before what is ready, until a vacuum may remove it.
+/// Index entries of claimed rows are dead but not vacuumed, and come before the ready rows.
 #[tokio::test]
 async fn a_claim_of_a_full_queue_walks_past_nothing_that_was_claimed_before() {
     let mut scene = Scene::empty("full", &["ONLY"]).await;
@@ -215,7 +216,8 @@ async fn a_claim_of_a_full_queue_walks_past_nothing_that_was_claimed_before() {
     scene.end().await;
 }
 
-/// As long as there is something to wait for a worker asks again and again, and must not walk past all that was claimed meanwhile.
+/// As long as there is something to wait for, a worker asks again and again; it must not walk past all rows that were
+/// claimed meanwhile.
 #[tokio::test]
 async fn a_look_at_what_is_unfinished_asks_for_what_is_delayed_alone_where_there_is_any() {
     let mut scene = Scene::empty("unfinished", &["ONLY"]).await;
@@ -226,7 +228,7 @@ async fn a_look_at_what_is_unfinished_asks_for_what_is_delayed_alone_where_there
     for mode in MODES {
         let plan =
             scene.plan("unfinished", mode, &format!("{BATCH}, '{{PENDING}}', '{{ONLY_IN_PROGRESS}}', null")).await;
-        // What is due, which begins with what was claimed, is not asked for where something is delayed.
+        // The range of due rows begins with the dead entries of claimed ones; if any row is delayed it is not read.
         let bounds = |bound: &str| {
             let nodes = plan.nodes().into_iter();
             let found = nodes.filter(|node| node["Index Cond"].as_str().is_some_and(|bounds| bounds.contains(bound)));
@@ -238,7 +240,7 @@ async fn a_look_at_what_is_unfinished_asks_for_what_is_delayed_alone_where_there
     scene.end().await;
 }
 
-/// A sweep that joins the table to itself costs what is stale times what there is.
+/// A sweep that joins the table to itself costs the number of stale rows times the number of all rows.
 #[tokio::test]
 async fn p14_a_sweep_costs_what_is_in_progress() {
     let mut scene = Scene::new("p14").await;
@@ -256,8 +258,8 @@ async fn p14_a_sweep_costs_what_is_in_progress() {
     scene.end().await;
 }
 
-/// Of a small table as of a large one a finish reads its own rows, and each just before it writes it: what it saw of a row
-/// must not be old when its turn comes.
+/// In a small table as in a large one, a finish reads only its own rows, each just before it writes it: what it saw of
+/// a row must not be outdated when the row's turn comes.
 #[tokio::test]
 async fn a_finish_looks_at_each_row_just_before_it_writes_it() {
     const ROWS: usize = 3_000;
@@ -291,7 +293,7 @@ async fn a_finish_looks_at_each_row_just_before_it_writes_it() {
                 .into_iter()
                 .filter(|node| node["Relation Name"] == TABLE && node["Node Type"] != "ModifyTable")
                 .collect();
-            // One look-up for each item, none of them for a hash or a sort of all.
+            // One look-up for each item, and no hash or sort of all items.
             assert_eq!(looks.len(), 1, "{:#}", plan.root);
             assert_eq!(looks[0]["Actual Loops"].as_f64(), Some(BATCH as f64), "{:#}", plan.root);
             let between: Vec<&str> = plan.nodes().into_iter().filter_map(|node| node["Node Type"].as_str()).collect();
@@ -301,7 +303,8 @@ async fn a_finish_looks_at_each_row_just_before_it_writes_it() {
     scene.end().await;
 }
 
-/// The same for a batch of a few claims: it reads the rows of those claims, and compares none of them with each lease.
+/// The same for a batch from a few claims: it reads the rows of those claims, and does not compare each row with each
+/// lease.
 #[tokio::test]
 async fn a_batch_is_completed_or_continues_by_its_tokens() {
     const ROWS: usize = 100_000;
@@ -312,7 +315,7 @@ async fn a_batch_is_completed_or_continues_by_its_tokens() {
          select 'item-' || n, case when n <= 20000 then 'ONLY_IN_PROGRESS' else 'SUCCEEDED' end, n / 1000 from generate_series(1, {ROWS}) n"
     );
     scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
-    // One of the user's own that would do as well, and far worse.
+    // One of the user's indexes that would do too, but far worse.
     let index = format!("create index items_by_status on {TABLE} (status)");
     scene.connection.execute(AssertSqlSafe(index)).await.expect("indexed");
     let mut token = 0;
@@ -321,7 +324,7 @@ async fn a_batch_is_completed_or_continues_by_its_tokens() {
             scene.connection.execute("analyze").await.expect("analyzed");
         }
         for mode in MODES {
-            // Rows of its own: an update that was rolled back leaves a trace like that of a lock.
+            // Separate rows: a rolled-back update leaves a trace like that of a lock.
             token += 1;
             let of_each = |word: &str| vec![word; BATCH].join(",");
             let leases_of = |token: usize| {
@@ -332,7 +335,7 @@ async fn a_batch_is_completed_or_continues_by_its_tokens() {
             let plan = scene.plan("complete_batch", mode, &arguments).await;
             plan.check(&["rowlock_running_index"]);
             let mut nodes = plan.nodes();
-            // What becomes of an earlier error is looked up in the catalogue, where there is one.
+            // If there was an earlier error, the statement looks up in the catalogue how to treat it.
             nodes.retain(|node| node["Relation Name"] != "pg_attribute" || node["Actual Loops"] != 0);
             let kind = |node: &serde_json::Value| node["Node Type"].as_str().unwrap_or_default().to_owned();
             let [tally @ .., written, kept, found, leases] = nodes.as_slice() else { panic!("{:#}", plan.root) };
@@ -356,8 +359,8 @@ async fn a_batch_is_completed_or_continues_by_its_tokens() {
     scene.end().await;
 }
 
-/// Before and after ANALYZE, with generic and with custom plans: a planner that knows nothing of the table, or
-/// something that is no longer true, must still go by the index.
+/// Before and after ANALYZE, with generic and with custom plans: even a planner with no or outdated knowledge of the
+/// table must use the index.
 #[tokio::test]
 async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
     let mut scene = Scene::new("plans").await;
@@ -396,7 +399,7 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
                 let complete = "'42', 7, null, 'EXTRACTION_IN_PROGRESS'";
                 scene.plan(verb, mode, complete).await.check(&["items_pkey"]);
             }
-            // A finish stands in the user's transactions too.
+            // Users' transactions contain finishes too.
             scene.connection.execute("discard plans; reset all").await.expect("as the user's own");
             scene.plan("finish_one", mode, &finish).await.check(&["items_pkey"]);
             scene
@@ -437,8 +440,8 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
     scene.end().await;
 }
 
-/// A page behind a late key, and the parts of a batch that was refused, under the plans that they run with: the rows
-/// before the page and the backlog around the part are not read.
+/// A page after a late key, and the parts of a refused batch, under the plans with which they run: the rows before the
+/// page and the backlog around the part are not read.
 #[tokio::test]
 async fn pages_and_parts_read_little_more_than_they_return() {
     let mut scene = Scene::new("pages").await;
@@ -459,7 +462,7 @@ async fn pages_and_parts_read_little_more_than_they_return() {
             ("list", "force_generic_plan", "null, 'fff', 10", 10.0),
             ("list", "force_custom_plan", "null, 'fff', 10", 10.0),
             ("list_stopped", "force_generic_plan", "'FAILED', 'f', 10", 10.0),
-            // The words in progress have no order of keys: all of them are read, and none of the others.
+            // In-progress words have no order of keys: all of these rows are read, and no others.
             ("list_running", "force_generic_plan", "'EXTRACTION_IN_PROGRESS', 'f', 10", 2_000.0),
             ("claim_part", "force_generic_plan", &claim, 10.0),
             ("claim_part", "force_custom_plan", &claim, 10.0),

@@ -1,4 +1,4 @@
-//! Every verb opens a span of its own name.
+//! Every verb opens a span with its own name.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// A span's name, and its fields that were given a value.
+/// A span's name, and those of its fields that have a value.
 type Seen = (&'static str, BTreeMap<&'static str, String>);
 
 /// All spans, in order.

@@ -1,8 +1,8 @@
-//! Whoever looks for a statement finds it by its verb's name: `store/<dialect>/sql/<verb>.sql`.
+//! A statement is found by its verb's name: `store/<dialect>/sql/<verb>.sql`.
 
 use std::path::Path;
 
-/// Methods of `Store` that are no verb of one statement: connections, the schema (`create_*.sql`), and `finish_in`,
+/// Methods of `Store` that are not a verb of one statement: connections, the schema (`create_*.sql`), and `finish_in`,
 /// which is `complete.sql` or `finish.sql` in the user's transaction. On SQLite each worker sweeps: no `sweep_turn`.
 const NO_VERBS: [&str; 11] = [
     "pipeline",
@@ -18,7 +18,7 @@ const NO_VERBS: [&str; 11] = [
     "sweep_turn",
 ];
 
-/// What a store knows by itself.
+/// Methods that a store answers without its database.
 const WITHOUT_DATABASE: [&str; 4] = ["claims_side_by_side", "excluded", "refused_stages", "expiry"];
 
 fn verbs() -> Vec<String> {
@@ -33,7 +33,7 @@ fn verbs() -> Vec<String> {
         .collect()
 }
 
-/// A file that nothing renders would be read, reviewed and mended for nothing.
+/// A file that is never rendered would be read, reviewed and fixed for nothing.
 #[test]
 fn each_file_is_used_by_its_name() {
     for dialect in ["postgres", "sqlite"] {

@@ -20,7 +20,7 @@ use worker_cases::faulty::{answered, counted};
 use worker_cases::outages::faulty;
 use worker_cases::{Database, Item, add, pipeline, repository, soon, told};
 
-/// A database of its own on the server of `DATABASE_URL`.
+/// A separate database on the server of `DATABASE_URL`.
 struct Postgres {
     server: PgConnectOptions,
     name: String,
@@ -32,7 +32,7 @@ impl Postgres {
             .expect("DATABASE_URL names no PostgreSQL server for the tests: run them by `make test`");
         let server: PgConnectOptions = url.parse().expect("DATABASE_URL is a URL of PostgreSQL");
         static LAST: AtomicU32 = AtomicU32::new(0);
-        // The name is cut at 63 bytes: what makes it unique goes first.
+        // The name is cut at 63 bytes: its unique part comes first.
         let number = LAST.fetch_add(1, Ordering::Relaxed);
         let mut name = format!("rowlock_test_worker_{}_{number}_{test}", std::process::id());
         name.truncate(63);
@@ -71,7 +71,7 @@ impl Database for Postgres {
     }
 
     async fn refuse_updates(&self, when: &str) {
-        // A message as they are, with a value of the row.
+        // A real message, with a value of the row.
         self.execute(&format!(
             "create or replace function refuse() returns trigger language plpgsql as \
              $$begin raise exception 'not since the deploy: %', md5(new.id); end$$; \
@@ -146,7 +146,8 @@ macro_rules! on_postgres {
 
 with_all_cases!(on_postgres);
 
-/// As in a storm of retries with jitter, where each look would find one. (On SQLite a worker hears of its own commits, and looks.)
+/// As in a storm of retries with jitter, where each look would find an item. (On SQLite a worker is notified of its own
+/// commits, and looks.)
 async fn items_come_due_one_by_one() {
     const ITEMS: u32 = 300;
     let (plan, looks) = counted("claim", answered());
@@ -167,14 +168,14 @@ async fn items_come_due_one_by_one() {
     let start = Instant::now();
     let report = told(soon(worker.run_until_idle()).await);
     assert_eq!((report.completed, report.retried), (u64::from(ITEMS), u64::from(ITEMS)));
-    // One that finds something is followed by one that does not; then there is a wait of at least 50 ms.
+    // A look that finds something is followed by one that does not; then there is a wait of at least 50 ms.
     let most = 20 + 2 * start.elapsed().as_millis() / 50;
     let looks = *looks.borrow();
     assert!(looks as u128 <= most, "{looks} claims, where {most} would do");
     database.end().await;
 }
 
-/// Each of its words once, by a handler that reads them from its own transaction.
+/// Each of its words once, by a handler that reads them in its own transaction.
 async fn the_server_says_of_itself() {
     let database = Postgres::new("the_server_says_of_itself").await;
     let codes = ["08006", "57P01", "57P02", "57P03", "57P04", "57P05", "53300", "53100", "25006"];
@@ -204,7 +205,7 @@ async fn the_server_says_of_itself() {
     database.end().await;
 }
 
-/// "cached plan must not change result type": of the connection, and of no item.
+/// "cached plan must not change result type": an error of the connection, and of no item.
 async fn a_column_is_added_under_running_handlers() {
     let database = Postgres::new("a_column_is_added_under_running_handlers").await;
     let repository = repository(&database, pipeline(&["ONE"]).max_retries(1)).await;

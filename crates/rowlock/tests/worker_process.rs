@@ -32,8 +32,8 @@ async fn open(file: &Path) -> Repository<SqliteStore, Item> {
     Repository::new(store)
 }
 
-/// The worker's process: not a test, but what the tests start. A handler tells that it started; then it waits for a
-/// file named `go`, or, if it is the item's first attempt and a file named `hang` is there, until it is stopped.
+/// The worker's process: not a test, but started by the tests. A handler reports its start; then it waits for a file
+/// named `go`, or, if it is the item's first attempt and a file named `hang` exists, until it is stopped.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the other tests start it as a process of its own"]
 async fn child() {
@@ -64,7 +64,7 @@ async fn child() {
     println!("report completed={} released={} lost={}", report.completed, report.released, report.lost);
 }
 
-/// A started worker and what it says.
+/// A started worker and its output.
 struct Process {
     child: Child,
     lines: Receiver<String>,
@@ -82,7 +82,7 @@ impl Process {
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                // The test's own name stands before the first line.
+                // The test's own name precedes the first line.
                 let _heard = sender.send(line.rsplit("... ").next().unwrap_or(&line).to_owned());
             }
         });
@@ -137,7 +137,7 @@ async fn the_first_signal_lets_handlers_finish_on_sqlite() {
     process.signal("-TERM");
     std::fs::write(folder.path().join("go"), "").expect("written");
     process.says("report completed=");
-    // The handlers that had started may have been joined by more before the signal came through.
+    // More handlers may have started before the signal arrived.
     let succeeded = count(&repository, Status::Succeeded).await;
     assert!(succeeded >= 2);
     assert_eq!(count(&repository, Status::Ready(StageId::FIRST)).await, 10 - succeeded);
@@ -151,7 +151,7 @@ async fn the_second_signal_stops_at_once_and_counts_nothing_on_sqlite() {
     process.says("started");
     process.signal("-INT");
     process.signal("-TERM");
-    // Two signals that meet before the process runs may be one: then one more is the second.
+    // If two signals meet before the process runs they may merge: then one more is the second.
     let status = loop {
         if let Some(status) = process.child.try_wait().expect("it can be asked") {
             break status;

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 
 use worker_cases::{Database, Item, add, pipeline, repository, soon, status_of, told};
 
-/// A file of its own.
+/// A separate file.
 struct Sqlite {
     folder: tempfile::TempDir,
 }
@@ -76,14 +76,14 @@ macro_rules! on_sqlite {
 
 with_all_cases!(on_sqlite);
 
-/// SQLite has one writer. What PostgreSQL does by itself with a transaction that idles, the worker has to do here.
+/// SQLite has one writer. PostgreSQL deals by itself with an idle transaction; here the worker has to do it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_handler_that_idles_in_its_transaction_is_stopped_so_that_others_write() {
     let report = a_handler_keeps_its_transaction(false).await;
     assert_eq!((report.timed_out, report.completed), (1, 1), "{report:?}");
 }
 
-/// It finishes its item outside of the transaction that it has open, and so waits for its own lock.
+/// It finishes its item outside of its open transaction, and therefore waits for its own lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_handler_that_waits_for_its_own_transaction_is_stopped_so_that_others_write() {
     let report = a_handler_keeps_its_transaction(true).await;
@@ -149,7 +149,7 @@ async fn a_handler_keeps_its_transaction(waits_for_itself: bool) -> WorkerReport
     let running = tokio::spawn(worker.run_until_idle());
     soon(begun).await.expect("a handler began a transaction");
     let waited = Instant::now();
-    // A statement of somebody else's, which waits for the lock.
+    // Another program's statement, which waits for the lock.
     soon(database.execute("pragma busy_timeout = 30000; create table theirs (id text)")).await;
     assert!(waited.elapsed() < Duration::from_secs(3), "the lock was held for {:?}", waited.elapsed());
     let report = told(soon(running).await.expect("no panic"));

@@ -1,4 +1,4 @@
-//! docs/your-table.md: what it says to run by hand is all that a pipeline needs.
+//! docs/your-table.md: the statements to run by hand are all that a pipeline needs.
 
 use rowlock::store::Store;
 use rowlock::store::postgres::PostgresStore;
@@ -27,7 +27,7 @@ fn statements(heading: &str) -> Vec<&'static str> {
     block.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()).collect()
 }
 
-/// `inspect` has nothing to say and the queue works. (`prepare` has nothing to add either: see the tests.)
+/// `inspect` reports nothing, and the queue works. (`prepare` has nothing to add either: see the tests.)
 async fn assert_complete<S: Store>(store: S)
 where
     Video: Record<S>,

@@ -1,10 +1,10 @@
-//! A server of a test's own.
+//! A separate server for one test.
 
 #![allow(dead_code, reason = "not every binary of tests does all of it")]
 
 use std::path::PathBuf;
 
-/// A server of a test's own, to be killed. It is removed when this process ends, however it ends.
+/// A separate server for one test, to be killed. It is removed when this process ends, however it ends.
 pub(crate) struct OwnServer {
     keeper: std::process::Child,
     folder: tempfile::TempDir,
@@ -16,7 +16,7 @@ impl OwnServer {
         OwnServer::keep(&[])
     }
 
-    /// A server that follows this one, and may only be read.
+    /// A standby that follows this server and may only be read.
     pub(crate) fn start_standby(&self) -> OwnServer {
         OwnServer::keep(&["--standby-of".into(), self.folder.path().join("server")])
     }
@@ -27,7 +27,7 @@ impl OwnServer {
         use std::process::Stdio;
 
         let folder = tempfile::tempdir().expect("a temporary folder");
-        // The server does not run as root, and must get to its own folder in this one.
+        // The server does not run as root, and must reach its own folder inside this one.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("permissions");
         let mut keep = OwnServer::script("keep", &folder);
         let mut keeper =
@@ -55,7 +55,7 @@ impl OwnServer {
 impl Drop for OwnServer {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
-        // It may have ended before.
+        // It may have ended already.
         let _ = self.keeper.wait();
     }
 }

@@ -1,10 +1,10 @@
-//! A plan of PostgreSQL's, as it ran, and what must hold of every one.
+//! A PostgreSQL plan as it ran, and the rules for every plan.
 
 use serde_json::Value;
 
 use super::{BATCH, TABLE};
 
-/// The plan of a statement, under one way of planning.
+/// The plan of a statement, made in one way.
 pub(crate) struct Plan {
     pub(crate) verb: String,
     pub(crate) root: Value,
@@ -24,14 +24,14 @@ impl Plan {
     }
 
     /// No scan of the whole table, no sort of more than the batch, no join that compares every row with every other;
-    /// the table is read through these indexes only.
+    /// only these indexes are used to read the table.
     pub(crate) fn check(&self, indexes: &[&str]) {
         for node in self.nodes() {
             let kind = node["Node Type"].as_str().expect("a node type");
             let on_table = node["Relation Name"] == TABLE;
             assert!(!(kind == "Seq Scan" && on_table), "{} scans the whole table:\n{:#}", self.verb, self.root);
             if kind == "Sort" {
-                // What goes in: a limit above it asks for few of what comes out.
+                // The input of a limit: the limit above it asks for only a few of its rows.
                 let inputs = node["Plans"].as_array().expect("a sort has an input").iter();
                 let sorted: f64 = inputs.filter(|input| input["Parent Relationship"] == "Outer").map(rows_of).sum();
                 assert!(sorted <= BATCH as f64, "{} sorts {sorted} rows:\n{:#}", self.verb, self.root);
@@ -44,8 +44,8 @@ impl Plan {
         self.check_indexes(indexes);
     }
 
-    /// Reads by an index the rows that it is for and no other, and the leases once, for the hash, and not once a row. (The
-    /// catalogue is another matter.)
+    /// By an index it reads only the rows that it needs, and it reads the leases once, for the hash, and not once for
+    /// each row. (The catalogue is exempt.)
     pub(crate) fn check_batch(&self, items: usize) {
         let is_meant = |kind, node: &Value| node["Node Type"] == kind && node["Relation Name"] != "pg_attribute";
         let of_kind = |kind| self.nodes().into_iter().find(|node| is_meant(kind, node));
@@ -62,7 +62,7 @@ impl Plan {
     }
 }
 
-/// How many rows a node gave, all in all.
+/// How many rows a node returned in all.
 pub(crate) fn rows_of(node: &Value) -> f64 {
     node["Actual Rows"].as_f64().unwrap_or(0.0) * node["Actual Loops"].as_f64().unwrap_or(1.0)
 }

@@ -1,4 +1,4 @@
-//! The two ways of `add_many`: a plain COPY, and a staging table for keys of which some exist.
+//! The two ways of `add_many`: a plain COPY, and a staging table if some of the keys exist.
 
 use rowlock::Key;
 use rowlock::conformance::{Harness, run};
@@ -33,7 +33,7 @@ async fn keys_that_exist_or_come_twice_are_skipped_wherever_they_stand() {
     .await;
 }
 
-/// A row that the table refuses is an error, and nothing of the call stays.
+/// A row that the table refuses is an error, and nothing of the call remains.
 #[tokio::test]
 async fn a_refused_key_leaves_nothing_of_its_call() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -47,7 +47,7 @@ async fn a_refused_key_leaves_nothing_of_its_call() {
     .await;
 }
 
-/// COPY knows no policies of rows; an insert does.
+/// COPY ignores row-level security policies; an insert obeys them.
 #[tokio::test]
 async fn a_table_with_row_security_takes_keys_too() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {

@@ -1,4 +1,4 @@
-//! Errors that come after something was committed: what was is told all the same.
+//! Errors that come after something was committed: what was committed is still reported.
 
 use rowlock::conformance::{Harness, run};
 use rowlock::store::{Finished, Outcome, Store};
@@ -8,7 +8,7 @@ use super::refusals::raise;
 use super::{claiming, finish_all, lease_all, table, value};
 use crate::postgres::PostgresHarness;
 
-/// A trigger makes something else of a claimed row, and refuses that the row be failed for it.
+/// A trigger changes a claimed row, and refuses to let it become `FAILED` for that.
 #[tokio::test]
 async fn a_row_that_is_no_claim_and_cannot_be_failed_makes_no_claim_take_more() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -39,7 +39,7 @@ async fn a_row_that_is_no_claim_and_cannot_be_failed_makes_no_claim_take_more() 
     .await;
 }
 
-/// The connection goes while the refused one of a batch is failed. The others were committed before.
+/// The connection breaks while the refused row of a batch becomes `FAILED`. The others were committed before.
 #[tokio::test]
 async fn a_refused_item_that_cannot_be_failed_hides_no_answer_of_the_others() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -65,7 +65,7 @@ async fn a_refused_item_that_cannot_be_failed_hides_no_answer_of_the_others() {
     .await;
 }
 
-/// One row that is refused, and then refuses to be failed as if somebody had it locked, stops no claim.
+/// One row that is refused, and then refuses to become `FAILED` as if it were locked, stops no claim.
 #[tokio::test]
 async fn a_refused_row_that_says_it_is_locked_when_it_is_failed_stops_no_claim() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {

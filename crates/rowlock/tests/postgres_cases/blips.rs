@@ -1,5 +1,5 @@
-//! Faults that are over while the parts of a batch are tried: no item pays for them. And rows that never end: the others wait
-//! for them no longer than for a batch.
+//! Faults that are over while the parts of a batch are tried: no item pays for them. And rows that never end: the
+//! others wait for them no longer than for a batch.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::refusals::raise;
 use super::{claiming, finish_all, keys, lease_all, stages, table, table_of, value};
 use crate::postgres::PostgresHarness;
 
-/// The first so many writes meet a server that is away for a moment.
+/// The first writes, this many, meet a server that is away for a moment.
 async fn away_for(harness: &PostgresHarness, writes: usize, when: &str) {
     harness.execute("create sequence tries").await.expect("create sequence");
     let body = format!(
@@ -49,7 +49,7 @@ async fn a_fault_that_ends_while_a_finish_is_tried_in_parts_is_no_items() {
     .await;
 }
 
-/// Twice the table is locked until the statement for the whole batch and those for some parts have been given up.
+/// Twice the table is locked until the statement for the whole batch and those for some parts have given up.
 #[tokio::test]
 async fn a_lock_on_the_whole_table_makes_no_heartbeat_refused() {
     for items in [1, 3, 8] {
@@ -67,7 +67,7 @@ async fn a_lock_on_the_whole_table_makes_no_heartbeat_refused() {
                     let waited = "select count(*)::text from pg_stat_activity where wait_event_type = 'Lock' \
                                   and datname = current_database() and xact_start < clock_timestamp() - interval '0.3 s' \
                                   and query_start > xact_start + interval '0.2 s'";
-                    // A part waits that is not the first one, or the lock is gone with the verb.
+                    // Not the first part has to wait, or the lock would end with the verb.
                     for _ in 0..400 {
                         if value(harness, waited).await != "0" {
                             break;

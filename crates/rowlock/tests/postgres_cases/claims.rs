@@ -1,5 +1,5 @@
-//! Claims of one stage, which have a statement of their own as long as they meet nothing but plain items; and claims of a
-//! full queue, which leave out what others are at.
+//! Claims of one stage, which have their own statement as long as they meet only plain items; and claims of a full
+//! queue, which leave out rows that other claims are taking.
 
 use std::collections::HashSet;
 
@@ -43,8 +43,8 @@ async fn claims_of_one_stage_at_once_take_each_item_once() {
     .await;
 }
 
-/// A claim that comes upon a row which another one took meanwhile would lock it where that one has put it, and its holder
-/// could not finish it.
+/// A claim that meets a row which another claim took meanwhile would lock the row's new version, and its holder could
+/// not finish it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn claims_of_a_full_queue_lock_nothing_that_others_hold() {
     const ITEMS: usize = 20_000;
@@ -55,7 +55,7 @@ async fn claims_of_a_full_queue_lock_nothing_that_others_hold() {
             let store = harness.open(pipeline.clone()).await;
             store.prepare().await.expect("prepare");
             super::add(&store, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
-            // By the first claim it is known that the queue is full.
+            // The first claim finds out that the queue is full.
             let stages: Vec<_> = pipeline.stage_ids().collect();
             store.claim(&ClaimParams { stages, ..claiming(200) }).await.expect("claim");
             let claimers: Vec<_> = (0..8)
@@ -71,8 +71,8 @@ async fn claims_of_a_full_queue_lock_nothing_that_others_hold() {
             for claimer in claimers {
                 claimer.await.expect("no panic");
             }
-            // A claim locks what it then writes: another transaction's lock is another claimer's. A fifth of all would be, and
-            // some always are: those that are taken between the look and the lock.
+            // A claim locks only rows that it then writes: any other lock is another claimer's. Without the rule a
+            // fifth of all rows would be locked; a few always are, those that are taken between the look and the lock.
             let locked = "select count(*)::text from pages where xmax <> xmin and xmax <> '0'::xid";
             let locked: usize = value(harness, locked).await.parse().expect("a number");
             assert!(locked < ITEMS / 20, "{locked} rows were locked by somebody who did not get them");
@@ -83,12 +83,12 @@ async fn claims_of_a_full_queue_lock_nothing_that_others_hold() {
     .await;
 }
 
-/// What refers to an item locks it for a moment, and leaves its mark in the row for ever.
+/// A row that refers to an item locks it for a moment, and leaves a permanent mark in its row.
 #[tokio::test]
 async fn a_row_that_was_locked_once_keeps_its_place_in_a_full_queue() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
         let (store, names) = table_of(harness, 300).await;
-        // By one, by two at once, and by one that still has it.
+        // By one, by two at once, and by one that still holds the lock.
         let mut one = harness.pool.begin().await.expect("begin");
         let mut two = harness.pool.begin().await.expect("begin");
         let mut open = harness.pool.begin().await.expect("begin");
@@ -115,7 +115,7 @@ async fn a_row_that_was_locked_once_keeps_its_place_in_a_full_queue() {
     .await;
 }
 
-/// Each claim of a full queue begins where the last one ended, and somebody gives an item back that lies before that.
+/// Each claim of a full queue begins where the last one ended, and an item before that place returns to the queue.
 #[tokio::test]
 async fn what_is_given_back_to_a_full_queue_is_found_again() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -164,7 +164,7 @@ async fn what_is_not_plain_is_left_to_the_other_statement() {
         assert_eq!(keys(&batch), ["suspect"]);
         assert!(batch.claimed[0].suspect);
 
-        // And afterwards plain ones again.
+        // Afterwards there are plain ones again.
         super::add(&store, &["c", "d"]).await;
         for _ in 0..2 {
             assert_eq!(store.claim(&claiming(1)).await.expect("claim").claimed.len(), 1);
@@ -176,7 +176,7 @@ async fn what_is_not_plain_is_left_to_the_other_statement() {
     .await;
 }
 
-/// The statement for a full queue answers nothing then, and the two others follow.
+/// The statement for a full queue then returns nothing, and the two others follow.
 #[tokio::test]
 async fn of_a_full_queue_too_what_is_not_plain_is_left_to_the_other_statement() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {

@@ -1,4 +1,4 @@
-//! Connections that died, that are outdated, that are too many, that nobody needs any more.
+//! Connections that died, that are outdated, that are too many, that are no longer needed.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::{claiming, pipeline, table, table_of, value};
 use crate::postgres::PostgresHarness;
 
-/// Those of the store under test: the harness has none that is not idle in the pool of its own.
+/// The connections of the store under test: those of the harness are all idle, in its own pool.
 pub(super) async fn backends(harness: &PostgresHarness) -> usize {
     let sql = "select count(*)::text from pg_stat_activity
                where datname = current_database() and application_name = 'under_test'";
@@ -26,13 +26,13 @@ pub(super) async fn end_all(harness: &PostgresHarness) {
     while backends(harness).await > 0 {}
 }
 
-/// A store whose connections are told apart from the harness's.
+/// A store whose connections can be told from those of the harness.
 pub(super) fn watched(harness: &PostgresHarness) -> PostgresStore {
     let options = harness.server.clone().database(&harness.database).application_name("under_test");
     PostgresStore::with_options(options, pipeline())
 }
 
-/// Until a connection that is idle is asked whether it lives.
+/// The time after which an idle connection is tested.
 pub(super) async fn until_idle_ones_are_tested() {
     tokio::time::sleep(rowlock::limits::CONNECTION_TESTED_AFTER).await;
 }
@@ -61,7 +61,7 @@ async fn no_verb_fails_on_a_connection_that_died_while_it_was_idle() {
     .await;
 }
 
-/// The server looks for that before it looks at the next statement, so that one had no effect.
+/// The server notices this before it reads the next statement, so that the statement had no effect.
 #[tokio::test]
 async fn a_verb_on_a_session_that_the_server_ended_as_idle_is_sent_again() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -73,7 +73,7 @@ async fn a_verb_on_a_session_that_the_server_ended_as_idle_is_sent_again() {
         let pages: Repository<_, JsonRecord> = Repository::new(watched(harness));
         let stage = pipeline().stage_ids().next().expect("a stage");
         for number in 0..3 {
-            // It has a connection that was used a moment ago, and so is not asked.
+            // It has a connection that was used a moment ago, and is therefore not tested.
             pages.store().now().await.expect("now");
             while backends(harness).await > 0 {}
             assert_eq!(pages.add_many(&[Key::from(format!("new-{number}"))]).await.expect("add_many").added, 1);
@@ -86,7 +86,7 @@ async fn a_verb_on_a_session_that_the_server_ended_as_idle_is_sent_again() {
     .await;
 }
 
-/// Nobody knows whether what was sent on a connection has run that ended meanwhile: so it is asked before.
+/// If a connection ends, it is not known whether the statement on it ran: so the connection is tested before.
 #[tokio::test]
 async fn an_operators_verb_is_sure_also_where_its_connection_has_just_died() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -138,7 +138,7 @@ async fn a_column_that_is_added_outdates_no_statement_of_a_handler() {
     .await;
 }
 
-/// What the session of the store's transaction was sent last.
+/// The last statement on the session of the store's transaction.
 async fn sent_last(harness: &PostgresHarness) -> String {
     let sql =
         "select query from pg_stat_activity where application_name = 'under_test' and state = 'idle in transaction'";
@@ -154,7 +154,7 @@ async fn transactions_one_after_the_other_do_not_ask_the_catalogue_each_time() {
         let first = sent_last(harness).await;
         assert!(first.contains("pg_attribute") && !first.contains("reset all"), "{first}");
         transaction.commit().await.expect("commit");
-        // One of them may come late.
+        // One of them may be late.
         let mut asked = 0;
         for _ in 0..5 {
             let transaction = store.begin().await.expect("begin");
@@ -172,7 +172,7 @@ async fn transactions_one_after_the_other_do_not_ask_the_catalogue_each_time() {
     .await;
 }
 
-/// Of what other tables are like the store knows nothing, until a transaction fails.
+/// The store knows nothing about the columns of other tables until a transaction fails.
 #[tokio::test]
 async fn an_outdated_statement_fails_one_transaction_and_not_the_next() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -302,11 +302,11 @@ async fn connections_that_nobody_needs_are_given_back() {
         let stop = tokio_util::sync::CancellationToken::new();
         let running = tokio::spawn(worker.shutdown_on(stop.clone()).run());
         while value(harness, "select count(*)::text from pages where status = 'SUCCEEDED'").await != "300" {}
-        // One to listen, one for its looks, and one of another store for as long as that was used a moment ago.
+        // One to listen, one for looks, and one of another store until it has been idle for long enough.
         while backends(harness).await > 3 {}
         stop.cancel();
         running.await.expect("no panic").expect("the worker ends");
-        // The repository's own are idle, and it is still there.
+        // The repository's own connections are idle, and it still exists.
         while backends(harness).await > 0 {}
         pages.counts_exact().await.expect("counted");
     })
@@ -371,7 +371,7 @@ fn a_repository_outlives_the_runtime_that_it_was_first_used_on() {
     let store = outer.block_on(table(&harness, &["a"]));
     let pages: Repository<_, JsonRecord> = Repository::new(store);
     for number in 0..3 {
-        // The first one still exists, but nobody drives it; each later one is gone before the next begins.
+        // The first runtime still exists, but does not run; each later one is gone before the next one starts.
         runtime().block_on(async {
             assert_eq!(pages.add_many(&[Key::from(number)]).await.expect("add_many").added, 1);
             pages.counts_exact().await.expect("counts");
@@ -398,7 +398,7 @@ async fn who_waits_in_vain_for_a_connection_of_the_stores_own_is_told_in_time() 
     .await;
 }
 
-/// Answers everybody who connects with this error, as a pooler does that is full.
+/// Answers every connection with this error, as a full pooler does.
 async fn full_pooler(message: &'static str) -> u16 {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -9,10 +9,10 @@ use super::connections::{end_all, until_idle_ones_are_tested, watched};
 use super::{pipeline, table_of};
 use crate::postgres::PostgresHarness;
 
-/// Each verb has a repository with one connection of its own, which an administrator ends.
+/// Each verb has a repository with a single connection, which an administrator ends.
 #[test]
 fn every_verb_is_sent_over_another_connection_where_its_own_died_while_it_was_idle() {
-    /// Unoptimised, so many verbs in one function need more of it than a test has.
+    /// Without optimisation, this many verbs in one function need more stack than a test has.
     const STACK_BYTES: usize = 32 << 20;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let on_a_large_stack = std::thread::Builder::new().stack_size(STACK_BYTES);

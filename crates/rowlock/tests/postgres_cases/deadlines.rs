@@ -1,4 +1,4 @@
-//! Every call of the store ends, also when the server does not answer and when a row stays locked.
+//! Every call of the store ends, even if the server does not answer or a row stays locked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const STALE_AFTER: Duration = Duration::from_millis(1500);
 /// Longer than any deadline and its clean-up.
 const TOO_LONG: Duration = Duration::from_secs(20);
 
-/// Hands bytes on between the store and the server, until it is told to hold them back, or until a connection has sent
+/// Passes bytes between the store and the server, until it is asked to hold them back, or until a connection has sent
 /// as many as it may.
 struct Wire {
     port: u16,
@@ -64,7 +64,7 @@ async fn hand_on(mut client: TcpStream, mut server: TcpStream, bytes_sent_max: u
             _ = cut.wait_for(|cut| *cut) => {}
         }
     }
-    // The sockets stay open, and nothing moves any more.
+    // The sockets stay open, but nothing moves any more.
     std::future::pending::<()>().await;
 }
 
@@ -112,7 +112,7 @@ async fn every_call_ends_when_the_server_does_not_answer() {
         assert!(in_time("arm", started, listener.arm(Duration::from_secs(1))).await.is_err());
         assert!(in_time("fork", started, store.fork()).await.is_err());
 
-        // Nothing of it is pooled: once the server answers again, so do new connections.
+        // None of these connections is pooled: once the server answers again, so do new connections.
         wire.is_cut.send_replace(false);
         let recovered = async { while store.now().await.is_err() {} };
         in_time("now", started, recovered).await;
@@ -120,12 +120,12 @@ async fn every_call_ends_when_the_server_does_not_answer() {
     .await;
 }
 
-/// COPY is many messages, and no statement_timeout of the server's counts while it waits for the next one.
+/// COPY is many messages, and the server's statement_timeout does not apply while it waits for the next one.
 #[tokio::test]
 async fn add_many_ends_when_the_server_stops_to_read() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
         let (_wire, store) = wired(harness, 1_000_000).await;
-        // More than the buffers on the way hold.
+        // More than the buffers on the way can hold.
         let keys: Vec<Key> = (0..40_000).map(|number| Key::from(format!("{number:0>500}"))).collect();
         let started = Instant::now();
         let error = in_time("add_many", started, store.add_many(&keys)).await.expect_err("it was cut off");
@@ -157,7 +157,7 @@ async fn what_waits_for_a_locked_row_ends_in_time() {
     .await;
 }
 
-/// Without an end that anybody was told of, as behind a firewall that forgot the connection.
+/// Neither side learns of the end, as behind a firewall that forgot the connection.
 #[tokio::test]
 async fn a_listener_whose_connection_fell_silent_finds_out() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {

@@ -1,4 +1,4 @@
-//! Databases whose encoding does not have every character, and columns that do not have every length.
+//! Databases whose encoding lacks some characters, and columns with a limited length.
 
 use rowlock::conformance::{Harness, run};
 use rowlock::store::{Moved, RequeueParams, SetParams, Store};

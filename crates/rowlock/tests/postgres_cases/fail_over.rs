@@ -1,4 +1,4 @@
-//! A name that leads to another server for a while, as at a fail-over: to one that may only be read.
+//! A name that leads to another server for a while, as during a fail-over: to one that may only be read.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{claiming, pipeline};
 use crate::own_server::OwnServer;
 
-/// Stands for a DNS name or a virtual address: new connections go where it leads, old ones stay where they are.
+/// Stands for a DNS name or a virtual address: new connections go to its present target, old ones stay where they are.
 pub(super) struct Name {
     pub(super) port: u16,
     leads_to: Arc<Mutex<u16>>,
@@ -28,7 +28,7 @@ impl Name {
                 let port = *target.lock().expect("no panic");
                 tokio::spawn(async move {
                     if let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await {
-                        // Either side may end it in any way.
+                        // Either side may end the connection in any way.
                         let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
                     }
                 });

@@ -100,7 +100,7 @@ async fn what_is_no_text_is_shown_by_its_bytes_and_fails_no_verb_for_people() {
 async fn rows_whose_keys_are_no_text_and_that_refuse_every_write_are_left_out() {
     run(PostgresHarness::with_encoding("SQL_ASCII").await, async |harness: &PostgresHarness| {
         let store = table(harness, &[]).await;
-        // More of them, and before the others, than a claim of one looks at.
+        // More of them than a claim of one reads, and ahead of the others.
         let fill = "insert into pages (page, created_at) select convert_from(decode('ff' || lpad(n::text, 2, '0'), 'hex'), 'SQL_ASCII'), '2000-01-01'
                     from generate_series(1, 9) n; insert into pages (page) values ('a'), ('b')";
         harness.execute(fill).await.expect("insert");

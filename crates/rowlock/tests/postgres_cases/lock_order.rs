@@ -1,4 +1,4 @@
-//! Verbs that lock many rows, one of which the database refuses: also while it is looked for they lock in one order.
+//! Verbs that lock many rows, one of which the database refuses: they lock in one order even while they look for it.
 
 use rowlock::Key;
 use rowlock::conformance::{Harness, run};
@@ -10,11 +10,11 @@ use super::refusals::raise;
 use super::{table_of, value};
 use crate::postgres::PostgresHarness;
 
-/// The second one that is tried alone, where the first of 400 is bad. There the search stops, with rows before it that nobody
-/// has moved.
+/// The second item that is tried alone, if the first of 400 is bad. There the search stops, after rows that have not
+/// moved.
 const GATE: usize = 399 / (LADDER_PROBES_MAX - 1);
 
-/// Returns when so many statements in the test's database wait for a lock.
+/// Returns when this many statements in the test's database wait for a lock.
 async fn until_wait(harness: &PostgresHarness, many: &str) {
     let sql = "select count(*)::text from pg_stat_activity
                where datname = current_database() and wait_event_type = 'Lock'";
@@ -55,7 +55,7 @@ async fn operators_verbs_beside_each_other_meet_no_deadlock_while_a_bad_row_is_l
 
         let first = first.expect("the first");
         assert_eq!(first[0], Moved::Refused { reason: "no".to_owned() });
-        // The one at the gate may have waited for too long.
+        // The one at the gate may have waited too long.
         let others = first[1..GATE].iter().chain(&first[GATE + 1..]);
         assert!(others.into_iter().all(|moved| matches!(moved, Moved::Applied { .. })), "{first:?}");
         assert_eq!(second.expect("the second").len(), 399);

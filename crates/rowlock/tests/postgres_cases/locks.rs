@@ -1,4 +1,4 @@
-//! What a batch of finishes locks, and what it does with rows that others have locked.
+//! Which rows a batch of finishes locks, and what it does with rows that others have locked.
 
 use rowlock::Key;
 use rowlock::conformance::{Harness, run};
@@ -10,7 +10,7 @@ use super::{LIMITS, add, finish_all, lease_all, names, stages, table, table_of};
 use crate::postgres::PostgresHarness;
 
 /// Sizes of a batch, half of which is more than LOCKED_FIRST_BELOW in finish.rs, and more than ITEMS_A_TOKEN_MIN in
-/// complete_batch.rs: each has a statement of its own.
+/// complete_batch.rs: each size has its own statement.
 const SIZES: [usize; 2] = [40, 160];
 
 async fn claimed(harness: &PostgresHarness, many: usize) -> (rowlock::store::postgres::PostgresStore, Vec<Lease>) {
@@ -44,7 +44,7 @@ async fn a_batch_of_finishes_writes_without_a_lock_before() {
     }
 }
 
-/// A row that refers to the item locks it, weakly; the trace of that lock stays in the item's row.
+/// A row that refers to the item takes a weak lock on it; the trace of that lock stays in the item's row.
 #[tokio::test]
 async fn rows_that_somebody_had_locked_are_finished_with_a_lock() {
     for many in SIZES {
@@ -63,7 +63,7 @@ async fn rows_that_somebody_had_locked_are_finished_with_a_lock() {
     }
 }
 
-/// A batch is answered with a count where all of it was written as it should be; else each item has an answer of its own.
+/// If all of a batch was written as intended, the answer is a count; otherwise each item has its own answer.
 #[tokio::test]
 async fn each_item_of_a_batch_is_told_what_became_of_it() {
     for many in SIZES {
@@ -90,7 +90,7 @@ async fn each_item_of_a_batch_is_told_what_became_of_it() {
     }
 }
 
-/// The same with one among them that the table refuses: it is failed by itself, and no answer of the others is lost.
+/// The same with one item that the table refuses: it becomes `FAILED` by itself, and no answer of the others is lost.
 #[tokio::test]
 async fn a_refused_row_among_those_that_were_left_out_harms_only_itself() {
     for many in SIZES {
@@ -111,7 +111,7 @@ async fn a_refused_row_among_those_that_were_left_out_harms_only_itself() {
     }
 }
 
-/// Whoever has a row locked keeps the batch from that item alone, and only for a moment.
+/// A transaction that has a row locked keeps the batch from that item alone, and only for a moment.
 #[tokio::test]
 async fn a_row_that_somebody_has_locked_is_busy_and_the_others_are_finished() {
     for many in SIZES {
@@ -176,7 +176,7 @@ async fn a_row_that_somebody_has_locked_does_not_continue_and_the_others_do() {
     }
 }
 
-/// The parts of a partitioned table have rows at the same places.
+/// The partitions of a table have rows at the same places.
 #[tokio::test]
 async fn a_batch_in_a_partitioned_table_finishes_only_its_own_items() {
     for many in SIZES {

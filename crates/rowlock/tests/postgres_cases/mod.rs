@@ -1,4 +1,4 @@
-//! What only PostgreSQL can do to a queue, each test on a database of its own.
+//! What only PostgreSQL can do to a queue, each test on a separate database.
 
 mod adding;
 mod after_commits;
@@ -75,7 +75,7 @@ fn names(many: usize) -> Vec<String> {
     (0..many).map(|number| format!("page-{number:03}")).collect()
 }
 
-/// A prepared table with so many items, and their names in order.
+/// A prepared table with this many items, and their names in order.
 async fn table_of(harness: &PostgresHarness, many: usize) -> (PostgresStore, Vec<String>) {
     let names = names(many);
     let store = table(harness, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;

@@ -10,7 +10,7 @@ use crate::postgres::PostgresHarness;
 
 const TRIGGERS: &str = "select count(*)::text from pg_trigger where tgrelid = 'pages'::regclass and not tgisinternal";
 
-/// A table of the user's own, which gets no trigger by itself.
+/// A user's table that gets no trigger automatically.
 async fn own_table(harness: &PostgresHarness) {
     harness.execute("create table pages (page text primary key)").await.expect("create table");
 }
@@ -73,7 +73,7 @@ async fn the_trigger_never_makes_an_insert_fail() {
         let mut listener = store.listen().await.expect("listen");
         listener.arm(Duration::from_secs(5)).await.expect("arm");
 
-        // Somebody who may insert and no more, and whose search path finds other things under our names.
+        // A role that may insert and do nothing else, and whose search path finds other objects under our names.
         let role = format!("{}_role", harness.database);
         let odd = format!(
             "create role {role}; grant insert on pages to {role};

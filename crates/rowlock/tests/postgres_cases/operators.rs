@@ -1,4 +1,4 @@
-//! Verbs that wait for a row which another transaction changes meanwhile.
+//! Verbs that wait for a row while another transaction changes it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::refusals::raise;
 use super::{add, claiming, pipeline, stages, table, until_one_waits};
 use crate::postgres::PostgresHarness;
 
-/// Runs a verb on an item while another transaction changes it, and gives the verb's answer.
+/// Runs a verb on an item while another transaction changes it, and returns the verb's answer.
 async fn meanwhile(
     harness: &PostgresHarness,
     change: &'static str,
@@ -108,7 +108,7 @@ async fn a_row_that_raises_what_passes_by_itself_has_an_answer_of_its_own() {
             let requeued = store.requeue(&requeueing).await.unwrap_or_else(|error| panic!("{code}: {error}"));
             let moved = Moved::Applied { to: Status::Ready(pipeline().stage_ids().next().expect("a stage")) };
             assert_eq!(requeued, [moved.clone(), refused, moved, Moved::NotFound], "{code}");
-            // There is nothing to compare it with: whoever asked may ask again.
+            // There is nothing to compare it with: the caller may ask again.
             let alone = store.requeue(&RequeueParams { keys: vec![Key::from("bad")], stage: None, now: None }).await;
             let is_told = matches!(&alone, Ok(moved) if matches!(moved[..], [Moved::Refused { .. }]));
             assert!(is_told || alone.as_ref().is_err_and(|error| error.to_string().contains("no")), "{alone:?}");

@@ -1,4 +1,4 @@
-//! What `prepare` and `inspect` say of a table on which every item would fail, and two preparers at once.
+//! What `prepare` and `inspect` report on a table on which every item would fail, and two calls of `prepare` at once.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sqlx::Executor;
 use super::{pipeline, stages, table, value};
 use crate::postgres::PostgresHarness;
 
-/// Prepares a table that was made by this statement, and gives the problem that is told.
+/// Prepares a table that this statement created, and returns the problem.
 async fn problem(harness: &PostgresHarness, create: &str) -> String {
     harness.execute(create).await.expect("create table");
     let store = harness.open(pipeline()).await;
@@ -83,7 +83,8 @@ async fn two_prepare_a_table_in_use_at_once() {
             .await
             .expect("drop");
         let second = harness.open(stages().build().expect("valid")).await;
-        // The build waits for this transaction, and would wait for whoever holds a snapshot while it waits for the lock.
+        // The build waits for this transaction, and would wait for any that holds a snapshot while it waits for the
+        // lock.
         let mut other = harness.pool.begin().await.expect("begin");
         other.execute("insert into pages (page) values ('a')").await.expect("insert");
         let building = "select count(*)::text from pg_index where indrelid = 'pages'::regclass and not indisvalid";
@@ -108,7 +109,7 @@ async fn two_prepare_a_table_in_use_at_once() {
                 }
             )
         };
-        // If one of them fails, the others would look for an index that nobody builds.
+        // If one of them failed, the others would look for an index that is not being built.
         let (prepared, (), also) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("both prepare");
 
         prepared.expect("prepare");

@@ -1,4 +1,4 @@
-//! Errors of the database that are one row's own, and errors that are not.
+//! Errors of the database that concern one row, and errors that do not.
 
 use rowlock::conformance::{Harness, run};
 use rowlock::store::postgres::PostgresStore;
@@ -50,7 +50,7 @@ async fn a_trigger_may_raise_any_code() {
     .await;
 }
 
-/// A trigger may wait for a row of its own, e.g. by NOWAIT: then its item is busy, and no other.
+/// A trigger may wait for a row itself, for instance with NOWAIT: then its item is busy, and no other.
 #[tokio::test]
 async fn a_trigger_that_gets_no_lock_makes_its_item_busy() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -81,7 +81,7 @@ async fn a_busy_item_beside_a_refused_one() {
     .await;
 }
 
-/// A store whose user owns nothing, and the name of that user, to be dropped.
+/// A store whose user owns nothing, and the name of that user, which the test drops.
 pub(super) async fn as_somebody(harness: &PostgresHarness) -> (PostgresStore, String) {
     let role = format!("{}_role", harness.database);
     harness
@@ -167,7 +167,8 @@ async fn a_word_that_a_trigger_writes_is_refused_for_its_item_alone() {
 async fn an_error_after_a_claim_was_committed_hides_none_of_it() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
         let store = table(harness, &["a", "bad", "c"]).await;
-        // The first time the row is left as it is without a word; the second time the database breaks down over it.
+        // The first time the trigger silently suppresses the update; the second time the database breaks down over the
+        // row.
         harness.execute("create sequence calls").await.expect("create sequence");
         let body = "if nextval('calls') = 1 then return null; end if;
                     raise exception 'broken' using errcode = 'XX000'";
@@ -228,7 +229,7 @@ async fn a_column_that_is_added_meanwhile_costs_an_attempt_and_no_more() {
         let store = table(harness, &["a", "b"]).await;
         let key = Key::from("a");
         store.claim(&claiming(1)).await.expect("claim");
-        // Until a call gets a connection on which the statement was prepared with the columns of before.
+        // Until a call gets a connection on which the statement was prepared with the earlier columns.
         let mut columns = 0..100;
         let outdated = loop {
             if let Err(error) = store.get(&key).await {

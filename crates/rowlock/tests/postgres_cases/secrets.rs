@@ -1,4 +1,4 @@
-//! A password is shown nowhere, whatever the URL that holds it is spelt like.
+//! A password is shown nowhere, however the URL that holds it is spelt.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::postgres::PostgresHarness;
 
 const SECRET: &str = "hunter2";
 
-/// What anybody logs, at any level: the driver too.
+/// Everything that is logged at any level, by the driver too.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -54,7 +54,7 @@ impl Log {
     }
 }
 
-/// Nothing answers at this port, or the database says no: each of them ends in an error.
+/// Nothing answers at this port, or the database refuses: each URL ends in an error.
 fn spellings(port: u16) -> Vec<String> {
     let host = format!("127.0.0.1:{port}");
     [
@@ -96,7 +96,7 @@ fn spellings(port: u16) -> Vec<String> {
 #[tokio::test]
 async fn no_error_and_no_log_shows_a_password_however_the_url_is_spelt() {
     let log = Log::default();
-    // A port of which nobody knows but the one that was just closed.
+    // A free port: one that was just closed.
     let port = TcpListener::bind("127.0.0.1:0").await.expect("bind").local_addr().expect("address").port();
     let directory = tempfile::tempdir().expect("a directory");
     async {

@@ -1,4 +1,5 @@
-//! Tables of every shape that PostgreSQL has: what `prepare` makes of them, and what it refuses before it changes anything.
+//! Tables of every shape that PostgreSQL has: what `prepare` makes of them, and what it rejects before it changes
+//! anything.
 
 use rowlock::conformance::{Harness, run};
 use rowlock::store::{Finished, Moved, Outcome, SetParams, Store};
@@ -9,7 +10,7 @@ use super::refusals::{as_somebody, drop_role};
 use super::{add, claiming, finish_all, keys, lease_all, names, pipeline, stages, sweeping, table, value};
 use crate::postgres::PostgresHarness;
 
-/// The problem that is told of what these statements make; nothing is changed.
+/// The problem with the objects that these statements create; nothing is changed.
 async fn problem(harness: &PostgresHarness, create: &str) -> String {
     harness.execute(create).await.unwrap_or_else(|error| panic!("{create}: {error}"));
     let store = harness.open(pipeline()).await;
@@ -55,7 +56,7 @@ async fn a_partitioned_table_is_completed_and_indexed_beside_its_writers() {
         harness.execute(drop).await.expect("drop");
         assert_eq!(store.inspect().await.expect("inspect").len(), 3);
 
-        // A build in one go would wait for this transaction, and would keep others from writing while it waits.
+        // A build in one statement would wait for this transaction, and would keep others from writing meanwhile.
         let mut other = harness.pool.begin().await.expect("begin");
         other.execute("insert into pages (page) values ('e')").await.expect("insert");
         let (prepared, ()) = tokio::join!(store.prepare(), async {
@@ -82,7 +83,7 @@ async fn an_interrupted_build_on_a_partition_is_built_anew() {
         harness.execute(PARTITIONED).await.expect("create table");
         let store = harness.open(stages().existing_rows(Existing::Ready).build().expect("valid")).await;
         store.prepare().await.expect("prepare");
-        // What is left where the build on the second partition was cancelled.
+        // The remains if the build on the second partition was cancelled.
         harness
             .execute(
                 "update pg_index set indisvalid = false where indexrelid in (
@@ -145,7 +146,7 @@ async fn a_column_that_the_driver_cannot_read_is_refused_by_its_name() {
             let told = problem(harness, &create).await;
             assert!(told.contains("the column \"odd\"") && told.contains(type_name), "{told}");
         }
-        // Each of these is read, or not looked at.
+        // Each of these is read, or ignored.
         let fine = "create type point3 as (x int, y numeric); create domain short as varchar(9);
                     create table pages (page text primary key, a int4range, b point3[], c short, d jsonb, e tsvector, f money, g point, h int4[][])";
         harness.execute(fine).await.expect("create");
@@ -171,7 +172,7 @@ async fn a_published_table_without_a_replica_identity_is_refused_with_what_mends
         let store = table(harness, &["a"]).await;
         assert_eq!(lease_all(&store).await.len(), 1);
         store.close().await;
-        // Whoever publishes inserts alone needs none.
+        // A publication of inserts alone needs none.
         harness
             .execute(&format!("drop table pages; drop publication everything; {unique}; create publication new_ones for table pages with (publish = 'insert')"))
             .await
@@ -209,7 +210,7 @@ async fn a_status_that_is_an_enum_or_a_domain_is_refused_by_its_type() {
             .await
             .expect("types");
         for name in ["word", "short"] {
-            // The constraint is one of that type's.
+            // The constraint is one on that type.
             let column = format!("status {name} default 'PENDING' check (status <> 'SUCCEEDED')");
             let create = format!("create table pages (page text primary key, {column})");
             let problem = problem(harness, &create).await;
@@ -277,7 +278,7 @@ async fn the_rights_that_are_missing_are_told_with_what_grants_them() {
     .await;
 }
 
-/// A worker that may create nothing prepares as well, where nothing is lacking.
+/// A worker that may create nothing still prepares, if nothing is lacking.
 #[tokio::test]
 async fn a_complete_table_is_prepared_by_a_role_that_may_create_nothing() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -372,7 +373,7 @@ async fn an_error_is_cut_to_its_column() {
     .await;
 }
 
-/// No row can be skipped for it: whether it is broken is known only at the end of a transaction.
+/// No row can be skipped because of it: only the end of a transaction shows whether it is violated.
 #[tokio::test]
 async fn a_deferrable_constraint_is_no_key_and_beside_one_keeps_no_key_from_being_added() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -389,7 +390,7 @@ async fn a_deferrable_constraint_is_no_key_and_beside_one_keeps_no_key_from_bein
     .await;
 }
 
-/// PostgreSQL 18 keeps such constraints; before it there are none.
+/// PostgreSQL 18 keeps such constraints; older versions do not have them.
 #[tokio::test]
 async fn a_constraint_that_is_not_enforced_refuses_nothing() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {

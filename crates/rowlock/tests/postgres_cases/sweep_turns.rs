@@ -1,4 +1,4 @@
-//! Whose turn it is to sweep: one worker's of a fleet, and nobody's for ever.
+//! Whose turn it is to sweep: that of one worker of a fleet, and nobody's for ever.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::postgres::PostgresHarness;
 
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Puts the last turn so many seconds into the past.
+/// Moves the last turn this many seconds into the past.
 async fn last_turn(harness: &PostgresHarness, seconds_ago: i64) {
     let sql = format!(
         "update rowlock_meta set value = (extract(epoch from now()) - {seconds_ago})::text where key like 'swept %'"
@@ -43,7 +43,7 @@ async fn of_a_fleet_one_worker_has_the_turn() {
     .await;
 }
 
-/// Of the same name: another table, another version with a stage more, another time after which a lease is stale.
+/// With the same name: another table, another version with one more stage, another time after which a lease is stale.
 #[tokio::test]
 async fn whoever_sweeps_otherwise_has_turns_of_its_own() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
@@ -68,7 +68,7 @@ async fn whoever_sweeps_otherwise_has_turns_of_its_own() {
 async fn asked_at_once_one_is_told_that_it_is_its_turn() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
         let store = table(harness, &[]).await;
-        // Where there was none yet, and where there was.
+        // If there was no turn yet, and if there was one.
         for _ in 0..2 {
             let asking: Vec<_> = (0..8)
                 .map(|_| {
@@ -87,7 +87,7 @@ async fn asked_at_once_one_is_told_that_it_is_its_turn() {
     .await;
 }
 
-/// Somebody holds the row's lock: a transaction that was left open, or a turn that is being taken.
+/// Another transaction holds the row's lock: one that was left open, or a turn that is being taken.
 #[tokio::test]
 async fn nobody_waits_for_a_turn_and_nobody_keeps_it() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {

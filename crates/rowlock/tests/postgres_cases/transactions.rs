@@ -6,8 +6,8 @@ use rowlock::store::{Finish, Outcome, Store};
 use super::{LIMITS, lease_all, table_of};
 use crate::postgres::PostgresHarness;
 
-/// The server plans a statement anew each time, for a millisecond, while it takes that for cheaper than the plan that fits
-/// every item; and a plan that was made for a small table may read all of a large one.
+/// The server plans a statement anew each time, for a millisecond, as long as it takes that for cheaper than the
+/// generic plan; and a plan that was made for a small table may read all of a large one.
 #[tokio::test]
 async fn a_finish_in_a_transaction_is_not_planned_each_time() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {

@@ -1,4 +1,4 @@
-//! Values that PostgreSQL has and the driver does not.
+//! Values that PostgreSQL has but the driver does not.
 
 use chrono::{DateTime, Utc};
 use rowlock::conformance::{Harness, run};

@@ -1,4 +1,4 @@
-//! Whose fault an error is: settled by trying a batch in parts, whatever the error's code says.
+//! Whose fault an error is: found by trying a batch in parts, whatever the error's code says.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use super::refusals::{as_somebody, drop_role, raise};
 use super::{claiming, finish_all, keys, lease_all, stages, sweeping, table, value};
 use crate::postgres::PostgresHarness;
 
-/// One of each class that a trigger, a function of the user's or a foreign server may raise; several of those that the server
-/// raises for reasons of its own, and all by which it tells of itself or of a connection.
+/// One code of each class that a trigger, a user's function or a foreign server may raise; several of those that the
+/// server raises for its own reasons, and all with which it reports on itself or on a connection.
 const CODES: [&str; 52] = [
     "02000", "03000", "08003", "08006", "08P01", "09000", "0A000", "0B000", "0F000", "0L000", "0P000", "0Z000",
     "20000", "21000", "22012", "23514", "24000", "25P01", "26000", "27000", "28000", "2B000", "2D000", "2F000",
@@ -21,7 +21,7 @@ const CODES: [&str; 52] = [
     "XX001", "ZZ001", "45000", "25P02",
 ];
 
-/// Codes of what passes by itself. A row that raises them is left out for a while, or busy, and is not made `FAILED`.
+/// Codes of transient errors. A row that raises them is left out for a while, or busy, but does not become `FAILED`.
 const PASSING_CODES: [&str; 10] =
     ["25006", "40001", "40P01", "55P03", "57014", "53100", "53300", "53400", "58030", "72000"];
 
@@ -203,7 +203,7 @@ async fn what_nobody_passes_is_everybodys_and_marks_nothing() {
     .await;
 }
 
-/// Far above what it takes, also on a machine that is busy, and far below a time-out for each of the others.
+/// Far more than it takes even on a busy machine, and far less than a time-out for each of the others.
 const BOUNDED: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn leases_beside_many_rows_that_never_end_are_renewed_at_once() {
         let leases = lease_all(&store).await;
         let quick = stages().stale_after(Duration::from_secs(6)).build().expect("a valid pipeline");
         let quick = harness.open(quick).await;
-        // So many that the time of a renewal is over before each of them has stood alone.
+        // So many that a renewal runs out of time before each of them has been tried alone.
         raise(harness, "new.page in ('page-010', 'page-020', 'page-030')", "perform pg_sleep(600); return new").await;
         let states = quick.renew(&leases, None).await.expect("renew");
         let held = states.iter().filter(|state| **state == LeaseState::Held).count();
@@ -373,7 +373,7 @@ async fn a_key_beyond_the_pipelines_key_type_harms_only_itself() {
         let numbers = rowlock::Pipeline::builder("pages").table("pages").key("page").stage("FETCH");
         let numbers = numbers.key_type(rowlock::pipeline::KeyType::Int).build().expect("a valid pipeline");
         let store = harness.open(numbers).await;
-        // Whether it may be prepared at all is another matter: the rows came later, or the column was changed.
+        // Whether `prepare` accepts it is another matter: the rows came later, or the column was changed.
         harness.execute("alter table pages alter column page type int").await.expect("alter");
         store.prepare().await.expect("prepare");
         harness.execute("alter table pages alter column page type bigint").await.expect("alter");
@@ -385,7 +385,7 @@ async fn a_key_beyond_the_pipelines_key_type_harms_only_itself() {
         let status = "select status from pages where page = 5000000000";
         assert_eq!(value(harness, status).await, "FAILED");
 
-        // Also where it refuses every write: then it stands on the list of what is left out.
+        // Also if it refuses every write: then it is on the list of excluded keys.
         harness.execute("update pages set status = 'PENDING', claim_token = null").await.expect("update");
         raise(harness, "new.page > 10", &raising("P0001")).await;
         assert_eq!(store.claim(&claiming(9)).await.expect("claim").claimed.len(), 3);

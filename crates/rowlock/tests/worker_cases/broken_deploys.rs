@@ -1,5 +1,5 @@
-//! A deploy brings a trigger that refuses every row, under a running worker with a backlog: few items pay for it, the worker
-//! says that the stage is held, and goes on by itself when the trigger is mended.
+//! A deploy brings a trigger that refuses every row, under a running worker with a backlog: few items pay for it, the
+//! worker reports that the stage is held, and resumes by itself when the trigger is fixed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// More than so many are never `FAILED` for one cause.
+/// At most this many are `FAILED` for one cause.
 const FAILED_MAX: usize = rowlock::limits::REFUSED_ALIKE_MAX;
 
 const PAUSE_MIN: Duration = Duration::from_millis(4);
 const PAUSE_MAX: Duration = Duration::from_millis(16);
 
-/// For so long it is looked whether more items than a few are made `FAILED`: many tries.
+/// How long the test watches that no more than a few items become `FAILED`: many tries.
 const LOOKED_FOR: Duration = Duration::from_millis(600);
 
-/// A worker that runs until it is told to stop, and what it says of its stages.
+/// A worker that runs until it is stopped, and its reports on its stages.
 struct Running<D: Database>
 where
     Item: Record<D::S>,
@@ -81,7 +81,7 @@ where
         .await;
     }
 
-    /// Waits until it says that a stage is held for refusals, or goes on.
+    /// Waits for the report that a stage is held for refusals, or has resumed.
     async fn until_held(&mut self, is_over: bool) -> HeldStage {
         soon(async {
             loop {
@@ -95,7 +95,7 @@ where
         .await
     }
 
-    /// Until the stage has done all that it had.
+    /// Until the stage has done all of its items.
     async fn until_empty(&self, stage: StageId) {
         soon(async {
             loop {
@@ -123,7 +123,7 @@ where
         usize::try_from(failed).expect("a count")
     }
 
-    /// Until all items but those that are `FAILED` have succeeded.
+    /// Until all items have succeeded except those that are `FAILED`.
     async fn until_done(&self, items: i64) {
         soon(async {
             loop {
@@ -160,7 +160,7 @@ where
     let mut running = Running::<D>::start(repository, &["ONE"], 4, takes);
     running.until_begun().await;
     database.refuse_updates(&when).await;
-    // Those of before may all be claimed already.
+    // All earlier items may be claimed already.
     let late: Vec<Key> = (0..items).map(|n| Key::from(format!("late-{n:05}"))).collect();
     running.repository.add_many(&late).await.expect("added");
     running.go_on.send_replace(true);
@@ -241,7 +241,7 @@ where
     running.end().await;
 }
 
-/// Two stages with items that wait; the trigger is about one of them, and the other goes on.
+/// Two stages with waiting items; the trigger concerns one of them, and the other goes on.
 async fn the_other_goes_on<D: Database>(database: &D, when: impl Fn(&Pipeline) -> String, held_name: &str)
 where
     Item: Record<D::S>,

@@ -1,4 +1,4 @@
-//! The database's clock is set, or the machine suspended: its time goes on where that of this process stands still.
+//! The database's clock is set, or the machine suspended: the database's time goes on while the process's stands still.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rowlock::{Key, Record, Worker};
 use super::faulty::{Faulty, answered, counted};
 use super::*;
 
-/// Three suspends would make items `FAILED` whose own worker takes them back each time.
+/// If a worker took back its own items after each suspend, three suspends would make them `FAILED`.
 pub(crate) async fn a_step_of_the_databases_clock_takes_nothing_from_the_living<D: Database>(database: &D)
 where
     Item: Record<D::S>,

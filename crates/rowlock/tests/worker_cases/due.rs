@@ -44,7 +44,7 @@ where
     assert!(report.remaining.next_due_at.is_some());
 }
 
-/// It may be due again soon, and nobody else may be there.
+/// It may be due again soon, and no other worker may be there.
 pub(crate) async fn a_worker_that_ends_when_nothing_is_due_waits_for_the_leases_of_others<D: Database>(database: &D)
 where
     Item: Record<D::S>,

@@ -105,7 +105,7 @@ where
         let (blocked, unblock) = (Arc::clone(&blocked), Arc::clone(&unblock));
         async move {
             if claim.retry_count() == 0 {
-                // A thread that cannot be stopped, until the second attempt ends it.
+                // A thread that cannot be stopped until the second attempt ends it.
                 let _ended = blocked.lock().expect("no panic").recv();
             } else {
                 drop(unblock.lock().expect("no panic").take());

@@ -14,22 +14,22 @@ use rowlock::store::{
 };
 use rowlock::{Error, Fault, FencingToken, Key, Lease, Result};
 
-/// What happens to one call.
+/// The fate of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It is answered.
     Answered,
     /// It takes effect, and its answer is lost.
     AnswerLost,
-    /// It has no effect, and nobody can tell from the error.
+    /// It has no effect, and the error does not show that.
     NeverArrived,
     /// It takes effect, and no answer ever comes.
     Silent,
-    /// It has no effect, and the error says so.
+    /// It has no effect, and the error shows that.
     NotApplied,
-    /// It is refused with an error that does not pass by itself.
+    /// It is refused with a permanent error.
     Broken,
-    /// It has no effect, because the database may only be read.
+    /// It has no effect, because the database is read-only.
     ReadOnly,
     /// The database was prepared by a newer version.
     TooNew,
@@ -45,28 +45,28 @@ pub(crate) struct Faulty<S> {
     pub(crate) special: Arc<Special>,
 }
 
-/// Keys that are dealt with in a way of their own, and what was seen.
+/// Keys with special treatment, and what was seen.
 #[derive(Default)]
 pub(crate) struct Special {
-    /// A finish of any of these meets an error that does not pass by itself.
+    /// A finish of any of these meets a permanent error.
     pub(crate) unwritable: Mutex<HashSet<Key>>,
     /// A finish of these is answered "busy".
     pub(crate) locked: Mutex<HashSet<Key>>,
-    /// A finish of these alone meets an error that might pass by itself; among others they are "busy".
+    /// A finish of these alone meets an error that might be transient; together with others they are "busy".
     pub(crate) out_of_room: Mutex<HashSet<Key>>,
-    /// How often it did.
+    /// How often that happened.
     pub(crate) turned_away: AtomicUsize,
     /// A finish of these is answered "refused, and failed".
     pub(crate) refused: Mutex<HashSet<Key>>,
     /// An answer to continuing waits for this, if it is there.
     pub(crate) held_answer: Mutex<Option<tokio::sync::watch::Receiver<bool>>>,
-    /// The last of so many finishes is answered when this says so, if it is there.
+    /// The last of this many finishes is answered when this allows it, if it is set.
     pub(crate) held_finish: Mutex<Option<(usize, tokio::sync::watch::Receiver<bool>)>>,
     /// How many items continued with the next stage.
     pub(crate) continued_items: AtomicUsize,
     /// The tokens of all claims, as they were sent.
     pub(crate) tokens: Mutex<Vec<FencingToken>>,
-    /// By how much the database's clock was set forward, for the verbs of a worker.
+    /// How far the database's clock was set forward, for the verbs of a worker.
     pub(crate) clock_ahead: Mutex<TimeDelta>,
 }
 
@@ -81,7 +81,7 @@ fn error(verb: &'static str, fault: Fault) -> Error {
 }
 
 impl<S: Store> Faulty<S> {
-    /// What the clock says that was set; none if it was not, or if a test gave the time.
+    /// The time by the clock that was set; `None` if it was not set, or if a test passed the time.
     async fn clock(&self, given: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>> {
         let ahead = *self.special.clock_ahead.lock().expect("no panic");
         if given.is_some() || ahead.is_zero() {
@@ -300,7 +300,7 @@ pub(crate) fn answered() -> Plan {
     Arc::new(|_| Fate::Answered)
 }
 
-/// A plan that gives the first calls of a verb these fates, and answers everything else.
+/// A plan with these fates for the first calls of a verb; it answers everything else.
 pub(crate) fn first_calls(verb: &'static str, fates: &[Fate]) -> Plan {
     let left = std::sync::Mutex::new(fates.iter().copied().rev().collect::<Vec<_>>());
     Arc::new(move |called| {

@@ -1,4 +1,4 @@
-//! The way of items through a worker.
+//! How items go through a worker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,13 +105,13 @@ where
     assert_eq!(count::<D>(&repository, Status::Succeeded).await, 5);
 }
 
-/// What the handlers share.
+/// State that the handlers share.
 struct Shared {
     factor: usize,
     sum: Arc<AtomicUsize>,
 }
 
-/// A handler that is a plain function, with errors of `anyhow`.
+/// A handler that is a plain function, with `anyhow` errors.
 async fn add_up<S: rowlock::Store>(
     context: rowlock::Context<S, Item, Shared>,
     claim: rowlock::Claim<Item>,

@@ -1,4 +1,4 @@
-//! One item, one stage, one thread that hold nothing else up.
+//! One item, one stage, or one thread that must not hold up anything else.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -27,7 +27,7 @@ where
     all_others_complete_without(database, |special| &special.locked).await;
 }
 
-/// As where a trigger of one row says that the disk is full: alone it looks like everybody's trouble.
+/// As when a trigger on one row reports a full disk: taken alone it looks like a fault that concerns everyone.
 pub(crate) async fn an_item_that_alone_looks_like_an_outage_holds_up_no_other<D: Database>(database: &D)
 where
     Item: Record<D::S>,
@@ -147,7 +147,7 @@ where
     let stop = CancellationToken::new();
     let worker = Worker::new(repository.clone())
         .handle("ONE", move |_, _| {
-            // Given back at once, and so claimed for ever.
+            // Released at once, and therefore claimed again and again.
             in_one.send(()).expect("the test listens");
             async { Ok(Outcome::Release) }
         })
@@ -187,7 +187,7 @@ where
     let running = tokio::spawn(worker.run_until_idle());
     assert_eq!(soon(starts.recv()).await, Some(Key::from("a")));
     database.execute("insert into items (id, reset_count) values ('suspect', 2)").await;
-    // Looks of a worker that makes room go on.
+    // A worker that makes room goes on looking.
     let looks = *claims.borrow() + 3;
     soon(claims.wait_for(|claims| *claims >= looks)).await.expect("it looks");
     let params = repository.claim_params(repository.pipeline().stage_ids(), 9).expect("stages");
@@ -219,7 +219,7 @@ where
     let stop = CancellationToken::new();
     let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) }).shutdown_on(stop.clone());
     let running = tokio::spawn(worker.run());
-    // The claim itself looked in vain, and has failed: what it took is in nobody's hand when the stop comes.
+    // The claim itself has looked without success, and has failed: no one holds what it took when the stop comes.
     soon(looks.wait_for(|looks| *looks > 1)).await.expect("it looks");
     stop.cancel();
     is_found.store(true, Ordering::Release);
@@ -240,7 +240,7 @@ where
     assert!(matches!(error, Error::SchemaTooNew { .. }), "{error}");
 }
 
-/// A runtime with one thread for the handlers, as a blocking handler takes it.
+/// A runtime with one thread for the handlers, which a blocking handler occupies.
 fn on_one_thread(work: impl FnOnce(&tokio::runtime::Runtime) + Send + 'static) -> std::thread::JoinHandle<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");

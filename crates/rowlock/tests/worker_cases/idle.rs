@@ -1,4 +1,4 @@
-//! What `run_until_idle` waits for, and what it names instead of waiting.
+//! What `run_until_idle` waits for, and what it reports instead of waiting.
 
 use std::sync::{Arc, Mutex};
 

@@ -38,7 +38,7 @@ where
     assert_eq!((report.completed, report.lost), (1, 0));
 }
 
-/// Leases that hardly run out, and whose loss is noticed soon.
+/// Leases that hardly expire, and whose loss is noticed soon.
 fn quick_heartbeats() -> rowlock::PipelineBuilder {
     pipeline(&["ONE"]).stale_after(Duration::from_secs(12)).heartbeat_interval(Duration::from_millis(200))
 }
@@ -176,8 +176,9 @@ where
     assert_eq!(*neighbours.lock().expect("no panic"), [(1, 1), (1, 1)]);
 }
 
-/// A backlog that is drained in full batches, two claims at a time, keeps no suspect waiting until its end: what one claim
-/// finds at the head of the queue the other does not see. Here it has no end before the suspect has had its turn.
+/// A backlog that is drained in full batches, two claims at a time, must not keep a suspect waiting until its end: one
+/// claim does not see what the other one finds at the head of the queue. Here the backlog does not end before the
+/// suspect has had its turn.
 pub(crate) async fn a_suspect_has_its_turn_in_a_fast_drain<D: Database>(database: &D)
 where
     Item: Record<D::S>,
@@ -190,7 +191,7 @@ where
     let ran = Arc::new(AtomicUsize::new(0));
     let turns = Arc::new(Mutex::new(Vec::new()));
     let (progress, mut progressed) = mpsc::unbounded_channel();
-    // However fast the drain is, its last item is still to come then.
+    // However fast the drain is, its last item has not been reached by then.
     let (go_on, may_go_on) = tokio::sync::watch::channel(false);
     let (runs, watched, seen) = (Arc::clone(&ran), repository.clone(), Arc::clone(&turns));
     let worker = Worker::new(repository.clone()).handle("ONE", move |_, claim| {

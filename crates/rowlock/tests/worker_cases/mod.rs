@@ -1,8 +1,8 @@
-//! What a worker must do, on every database. Each case is called by `worker_sqlite.rs` and `worker_postgres.rs`.
+//! What a worker must do on every database. `worker_sqlite.rs` and `worker_postgres.rs` call each case.
 
 #![allow(dead_code, reason = "each database's file uses what applies to it")]
 
-/// Hands every case to a macro of the database's, which makes a test of each.
+/// Passes every case to a macro of the database's, which makes a test of each.
 macro_rules! with_all_cases {
     ($on_database:ident) => {
         $on_database! {
@@ -156,7 +156,7 @@ use rowlock::pipeline::{Pipeline, PipelineBuilder, RetryPolicy, Status};
 use rowlock::store::{Store, SweepParams};
 use rowlock::{Key, Record, Repository, WorkerReport};
 
-/// A database of its own for one test.
+/// A separate database for one test.
 pub(crate) trait Database: Send + Sync {
     /// The store under test.
     type S: Store;
@@ -164,13 +164,13 @@ pub(crate) trait Database: Send + Sync {
     /// A store with a prepared table for this pipeline.
     fn store(&self, pipeline: Pipeline) -> impl Future<Output = Self::S> + Send;
 
-    /// Runs a statement behind everybody's back.
+    /// Runs a statement without the store or the worker.
     fn execute(&self, sql: &str) -> impl Future<Output = ()> + Send;
 
     /// Makes the database refuse updates of the items, in terms of `old` and `new`, with "not since the deploy".
     fn refuse_updates(&self, when: &str) -> impl Future<Output = ()> + Send;
 
-    /// Ends that.
+    /// Ends that refusal.
     fn allow_updates(&self) -> impl Future<Output = ()> + Send;
 
     /// Runs a statement in a user's transaction.
@@ -189,7 +189,7 @@ pub(crate) struct Item {
 
 pub(crate) type Repo<D> = Repository<<D as Database>::S, Item>;
 
-/// A pipeline over the table `items` whose retries are due at once.
+/// A pipeline over the table `items`, whose retries are due at once.
 pub(crate) fn pipeline(stages: &[&str]) -> PipelineBuilder {
     let builder = Pipeline::builder("test").table("items").key("id").retry(RetryPolicy::constant(Duration::ZERO));
     stages.iter().fold(builder, |builder, stage| builder.stage(*stage))
@@ -233,7 +233,7 @@ where
     repository.counts_exact().await.expect("counted").count(status)
 }
 
-/// Takes everything back that is in progress, as if its holders had stopped long ago.
+/// Takes back everything that is in progress, as if its holders had stopped long ago.
 pub(crate) async fn take_everything_back<D: Database>(repository: &Repo<D>) -> usize
 where
     Item: Record<D::S>,
@@ -248,7 +248,7 @@ where
     repository.store().sweep(&sweeping).await.expect("swept").items.len()
 }
 
-/// Claims as another worker that then does nothing.
+/// Claims as another worker, which then does nothing.
 pub(crate) async fn claim_and_stop<D: Database>(repository: &Repo<D>, count: usize) -> Vec<Key>
 where
     Item: Record<D::S>,
@@ -258,12 +258,12 @@ where
     batch.leases().map(|lease| lease.key.clone()).collect()
 }
 
-/// A safety net: what takes longer hangs.
+/// A safety net: a test that takes longer hangs.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), work).await.expect("this hangs")
 }
 
-/// The report of a run that must succeed, without what differs from run to run.
+/// The report of a run that must succeed, without the parts that differ from run to run.
 pub(crate) fn told(report: rowlock::Result<WorkerReport>) -> WorkerReport {
     report.expect("the worker ends well")
 }

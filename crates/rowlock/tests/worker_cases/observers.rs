@@ -1,4 +1,4 @@
-//! What a user's observer hears of handlers.
+//! What a user's observer learns about handlers.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rowlock::{Failure, HandledItem, HandlerObserver, Record, Worker};
 
 use super::*;
 
-/// Writes down what it hears, and panics at one item.
+/// Records its calls, and panics at one item.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
 

@@ -1,4 +1,4 @@
-//! Answers that are lost, and databases that do not answer.
+//! Lost answers, and databases that do not answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -54,7 +54,7 @@ pub(crate) async fn a_claim_that_is_found_later_is_given_back<D: Database>(datab
 where
     Item: Record<D::S>,
 {
-    // The claim takes effect; the first looks for it are lost as well.
+    // The claim takes effect; the first searches for its items fail as well.
     let claims = AtomicUsize::new(0);
     let looks = AtomicUsize::new(0);
     let plan: Plan = Arc::new(move |verb| match verb {
@@ -149,7 +149,7 @@ where
     sweeps_an_interval_after(database, |_| Fate::NeverArrived).await;
 }
 
-/// As at a fail-over: what only reads is answered all the while, and nobody's renewals get through.
+/// As during a fail-over: reads are answered all the time, but no worker's renewals get through.
 pub(crate) async fn while_the_database_may_only_be_read_nothing_is_swept_and_then_the_living_renew<D: Database>(
     database: &D,
 ) where
@@ -160,7 +160,7 @@ pub(crate) async fn while_the_database_may_only_be_read_nothing_is_swept_and_the
         .await;
 }
 
-/// The first sweep comes one heartbeat interval after the first call that was answered and changes something.
+/// The first sweep comes one heartbeat interval after the first answered call that changes something.
 async fn sweeps_an_interval_after<D: Database>(
     database: &D,
     while_away: impl Fn(&'static str) -> Fate + Send + Sync + 'static,
@@ -203,8 +203,9 @@ pub(crate) async fn a_handler_that_finishes_by_itself_is_told_of_its_timeout<D: 
 where
     Item: Record<D::S>,
 {
-    // The handler's own finish takes longer than the timeout: no sending of it arrives, and the last lasts until the handler was
-    // told, and would have been dropped long ago if that were what follows.
+    // The handler's own finish takes longer than the timeout: none of its attempts arrives, and the last one lasts
+    // until after the handler was asked to stop. If the worker dropped handlers at that point, this one would have been
+    // dropped long before.
     let stage = rowlock::Stage::new("ONE").with_timeout(Duration::from_millis(200));
     let attempts = rowlock::limits::VERB_ATTEMPTS_MAX as usize;
     let plan = first_calls("finish", &vec![Fate::NeverArrived; attempts]);
@@ -234,7 +235,7 @@ where
     assert_eq!((order.recv().await, order.recv().await), (Some("told"), Some("answered")));
 }
 
-/// As where the worker's role has no right to the row by which the turns are taken.
+/// As when the worker's role has no right to the row that decides the turns.
 pub(crate) async fn where_no_turn_can_be_had_everybody_sweeps<D: Database>(database: &D)
 where
     Item: Record<D::S>,

@@ -15,7 +15,7 @@ use super::*;
 const PAUSE_MIN: Duration = Duration::from_millis(4);
 const PAUSE_MAX: Duration = Duration::from_millis(16);
 
-/// Something that every item needs, and that is away for so many calls.
+/// Something that every item needs, and that is away for this many calls.
 #[derive(Clone)]
 struct Service {
     calls: Arc<Mutex<Vec<Key>>>,
@@ -74,7 +74,8 @@ where
     let repository = repository(database, pipeline(&["ONE"])).await;
     add::<D>(&repository, 400).await;
     let service = Service::away_for(16);
-    // A try that lasts longer than the longest pause lets another follow, and on a busy machine each may last for a while.
+    // A try that lasts longer than the longest pause lets another one follow, and on a busy machine each may last for a
+    // while.
     let longest_pause = Duration::from_millis(500);
     let (called, running, most_running) =
         (service.clone(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -86,7 +87,7 @@ where
             async move {
                 let runs = running.fetch_add(1, Ordering::SeqCst) + 1;
                 let answer = service.call(claim.key());
-                // What was under way when the stage was held may be two full sets of handlers.
+                // When the stage was held, up to two full sets of handlers may have been running.
                 let calls = service.calls().len();
                 if calls > 8 && answer.is_err() {
                     most.fetch_max(runs, Ordering::SeqCst);
@@ -103,7 +104,7 @@ where
     assert_eq!(most_running.load(Ordering::SeqCst), 1, "one at a time");
     let tried = &service.calls()[8..16];
     assert!(tried.windows(2).all(|two| two[0] != two[1]), "another each time: {tried:?}");
-    // Eight pauses at the least, of which each but the last is twice as long as the one before, or at least half of that.
+    // At least eight pauses, of which each but the last is twice as long as the one before, or at least half of that.
     assert!(started.elapsed() > (2_u32.pow(7) - 1) * PAUSE_MIN / 2, "the pause grows: {:?}", started.elapsed());
 }
 
@@ -203,7 +204,7 @@ where
             async move { if is_poison { Err(sqlx::Error::WorkerCrashed.into()) } else { Ok(()) } }
         });
     let running = tokio::spawn(worker.run());
-    // Whenever it has met an outage again, another item comes in.
+    // Each time it has met an outage again, another item comes in.
     let mut added = 0;
     loop {
         tokio::select! {
@@ -384,7 +385,7 @@ where
     assert!(report.remaining.next_due_at.is_some());
 }
 
-/// As "the API is down until 21:00": one item has found it out, and none pays.
+/// As in "the API is down until 21:00": one item has found out, and none pays.
 pub(crate) async fn an_outage_until_a_time_puts_its_item_off_until_then<D: Database>(database: &D)
 where
     Item: Record<D::S>,

@@ -1,4 +1,4 @@
-//! Workers are stopped for longer than a lease lives, as by Ctrl-Z, and go on.
+//! Workers are stopped for longer than a lease lives, as by Ctrl-Z, and then continue.
 
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -10,7 +10,7 @@ use super::*;
 
 const STALE_AFTER: Duration = Duration::from_secs(3);
 
-/// Where the threads of workers stop, with all that runs on them.
+/// A gate at which the threads of workers stop, with everything that runs on them.
 #[derive(Default)]
 struct Gate {
     is_shut: Mutex<bool>,
@@ -30,7 +30,7 @@ impl Gate {
         }
     }
 
-    /// Stops so many workers for longer than a lease lives.
+    /// Stops this many workers for longer than a lease lives.
     async fn stop(&self, workers: usize, meanwhile: impl Future<Output = ()>) {
         *self.is_shut.lock().expect("no panic") = true;
         soon(self.stopped.subscribe().wait_for(|stopped| *stopped == workers)).await.expect("they meet the gate");
@@ -53,7 +53,7 @@ impl Gate {
     }
 }
 
-/// One reset more and an item is `FAILED`.
+/// One more reset, and an item is `FAILED`.
 fn times() -> PipelineBuilder {
     pipeline(&["ONE"]).stale_after(STALE_AFTER).heartbeat_interval(Duration::from_secs(1)).max_resets(1)
 }
@@ -109,7 +109,7 @@ where
     assert_eq!(completed, 4);
 }
 
-/// Others lived meanwhile.
+/// Other workers lived meanwhile.
 pub(crate) async fn a_worker_that_was_stopped_alone_loses_what_others_took<D: Database>(database: &D)
 where
     Item: Record<D::S>,

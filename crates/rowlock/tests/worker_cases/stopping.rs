@@ -1,4 +1,4 @@
-//! Being stopped, and wrong arguments.
+//! Stopping a worker, and wrong arguments.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +42,8 @@ where
     assert_eq!(count::<D>(&repository, Status::Ready(StageId::FIRST)).await, 19);
 }
 
-/// Handlers that take no time want one full batch after the other: two claims are under way when the worker is told to stop.
+/// Handlers that take almost no time demand one full batch after the other: two claims are running when the worker is
+/// asked to stop.
 pub(crate) async fn a_stop_in_the_middle_of_a_fast_drain_keeps_nothing<D: Database>(database: &D)
 where
     Item: Record<D::S>,
@@ -110,7 +111,7 @@ where
     }
 }
 
-/// As where another handler blocks the thread on which this one would learn its answer.
+/// As when another handler blocks the thread on which this one would receive its answer.
 pub(crate) async fn a_finish_of_the_handlers_own_without_an_answer_is_unknown<D: Database>(database: &D)
 where
     Item: Record<D::S>,

@@ -91,7 +91,7 @@ pub(crate) async fn a_finish_in_a_transaction_that_fails_hands_the_claim_back<D:
 where
     Item: Record<D::S>,
 {
-    // The commit never arrived, which the row proves.
+    // The commit never arrived; the row proves it.
     let plan = first_calls("finish_in", &[Fate::NeverArrived]);
     let repository = with_items(database, plan, 1).await;
     let claim = claim_one::<D>(&repository).await;
@@ -107,7 +107,7 @@ pub(crate) async fn what_cannot_be_proved_is_unknown<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {
-    // No sending is ever answered.
+    // No statement is ever answered.
     let plan: Plan = Arc::new(|verb| if verb == "finish" { Fate::NeverArrived } else { Fate::Answered });
     let repository = with_items(database, plan, 1).await;
     assert_unknown(claim_one::<D>(&repository).await.complete().await);
@@ -188,8 +188,8 @@ where
     let (claims, looks) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let plan: Plan = Arc::new(move |verb| match verb {
         "claim" if claims.fetch_add(1, Ordering::Relaxed) < 2 => Fate::AnswerLost,
-        // The looks within both claims fail, and one between them. The next finds the rows of the first claim; the one
-        // for those of the second fails once more.
+        // The searches within both claims fail, and one between them. The next search finds the rows of the first
+        // claim; the one for those of the second fails once more.
         "find_claimed" => match looks.fetch_add(1, Ordering::Relaxed) {
             0 | 1 | 2 | 4 => Fate::Broken,
             _ => Fate::Answered,
@@ -237,7 +237,7 @@ where
     assert_eq!(*calls.borrow(), VERB_ATTEMPTS_MAX as usize + 1);
 }
 
-/// A record that makes trouble for some keys.
+/// A record that fails to decode for some keys.
 #[derive(Debug)]
 pub(crate) struct Picky {
     pub(crate) id: String,
@@ -275,7 +275,7 @@ pub(crate) async fn each_claimed_row_is_decoded_by_itself<D: Database>(database:
 where
     Picky: Record<D::S>,
 {
-    // The failed attempts cannot be written at first: the good claims are returned all the same.
+    // The failed attempts cannot be written at first: the good claims are still returned.
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
     let plan: Plan = Arc::new(move |verb| match verb {

@@ -1,4 +1,4 @@
-//! How many connections workers and repositories hold: at work, where nothing is to be done, and after that.
+//! How many connections workers and repositories hold: at work, when idle, and after that.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::worker_cases::{Database, Item, Repo, add, count, pipeline, soon, told
 
 const WORKERS: usize = 10;
 const ITEMS: usize = 2_000;
-/// What `with_max_connections` says.
+/// The value of `with_max_connections`.
 const MOST_EACH: usize = 2;
 /// For verbs, and for handlers' transactions.
 const OF_A_REPOSITORY: usize = 2 * MOST_EACH;
 /// For its verbs, for its heartbeats, and one to listen.
 const OF_A_WORKER: usize = 2 * MOST_EACH + 1;
-/// One to listen, and one to look.
+/// One to listen, and one for looks.
 const OF_A_WORKER_THAT_WAITS: usize = 2;
 
-/// How many there are of the stores under test.
+/// How many connections the stores under test have.
 async fn held(watch: &mut PgConnection) -> usize {
     let sql = "select count(*) from pg_stat_activity
                where datname = current_database() and application_name = 'under_test'";
@@ -38,7 +38,8 @@ fn watched(database: &Postgres) -> Repo<Postgres> {
     Repository::<_, Item>::new(store)
 }
 
-/// Ten workers over these repositories, one after the other. The handlers of each want more transactions than it may have.
+/// Ten workers over these repositories, one after the other. The handlers of each want more transactions than it may
+/// have.
 async fn hold_what_is_documented(database: &Postgres, repositories: &[Repo<Postgres>]) {
     drop(database.store(pipeline(&["ONE"]).build().expect("a valid pipeline")).await);
     let mut watch = PgConnection::connect_with(&database.options()).await.expect("the server answers");
@@ -71,7 +72,7 @@ async fn hold_what_is_documented(database: &Postgres, repositories: &[Repo<Postg
     while let Some(report) = running.join_next().await {
         told(report.expect("no panic"));
     }
-    // The repositories are still there.
+    // The repositories still exist.
     soon(async { while held(&mut watch).await > 0 {} }).await;
     for repository in repositories {
         repository.counts_exact().await.expect("counted");
@@ -85,7 +86,7 @@ async fn ten_workers_of_one_process_hold_as_many_connections_as_is_documented() 
     database.end().await;
 }
 
-/// As ten processes have, each with a repository of its own.
+/// As with ten processes, each with its own repository.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_processes_of_a_worker_hold_as_many_connections_as_is_documented() {
     let database = Postgres::new("connections_of_ten_processes").await;

@@ -1,4 +1,4 @@
-//! A connection on which nothing comes through any more, and of which nobody was told.
+//! A connection that no longer lets anything through, without either side knowing it.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use super::way::Way;
 use crate::worker_cases::{Item, pipeline, soon, told};
 use crate::{Postgres, worker_cases};
 
-/// Warnings, and what is told of listening.
+/// Warnings, and messages about listening.
 #[derive(Clone)]
 struct Log(mpsc::UnboundedSender<String>);
 
@@ -38,7 +38,7 @@ impl Subscriber for Log {
         }
         let mut text = Text(event.metadata().level().to_string());
         event.record(&mut text);
-        // Nobody may listen any more when the worker ends.
+        // No one may be listening any more when the worker ends.
         let _heard = self.0.send(text.0);
     }
     fn enter(&self, _span: &Id) {}
@@ -62,7 +62,7 @@ async fn a_worker_that_hears_nothing_any_more_says_that_it_polls_and_goes_back_w
     let database = Postgres::new("half_open").await;
     let way = Way::to(&database.options()).await;
     let times = pipeline(&["ONE"]).heartbeat_interval(Duration::from_millis(200)).build().expect("a valid pipeline");
-    // The verbs go straight to the server, and are answered: only the connection to listen leads over that way.
+    // The verbs go straight to the server, and are answered: only the connection that listens goes this way.
     let listens_by = database.options().host("127.0.0.1").port(way.port);
     let store = PostgresStore::through_pooler(database.options(), times).with_direct(listens_by);
     let repository: worker_cases::Repo<Postgres> = Repository::<_, Item>::new(store);
@@ -73,15 +73,15 @@ async fn a_worker_that_hears_nothing_any_more_says_that_it_polls_and_goes_back_w
     let handled: Arc<Mutex<Vec<Key>>> = Arc::default();
     let (done, mut is_done) = mpsc::unbounded_channel();
     let seen = Arc::clone(&handled);
-    // It says that it hears once it looks and finds nothing.
+    // It reports that it hears once a look has found nothing.
     let polling = Worker::new(repository.clone()).poll_between(Duration::from_millis(50), Duration::from_secs(1));
     let worker = polling.shutdown_on(stop.clone()).handle("ONE", move |_, claim| {
         seen.lock().expect("no panic").push(claim.key().clone());
         done.send(()).expect("the test listens");
         async { Ok(()) }
     });
-    // Where there is one subscriber alone, tracing decides whether a message is wanted by the thread that comes to it first: that
-    // of a neighbouring test, which has none. Where there are two it asks them.
+    // With a single subscriber, tracing decides whether a message is wanted on the thread that meets it first: that of
+    // a neighbouring test, which has none. With two it asks them.
     let _another = tracing::Dispatch::new(Log(lines.clone()));
     // Its own thread logs to the subscriber of the thread that starts it.
     let running = std::thread::spawn(move || {

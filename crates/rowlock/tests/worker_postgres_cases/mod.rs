@@ -1,4 +1,4 @@
-//! What a worker meets on PostgreSQL alone: servers that may only be read, connections that hear nothing, numbers of them.
+//! What a worker meets on PostgreSQL alone: read-only servers, connections that no longer hear, numbers of connections.
 
 mod connections;
 mod hearing;

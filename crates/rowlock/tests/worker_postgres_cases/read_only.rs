@@ -1,4 +1,4 @@
-//! A fail-over: for some seconds the name leads to a server that may only be read.
+//! A fail-over: for some seconds the name leads to a read-only server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,8 +24,8 @@ async fn end_all_others(server: &PgConnectOptions) {
     connection.execute(others).await.expect("ended");
 }
 
-/// Each item has one attempt: any that were counted would have it failed. Half of the items are finished by their handlers,
-/// in their own transactions, and half by the worker.
+/// Each item has one attempt: if any were counted the item would fail. Half of the items are finished by their
+/// handlers, in their own transactions, and half by the worker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn five_seconds_in_which_nothing_can_be_written_cost_no_item_anything() {
     let (primary_server, stages) = (OwnServer::start(), pipeline(&["ONE"]).max_retries(1).build().expect("valid"));

@@ -1,4 +1,4 @@
-//! What lies between a worker and its server.
+//! The network between a worker and its server.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,8 +8,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A way to a server: new connections go where it leads, old ones stay where they are. It can become one on which nothing
-/// comes through in either direction, and that stays open.
+/// A way to a server: new connections go to its present target, old ones stay where they are. It can become one that
+/// lets nothing through in either direction, and that stays open.
 pub(super) struct Way {
     pub(super) port: u16,
     swallows: watch::Sender<bool>,
@@ -30,7 +30,7 @@ impl Way {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (host, port) = target.lock().expect("no panic").clone();
-                // Where nobody answers the client is told so by the end of its connection.
+                // If nothing answers, the end of its connection shows that to the client.
                 let Ok(server) = TcpStream::connect((&*host, port)).await else { continue };
                 let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
                 tokio::spawn(pump(from_client, to_server, swallowing.clone()));
@@ -49,7 +49,7 @@ impl Way {
     }
 }
 
-/// Until one side ends it. What was swallowed once never comes, so the connection is lost for good.
+/// Until one side ends it. Swallowed bytes never arrive, so the connection is lost for good.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallows: watch::Receiver<bool>) {
     let mut bytes = vec![0; 8_192];
     let mut is_lost = false;
