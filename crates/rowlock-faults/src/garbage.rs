@@ -1,5 +1,5 @@
-//! What the fuzzer feeds: everything in the library that reads names, words and limits from its user. A panic, or a
-//! statement in which a name stands unquoted, is a find. The same functions replay the corpus in `make test`.
+//! The functions that the fuzzer feeds: everything in the library that reads names, words and limits from its user. A
+//! panic, or a statement with an unquoted name, is a finding. The same functions replay the corpus in `make test`.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use rowlock::pipeline::RetryPolicy;
 use rowlock::store::postgres::PostgresStore;
 use rowlock::{Pipeline, PipelineBuilder, Role, Stage, Status, TableName};
 
-/// Cuts bytes into pieces at 0xFF, which no UTF-8 text has in it.
+/// Cuts bytes into pieces at 0xFF, which no UTF-8 text contains.
 fn pieces(data: &[u8]) -> impl Iterator<Item = String> {
     data.split(|byte| *byte == 0xff).map(|piece| String::from_utf8_lossy(piece).into_owned())
 }
 
-/// A pipeline with these names: refused with a reason, or usable and quoted.
+/// A pipeline with these names: rejected with a reason, or usable and quoted.
 pub fn pipeline(data: &[u8]) {
     let names: Vec<String> = pieces(data).collect();
     let name = |place: usize| names.get(place).cloned().unwrap_or_default();
@@ -32,8 +32,8 @@ pub fn pipeline(data: &[u8]) {
     }
 }
 
-/// Every statement is whole with its quoted names taken out: nothing of a name is left over that does not stand in the
-/// statement of any pipeline.
+/// Every statement is complete without its quoted names: no part of a name is left that is not in the statement of any
+/// pipeline.
 fn check_statements(pipeline: Pipeline, names: &[String]) {
     let plain = Pipeline::builder("p").table("t").key("k").stage("S").build().expect("a valid pipeline");
     let (plain, store) = (store(plain), store(pipeline));
@@ -43,7 +43,7 @@ fn check_statements(pipeline: Pipeline, names: &[String]) {
         let ordinary = plain.sql(verb).and_then(without_quoted).expect("a plain pipeline has plain statements");
         for name in names.iter().filter(|name| name.chars().any(|c| !c.is_ascii_alphanumeric() && c != '_')) {
             let leaks = bare.contains(name.as_str()) && !ordinary.contains(name.as_str());
-            // Short ones stand in any SQL.
+            // Short names occur in any SQL.
             assert!(name.chars().count() < 6 || !leaks, "{verb}: {name:?} is not quoted: {sql}");
         }
     }
@@ -51,13 +51,13 @@ fn check_statements(pipeline: Pipeline, names: &[String]) {
 
 /// A store that never connects.
 fn store(pipeline: Pipeline) -> PostgresStore {
-    // Its pool wants a runtime all the same.
+    // Its pool needs a runtime nevertheless.
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let _inside = runtime.enter();
     PostgresStore::with_options(sqlx::postgres::PgConnectOptions::new_without_pgpass(), pipeline)
 }
 
-/// A statement without its quoted identifiers and literals; none if one has no end.
+/// A statement without its quoted identifiers and literals; `None` if one has no end.
 fn without_quoted(sql: &str) -> Option<String> {
     let mut bare = String::with_capacity(sql.len());
     let mut rest = sql.chars();
@@ -66,7 +66,7 @@ fn without_quoted(sql: &str) -> Option<String> {
             bare.push(c);
             continue;
         }
-        // A doubled quote ends one quoted part and begins the next: what is left out is the same.
+        // A doubled quote ends one quoted part and begins the next: the result is the same.
         rest.by_ref().find(|next| *next == c)?;
     }
     Some(bare)

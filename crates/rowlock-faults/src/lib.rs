@@ -1,12 +1,12 @@
-//! The fault suite: what tries to break Rowlock's guarantees, and says how that went.
+//! The fault suite: tries to break Rowlock's guarantees, and reports the outcome.
 //!
-//! A *scene* is one database with items in it and a fleet of worker processes; a *fault* does something bad to them;
-//! the *auditor* then reads the database and each worker's own log and names whatever was lost or done twice.
+//! A *scene* is one database with items in it and a fleet of worker processes; a *fault* does harm to them; the
+//! *auditor* then reads the database and each worker's own log, and names everything that was lost or done twice.
 //!
 //! - `subject/`: what is attacked: the pipeline, the worker's process, its log
 //! - `arena/`: where: servers, the fleet, the proxy, scenes
-//! - `faults/`: how, one file a fault
-//! - `audit/`: what came of it
+//! - `faults/`: how, one file for each fault
+//! - `audit/`: the outcome
 
 pub mod arena;
 pub mod audit;

@@ -1,4 +1,4 @@
-//! `rowlock-faults`: attacks real workers and real servers, and audits what is left.
+//! `rowlock-faults`: attacks real workers and real servers, and audits the result.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -31,7 +31,8 @@ enum Command {
         /// A short round of each, as in the tests.
         #[arg(long)]
         short: bool,
-        /// How many faults are run at once: each waits most of its time, but what takes the processor takes it from all.
+        /// How many faults are run at once: each waits most of its time, but what takes the processor takes it from
+        /// all.
         #[arg(long, default_value = "1")]
         at_once: NonZeroUsize,
         /// The folder for the report and the workers' logs.

@@ -1,4 +1,4 @@
-//! What a run of the suite says: for people as a table, for machines as JSON.
+//! The results of a run of the suite: for people as a table, for machines as JSON.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::audit::{Evidence, Findings, Move, Violation};
 
-/// Violations of one fault that are written out: one mistake shows at many items, and the JSON has them all.
+/// Violations of one fault that are written out: one mistake shows in many items, and the JSON has them all.
 const VIOLATIONS_NAMED_MAX: usize = 20;
 
 /// Injections, server crashes and fail-overs below which a whole run shows too little.
@@ -32,7 +32,7 @@ impl Injections {
         self.at.is_empty()
     }
 
-    /// From each one to the first completion after it, where there was one.
+    /// From each injection to the first completion after it, if there was one.
     fn recoveries(&self, moves: &[Move]) -> Vec<Duration> {
         let completed: Vec<DateTime<Utc>> = {
             let mut times: Vec<_> = moves.iter().filter(|row| is_completion(row)).map(|row| row.at).collect();
@@ -47,7 +47,7 @@ impl Injections {
     }
 }
 
-/// A completion leads out of a word in progress and is no way back.
+/// A completion leads out of an in-progress word, and not back.
 fn is_completion(row: &Move) -> bool {
     let from = row.was.as_deref().unwrap_or_default();
     let to = row.became.as_deref().unwrap_or_default();
@@ -56,10 +56,10 @@ fn is_completion(row: &Move) -> bool {
     from.ends_with("_IN_PROGRESS") && (is_done || continues)
 }
 
-/// What one scene of one fault showed.
+/// The results of one scene of one fault.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Verdict {
-    /// Times that something bad was done.
+    /// The number of injections.
     pub injected: usize,
     /// Of those, crashes of a server.
     pub server_crashes: usize,
@@ -67,7 +67,7 @@ pub struct Verdict {
     pub fail_overs: usize,
     /// Items in the scene.
     pub items: usize,
-    /// What must not be, in words.
+    /// The violations, in words.
     pub violations: Vec<String>,
     /// From an injection to the first completion after it.
     pub recovery_ms: Vec<u64>,
@@ -79,7 +79,7 @@ pub struct Verdict {
     pub continued: usize,
     /// Leases that were taken back.
     pub sweeps: usize,
-    /// Of those, from holders to whom nothing was done.
+    /// Of those, the leases of holders that were not harmed.
     pub unexplained_sweeps: usize,
     /// From the death of a holder to the sweep that took its item back.
     pub taken_back_ms: Vec<u64>,
@@ -88,7 +88,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Sums the evidence up.
+    /// Summarises the evidence.
     pub fn new(injections: &Injections, evidence: &Evidence, findings: Findings, duration: Duration) -> Verdict {
         Verdict {
             injected: injections.at.len(),
@@ -107,7 +107,7 @@ impl Verdict {
         }
     }
 
-    /// Adds what another scene of the same fault showed.
+    /// Adds the results of another scene of the same fault.
     #[must_use]
     pub fn and(mut self, other: Verdict) -> Verdict {
         self.injected += other.injected;
@@ -126,7 +126,7 @@ impl Verdict {
         self
     }
 
-    /// Something that a fault itself looks after was not as it must be.
+    /// Adds a violation that the fault itself looks for.
     #[must_use]
     pub fn with_violation(mut self, violation: impl Into<String>) -> Verdict {
         self.violations.push(violation.into());
@@ -134,14 +134,14 @@ impl Verdict {
     }
 }
 
-/// How one fault went.
+/// The result of one fault.
 #[derive(Debug, Clone, Serialize)]
 pub enum Outcome {
-    /// It was run.
+    /// It ran.
     Ran(Verdict),
-    /// It could not be run here, and why: not a pass.
+    /// It could not run here, and why: this is not a pass.
     NotRun(String),
-    /// The suite itself failed at it: not a pass either.
+    /// The suite itself failed: this is not a pass either.
     Broken(String),
 }
 
@@ -150,12 +150,12 @@ pub enum Outcome {
 pub struct Line {
     /// The fault.
     pub fault: String,
-    /// How it went.
+    /// Its result.
     pub outcome: Outcome,
 }
 
 impl Line {
-    /// For whoever watches.
+    /// For a person who watches.
     pub fn in_short(&self) -> String {
         match &self.outcome {
             Outcome::Ran(verdict) => format!(
@@ -176,9 +176,9 @@ impl Line {
 pub struct Report {
     /// The seed, to repeat it.
     pub seed: u64,
-    /// Whether it is of a long round of every fault, which has to show something.
+    /// Whether it is a long round of every fault, which must do enough to show something.
     pub is_whole: bool,
-    /// One line a fault.
+    /// One line for each fault.
     pub lines: Vec<Line>,
 }
 
@@ -193,7 +193,7 @@ impl Report {
         })
     }
 
-    /// Of what too little was done for a whole run to show anything.
+    /// What a whole run did too little of to show anything.
     fn shortfalls(&self) -> Vec<String> {
         if !self.is_whole {
             return Vec::new();
@@ -289,7 +289,7 @@ fn row(fault: &str, verdict: &Verdict) -> Vec<String> {
     ]
 }
 
-/// In words; empty where nothing was measured.
+/// In words; empty if nothing was measured.
 fn median_and_worst(ms: &[u64]) -> [String; 2] {
     let mut sorted = ms.to_vec();
     sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! Replays the fuzzer's corpus: what it found once is not found again.
+//! Replays the fuzzer's corpus, so that earlier findings stay fixed.
 
 use std::path::Path;
 

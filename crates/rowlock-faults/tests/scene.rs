@@ -1,4 +1,4 @@
-//! What a scene itself promises to the faults.
+//! What a scene guarantees to the faults.
 
 use std::path::PathBuf;
 

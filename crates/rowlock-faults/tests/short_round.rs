@@ -8,8 +8,8 @@ use rowlock_faults::arena::{Round, Size};
 use rowlock_faults::faults::{ALL, Arena};
 use rowlock_faults::report::{Line, Outcome, Report};
 
-/// One server for all that do it no harm. It ends with this process; a static is not dropped, and so its empty temporary
-/// folder stays.
+/// One server for all faults that do not harm it. It ends with this process; a static is not dropped, so its empty
+/// temporary folder remains.
 static ARENA: OnceLock<Arena> = OnceLock::new();
 
 /// Runs one fault at a small size, with a seed that a failure names.
@@ -22,7 +22,7 @@ async fn attack(name: &str) {
     let round = Round { seed, size: Size::SHORT, program, folder: folder.path().to_owned() };
     let outcome = fault.run(ARENA.get_or_init(Arena::open), &round).await;
     if let Outcome::NotRun(why) = &outcome {
-        // Past the test's capture: what was not run must not look like a pass.
+        // Bypasses the test's capture: a fault that did not run must not look like a pass.
         writeln!(std::io::stderr(), "not run: {name}: {why}").expect("standard error can be written");
     }
     let report = Report { seed, is_whole: false, lines: vec![Line { fault: name.to_owned(), outcome }] };
@@ -34,7 +34,7 @@ async fn attack(name: &str) {
 
 macro_rules! short_round {
     ($($test:ident: $fault:literal,)*) => {
-        // A name by which scripts/test finds them.
+        // A marker by which scripts/test finds them.
         mod short_round {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

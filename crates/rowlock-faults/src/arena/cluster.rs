@@ -1,4 +1,4 @@
-//! A PostgreSQL server of the suite's own, to be crashed. It is removed when this process ends, however it ends.
+//! The suite's own PostgreSQL server, to be crashed. It is removed when this process ends, however it ends.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgre
 /// How long a standby may take until it follows.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(60);
 
-/// A server in a folder of its own.
+/// A server in a separate folder.
 #[derive(Debug)]
 pub struct Cluster {
     keeper: Child,
@@ -25,7 +25,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Why there can be no server here, if there can be none.
+    /// Why no server can run here, if that is so.
     pub fn is_missing() -> Option<String> {
         match Command::new(SCRIPT).arg("bin").output() {
             Ok(output) if output.status.success() => None,
@@ -34,26 +34,26 @@ impl Cluster {
         }
     }
 
-    /// Makes a server and starts it.
+    /// Creates a server and starts it.
     ///
     /// # Errors
-    /// If that cannot be done.
+    /// If that fails.
     pub async fn start() -> Result<Cluster> {
         Cluster::keep(std::env::temp_dir(), None, Vec::new()).await
     }
 
-    /// Makes a server and starts it with this in its environment.
+    /// Creates a server and starts it with these environment variables.
     ///
     /// # Errors
-    /// If that cannot be done.
+    /// If that fails.
     pub async fn start_under(environment: Vec<(String, String)>) -> Result<Cluster> {
         Cluster::keep(std::env::temp_dir(), None, environment).await
     }
 
-    /// Makes a server in a folder of this one, and starts it.
+    /// Creates a server in a subfolder of this folder, and starts it.
     ///
     /// # Errors
-    /// If that cannot be done.
+    /// If that fails.
     pub async fn start_in(parent: &Path) -> Result<Cluster> {
         Cluster::keep(parent.to_owned(), None, Vec::new()).await
     }
@@ -62,7 +62,7 @@ impl Cluster {
     /// [`Cluster::wait_for_standby`].
     ///
     /// # Errors
-    /// If that cannot be done.
+    /// If that fails.
     pub async fn standby(&self) -> Result<Cluster> {
         Cluster::keep(std::env::temp_dir(), Some(self.folder()), Vec::new()).await
     }
@@ -73,7 +73,7 @@ impl Cluster {
 
     fn keep_blocking(parent: &Path, primary: Option<&Path>, environment: Vec<(String, String)>) -> Result<Cluster> {
         let folder = tempfile::tempdir_in(parent).context("a temporary folder")?;
-        // The server does not run as root, and must get to its own folder in this one.
+        // The server does not run as root, and must reach its own folder inside this one.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
         let mut keep = Command::new(SCRIPT);
         keep.envs(environment)
@@ -92,7 +92,7 @@ impl Cluster {
         Ok(Cluster { keeper, folder, url: url.trim().to_owned() })
     }
 
-    /// The folder of the server, as the script takes it.
+    /// The folder of the server, as the script's argument.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().join("server")
     }
@@ -110,7 +110,7 @@ impl Cluster {
         run_script("abort", &self.folder()).await
     }
 
-    /// Starts it again with room for so many clients.
+    /// Starts the server again with room for this many clients.
     ///
     /// # Errors
     /// Those of the server, and of the script.
@@ -138,7 +138,7 @@ impl Cluster {
         run_script("start", &self.folder()).await
     }
 
-    /// Makes a standby a primary.
+    /// Promotes a standby.
     ///
     /// # Errors
     /// If the script fails.
@@ -168,7 +168,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
-        // It may have ended before.
+        // It may have ended already.
         let _ended = self.keeper.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! The fleet: worker processes, and what is done to them.
+//! The fleet: worker processes, and the harm done to them.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -33,19 +33,19 @@ struct Member {
     child: Option<Child>,
     holder: String,
     starts: u32,
-    /// What it has in its environment, at every start.
+    /// Its environment variables, at every start.
     environment: Vec<(String, String)>,
-    /// The one stage that it works on, if there is one, at every start.
+    /// Its only stage, if it works on one, at every start.
     only: Option<String>,
     seen_alive_at: DateTime<Utc>,
-    /// Its end is no surprise.
+    /// Its end is expected.
     may_end: bool,
 }
 
 /// How long a process may take to end after SIGTERM.
 const END_WITHIN: Duration = Duration::from_secs(60);
-/// A renewal that was under way when a process was stopped may get through for so long after it has woken, and has given up
-/// what it renews: nobody is behind that heartbeat.
+/// If a process was stopped during a renewal, that renewal may still get through this long after the process continued
+/// and gave the leases up: no live holder is behind that heartbeat.
 const LATE_RENEWALS: Duration = Duration::from_secs(1);
 /// How long its threads may go on after SIGSTOP.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -66,12 +66,12 @@ impl Fleet {
         }
     }
 
-    /// Later starts go through this program, e.g. one that limits memory.
+    /// Later starts go through this program, for instance one that limits memory.
     pub fn launch_by(&mut self, launcher: &[&str]) {
         self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
     }
 
-    /// Processes that are added from now on have this in their environment, and those that take their places.
+    /// Processes that are added from now on, and their replacements, have these environment variables.
     pub fn set_environment(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
@@ -81,12 +81,12 @@ impl Fleet {
         self.aborts = true;
     }
 
-    /// Later starts are told this.
+    /// Later starts get this assignment.
     pub fn assignment_mut(&mut self) -> &mut Assignment {
         &mut self.assignment
     }
 
-    /// How many processes there are, the dead included.
+    /// How many processes there are, including dead ones.
     pub fn len(&self) -> usize {
         self.members.len()
     }
@@ -101,7 +101,7 @@ impl Fleet {
         &self.members[number].holder
     }
 
-    /// What a process has said to people since it was started last.
+    /// What a process has logged for people since its last start.
     ///
     /// # Errors
     /// A file that cannot be read.
@@ -110,12 +110,12 @@ impl Fleet {
         std::fs::read_to_string(&file).with_context(|| format!("the log {}", file.display()))
     }
 
-    /// The id of a process, while it lives.
+    /// The id of a process while it lives.
     pub fn process_id(&self, number: usize) -> Option<u32> {
         self.members[number].child.as_ref().and_then(Child::id)
     }
 
-    /// Starts so many more processes.
+    /// Starts this many more processes.
     ///
     /// # Errors
     /// A process that cannot be started.
@@ -135,7 +135,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Starts a process in the place of one that ended, which is to die at a point or not.
+    /// Replaces a process that ended; the new one may have a point at which it dies.
     ///
     /// # Errors
     /// A process that cannot be started.
@@ -150,7 +150,7 @@ impl Fleet {
             log: log.clone(),
             kill_at,
             only: member.only.clone(),
-            // Every fleet has workers of both kinds: one takes up where the other stopped.
+            // Every fleet has workers of both kinds: one continues where the other stopped.
             advances_directly: number.is_multiple_of(2),
             ..self.assignment.clone()
         };
@@ -192,17 +192,17 @@ impl Fleet {
         self.start_again(number, None)
     }
 
-    /// SIGTERM, waits for the end, and a new process in its place, which is to die at a point or not.
+    /// SIGTERM, waits for the end, and starts a new process in its place, which may have a point at which it dies.
     ///
     /// # Errors
-    /// A process that does not end, or not in order, and one that cannot be started.
+    /// A process that does not end, or ends with an error, and one that cannot be started.
     pub async fn restart(&mut self, number: usize, kill_at: Option<KillAt>) -> Result<()> {
         self.ask_to_end(number);
         self.end_in_order(number).await?;
         self.start_again(number, kill_at)
     }
 
-    /// Waits for the end of a process that was asked to. It may have died meanwhile, by what was planned for it.
+    /// Waits for the end of a process that was asked to end. It may have died first, at its planned point.
     async fn end_in_order(&mut self, number: usize) -> Result<()> {
         let status = self.end_of(number).await?;
         self.check_end(number, status)?;
@@ -213,7 +213,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// SIGSTOP: the process goes on only at [`Fleet::resume`].
+    /// SIGSTOP: the process continues only at [`Fleet::resume`].
     pub fn stop(&mut self, number: usize) -> DateTime<Utc> {
         let now = Utc::now();
         self.signal(number, Signal::STOP);
@@ -226,7 +226,7 @@ impl Fleet {
         self.afflict(number, stopped_at, Some(Utc::now() + LATE_RENEWALS), None);
     }
 
-    /// SIGCONT, where a stop is to take nothing from anybody: it explains no sweep.
+    /// SIGCONT after a stop that must take nothing from anyone: it explains no sweep.
     pub fn go_on(&mut self, number: usize) {
         self.signal(number, Signal::CONT);
     }
@@ -237,7 +237,7 @@ impl Fleet {
         self.signal(number, Signal::TERM);
     }
 
-    /// Waits until every thread of a process has stopped: the signal is only sent when [`Fleet::stop`] returns.
+    /// Waits until every thread of a process has stopped: [`Fleet::stop`] only sends the signal.
     ///
     /// # Errors
     /// A process that goes on.
@@ -258,12 +258,12 @@ impl Fleet {
         Ok(status.with_context(|| format!("{} does not end", member.holder))??)
     }
 
-    /// Notes that a process, or every one, was held up or cut off.
+    /// Notes that one process, or all of them, were held up or cut off.
     pub fn note(&mut self, affliction: Affliction) {
         self.afflictions.push(affliction);
     }
 
-    /// Starts processes again that ended although nobody asked them to. Returns how many.
+    /// Replaces processes that ended unexpectedly. Returns how many there were.
     ///
     /// # Errors
     /// A process that cannot be started, or one that refuses to work.
@@ -292,7 +292,7 @@ impl Fleet {
     /// Asks every process to end, and waits for it.
     ///
     /// # Errors
-    /// A process that does not end, or not in order.
+    /// A process that does not end, or ends with an error.
     pub async fn end(&mut self) -> Result<()> {
         for number in 0..self.members.len() {
             if self.members[number].child.is_some() {
@@ -307,14 +307,14 @@ impl Fleet {
         Ok(())
     }
 
-    /// A process of ours ends when it is asked to, by a signal that the scene means to send, or because all slots of a
-    /// stage were leaked. Any other signal is a fault of its own.
+    /// The suite's processes end when asked to, by a signal that the scene sends on purpose, or because all slots of a
+    /// stage were leaked. Any other signal is a fault.
     fn check_end(&self, number: usize, status: std::process::ExitStatus) -> Result<()> {
         let Member { holder, may_end, .. } = &self.members[number];
         let said = std::fs::read_to_string(said_in(&self.folder, holder)).unwrap_or_default();
         let is_expected = match status.signal().and_then(Signal::from_named_raw) {
             Some(Signal::KILL) => true,
-            // It was asked before it had begun to listen.
+            // It was asked before it had begun to listen for the signal.
             Some(Signal::TERM) => *may_end,
             Some(Signal::ABORT) => self.aborts,
             Some(_) => false,
@@ -324,7 +324,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// What all processes said.
+    /// The logs of all processes.
     fn heard(&self) -> Result<Vec<Vec<Event>>> {
         self.logs.iter().filter(|file| file.exists()).map(|file| log::read(file)).collect()
     }
@@ -341,7 +341,7 @@ impl Fleet {
         Ok(self.heard()?.into_iter().flatten().filter_map(dying).collect())
     }
 
-    /// The wall clocks of the processes at their starts, with the names that they had.
+    /// The wall clocks of the processes at their starts, with their names at that time.
     ///
     /// # Errors
     /// A log that cannot be read.
@@ -353,12 +353,12 @@ impl Fleet {
         Ok(self.heard()?.into_iter().flatten().filter_map(started).collect())
     }
 
-    /// The logs of all processes that ever were.
+    /// The logs of all processes that ever ran.
     pub fn logs(&self) -> &[PathBuf] {
         &self.logs
     }
 
-    /// What was done to whom.
+    /// The harm done, and to whom.
     pub fn afflictions(&self) -> &[Affliction] {
         &self.afflictions
     }
@@ -367,7 +367,7 @@ impl Fleet {
     pub fn signal(&mut self, number: usize, signal: Signal) {
         let pid = self.process_id(number).and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
-            // One that has just ended by itself cannot be signalled, and need not be.
+            // A process that has just ended by itself cannot be signalled, and need not be.
             let _sent = kill_process(pid, signal);
         }
     }
@@ -384,17 +384,17 @@ impl Fleet {
     }
 }
 
-/// Whether no thread of a process runs any more, be it stopped or dead.
+/// Whether all threads of a process have stopped or died.
 fn all_threads_stand(process: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(Path::new("/proc").join(process.to_string()).join("task")) else { return true };
     threads.flatten().all(|thread| {
         let state = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        // The name before it may hold anything, brackets too.
+        // The name before it may contain anything, including brackets.
         state.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
     })
 }
 
-/// Where a worker says what people read.
+/// The file of a worker's log for people.
 fn said_in(folder: &Path, holder: &str) -> PathBuf {
     folder.join(format!("{holder}.err"))
 }

@@ -1,4 +1,4 @@
-//! Where the attacks happen: servers, fleets of worker processes, and scenes that bring both together.
+//! The place of the attacks: servers, fleets of worker processes, and scenes that combine both.
 
 mod cluster;
 mod fleet;

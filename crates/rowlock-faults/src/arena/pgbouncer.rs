@@ -1,4 +1,4 @@
-//! PgBouncer in transaction mode before a server.
+//! PgBouncer in transaction mode in front of a server.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::url::with_address;
 
-/// A pooler on a port of its own. It ends with this value.
+/// A pooler on a separate port. It ends with this value.
 #[derive(Debug)]
 pub struct PgBouncer {
     _folder: tempfile::TempDir,
@@ -21,21 +21,22 @@ pub struct PgBouncer {
 
 /// How long it may take to listen.
 const START_WITHIN: Duration = Duration::from_secs(30);
-/// Ports to try.
+/// How many ports to try.
 const ATTEMPTS: usize = 4;
 
 impl PgBouncer {
-    /// Where the program is, if it is installed.
+    /// The path of the program, if it is installed.
     pub fn program() -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        // Debian puts it where only root's PATH looks.
+        // Debian installs it in a folder that only root's PATH has.
         std::env::split_paths(&path)
             .chain([PathBuf::from("/usr/sbin")])
             .map(|folder| folder.join("pgbouncer"))
             .find(|program| program.is_file())
     }
 
-    /// Starts one before the server of this URL. Between our look for a free port and its own somebody may take it.
+    /// Starts a pooler for the server of this URL. Another program may take the free port that we found before the
+    /// pooler opens it.
     ///
     /// # Errors
     /// If it is not installed, or does not start.
@@ -57,7 +58,7 @@ impl PgBouncer {
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
         let port = TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?.port();
         let config = folder.path().join("pgbouncer.ini");
-        // Transactions of many clients share few connections: what one leaves behind another would find.
+        // Transactions of many clients share few connections: if one leaves state behind, another meets it.
         let text = format!(
             "[databases]\n* = host={host} port={server_port} user={user} password={password}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
@@ -65,7 +66,7 @@ impl PgBouncer {
              ignore_startup_parameters = extra_float_digits\nserver_login_retry = 1\n"
         );
         std::fs::write(&config, text)?;
-        // It refuses to be root.
+        // It refuses to run as root.
         let mut command = if rustix::process::geteuid().is_root() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]).arg(program);
@@ -100,7 +101,7 @@ impl PgBouncer {
         Ok(())
     }
 
-    /// The URL with the pooler in the server's place.
+    /// The URL with the pooler's address instead of the server's.
     pub fn url(&self, url: &str) -> String {
         with_address(url, format_args!("127.0.0.1:{}", self.port))
     }

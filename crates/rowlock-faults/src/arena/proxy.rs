@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::url::with_address;
 
-/// A proxy on a port of its own.
+/// A proxy on a separate port.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -26,24 +26,24 @@ pub struct Proxy {
 struct Shared {
     upstream: Mutex<SocketAddr>,
     weather: watch::Sender<Weather>,
-    /// So many of the next answers are cut in their middle.
+    /// This many of the next answers are cut in the middle.
     answers_to_cut: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Weather {
-    /// Connections of an earlier era are closed.
+    /// Connections from before this number was raised are closed.
     era: u64,
-    /// Nothing comes through, and nobody is told.
+    /// Nothing comes through, and neither side learns it.
     swallows: bool,
     delay: Duration,
 }
 
 impl Proxy {
-    /// A proxy before the server of this URL.
+    /// A proxy in front of the server of this URL.
     ///
     /// # Errors
-    /// A URL without an address, and no port to be had.
+    /// A URL without an address, and no free port.
     pub async fn before(url: &str) -> Result<Proxy> {
         let upstream = address_of(url)?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("a port for the proxy")?;
@@ -57,7 +57,7 @@ impl Proxy {
         Ok(Proxy { address, shared, accepting })
     }
 
-    /// The URL with the proxy in the server's place.
+    /// The URL with the proxy's address instead of the server's.
     pub fn url(&self, url: &str) -> String {
         with_address(url, self.address)
     }
@@ -76,17 +76,17 @@ impl Proxy {
         self.shared.weather.send_modify(|weather| weather.era += 1);
     }
 
-    /// From now on, or not any more, nothing comes through, and nobody is told.
+    /// Whether from now on nothing comes through, without either side learning it.
     pub fn swallow(&self, swallows: bool) {
         self.shared.weather.send_modify(|weather| weather.swallows = swallows);
     }
 
-    /// From now on every packet is late by this.
+    /// From now on every packet is delayed by this long.
     pub fn delay(&self, delay: Duration) {
         self.shared.weather.send_modify(|weather| weather.delay = delay);
     }
 
-    /// Cuts so many of the next answers in the middle, with their connections.
+    /// Cuts this many of the next answers in the middle, with their connections.
     pub fn cut_answers(&self, answers: usize) {
         self.shared.answers_to_cut.fetch_add(answers, Ordering::AcqRel);
     }
@@ -109,9 +109,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let upstream = *shared.upstream.lock().unwrap_or_else(PoisonError::into_inner);
-            // Nobody there: the client's connection ends, as it would without a proxy.
+            // The server is not there: the client's connection ends, as it would without a proxy.
             let Ok(server) = TcpStream::connect(upstream).await else { return };
-            // Small packets wait for no others: the proxy must not be slower than it is told to be.
+            // Small packets are not held back for others: the proxy must not be slower than its setting.
             if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
                 return;
             }
@@ -119,7 +119,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let era = weather.borrow().era;
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            // Either direction's end drops the other: both ends see the connection close.
+            // When one direction ends, the other is dropped: both sides see the connection close.
             tokio::select! {
                 () = pump(from_client, to_server, weather.clone(), era, None) => {}
                 () = pump(from_server, to_client, weather, era, Some(&shared.answers_to_cut)) => {}
@@ -167,7 +167,7 @@ async fn pump(
 mod tests {
     use super::*;
 
-    /// A server that says everything back.
+    /// A server that echoes everything.
     async fn echo() -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");

@@ -1,4 +1,4 @@
-//! A scene: one database with items in it and a fleet that works on them, and what was done to them.
+//! A scene: one database with items in it, a fleet that works on them, and a record of the harm done to them.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,11 @@ pub struct Size {
     pub items: usize,
     /// Worker processes of a scene.
     pub processes: usize,
-    /// Items that may be added to a scene whose fleet is done before the fault.
+    /// Items that may be added to a scene whose fleet has finished before the fault.
     pub more_items_max: usize,
     /// Injections of one fault.
     pub injections: usize,
-    /// The long round, of `make faults`: the scene has the machine for itself, so that being late is a violation.
+    /// The long round, for `make faults`: the scene has the machine to itself, so that lateness is a violation.
     pub is_long: bool,
 }
 
@@ -41,28 +41,28 @@ impl Size {
 /// One run of one fault.
 #[derive(Debug)]
 pub struct Round {
-    /// Everything that is drawn by lot comes from it.
+    /// The source of all random choices.
     pub seed: u64,
-    /// How large.
+    /// Its size.
     pub size: Size,
     /// The suite's own command.
     pub program: PathBuf,
-    /// A folder for logs.
+    /// The folder for logs.
     pub folder: PathBuf,
 }
 
 impl Round {
-    /// The same for one of several scenes of a fault, with a folder and lots of its own.
+    /// The same for one of several scenes of a fault, with a separate folder and separate random choices.
     ///
     /// # Errors
-    /// A folder that cannot be made.
+    /// A folder that cannot be created.
     pub fn part(&self, name: &str) -> Result<Round> {
         let folder = self.folder.join(name);
         std::fs::create_dir_all(&folder).with_context(|| format!("the folder {}", folder.display()))?;
         Ok(Round { seed: self.lots(name).random(), folder, program: self.program.clone(), ..*self })
     }
 
-    /// Numbers drawn by lot, the same for the same seed and purpose.
+    /// Random numbers, the same for the same seed and purpose.
     pub fn lots(&self, purpose: &str) -> StdRng {
         let mixed = purpose.bytes().fold(self.seed, |mix, byte| {
             (mix ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3) // FNV-1a
@@ -71,24 +71,24 @@ impl Round {
     }
 }
 
-/// What a scene starts with.
+/// The settings with which a scene starts.
 #[derive(Debug, Clone)]
 pub struct Cast {
-    /// Age from which on a lease is stale.
+    /// The age from which on a lease is stale.
     pub stale_after: Duration,
-    /// Longest run of a handler.
+    /// The longest run of a handler.
     pub timeout: Duration,
-    /// Handlers of each stage at once, in each process.
+    /// Handlers of each stage that run at once in each process.
     pub slots: usize,
-    /// Threads that run handlers, in each process.
+    /// Threads for handlers in each process.
     pub threads: usize,
     /// How long a handler works.
     pub work_ms: RangeInclusive<i32>,
-    /// Items with another behaviour than `work`: how many of each.
+    /// Items with a behaviour other than `work`: how many of each.
     pub others: Vec<(Behaviour, usize)>,
-    /// The encoding of a database on a server, as PostgreSQL names it.
+    /// The encoding of a database on a server, under PostgreSQL's name.
     pub encoding: &'static str,
-    /// What is run before the table is prepared; nothing if `prepare` is to make it.
+    /// The SQL to run before the table is prepared; empty if `prepare` is to create it.
     pub create: &'static str,
 }
 
@@ -110,37 +110,37 @@ impl Default for Cast {
 /// One database, its items and its fleet.
 #[derive(Debug)]
 pub struct Scene {
-    /// The suite's own connections; they go past any proxy.
+    /// The suite's own connections; they bypass any proxy.
     pub database: Database,
     /// The processes.
     pub fleet: Fleet,
-    /// Numbers drawn by lot.
+    /// The random choices.
     pub lots: StdRng,
-    /// What it started with.
+    /// Its settings.
     pub cast: Cast,
-    /// Items that somebody edits by hand or deletes: their moves may be any.
+    /// Items that are edited by hand or deleted: any move of theirs is allowed.
     pub edited: Vec<String>,
-    /// The numbers of the moves that somebody made by hand, whatever they look like.
+    /// The numbers of the moves that were made by hand, whatever they look like.
     pub moves_by_hand: Vec<i64>,
-    /// What operators' verbs answered.
+    /// The answers to operators' verbs.
     pub answers: Vec<Answer>,
-    /// Items that must end `FAILED`, beside those whose behaviour says so.
+    /// Items that must end `FAILED`, besides those whose behaviour implies it.
     pub doomed: Vec<String>,
-    /// Nothing is done to the workers but by the items themselves.
+    /// Only the items themselves harm the workers.
     pub only_items_harm: bool,
     /// No retry and no reset may be counted.
     pub nothing_counted: bool,
-    /// The database answers all the time: what is taken back was a dead or stopped holder's, or the harm is done.
+    /// The database answers all the time: either a dead or stopped holder's lease is swept, or there is a violation.
     pub the_living_keep_their_leases: bool,
     /// What a dead process held must be taken back within this time.
     pub taken_back_within: Option<Duration>,
-    /// From the first completion to the last one no longer than this may pass without one: bad rows hold nobody else up.
+    /// The longest time without a completion between the first and the last one: bad rows must not hold up others.
     pub no_standstill_of: Option<Duration>,
-    /// When nothing had moved for so long that nobody waited any more.
+    /// When the suite stopped waiting because nothing had moved for long enough.
     pub given_up_at: Option<DateTime<Utc>>,
-    /// The log of failures is harmed, and need not name each item that failed.
+    /// The log of failures is damaged, and need not name each failed item.
     pub log_of_failures_is_harmed: bool,
-    /// The database's URL, past any proxy.
+    /// The database's URL, bypassing any proxy.
     pub url: String,
     size: Size,
     added: usize,
@@ -152,16 +152,16 @@ pub struct Scene {
 /// How many items are not terminal.
 const UNFINISHED: &str = "select count(*) from items where status not in ('SUCCEEDED', 'FAILED', 'CANCELLED')";
 
-/// Bad rows may cost their neighbours a few statements that run into their time-out, and not more. The fleet is many times
-/// as fast on a machine of its own; a short round shares it with others.
+/// Bad rows may cost their neighbours a few statements that time out, but no more. On a machine of its own the fleet is
+/// many times as fast; in a short round it shares the machine with others.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
-/// How long a scene may take without a single completion before it counts as stuck.
+/// How long a scene may go without a single completion before it counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 
 impl Scene {
-    /// A new database on this server, with items and a fleet that is not yet started. The fleet is given the URL of
-    /// the database as `through` maps it: the same, or that of a proxy.
+    /// A new database on this server, with items and a fleet that is not yet started. The fleet gets the URL of the
+    /// database as `through` maps it: the same, or that of a proxy.
     ///
     /// # Errors
     /// Those of the database.
@@ -176,7 +176,8 @@ impl Scene {
     /// # Errors
     /// Those of the database.
     pub async fn new_database(server: &str, encoding: &str) -> Result<String> {
-        // Not by lot: scenes share a server, and a seed that is given again would take a living scene's name.
+        // Not from the seed: scenes share a server, and with a repeated seed the name of a running scene would be
+        // taken.
         static SCENES: AtomicUsize = AtomicUsize::new(0);
         let name = format!("faults_{}_{}", std::process::id(), SCENES.fetch_add(1, Ordering::Relaxed));
         let admin = Database::lazy(server)?;
@@ -266,7 +267,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Adds one item for each of these behaviours; their numbers start with this one.
+    /// Adds one item for each of these behaviours, numbered from this one on.
     async fn add_items(&mut self, first: usize, behaviours: Vec<Behaviour>) -> Result<()> {
         const ROWS: usize = 500;
         let mut numbered = (first..).zip(behaviours).peekable();
@@ -290,13 +291,14 @@ impl Scene {
         self.size.items + self.added
     }
 
-    /// So many more items were added by the fault itself.
+    /// The fault itself added this many more items.
     pub fn added(&mut self, items: usize) {
         self.added += items;
     }
 
-    /// Nothing keeps the living from their sweeps here: what a dead process held must be taken back as soon as its lease
-    /// is stale and one of them sweeps, which each does every tenth of `stale_after`, give or take a quarter of that.
+    /// Nothing keeps live workers from their sweeps here: what a dead process held must be taken back as soon as its
+    /// lease is stale and one of them sweeps; each does so every tenth of `stale_after`, give or take a quarter of
+    /// that.
     pub fn expect_prompt_sweeps(&mut self) {
         if !self.size.is_long {
             return;
@@ -305,12 +307,12 @@ impl Scene {
         self.taken_back_within = Some(self.cast.stale_after + longest_pause);
     }
 
-    /// Bad rows are all that keeps the good ones from being worked on, and must not do so for long.
+    /// Only bad rows keep good ones from being worked on, and they must not do so for long.
     pub fn expect_no_standstill(&mut self) {
         self.no_standstill_of = Some(STANDSTILL_MAX);
     }
 
-    /// Every so-manieth of the items that are there keeps its holder busy for so long.
+    /// Of the present items one in this many keeps its holder busy for this long.
     ///
     /// # Errors
     /// Those of the database.
@@ -327,36 +329,36 @@ impl Scene {
         self.fleet.start(self.size.processes)
     }
 
-    /// How many injections the fault is to make.
+    /// How many injections the fault should make.
     pub fn injections_wanted(&self) -> usize {
         self.size.injections
     }
 
-    /// How many it is to make if each takes some seconds.
+    /// How many injections it should make if each takes some seconds.
     pub fn few_injections_wanted(&self) -> usize {
         self.size.injections.div_ceil(3).max(3)
     }
 
-    /// One process, drawn by lot.
+    /// One process, chosen at random.
     pub fn any_process(&mut self) -> usize {
         let processes = self.fleet.len();
         self.lots.random_range(0..processes)
     }
 
-    /// Something bad was done just now.
+    /// Records an injection just now.
     pub fn injected(&mut self) {
         self.injections.add(Utc::now());
     }
 
-    /// Something bad was done to every process, from then until now.
+    /// Records harm to every process, from this time until now.
     pub fn afflicted_all_since(&mut self, from: DateTime<Utc>) {
         self.fleet.note(Affliction { holder: None, from, until: Some(Utc::now()), dead_by: None });
     }
 
-    /// Lets the fleet work for a time drawn from these milliseconds, and looks after it.
+    /// Lets the fleet work for a random time within these milliseconds, and replaces processes that ended.
     ///
     /// # Errors
-    /// A process that ended for no reason of ours.
+    /// A process that ended without a cause of ours.
     pub async fn pause(&mut self, ms: RangeInclusive<u64>) -> Result<()> {
         let until = Instant::now() + Duration::from_millis(self.lots.random_range(ms));
         while Instant::now() < until {
@@ -366,13 +368,14 @@ impl Scene {
         Ok(())
     }
 
-    /// How many items are not terminal; none if the database does not answer just now.
+    /// How many items are not terminal; `None` if the database does not answer just now.
     pub async fn unfinished(&self) -> Option<i64> {
         self.database.number(UNFINISHED).await.ok()
     }
 
-    /// As [`Scene::pause`]; then, whether something is left to do, so that an injection meets somebody at work. Whoever
-    /// asks wants to inject: a fleet that is done gets more work, within a limit. A fault that never came shows nothing.
+    /// As [`Scene::pause`]; then returns whether something is left to do, so that an injection meets a working fleet.
+    /// The caller wants to inject: a fleet that has finished gets more work, within a limit, because a fault that was
+    /// never injected shows nothing.
     ///
     /// # Errors
     /// As [`Scene::pause`], and those of the database.
@@ -390,15 +393,15 @@ impl Scene {
         Ok(true)
     }
 
-    /// Works until every item is terminal; the auditor will name those that are not.
+    /// Works until every item is terminal; the auditor names those that are not.
     ///
     /// # Errors
-    /// A process that ended for no reason of ours.
+    /// A process that ended without a cause of ours.
     pub async fn drain(&mut self) -> Result<()> {
         self.drain_counted(UNFINISHED).await.map(drop)
     }
 
-    /// Works until this query counts no item any more, or the scene is stuck. Returns how many are left.
+    /// Works until this query counts no items any more, or the scene is stuck. Returns how many are left.
     ///
     /// # Errors
     /// As [`Scene::drain`].
@@ -419,7 +422,7 @@ impl Scene {
         }
     }
 
-    /// Ends the fleet and audits what is left.
+    /// Ends the fleet and audits the result.
     ///
     /// # Errors
     /// A process that does not end, and evidence that cannot be read.

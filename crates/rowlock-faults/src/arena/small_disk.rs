@@ -1,4 +1,4 @@
-//! A volume of its own that is small enough to fill.
+//! A separate volume, small enough to fill.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,7 +14,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Why there can be none here, if there can be none.
+    /// Why no volume can be mounted here, if that is so.
     pub fn is_missing() -> Option<String> {
         match SmallDisk::of_megabytes(1) {
             Ok(_) => None,
@@ -48,7 +48,7 @@ impl SmallDisk {
     /// Fills it to the last byte.
     ///
     /// # Errors
-    /// Those of the file, but for the one that says that the disk is full.
+    /// Those of the file, except the one that says that the disk is full.
     pub fn fill(&self) -> Result<()> {
         let mut file = File::create(self.ballast())?;
         let mut piece = vec![1_u8; 64 << 10];
@@ -60,7 +60,7 @@ impl SmallDisk {
         Ok(())
     }
 
-    /// Gives the space back.
+    /// Frees the space again.
     ///
     /// # Errors
     /// Those of the file.
@@ -71,7 +71,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // What cannot be unmounted now is unmounted once nobody has a file there.
+        // If it cannot be unmounted now, it is unmounted once no process has a file on it.
         let _unmounted = Command::new("umount").arg("--lazy").arg(self.path()).status();
     }
 }

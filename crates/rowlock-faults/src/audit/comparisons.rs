@@ -1,4 +1,4 @@
-//! What is compared with the ledger: effects, what the workers said, and what operators were told.
+//! Comparisons with the ledger: effects, the workers' logs, and the answers to operators.
 
 use std::collections::HashMap;
 
@@ -36,15 +36,15 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// What the workers say is what the database has.
+    /// The workers' logs agree with the database.
     pub(super) fn compare_logs(&mut self) {
         let mut completed_by: HashMap<&str, u64> = HashMap::new();
         for holder in self.completions.values() {
             *completed_by.entry(holder).or_default() += 1;
         }
         for log in &self.evidence.logs {
-            // A worker that got no renewal through gives a lease up, and counts it as lost, though a finish of the
-            // handler's own may still get through: the handler is told so, and the worker's count is one behind.
+            // A worker that could not renew a lease gives it up and counts it as lost, though the handler's own finish
+            // may still get through: then the handler learns of the success, and the worker's count is one too low.
             let mut after_giving_up = 0;
             for event in &log.events {
                 match event {
@@ -85,7 +85,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// What operators were told is what was done: each of their moves was answered as one, and nothing else was.
+    /// The answers to operators agree with what was done: each of their moves was reported as one, and nothing else
+    /// was.
     pub(super) fn compare_answers(&mut self) {
         let mut counted: HashMap<(&'a str, Verb), (usize, usize)> = HashMap::new();
         for answer in &self.evidence.answers {
@@ -106,7 +107,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The verb of an operator's whose move this is; nobody else makes it.
+/// The operator's verb that makes such a move; nothing else makes it.
 fn operators_verb(one: &Move) -> Option<Verb> {
     let is_terminal = |word: &str| matches!(word, "SUCCEEDED" | "FAILED" | "CANCELLED");
     match (one.was.as_deref()?, one.became.as_deref()?) {

@@ -1,4 +1,4 @@
-//! Where the items are at the end, and whether they should be there.
+//! The final states of the items, and whether each is right.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::violation::Violation;
 use crate::subject::{Behaviour, MAX_RESETS, MAX_RETRIES, STAGES};
 
 impl<'a> Judge<'a> {
-    /// Where the items are at the end, and whether they should be there.
+    /// The final states of the items, and whether each is right.
     pub(super) fn judge_ends(&mut self) {
         let deleted: HashSet<&String> =
             self.evidence.edited.iter().filter(|id| !self.word_of.contains_key(id.as_str())).collect();
@@ -49,7 +49,7 @@ impl<'a> Judge<'a> {
         self.check_reports(row);
     }
 
-    /// Whether so many holders of the item died, or so many of its runs failed, that it had to be given up.
+    /// Whether enough holders of the item died, or enough of its runs failed, that it had to end `FAILED`.
     fn is_failure_earned(&self, row: &ItemRow) -> bool {
         let last = self.last_counts.get(row.id.as_str()).copied().unwrap_or_default();
         let reported = last.stage.and_then(|stage| self.reported_failures.get(&(row.id.as_str(), stage)));
@@ -58,8 +58,8 @@ impl<'a> Judge<'a> {
         last.excused_resets >= MAX_RESETS || is_tried_out
     }
 
-    /// Where only items harm, those that kill nobody never reach the limit of resets by the deaths of their holders: a
-    /// suspect runs alone. A heartbeat that was late, on a busy machine, is nobody's death and no item's doing.
+    /// If only items do harm, an item that kills no process never reaches the limit of resets by the deaths of its
+    /// holders: a suspect runs alone. A late heartbeat on a busy machine is neither a death nor the fault of an item.
     fn is_dragged_down(&self, row: &ItemRow) -> bool {
         let kills = Behaviour::of_word(&row.behaviour).is_some_and(Behaviour::kills);
         let last = self.last_counts.get(row.id.as_str()).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the auditor reads.
+//! The evidence that the auditor reads.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use crate::on_either;
 use crate::subject::Database;
 use crate::subject::log::{self, Event};
 
-/// An item as it is at the end.
+/// An item at the end.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct ItemRow {
     /// Its key.
     pub id: String,
     /// Its word.
     pub status: Option<String>,
-    /// What its handler was told to do.
+    /// The behaviour that its handler was given.
     pub behaviour: String,
-    /// Failures that are counted.
+    /// Its retry count.
     pub retry_count: Option<i32>,
-    /// Resets that are counted.
+    /// Its reset count.
     pub reset_count: Option<i32>,
     /// The last error.
     pub error_message: Option<String>,
@@ -37,20 +37,20 @@ pub struct Effect {
     pub stage: String,
     /// The token under which it was written.
     pub token: i64,
-    /// Who wrote it.
+    /// The holder that wrote it.
     pub worker: String,
 }
 
-/// One move of one item, as a trigger noted it in the same transaction.
+/// One move of one item, recorded by a trigger in the same transaction.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Move {
-    /// Moves of one item have rising numbers.
+    /// The moves of one item have rising numbers.
     pub n: i64,
     /// The item.
     pub item: String,
-    /// The word before; none for an insert.
+    /// The word before; `None` for an insert.
     pub was: Option<String>,
-    /// The word after; none for a delete.
+    /// The word after; `None` for a delete.
     pub became: Option<String>,
     /// The token of the claim that began or, if none did, of the one that ended.
     pub token: Option<i64>,
@@ -66,32 +66,32 @@ pub struct Move {
     pub resets: Option<i32>,
     /// The error after it.
     pub error: Option<String>,
-    /// When.
+    /// The time of the move.
     pub at: DateTime<Utc>,
 }
 
-/// A time in which a worker, or every one, was dead, stopped or cut off.
+/// A time in which one worker, or all of them, were dead, stopped or cut off.
 #[derive(Debug, Clone)]
 pub struct Affliction {
-    /// Who; none is everyone.
+    /// The worker; `None` means all of them.
     pub holder: Option<String>,
-    /// From when.
+    /// The beginning.
     pub from: DateTime<Utc>,
-    /// Until when; none is for ever.
+    /// The end; `None` means for ever.
     pub until: Option<DateTime<Utc>>,
-    /// When it was known to be dead, if it died of it: some time after `from`, if it died by itself.
+    /// When the worker was known to be dead, if it died: some time after `from`, if it died by itself.
     pub dead_by: Option<DateTime<Utc>>,
 }
 
 impl Affliction {
-    /// Whether it held up this worker at some moment between these two.
+    /// Whether it held up this worker at some moment between these two times.
     pub fn touches(&self, holder: Option<&str>, from: DateTime<Utc>, until: DateTime<Utc>) -> bool {
         let whom = self.holder.is_none() || self.holder.as_deref() == holder;
         whom && self.from <= until && self.until.is_none_or(|end| end >= from)
     }
 }
 
-/// A verb of an operator's. Nobody else makes its move.
+/// An operator's verb. Nothing else makes its move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// To `CANCELLED`.
@@ -100,27 +100,27 @@ pub enum Verb {
     Requeue,
 }
 
-/// What an operator's verb said of one item.
+/// An operator's verb's answer for one item.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The item.
     pub item: String,
     /// The verb.
     pub verb: Verb,
-    /// Whether it said that it moved the item.
+    /// Whether it reported a move of the item.
     pub moved: bool,
 }
 
 /// The log of one worker's process.
 #[derive(Debug, Clone)]
 pub struct WorkerLog {
-    /// The name under which it claimed.
+    /// The name under which the worker claimed.
     pub holder: String,
-    /// What it said.
+    /// Its events.
     pub events: Vec<Event>,
 }
 
-/// Everything that the auditor judges by.
+/// All evidence that the auditor uses.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// How many items there were.
@@ -129,44 +129,45 @@ pub struct Evidence {
     pub items: Vec<ItemRow>,
     /// All effects.
     pub effects: Vec<Effect>,
-    /// All moves, in the order of their numbers.
+    /// All moves, by number.
     pub moves: Vec<Move>,
-    /// Items with an entry among the failures.
+    /// Items that the log of failures names.
     pub explained: HashSet<String>,
     /// The workers' logs.
     pub logs: Vec<WorkerLog>,
-    /// What was done to whom.
+    /// The harm done, and to whom.
     pub afflictions: Vec<Affliction>,
-    /// Items that were edited by hand: their moves may be any.
+    /// Items that were edited by hand: any move of theirs is allowed.
     pub edited: HashSet<String>,
     /// Numbers of moves that were made by hand: no holder's, whatever they look like.
     pub moves_by_hand: HashSet<i64>,
-    /// What operators' verbs answered, if there were operators.
+    /// The answers to operators' verbs, if there were operators.
     pub answers: Vec<Answer>,
-    /// Items that must end `FAILED` whatever their behaviour.
+    /// Items that must end `FAILED`, whatever their behaviour.
     pub doomed: HashSet<String>,
-    /// Age from which on a lease is stale.
+    /// The age from which on a lease is stale.
     pub stale_after: Duration,
-    /// Longest run of a handler.
+    /// The longest run of a handler.
     pub timeout: Duration,
-    /// Nothing was done to the workers but by the items themselves.
+    /// Only the items themselves harmed the workers.
     pub only_items_harm: bool,
     /// No retry and no reset may have been counted.
     pub nothing_counted: bool,
-    /// The database answered all the time, and every holder that lived renewed its leases.
+    /// The database answered all the time, and every live holder renewed its leases.
     pub the_living_keep_their_leases: bool,
-    /// What a dead holder held must be taken back within this time. None where too much is wrong to promise a time.
+    /// What a dead holder held must be taken back within this time. `None` if too much was wrong to promise a time.
     pub taken_back_within: Option<Duration>,
-    /// From the first completion to the last one no longer than this may pass without one. None where nobody could work.
+    /// The longest time without a completion between the first and the last one. `None` if at times no worker could
+    /// work.
     pub no_standstill_of: Option<Duration>,
     /// When the suite gave up waiting for items to end, if it did.
     pub given_up_at: Option<DateTime<Utc>>,
-    /// The log of failures was harmed, and need not name each item that failed.
+    /// The log of failures was damaged, and need not name each failed item.
     pub log_of_failures_is_harmed: bool,
 }
 
 impl Evidence {
-    /// Reads it.
+    /// Reads the evidence.
     pub(crate) async fn read(scene: &Scene) -> Result<Evidence> {
         let mut evidence = Evidence {
             items_added: scene.items_added(),
@@ -188,7 +189,7 @@ impl Evidence {
         };
         for file in scene.fleet.logs() {
             let events = if file.exists() { log::read(file)? } else { Vec::new() };
-            // A process that was killed before it could say its name has said nothing else.
+            // A process that was killed before it could log its name has logged nothing else.
             if let Some(Event::Started { holder, .. }) = events.first() {
                 evidence.logs.push(WorkerLog { holder: holder.clone(), events });
             }
@@ -196,7 +197,7 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// What the database alone says.
+    /// The evidence from the database alone.
     pub(crate) async fn of_tables(database: &Database) -> Result<Evidence> {
         let items = "select id, status, behaviour, retry_count, reset_count, error_message from items";
         let effects = "select item, stage, token, worker from effects";

@@ -1,4 +1,4 @@
-//! The judgement. Pure: the same evidence, the same findings.
+//! The judgement. Pure: the same evidence leads to the same findings.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::violation::{Findings, Violation};
 use crate::subject::log::Event;
 use crate::subject::{MAX_RESETS, MAX_RETRIES, STAGES, pipeline};
 
-/// SQLite's times are text with milliseconds, and each of two may be rounded.
+/// SQLite's times are text with milliseconds, and each of two times may be rounded.
 const ROUNDING: TimeDelta = TimeDelta::milliseconds(2);
 
-/// A stage of an item under one token.
+/// A stage of an item, under one token.
 pub(super) type Token<'a> = (&'a str, usize, i64);
 
 /// Judges the evidence.
@@ -44,30 +44,30 @@ pub fn audit(evidence: &Evidence) -> Findings {
 pub(super) struct Judge<'a> {
     pub(super) evidence: &'a Evidence,
     findings: Findings,
-    /// Tokens of claims, with who drew them, and the items that they were used for: one claim may take many.
+    /// Tokens of claims, with the holder that drew each, and the items that it was used for: one claim may take many.
     tokens: HashMap<i64, &'a str>,
     tokens_of_items: HashSet<(&'a str, i64)>,
-    /// Stages of items under a token, with who claimed.
+    /// Stages of items under a token, with the holder that claimed.
     pub(super) claims: HashMap<Token<'a>, &'a str>,
-    /// Tokens of completions, with who completed.
+    /// Tokens of completions, with the holder that completed.
     pub(super) completions: HashMap<Token<'a>, &'a str>,
-    /// Failures that handlers said they would report.
+    /// Failures that handlers announced.
     pub(super) reported_failures: HashMap<(&'a str, usize), usize>,
     /// Failures that were counted without a timeout.
     pub(super) counted_failures: HashMap<(&'a str, usize), usize>,
-    /// Counts of the stage in which each item ended.
+    /// Counts in the stage in which each item ended.
     pub(super) last_counts: HashMap<&'a str, LastStage>,
     pub(super) word_of: HashMap<&'a str, &'a ItemRow>,
-    /// What was added and what was completed.
+    /// What was added, and what was completed.
     progress: Vec<Progress<'a>>,
 }
 
-/// What happened to an item in its last stage.
+/// The history of an item in its last stage.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LastStage {
     pub(super) stage: Option<usize>,
     pub(super) retries: i32,
-    /// Runs that took as long as one may.
+    /// Runs that took as long as a run may take.
     pub(super) timeouts: usize,
     pub(super) excused_resets: i32,
 }
@@ -164,7 +164,7 @@ impl<'a> Judge<'a> {
         self.last_counts.insert(item, last);
     }
 
-    /// Of an item that people edit only its claims and completions are noted.
+    /// Of an item that people edit, only its claims and completions are recorded.
     fn follow_claims(&mut self, item: &'a str, steps: &[Step<'a>]) {
         for step in steps.iter().filter(|step| !self.evidence.moves_by_hand.contains(&step.row.n)) {
             match step.kind {
@@ -235,7 +235,7 @@ impl<'a> Judge<'a> {
     fn sweep(&mut self, item: &str, step: &Step<'a>, held: Option<&Holding>) -> bool {
         self.findings.sweeps += 1;
         self.check_age(item, step);
-        // What was over before the last heartbeat is no reason.
+        // Harm that ended before the last heartbeat is no reason.
         let since = step.row.heartbeat_at.or(held.map(|held| held.at)).unwrap_or(step.row.at);
         let holder = held.map(|held| held.holder.as_str());
         let excused = self.evidence.afflictions.iter().any(|one| one.touches(holder, since, step.row.at));
@@ -249,9 +249,9 @@ impl<'a> Judge<'a> {
         excused
     }
 
-    /// The ledger has the heartbeat that the row had before the sweep, the last renewal that was committed. Both times
-    /// are the database's, and the ledger's is never before the sweep's own: a late worker is no excuse, and needs none.
-    /// One that is as far ahead is as stale.
+    /// The ledger has the heartbeat that the row had before the sweep: the last renewal that was committed. Both times
+    /// are the database's, and the ledger's is never earlier than the sweep's own: a late worker is no excuse, and
+    /// needs none. A heartbeat that is as far in the future is stale as well.
     fn check_age(&mut self, item: &str, step: &Step<'a>) {
         let Some(heartbeat_at) = step.row.heartbeat_at else { return }; // None is stale at any age.
         let age = step.row.at - heartbeat_at;
@@ -262,7 +262,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// A run as long as a handler may take is ended by its worker, and no handler says so. Whether this one was shorter.
+    /// A worker ends a run that reaches the timeout, and then no handler announces a failure. Returns whether this run
+    /// was shorter.
     fn count_failure(&mut self, item: &'a str, step: &Step<'a>, held: Option<&Holding>) -> bool {
         let held_for = held.and_then(|held| (step.row.at - held.at).to_std().ok());
         let is_shorter =

@@ -5,27 +5,27 @@ use rowlock::{Pipeline, Status};
 
 use super::evidence::Move;
 
-/// A lease, from its claim on.
+/// A lease from its claim on.
 #[derive(Debug, Clone)]
 pub struct Holding {
     /// The token that was drawn for it.
     pub token: Option<i64>,
-    /// Who holds it.
+    /// Its holder.
     pub holder: String,
-    /// Since when.
+    /// Its beginning.
     pub at: DateTime<Utc>,
 }
 
-/// What a move was.
+/// The kind of a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepKind {
     /// The row was inserted.
     Insert,
     /// The row was deleted.
     Delete,
-    /// Somebody took it.
+    /// It was claimed.
     Claim,
-    /// The stage is done.
+    /// The stage was completed.
     Complete,
     /// The stage is done, and its holder has taken the item on to the next one.
     Continue,
@@ -33,13 +33,13 @@ pub enum StepKind {
     Retry,
     /// It was taken back and counted.
     Sweep,
-    /// It was given back uncounted.
+    /// It returned to the queue uncounted.
     GiveBack,
     /// It failed at once, by its handler or because the database refused its row.
     Fail,
     /// It was at a limit.
     Exhaust,
-    /// No move of the engine's.
+    /// Not a move of the engine's.
     Illegal,
 }
 
@@ -48,9 +48,9 @@ pub enum StepKind {
 pub struct Step<'a> {
     /// The move.
     pub row: &'a Move,
-    /// What it was.
+    /// Its kind.
     pub kind: StepKind,
-    /// The stage that it was made in.
+    /// The stage in which it was made.
     pub stage: Option<usize>,
 }
 

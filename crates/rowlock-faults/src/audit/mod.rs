@@ -1,4 +1,4 @@
-//! The auditor: reads the database and each worker's own log, and names what must not be.
+//! The auditor: reads the database and each worker's own log, and names each violation.
 
 mod comparisons;
 mod ends;

@@ -1,4 +1,4 @@
-//! Whether good items are completed in bounded time, whatever lies beside them. Pure.
+//! Whether good items are completed in bounded time, whatever other items there are. Pure.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::evidence::{Evidence, ItemRow};
 use super::violation::Violation;
 use crate::subject::Behaviour;
 
-/// An item was added, or a stage of it completed.
+/// An item was added, or one of its stages completed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Progress<'a> {
     pub(super) at: DateTime<Utc>,
@@ -16,9 +16,9 @@ pub(super) struct Progress<'a> {
     pub(super) is_completion: bool,
 }
 
-/// Times between two completions that are longer than they may be. A fleet that is only slow completes something now and then;
-/// one that a bad row stops completes nothing, maybe until the suite gives up. Before items that are added there may be nothing
-/// to do.
+/// Times between two completions that are too long. A fleet that is only slow completes something now and then; a fleet
+/// that a bad row stops completes nothing, perhaps until the suite gives up. Before items that are added there may be
+/// nothing to do.
 pub(super) fn standstills(evidence: &Evidence, mut progress: Vec<Progress<'_>>) -> Vec<Violation> {
     let Some(limit) = evidence.no_standstill_of else { return Vec::new() };
     progress.sort_unstable_by_key(|one| one.at);
@@ -36,7 +36,7 @@ pub(super) fn standstills(evidence: &Evidence, mut progress: Vec<Progress<'_>>) 
     found
 }
 
-/// Whether this is a good item, and nobody took it to its end.
+/// Whether this is a good item that was never finished.
 fn is_left_waiting(evidence: &Evidence, row: &ItemRow) -> bool {
     let is_terminal = matches!(row.status.as_deref(), Some("SUCCEEDED" | "FAILED" | "CANCELLED"));
     let is_good = Behaviour::of_word(&row.behaviour).is_some_and(Behaviour::succeeds);

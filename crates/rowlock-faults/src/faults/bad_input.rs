@@ -1,4 +1,4 @@
-//! Keys that nobody expects, words that no stage knows, rows edited by hand, names that try to inject.
+//! Unexpected keys, words that no stage knows, rows edited by hand, names that try to inject.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::Database;
 
-/// What a person types into the status column.
+/// Words that a person might type into the status column.
 const WORDS: [&str; 6] = ["PENDING", "CANCELLED", "ONE_COMPLETE", "TWO_IN_PROGRESS", "archived", ""];
 
 /// Those of them that no stage knows.
 const UNKNOWN_WORDS: [&str; 2] = ["archived", ""];
 
-/// Items whose words nobody knows are not waited for.
+/// Items with unknown words are not waited for.
 const KNOWN_AND_UNFINISHED: &str = "select count(*) from items where status in ('PENDING', 'ONE_IN_PROGRESS', \
     'ONE_COMPLETE', 'TWO_IN_PROGRESS', 'TWO_COMPLETE', 'THREE_IN_PROGRESS')";
 
@@ -44,7 +44,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// Keys with everything in them; they succeed like any other.
+/// Keys with all kinds of characters; they succeed like any other.
 async fn add_odd_keys(scene: &mut Scene) -> Result<()> {
     let Database::Postgres(pool) = &scene.database else { return Ok(()) };
     let long = "x".repeat(100_000);
@@ -57,7 +57,7 @@ async fn add_odd_keys(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Items and the words in them that no stage knows; NULL counts as empty.
+/// Items and their words that no stage knows; NULL counts as empty.
 type Unknown = BTreeMap<String, &'static str>;
 
 /// Words that no stage knows are left alone.
@@ -71,7 +71,7 @@ async fn add_unknown_words(scene: &mut Scene) -> Result<Unknown> {
     Ok(ids.map(str::to_owned).into_iter().zip(["no such word", ""]).collect())
 }
 
-/// A person changes a status by SQL, under the holder's hands.
+/// A person changes a status by SQL while a holder works on the item.
 async fn edit_by_hand(scene: &mut Scene, unknown: &mut Unknown) -> Result<()> {
     let Database::Postgres(pool) = &scene.database else { return Ok(()) };
     let any = "select id from items where id like 'item-%' and status not in ('SUCCEEDED', 'FAILED') limit 1 offset $1";
@@ -124,11 +124,11 @@ async fn not_left_alone(scene: &Scene, unknown: &Unknown) -> Result<Vec<String>>
     Ok(found)
 }
 
-/// A row of which nothing is read.
+/// A row type that reads nothing.
 #[derive(sqlx::FromRow)]
 struct Item {}
 
-/// A pipeline whose every name would be a statement if it were not quoted: it works, and nothing else is harmed.
+/// A pipeline in which every name would be a statement if it were not quoted: it works, and nothing else is harmed.
 async fn names_that_inject(url: &str) -> Result<Vec<String>> {
     let pipeline = Pipeline::builder("p'); drop table items; --")
         .table("t\"; drop table items; --")

@@ -1,5 +1,5 @@
-//! Handlers that take many items at once: they are killed, stopped past their leases and woken, and some of their items fail.
-//! None panics: that is the whole batch's failure, as documented.
+//! Handlers that take many items at once: they are killed, stopped past their leases and continued, and some of their
+//! items fail. None panics: that fails the whole batch, as documented.
 
 use anyhow::Result;
 

@@ -1,5 +1,5 @@
-//! A deploy breaks the table: for a few seconds a trigger refuses every claim, or every finish, of one stage. The brake lets
-//! it cost few items; all others succeed once it is taken back.
+//! A deploy breaks the table: for a few seconds a trigger refuses every claim, or every finish, of one stage. The brake
+//! limits the cost to a few items; all others succeed once the trigger is removed.
 
 use anyhow::Result;
 use sqlx::Row;
@@ -9,7 +9,7 @@ use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::Database;
 
-/// How many items one cause may make `FAILED`, in each process.
+/// How many items one cause may make `FAILED` in each process.
 const FAILED_MAX: usize = 10;
 
 /// What the broken trigger refuses, in turn.
@@ -24,7 +24,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let cast = Cast { work_ms: 0..=10, ..Cast::default() };
     let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
     scene.expect_no_standstill();
-    // Each item has its own message, as where it names the row.
+    // Each item has a different message, as if the trigger named the row.
     let refuse = format!(
         "create function refuse() returns trigger language plpgsql as
            $$ begin raise exception '{MESSAGE}: \"%\" has no region', new.id; end $$"

@@ -9,7 +9,7 @@ use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
-    // A lease that lives long: on a busy machine one heartbeat may be late, and that would be counted.
+    // A long lease: on a busy machine one heartbeat may be late, and a sweep would be counted.
     let cast = Cast { stale_after: Duration::from_secs(20), work_ms: 0..=10, ..Cast::default() };
     let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
     scene.nothing_counted = true;

@@ -1,5 +1,5 @@
-//! The database's clock goes on by hours from one moment to the next, or goes back, and nobody was away: the machine was
-//! suspended, or its clock was set. Handlers are at work all the while, and nothing may be taken back.
+//! The database's clock jumps forward by hours, or back, while every worker is alive: the machine was suspended, or its
+//! clock was set. Handlers work all the time, and nothing may be taken back.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,18 +10,19 @@ use super::{Arena, clocks};
 use crate::arena::{Cast, Cluster, Round, Scene};
 use crate::report::Verdict;
 
-/// Items that keep their holder busy when the clock goes on, one in so many, and for how long.
+/// Items that keep their holder busy when the clock jumps: one in this many, and for how long.
 const LONG_ITEM_EVERY: usize = 8;
 const LONG_WORK_MS: u32 = 2_000;
 
-/// A sweep comes every tenth of `stale_after`, and a step is done with a third of it later.
+/// A sweep comes every tenth of `stale_after`, and the workers have dealt with a step after a third of it.
 const STALE_AFTER: Duration = Duration::from_secs(6);
 
-/// By how many hours the clock goes on, one step after the other. What was inserted meanwhile is in the future after a step
-/// back, and due again after the next one.
+/// By how many hours the clock jumps, one step after the other. Items that were inserted meanwhile are in the future
+/// after a step back, and due again after the next one.
 const STEPS_HOURS: [i64; 3] = [3, -1, 2];
 
-/// A wall clock that can be set. The monotonic clock of whoever is under it goes on as it was: that is what a suspend is.
+/// A wall clock that can be set. The monotonic clock of the processes under it goes on undisturbed: that is the effect
+/// of a suspend.
 struct Clock {
     file: PathBuf,
     ahead_hours: i64,
@@ -34,7 +35,7 @@ impl Clock {
         Ok(clock)
     }
 
-    /// What a process is started with, and its children.
+    /// Environment variables for a process and its children.
     fn environment(&self) -> Result<Vec<(String, String)>> {
         let library = clocks::library().context("libfaketime is not installed")?;
         let all = [
@@ -47,7 +48,7 @@ impl Clock {
         Ok(all.map(|(name, value)| (name.to_owned(), value.into_owned())).to_vec())
     }
 
-    /// Sets it; who reads the file sees all of it or nothing.
+    /// Sets the clock; a reader of the file sees all of the new time or none.
     fn step(&mut self, hours: i64) -> Result<()> {
         self.ahead_hours += hours;
         let new = self.file.with_extension("new");
@@ -56,7 +57,7 @@ impl Clock {
     }
 }
 
-/// A machine with its file and all its workers is suspended.
+/// A machine with its file and all of its workers is suspended.
 pub(super) async fn suspend(_: &Arena, round: &Round) -> Result<Verdict> {
     let clock = Clock::in_folder(&round.folder)?;
     let mut scene = Scene::on_file(round, cast()).await?;
@@ -67,9 +68,9 @@ pub(super) async fn suspend(_: &Arena, round: &Round) -> Result<Verdict> {
     attack(scene, clock, &[2]).await
 }
 
-/// The clock of a server is set, and not those of its workers.
+/// The clock of a server is set, but not those of its workers.
 pub(super) async fn server_clock(_: &Arena, round: &Round) -> Result<Verdict> {
-    // The server does not run as root, and must get to the file.
+    // The server does not run as root, and must be able to read the file.
     let folder = tempfile::tempdir().context("a temporary folder")?;
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let clock = Clock::in_folder(folder.path())?;
@@ -86,20 +87,20 @@ async fn attack(mut scene: Scene, mut clock: Clock, steps_hours: &[i64]) -> Resu
     scene.the_living_keep_their_leases = true;
     scene.lengthen_every(LONG_ITEM_EVERY, LONG_WORK_MS).await?;
     scene.start()?;
-    // They have all asked for the time once.
+    // All of them have asked for the time once.
     scene.pause(1_000..=1_500).await?;
     for hours in (0..scene.few_injections_wanted()).map(|number| steps_hours[number % steps_hours.len()]) {
-        // Within an interval of the last step, or past it: neither may matter.
+        // Within an interval of the last step, or after it: neither may matter.
         if !scene.is_busy_after(500..=2_500).await? {
             break;
         }
         scene.injected();
         clock.step(hours)?;
     }
-    // What was inserted before a step back is due again.
+    // Items that were inserted before a step back become due again.
     clock.step(24)?;
     let mut verdict = scene.drain_and_judge().await?;
-    // Times before and after a step have nothing to do with each other.
+    // Times before and after a step cannot be compared.
     verdict.recovery_ms.clear();
     Ok(verdict)
 }

@@ -9,7 +9,7 @@ use super::Arena;
 use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 
-/// Makes a process believe another time.
+/// Shows another time to a process.
 pub(super) fn library() -> Option<PathBuf> {
     let triple = if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
     let file = PathBuf::from(format!("/usr/lib/{triple}/faketime/libfaketimeMT.so.1"));
@@ -28,7 +28,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
         scene.fleet.start(1)?;
         scene.injected();
     }
-    // Deaths, so that there are sweeps by clocks that are off.
+    // Deaths, so that workers with wrong clocks sweep.
     for _ in 0..scene.injections_wanted() / 3 + 1 {
         if !scene.is_busy_after(300..=1_000).await? {
             break;
@@ -44,12 +44,12 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// By how much the clock of a process is off; those that take its place are off by as much.
+/// How far the clock of a process is off; its replacements are off by as much.
 fn offset_hours(number: usize) -> i64 {
     if number.is_multiple_of(2) { 7 } else { -9 }
 }
 
-/// What would be wrong with the fault itself. A scene takes far less than the hour that is allowed here.
+/// Mistakes of the fault itself. A scene takes far less than the hour that is allowed here.
 fn clocks_that_were_right(clocks: Vec<(String, DateTime<Utc>)>, begun_at: DateTime<Utc>) -> Vec<String> {
     let mut found = Vec::new();
     for ahead in [true, false] {

@@ -11,7 +11,7 @@ use crate::arena::{Cast, Proxy, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::Database;
 
-/// What a network does.
+/// What a network can do.
 #[derive(Debug, Clone, Copy)]
 enum Trouble {
     /// The server ends random connections.
@@ -22,7 +22,7 @@ enum Trouble {
     BlackHole,
     /// Every packet is late.
     Delay,
-    /// Some answers break in their middle, with their connections.
+    /// Some answers break in the middle, with their connections.
     CutAnswers,
 }
 
@@ -43,18 +43,18 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     scene.drain_and_judge().await
 }
 
-/// Makes trouble until it is over.
+/// Causes the trouble until it is over.
 pub(super) async fn make_any(scene: &mut Scene, proxy: &Proxy) -> Result<()> {
     let trouble = TROUBLES[scene.lots.random_range(0..TROUBLES.len())];
     make(trouble, scene, proxy).await
 }
 
-/// The server ends connections that our lots name, not its own.
+/// The server ends connections that our random numbers choose, not its own.
 async fn terminate_some(scene: &mut Scene) -> Result<()> {
     let Database::Postgres(pool) = &scene.database else { return Ok(()) };
     let others = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() \
                   order by backend_start, pid";
-    // One and the same, or it would end itself.
+    // A single session, or it would end itself.
     let mut connection = pool.acquire().await?;
     let mut pids: Vec<i32> = sqlx::query_scalar(others).fetch_all(&mut *connection).await?;
     pids.retain(|_| scene.lots.random_bool(0.4));
@@ -73,7 +73,7 @@ async fn make(trouble: Trouble, scene: &mut Scene, proxy: &Proxy) -> Result<()> 
         Trouble::BlackHole => {
             proxy.swallow(true);
             scene.pause(300..=5_000).await?;
-            // Some of what was swallowed comes late, some never.
+            // Some of the swallowed bytes arrive late, some never.
             if scene.lots.random_bool(0.5) {
                 proxy.close_all();
             }
@@ -86,7 +86,7 @@ async fn make(trouble: Trouble, scene: &mut Scene, proxy: &Proxy) -> Result<()> 
         }
         Trouble::CutAnswers => proxy.cut_answers(scene.lots.random_range(1..=20)),
     }
-    // Whoever was cut off may need a moment to come back.
+    // A worker that was cut off may need a moment to come back.
     scene.pause(300..=300).await?;
     scene.afflicted_all_since(from);
     Ok(())

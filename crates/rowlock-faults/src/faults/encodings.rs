@@ -1,5 +1,5 @@
-//! Databases that hold not every character: in LATIN1 a handler's message does not fit, in SQL_ASCII a row may hold bytes
-//! that are no text at all. Whoever fails there is tried again as often as anywhere.
+//! Databases that cannot hold every character: in LATIN1 a handler's message does not fit, in SQL_ASCII a row may hold
+//! bytes that are no text at all. An item that fails there is tried again as often as anywhere.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::{Behaviour, Database, MAX_RETRIES};
 
-/// Bytes that are no UTF-8, as a client that says nothing of its encoding writes a name.
+/// Bytes that are not UTF-8, as a client that declares no encoding may write them in a name.
 const NAMES_THAT_ARE_NO_TEXT: &str = "
 alter table items add column name text;
 update items set name = convert_from('\\xe9'::bytea, 'SQL_ASCII') where id < 'item-000020'";
@@ -23,7 +23,7 @@ async fn in_encoding(arena: &Arena, round: &Round, encoding: &'static str, rows:
     let cast = Cast { encoding, others: vec![(Behaviour::Fail, round.size.items / 20)], ..Cast::default() };
     let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
     scene.database.execute(rows).await?;
-    // A row that cannot be shown to a client may end as it likes, and nobody else beside it.
+    // A row that cannot be sent to a client may end in any state, but it must be the only one.
     scene.edited.extend((0..20).map(|number| format!("item-{number:06}")));
     scene.expect_no_standstill();
     scene.only_items_harm = true;

@@ -1,6 +1,6 @@
-//! One row of each kind of error: a trigger raises one code of every class of SQLSTATE at one of the four writes of a worker,
-//! or waits for longer than any statement may take. The others must go on beside it, and each such row must end `FAILED` alone,
-//! but for those whose code says that it passes by itself.
+//! One row for each kind of error: a trigger raises one code of every class of SQLSTATE at one of a worker's four
+//! writes, or waits longer than any statement may take. The others must go on beside it, and each such row must end
+//! `FAILED` alone, except those whose code is transient.
 
 use anyhow::Result;
 use rand::RngExt;
@@ -9,8 +9,8 @@ use super::Arena;
 use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 
-/// A code of each class that PostgreSQL documents, those first that say of other errors that the server is in trouble. Not
-/// among them are those by which a client knows that its connection ended (`08…`, `57P0x`), or may only read (`25006`).
+/// A code of each class that PostgreSQL documents; first those that in other errors mean that the server is in trouble.
+/// Codes by which a client learns that its connection ended (`08…`, `57P0x`) or may only read (`25006`) are left out.
 const CODES: [&str; 39] = [
     "XX000", "42P01", "42883", "0A000", "55000", "HV000", "40001", "40P01", "55P03", "57014", "53100", "53200",
     "58030", "42501", "25P02", "28000", "2D000", "3D000", "3F000", "F0000", "0B000", "72000", "20000", "21000",
@@ -18,12 +18,12 @@ const CODES: [&str; 39] = [
     "P0001", "ZZ001", "waits",
 ];
 
-/// Those of them that pass by themselves, as far as anybody can tell: such a row is left out, or busy, and tried again, and
-/// not `FAILED`. Its neighbours must go on all the same.
+/// The transient codes among them, as far as that can be known: such a row is left out, or busy, and tried again, but
+/// does not become `FAILED`. Its neighbours must still go on.
 const PASSING: [&str; 9] = ["40001", "40P01", "55P03", "57014", "53100", "53200", "58030", "72000", "waits"];
 
-/// The writes at which a row may refuse. One that refuses its claim is never held; one that refuses the sweep is only met
-/// where its holder dies.
+/// The writes at which a row may refuse. A row that refuses its claim is never held; one that refuses the sweep meets a
+/// sweep only if its holder dies.
 const WRITES: [&str; 4] = ["claim", "renew", "sweep", "finish"];
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
@@ -33,7 +33,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     scene.database.execute(TRIGGER).await?;
     add_refusing_rows(&mut scene, round).await?;
     scene.start()?;
-    // What refuses the sweep is held for long, and its holder dies.
+    // A row that refuses the sweep is held for long, and its holder dies.
     for _ in 0..scene.injections_wanted() {
         if !scene.is_busy_after(200..=600).await? {
             break;
@@ -50,17 +50,17 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// In a long round each code at each write, in a short one each code at a write drawn by lot.
+/// A long round has each code at each write; a short one has each code at a random write.
 async fn add_refusing_rows(scene: &mut Scene, round: &Round) -> Result<()> {
     let mut rows = Vec::new();
     for code in CODES {
         let all = if round.size.is_long { 0..WRITES.len() } else { one_of(scene.lots.random_range(0..WRITES.len())) };
         for write in &WRITES[all] {
             let id = format!("{write} {code}");
-            // A renewal comes once in a while: what is to meet one is worked on for longer.
+            // Renewals are rare: a row that should meet one is worked on for longer.
             let work_ms = if matches!(*write, "renew" | "sweep") { 2_500 } else { 0 };
             rows.push(format!("('{id}', '{code}', '{write}', {work_ms})"));
-            // Those that refuse only the sweep succeed where their holder lives; those that pass by themselves may never end.
+            // Rows that refuse only the sweep succeed if their holder lives; rows with transient codes may never end.
             if *write == "sweep" || PASSING.contains(&code) {
                 scene.edited.push(id);
             } else {
@@ -77,7 +77,7 @@ async fn add_refusing_rows(scene: &mut Scene, round: &Round) -> Result<()> {
     Ok(())
 }
 
-/// Counts what must still end: all but what passes by itself.
+/// Counts the items that must still end: all except those with transient codes.
 fn must_end() -> String {
     let passing = PASSING.map(|code| format!("'{code}'")).join(", ");
     format!(
@@ -89,7 +89,7 @@ fn one_of(at: usize) -> std::ops::Range<usize> {
     at..at + 1
 }
 
-/// What the row says is raised by the second stage; `FAILED` is refused to nobody.
+/// The second stage raises the row's error; no row refuses `FAILED`.
 const TRIGGER: &str = "
 alter table items add column raises text, add column raises_at text;
 create function raise_as_told() returns trigger language plpgsql as $$

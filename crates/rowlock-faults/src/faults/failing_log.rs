@@ -1,5 +1,5 @@
-//! The log of failures cannot be written: its numbers are behind, as after a restore, a constraint refuses every line, or the
-//! table is gone. Items move all the same.
+//! The log of failures cannot be written: its numbers are behind, as after a restore; a constraint refuses every line;
+//! or the table is gone. Items must still move.
 
 use anyhow::Result;
 
@@ -8,9 +8,9 @@ use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::Behaviour;
 
-/// What is done to the log, and how it is undone. The last of them stays: all that is left must end beside it.
+/// The damage to the log, and how it is undone. The last one stays: all remaining items must end in spite of it.
 const HARMS: [(&str, &str); 3] = [
-    // Every number that comes next is there already.
+    // Every number that comes next exists already.
     (
         "insert into rowlock_failures (pipeline, item, failed_at, word, cause)
            select 'another', n::text, now(), '', '' from generate_series(1, 2000) n;

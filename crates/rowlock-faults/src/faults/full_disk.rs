@@ -13,7 +13,7 @@ use crate::report::Verdict;
 const SERVER_MEGABYTES: u32 = 400;
 const FILE_MEGABYTES: u32 = 200;
 
-/// How long a server may take to come up once there is room.
+/// How long a server may take to start once there is room.
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
@@ -47,7 +47,7 @@ async fn fill_and_free(mut scene: Scene, disk: &SmallDisk, server: Option<&Clust
         scene.pause(500..=3_000).await?;
         disk.free()?;
         if let Some(server) = server {
-            // Without room for its log it ends itself, and may not have come up again while there was none.
+            // Without room for its log the server ends itself, and may have been unable to start again.
             start_until_it_answers(&scene, server).await?;
         }
         scene.afflicted_all_since(from);
@@ -55,7 +55,7 @@ async fn fill_and_free(mut scene: Scene, disk: &SmallDisk, server: Option<&Clust
     scene.drain_and_judge().await
 }
 
-/// One that seems to be up may be about to end for the want of room that it had a moment ago.
+/// A server that seems to run may be about to end, because a moment ago it had no room.
 async fn start_until_it_answers(scene: &Scene, server: &Cluster) -> Result<()> {
     let until = Instant::now() + ANSWER_WITHIN;
     loop {

@@ -11,7 +11,7 @@ use crate::arena::{Cast, Cluster, Proxy, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::{Behaviour, Point};
 
-/// The one harm that is not counted here: the victim comes to its point later, and its log says when.
+/// The one harm that is not counted here: the victim reaches its point later, and its log says when.
 const DEATH_AT_A_POINT: u8 = 2;
 
 pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {

@@ -42,26 +42,26 @@ use tokio::sync::OnceCell;
 use crate::arena::{Cluster, PgBouncer, Round, SmallDisk};
 use crate::report::{Outcome, Verdict};
 
-/// A short round is at every fault at once: a dozen scenes, each with three workers of a dozen connections.
+/// A short round runs every fault at once: a dozen scenes, each with three workers of a dozen connections.
 const SHARED_CONNECTIONS: u32 = 800;
 
-/// What the faults of a run share.
+/// Resources that the faults of a run share.
 #[derive(Debug)]
 pub struct Arena {
-    /// Why there can be no server here, if there can be none.
+    /// Why no server can run here, if that is so.
     no_server: Option<String>,
-    /// A server that no fault harms, from when the first one asks for it.
+    /// A server that no fault harms, from the first request for it on.
     server: OnceCell<Cluster>,
 }
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Verdict>> + 'a>>;
 
-/// A way to harm.
+/// A way to do harm.
 #[derive(Clone, Copy)]
 pub struct Fault {
     /// Its name in reports and on the command line.
     pub name: &'static str,
-    /// Why it cannot be run here, if it cannot.
+    /// The reason why it cannot run here, if there is one.
     cannot_run: fn(&Arena) -> Option<String>,
     run: for<'a> fn(&'a Arena, &'a Round) -> Running<'a>,
 }
@@ -73,7 +73,7 @@ impl std::fmt::Debug for Fault {
 }
 
 impl Fault {
-    /// Runs it, if it can be run here.
+    /// Runs it, if it can run here.
     pub async fn run(&self, arena: &Arena, round: &Round) -> Outcome {
         if let Some(why) = (self.cannot_run)(arena) {
             return Outcome::NotRun(why);
@@ -91,7 +91,7 @@ macro_rules! fault {
     };
 }
 
-/// Every fault, in the order in which they are run.
+/// Every fault, in the order in which they run.
 pub const ALL: &[Fault] = &[
     fault!("killed", without_server, killed::run),
     fault!("killed-at-points", without_server, killed_at_points::run),
@@ -128,7 +128,7 @@ pub const ALL: &[Fault] = &[
     fault!("mixture", without_server, mixture::run),
 ];
 
-/// Why nothing can be run that needs a server.
+/// The reason why nothing that needs a server can run.
 fn without_server(arena: &Arena) -> Option<String> {
     arena.no_server.clone()
 }
@@ -142,7 +142,7 @@ fn without_faketime(arena: &Arena) -> Option<String> {
     without_server(arena).or_else(|| without_library(arena))
 }
 
-/// Of libfaketime alone: no server.
+/// Concerns libfaketime alone, and no server.
 fn without_library(_: &Arena) -> Option<String> {
     clocks::library().is_none().then(|| "libfaketime is not installed".to_owned())
 }
@@ -161,7 +161,7 @@ impl Arena {
         Arena { no_server: Cluster::is_missing(), server: OnceCell::new() }
     }
 
-    /// The URL of the server that no fault harms. Many scenes may be there at once.
+    /// The URL of the server that no fault harms. Many scenes may use it at once.
     async fn server_url(&self) -> Result<&str> {
         let start = async || {
             let server = Cluster::start().await?;

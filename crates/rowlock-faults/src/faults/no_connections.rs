@@ -1,4 +1,4 @@
-//! The server has no connection left: others take them all while the workers' own are ended.
+//! The server has no connection left: other clients take them all while the workers' own are ended.
 
 use anyhow::{Context, Result};
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -25,7 +25,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     outages::attack(scene, Outage { away_ms: 500..=4_000, begin, end }).await
 }
 
-/// Ends the sessions of everybody else, and takes what is free, until there is nothing left.
+/// Ends all other sessions, and takes the free connections until none is left.
 async fn take_all(url: &str) -> Result<Vec<PgConnection>> {
     let options: sqlx::postgres::PgConnectOptions = url.parse()?;
     let mut first = options.connect().await.context("a connection to take the others")?;
@@ -33,7 +33,7 @@ async fn take_all(url: &str) -> Result<Vec<PgConnection>> {
                       where datname is not null and pid <> pg_backend_pid()";
     let _ended: i64 = sqlx::query_scalar(end_others).fetch_one(&mut first).await?;
     let mut taken = vec![first];
-    // Some come between; a second round of ending would only begin anew.
+    // Some clients connect in between; ending them again would only start over.
     for _ in 0..CONNECTIONS {
         match options.connect().await {
             Ok(connection) => taken.push(connection),

@@ -1,5 +1,5 @@
-//! Operators cancel and requeue what workers are just working on, in calls for several items. What each call answered is
-//! compared with what the ledger says was done.
+//! Operators cancel and requeue items that workers are working on, in calls for several items. The answer to each call
+//! is compared with the ledger.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::subject::{Database, pipeline};
 const KEYS: usize = 20;
 /// How long others may keep a file locked.
 const FREE_WITHIN: Duration = Duration::from_secs(30);
-/// Every so-manieth item is the operators'.
+/// One item in this many belongs to the operators.
 const ONE_IN: usize = 4;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
@@ -41,12 +41,12 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     scene.drain_and_judge().await
 }
 
-/// The items that are the operators' of those that a scene starts with.
+/// The operators' share of the items with which a scene starts.
 pub(super) fn items(scene: &Scene) -> Vec<String> {
     (0..scene.items_added()).step_by(ONE_IN).map(|number| format!("item-{number:06}")).collect()
 }
 
-/// Cancels or requeues some of the operators' items, in any order, by keys that are spelled in this way.
+/// Cancels or requeues some of the operators' items, in any order, by keys in this spelling.
 pub(super) async fn call<S: Store>(scene: &mut Scene, store: &S, spelled: fn(&str) -> String) -> Result<()> {
     let mut ids = scene.edited.clone();
     ids.shuffle(&mut scene.lots);
@@ -60,7 +60,7 @@ pub(super) async fn call<S: Store>(scene: &mut Scene, store: &S, spelled: fn(&st
     Ok(())
 }
 
-/// What is still cancelled is taken up again, so that the workers meet it once more.
+/// Items that are still cancelled are requeued, so that the workers meet them once more.
 pub(super) async fn take_up_again<S: Store>(scene: &mut Scene, store: &S, spelled: fn(&str) -> String) -> Result<()> {
     let ids = scene.edited.clone();
     let answers = requeue(store, spelled_keys(&ids, spelled)).await?;
@@ -77,7 +77,7 @@ async fn requeue<S: Store>(store: &S, keys: Vec<Key>) -> Result<Vec<Moved>> {
     until_it_is_free(async || store.requeue(&requeueing).await).await
 }
 
-/// Asks again where nothing was done because somebody else writes: a store itself asks once.
+/// Asks again if nothing was done because another client is writing: the store itself asks once.
 async fn until_it_is_free<T>(ask: impl AsyncFn() -> rowlock::Result<T>) -> Result<T> {
     let until = Instant::now() + FREE_WITHIN;
     loop {
@@ -88,7 +88,7 @@ async fn until_it_is_free<T>(ask: impl AsyncFn() -> rowlock::Result<T>) -> Resul
     }
 }
 
-/// Writes down which items a call says that it moved.
+/// Records the items that a call reports as moved.
 fn note(scene: &mut Scene, ids: Vec<String>, verb: Verb, answers: Vec<Moved>) {
     for (item, answer) in ids.into_iter().zip(answers) {
         let moved = match (verb, answer) {

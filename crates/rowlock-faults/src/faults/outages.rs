@@ -1,5 +1,5 @@
-//! What the outages have in common: something is away for a while, again and again, and the handlers hand the errors that this
-//! gives back by `?`. None of them may cost an attempt.
+//! The common part of the outages: something is away for a while, again and again, and the handlers return the
+//! resulting errors with `?`. None of them may cost an attempt.
 
 use std::ops::RangeInclusive;
 
@@ -16,7 +16,7 @@ pub(super) struct Outage<Begin, End> {
     pub(super) end: End,
 }
 
-/// Attacks with outages, a few of them: each is long.
+/// Attacks with a few outages: each is long.
 pub(super) async fn attack<Away>(
     mut scene: Scene,
     outage: Outage<impl AsyncFn() -> Result<Away>, impl AsyncFn(Away) -> Result<()>>,
@@ -32,7 +32,7 @@ pub(super) async fn attack<Away>(
         let away = (outage.begin)().await?;
         scene.pause(outage.away_ms.clone()).await?;
         (outage.end)(away).await?;
-        // A session reads a setting when it is idle, and who found no connection looks again after a moment.
+        // A session reads a setting when it is idle, and a client that found no connection looks again after a moment.
         scene.pause(300..=300).await?;
         scene.afflicted_all_since(from);
     }

@@ -1,4 +1,4 @@
-//! Items that harm whoever works on them: each must end `FAILED` after exactly its limit, and no neighbour with it.
+//! Items that harm the worker that runs them: each must end `FAILED` after exactly its limit, and no neighbour with it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::{Behaviour, Database, MAX_RESETS, MAX_RETRIES};
 
-/// A process may take so much memory; one that hoards it dies.
+/// How much memory a process may take; one that hoards it dies.
 const MEMORY_BYTES_MAX: u64 = 3 << 30;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
@@ -18,7 +18,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     let cast = Cast {
         stale_after: Duration::from_secs(2),
         timeout: Duration::from_secs(2),
-        // A thread a handler: one that blocks its thread must not be able to stop the others of its stage.
+        // A thread for each handler: one that blocks its thread must not be able to stop the others of its stage.
         threads: 16,
         others,
         ..Cast::default()
@@ -38,10 +38,10 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// Those that abort are stopped by exactly as many resets as there may be, the others by retries, or at once by what their
-/// handler says. One that takes all memory may be out of time before it is out of memory. Where others want the processors
-/// too, a heartbeat may be late, and an item be out of time before it says anything: such a count is nobody's doing, and
-/// the auditor looks for resets that are a neighbour's.
+/// Items that abort are stopped by exactly as many resets as are allowed, the others by retries, or at once by what
+/// their handler reports. An item that takes all memory may run out of time before it runs out of memory. If others
+/// want the processors too, a heartbeat may be late, and an item may run out of time before it reports anything: such a
+/// count is not a violation, and the auditor looks for resets that a neighbour caused.
 async fn not_stopped_at_their_limit(scene: &Scene, strictly: bool) -> Result<Vec<String>> {
     let Database::Postgres(pool) = &scene.database else { return Ok(Vec::new()) };
     let sql = "

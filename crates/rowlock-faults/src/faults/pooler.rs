@@ -1,5 +1,5 @@
-//! PgBouncer in transaction mode between workers and server: by itself, then with deaths, breaking connections and
-//! crashes of the server.
+//! PgBouncer in transaction mode between workers and server: first by itself, then with deaths, breaking connections
+//! and crashes of the server.
 
 use anyhow::Result;
 use chrono::Utc;
@@ -16,13 +16,13 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     Ok(by_itself.and(with_others))
 }
 
-/// With a server of our own, it and its clients are harmed as well.
+/// With our own server, the server and its clients are harmed as well.
 async fn work_through_pooler(url: &str, round: &Round, harmed: Option<&Cluster>) -> Result<Verdict> {
     let pooler = PgBouncer::before(url).await?;
     let mut scene = Scene::on_server(round, url, Cast::default(), |url| pooler.url(url)).await?;
     scene.fleet.assignment_mut().through_pooler = true;
     scene.start()?;
-    // The pooler itself.
+    // The pooler itself counts as an injection.
     scene.injected();
     let mut crashes = 0;
     if let Some(server) = harmed {

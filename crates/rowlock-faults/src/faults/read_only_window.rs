@@ -1,5 +1,6 @@
-//! For some seconds, again and again, the server's name leads to one that may only be read, as at a fail-over. When it leads back,
-//! the connections to the other one are still there every other time: whoever keeps one never writes again.
+//! For some seconds, again and again, the server's name leads to a read-only server, as during a fail-over. When it
+//! leads back, the connections to the other server still exist every other time: a worker that keeps one would never
+//! write again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -7,7 +7,7 @@ use super::Arena;
 use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 
-/// Every so-manieth item refuses in one of these ways.
+/// One item in this many refuses in one of these ways.
 const ONE_IN: usize = 40;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
@@ -43,7 +43,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     scene.drain_and_judge().await
 }
 
-/// One word is refused by a constraint, another by a trigger with an error of its own.
+/// A constraint refuses one word; a trigger refuses another, with its own error.
 const REFUSALS: &str = "
 alter table items add column refuses text,
   add constraint no_second_stage check (not coalesce(refuses = 'by check' and status = 'TWO_IN_PROGRESS', false));
@@ -57,11 +57,11 @@ create trigger refuse_completion before update on items for each row
   execute function refuse_completion();
 ";
 
-/// Takes an item from under its holder, and puts another with the same key in its place.
+/// Deletes an item while it is held, and inserts another with the same key.
 async fn delete_and_insert_again(scene: &mut Scene) -> Result<()> {
     let held = "select id from items where status like '%\\_IN\\_PROGRESS' and refuses is null and work_ms is not null limit 1 for update";
     let crate::subject::Database::Postgres(pool) = &scene.database else { return Ok(()) };
-    // Locked, or it would be another row's by the time that it is deleted.
+    // Locked, because otherwise the key could belong to another row by the time of the delete.
     let mut transaction = pool.begin().await?;
     let Some(id): Option<String> = sqlx::query_scalar(held).fetch_optional(&mut *transaction).await? else {
         return Ok(());

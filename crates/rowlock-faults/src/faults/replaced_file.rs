@@ -1,6 +1,6 @@
-//! The file of the queue is moved away, or another one takes its place, while workers have it open: each of them says so within
-//! a sweep, nothing of the queue is written anywhere else, no new file grows in its place, and the first one has every row when
-//! it is back.
+//! The file of the queue is moved away, or another one replaces it, while workers have it open: each worker reports it
+//! within a sweep, nothing of the queue is written anywhere else, no new file appears in its place, and the first file
+//! has every row when it is back.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -14,35 +14,35 @@ use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 use crate::subject::{Database, pipeline};
 
-/// A sweep looks at the file, and comes every tenth of this.
+/// A sweep checks the file, and comes every tenth of this.
 const STALE_AFTER: Duration = Duration::from_secs(3);
 
-/// Within which every worker must have said that the file is not the one that it opened: a look a second, and a sweep. A short
-/// round shares the machine with others.
+/// How soon every worker must have reported that the file is not the one that it opened: a look a second, and a sweep.
+/// A short round shares the machine with others.
 const SAID_WITHIN: Duration = Duration::from_secs(3);
 const SAID_WITHIN_IN_A_CROWD: Duration = Duration::from_secs(20);
 
-/// How long it stays that way once everybody has said so.
+/// How long it stays that way once all workers have reported it.
 const AWAY_MS: RangeInclusive<u64> = 100..=4_000;
 
 /// The item of the other file.
 const OTHERS_ITEM: &str = "another";
 
-/// What is done to the file.
+/// The harm done to the file.
 #[derive(Debug, Clone, Copy)]
 enum Harm {
-    /// It is moved away with its log, and nothing comes in its place.
+    /// It is moved away with its log, and nothing replaces it.
     Moved,
-    /// It is moved away with its log, and another file comes in its place.
+    /// It is moved away with its log, and another file replaces it.
     Replaced,
-    /// Another one is renamed over it, as a copy is restored, and its log is left beside that.
+    /// Another file is renamed over it, as when a copy is restored, and its log is left beside that.
     RestoredOver,
 }
 
 const HARMS: [Harm; 3] = [Harm::Moved, Harm::Replaced, Harm::RestoredOver];
 
 impl Harm {
-    /// What a worker says of it.
+    /// What a worker reports about it.
     fn said(self) -> &'static str {
         match self {
             Harm::Moved => "deleted or moved",
@@ -51,7 +51,7 @@ impl Harm {
     }
 }
 
-/// The files of the scene, and where they are put.
+/// The files of the scene, and the places to which they are moved.
 struct Place {
     file: PathBuf,
     away: PathBuf,
@@ -77,7 +77,7 @@ impl Place {
             }
             Harm::RestoredOver => {
                 std::fs::hard_link(&self.file, &self.away).context("a name by which it stays")?;
-                // A name of its own, which is the one that is moved.
+                // A separate name, which is the one that is moved.
                 let copy = self.other.with_extension("copy");
                 std::fs::hard_link(&self.other, &copy)?;
                 std::fs::rename(copy, &self.file).context("another file over it")
@@ -85,7 +85,7 @@ impl Place {
         }
     }
 
-    /// The file first: whoever wants to open it finds nothing, or all of it.
+    /// The file first: a process that opens it finds nothing, or all of it.
     fn move_away(&self) -> Result<()> {
         for suffix in ["", "-wal", "-shm"] {
             rename_if_there(&with_suffix(&self.file, suffix), &with_suffix(&self.away, suffix))?;
@@ -93,7 +93,7 @@ impl Place {
         Ok(())
     }
 
-    /// What stands in the place of the file where nothing should, and then the file again.
+    /// Restores the file; returns what was in its place although nothing should be there.
     fn mend(&self, harm: Harm) -> Result<Vec<String>> {
         let mut found = Vec::new();
         match harm {
@@ -104,7 +104,7 @@ impl Place {
                 );
             }
             Harm::Replaced => {
-                // Whoever took the other one for the queue has left a log beside it.
+                // A process that took the other file for the queue has left a log beside it.
                 for suffix in ["-wal", "-shm"] {
                     rename_if_there(&with_suffix(&self.file, suffix), &with_suffix(&self.other, suffix))?;
                 }
@@ -168,7 +168,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// A file with the same tables and an item of its own.
+/// A file with the same tables and one different item.
 async fn make_other(scene: &Scene, file: &Path) -> Result<()> {
     let url = format!("sqlite://{}", file.display());
     let other = Database::lazy(&url)?;
@@ -178,12 +178,12 @@ async fn make_other(scene: &Scene, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How much each process has said.
+/// How much each process has logged.
 fn said(scene: &Scene) -> Result<Vec<usize>> {
     (0..scene.fleet.len()).map(|number| scene.fleet.said(number).map(|text| text.len())).collect()
 }
 
-/// Waits until every process has said what was done to the file; names those that have not in time.
+/// Waits until every process has reported the harm to the file; names those that were late.
 async fn until_everybody_says_so(
     scene: &mut Scene,
     harm: Harm,
@@ -208,7 +208,7 @@ async fn until_everybody_says_so(
     Ok(silent.into_iter().map(late).collect())
 }
 
-/// The other file holds what it held: nobody took it for the queue.
+/// The other file is unchanged: no process took it for the queue.
 async fn not_as_it_was(other: &Path) -> Result<Vec<String>> {
     let database = Database::lazy(&format!("sqlite://{}", other.display()))?;
     let untouched = format!(
@@ -222,7 +222,7 @@ async fn not_as_it_was(other: &Path) -> Result<Vec<String>> {
     Ok(touched.into_iter().chain(damaged).collect())
 }
 
-/// What SQLite says of a file that is not whole.
+/// What SQLite reports about a file that is damaged.
 async fn damage(file: &Path) -> Result<Option<String>> {
     let database = Database::lazy(&format!("sqlite://{}", file.display()))?;
     let Database::Sqlite(pool) = &database else { return Ok(None) };

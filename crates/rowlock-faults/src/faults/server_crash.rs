@@ -1,4 +1,4 @@
-//! The server is stopped without a checkpoint, or killed, and started again, again and again.
+//! The server is stopped without a checkpoint, or killed, and started again, repeatedly.
 
 use anyhow::Result;
 use chrono::Utc;
@@ -13,7 +13,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     let mut scene = Scene::on_server(round, &server.url, Cast::default(), str::to_owned).await?;
     scene.start()?;
     let mut crashes = 0;
-    // More than of other faults: each is short.
+    // More injections than for other faults: each is short.
     for _ in 0..scene.injections_wanted() + scene.injections_wanted() / 2 {
         if !scene.is_busy_after(200..=900).await? {
             break;

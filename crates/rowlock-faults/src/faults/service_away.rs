@@ -1,5 +1,5 @@
-//! A service that the handlers need is away for a while, again and again, and they say so by `Failure::outage`. The database
-//! answers all the while.
+//! A service that the handlers need is away for a while, again and again, and they report that by `Failure::outage`.
+//! The database answers all the time.
 
 use anyhow::{Context, Result};
 
@@ -14,6 +14,6 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
     scene.fleet.assignment_mut().away_while = Some(sign.clone());
     let begin = async || std::fs::write(&sign, "").context("the sign that the service is away");
     let end = async |()| std::fs::remove_file(&sign).context("the sign that the service is away");
-    // Every item would have spent its attempts by then.
+    // Otherwise every item would have spent its attempts by then.
     outages::attack(scene, Outage { away_ms: 2_000..=5_000, begin, end }).await
 }

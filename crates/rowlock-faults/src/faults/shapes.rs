@@ -1,6 +1,6 @@
-//! Tables of other shapes than the one that `prepare` makes: partitioned, with keys whose equality is not that of bytes, strict,
-//! without rowids. Workers are killed, stopped past their leases and woken, and operators spell the keys in their own way. What
-//! `prepare` refuses it refuses at once, and changes nothing.
+//! Tables of shapes other than the one that `prepare` creates: partitioned, with keys whose equality is not that of
+//! bytes, strict, without rowids. Workers are killed, stopped past their leases and continued, and operators use other
+//! spellings of the keys. If `prepare` rejects a table, it does so at once, and changes nothing.
 
 use anyhow::Result;
 use rand::RngExt;
@@ -13,10 +13,10 @@ use crate::arena::{Cast, Round, Scene, Size};
 use crate::report::Verdict;
 use crate::subject::{Database, pipeline};
 
-/// What a long round does to each shape; a short one takes one shape of either database, by lot.
+/// A long round attacks each shape; a short one takes one random shape of either database.
 const SIZE: Size = Size { items: 1_000, more_items_max: 2_000, injections: 6, ..Size::FULL };
 
-/// A table that is there before `prepare`.
+/// A table that exists before `prepare`.
 struct Shape {
     name: &'static str,
     create: &'static str,
@@ -75,7 +75,7 @@ fn padded(key: &str) -> String {
     format!("{key}   ")
 }
 
-/// What cannot be a queue.
+/// A table that cannot be a queue.
 const REFUSED_ON_SERVER: [&str; 5] = [
     "create table items (id text, status text default 'PENDING', primary key (id, status)) partition by list (status)",
     "create materialized view items as select 'a'::text as id, 'PENDING'::text as status",
@@ -142,7 +142,7 @@ fn cast(shape: &Shape) -> Cast {
 async fn attack<S: Store>(scene: &mut Scene, store: &S, shape: &Shape) -> Result<()> {
     let stale_after_ms = u64::try_from(scene.cast.stale_after.as_millis())?;
     scene.edited = operators::items(scene);
-    // Who is woken writes all the same: only the fence is left.
+    // A worker that was stopped still writes when it continues: only the fence is left.
     scene.fleet.assignment_mut().detached = true;
     scene.start()?;
     for number in 0..scene.injections_wanted() {
@@ -159,7 +159,7 @@ async fn attack<S: Store>(scene: &mut Scene, store: &S, shape: &Shape) -> Result
                 scene.pause(stale_after_ms..=stale_after_ms + 1_000).await?;
                 scene.fleet.resume(victim, stopped_at);
                 if matches!(scene.database, Database::Sqlite(_)) {
-                    // It may have stopped while it wrote, and then nobody else could.
+                    // It may have been stopped while it wrote, and then no other process could.
                     scene.afflicted_all_since(stopped_at);
                 }
             }
@@ -168,7 +168,7 @@ async fn attack<S: Store>(scene: &mut Scene, store: &S, shape: &Shape) -> Result
     operators::take_up_again(scene, store, shape.spelled).await
 }
 
-/// What is wrong if `prepare` makes a queue of this, or changes anything before it refuses.
+/// The violation if `prepare` makes a queue of this, or changes anything before it rejects it.
 async fn not_refused(url: &str, create: &str) -> Result<Option<String>> {
     let cast = Cast::default();
     let database = Database::lazy(url)?;

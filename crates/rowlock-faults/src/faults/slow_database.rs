@@ -1,5 +1,5 @@
-//! Other clients of the database: a lock on the table held up by waiting DDL, a long snapshot, long transactions
-//! that hold rows.
+//! Other clients of the database: a lock on the table held up by waiting DDL, a long snapshot, long transactions that
+//! hold rows.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -30,12 +30,12 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
             let outlives_leases = number % 4 == 0;
             hold_rows(&mut scene, &url, if outlives_leases { 5_000..=6_000 } else { 500..=3_000 }).await?;
             if outlives_leases {
-                // Nobody takes a locked row. When it is free its heartbeat is old, and sweep and holder run for it.
+                // No one takes a locked row. When it is free its heartbeat is old, and sweep and holder race for it.
                 scene.afflicted_all_since(from);
             }
         } else {
             make_ddl_wait(&mut scene, &url).await?;
-            // Everybody waits behind the lock, heartbeats too.
+            // Everyone waits for the lock, heartbeats too.
             scene.afflicted_all_since(from);
         }
     }
@@ -66,13 +66,13 @@ async fn hold_rows(scene: &mut Scene, url: &str, ms: RangeInclusive<u64>) -> Res
     Ok(())
 }
 
-/// A reader in a transaction, DDL that waits for it, and everybody else behind the DDL.
+/// A reader in a transaction, DDL that waits for it, and everyone else behind the DDL.
 async fn make_ddl_wait(scene: &mut Scene, url: &str) -> Result<()> {
     let mut reader = PgConnection::connect(url).await?;
     reader.execute("begin; select count(*) from items").await?;
     let mut ddl = PgConnection::connect(url).await?;
     let waiting = tokio::spawn(async move {
-        // It gives up by itself: that is no failure of the scene.
+        // It gives up by itself: the scene has not failed.
         let _late = ddl.execute("set lock_timeout = '2s'; alter table items add column if not exists more int").await;
         ddl.close().await
     });

@@ -1,5 +1,5 @@
-//! Several processes on one SQLite file, killed at random; and a copy of the file, taken right after a kill, that
-//! must be whole.
+//! Several processes on one SQLite file, killed at random; and a copy of the file, taken right after a kill, which must
+//! be intact.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::audit::{Evidence, Violation, audit};
 use crate::report::Verdict;
 use crate::subject::Database;
 
-/// A copy is taken after one in so many kills. A worker of our own finishes one in three of them: it has as much to do as
-/// the scene.
+/// A copy is taken after one kill in this many. One of our own workers finishes one copy in three: that is as much work
+/// as the scene itself.
 const COPIES_EVERY: usize = 5;
 
-/// How long a worker of our own may take for the items of a copy.
+/// How long one of our own workers may take for the items of a copy.
 const FINISH_WITHIN: Duration = Duration::from_secs(300);
 
 pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
@@ -42,7 +42,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// Stops everybody, as a power cut would, copies the file with its log, and lets them go on.
+/// Stops every process, as a power cut would, copies the file with its log, and lets them continue.
 async fn check_copy(scene: &mut Scene, round: &Round, finish: bool) -> Result<Vec<String>> {
     let stopped: Vec<_> = (0..scene.fleet.len()).map(|number| (number, scene.fleet.stop(number))).collect();
     for (number, _) in &stopped {
@@ -75,8 +75,8 @@ fn with_suffix(file: &Path, suffix: &str) -> std::path::PathBuf {
     name.into()
 }
 
-/// The copy is whole, the auditor finds in it no more than that the work is not done, and, if it is to be finished, a worker
-/// that finds it takes every item to its end.
+/// The copy is intact; the auditor finds no violation in it except that work is left; and, if it is to be finished, a
+/// worker that finds it takes every item to its end.
 async fn audit_copy(copy: &Path, stale_after: Duration, finish: bool) -> Result<Vec<String>> {
     let url = format!("sqlite://{}", copy.display());
     let database = Database::lazy(&url)?;
@@ -86,7 +86,7 @@ async fn audit_copy(copy: &Path, stale_after: Duration, finish: bool) -> Result<
     if integrity != "ok" {
         violations.push(format!("the copy is damaged: {integrity}"));
     }
-    // Nobody has a log of the moment of the copy, nor is its work at an end.
+    // There is no worker's log of the moment of the copy, and its work is not at an end.
     let evidence = Evidence { stale_after, timeout: Duration::MAX, ..Evidence::of_tables(&database).await? };
     let seen_without_logs = |one: &Violation| {
         !matches!(
@@ -116,7 +116,7 @@ async fn audit_copy(copy: &Path, stale_after: Duration, finish: bool) -> Result<
     Ok(violations)
 }
 
-/// A worker of this process, over leases that are soon stale, takes the copy's items on.
+/// A worker of this process continues the copy's items, whose leases are soon stale.
 async fn finish_what_is_left(url: &str) -> Result<()> {
     #[derive(sqlx::FromRow)]
     struct Item {}

@@ -1,5 +1,5 @@
-//! More handlers than connections and threads, handlers that burn both cores, and other clients who take every slot
-//! of the server: heartbeats must go out all the same.
+//! More handlers than connections and threads, handlers that burn both cores, and other clients who take every slot of
+//! the server: heartbeats must still get through.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
         others: vec![(Behaviour::Burn, round.size.items / 4)],
         ..Cast::default()
     };
-    // Its own: what takes every connection here would starve whoever shares it.
+    // A separate server: a fault that takes every connection would starve others that share it.
     let server = Cluster::start().await?;
     let mut scene = Scene::on_server(round, &server.url, cast, str::to_owned).await?;
     let url = scene.url.clone();
-    // Some burn on every thread of the handlers for longer than a lease lives.
+    // Some burn on every thread for handlers for longer than a lease lives.
     let burning_processes = if round.size.is_long { round.size.processes } else { 1 };
     let long = burning_processes * LONG_BURNS_PER_PROCESS;
     scene
@@ -51,7 +51,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
         scene.afflicted_all_since(from);
     }
     let mut verdict = scene.drain_and_judge().await?;
-    // With other faults beside it a machine may be late for want of any processor.
+    // With other faults on the same machine, a worker may be late for want of a processor.
     if round.size.is_long && verdict.unexplained_sweeps > 0 {
         let swept = verdict.unexplained_sweeps;
         verdict = verdict.with_violation(format!("{swept} leases of workers whose handlers were busy were taken back"));
@@ -59,7 +59,7 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// Connects until the server refuses, then lets go after a while.
+/// Connects until the server refuses, then disconnects after a while.
 async fn take_every_connection(scene: &mut Scene, url: &str) -> Result<()> {
     let mut taken = Vec::new();
     while let Ok(connection) = PgConnection::connect(url).await {

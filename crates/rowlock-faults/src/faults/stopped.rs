@@ -1,5 +1,5 @@
-//! A whole fleet is stopped for longer than its leases live, again and again, and goes on: as by Ctrl-Z, or as a machine
-//! that is paused while its server is not.
+//! A whole fleet is stopped for longer than its leases live, again and again, and continues: as by Ctrl-Z, or as on a
+//! machine that is paused while its server is not.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use super::Arena;
 use crate::arena::{Cast, Round, Scene};
 use crate::report::Verdict;
 
-/// As many resets would make an item `FAILED`.
+/// This many resets would make an item `FAILED`.
 const STOPS: usize = 3;
 
-/// Items that keep their holder busy over all the stops, one in so many, and for how long.
+/// Items that keep their holder busy over all stops: one in this many, and for how long.
 const LONG_ITEM_EVERY: usize = 8;
 const LONG_WORK_MS: u32 = 4_000;
 
-/// What stood still has a third of this to renew its leases in, on a processor that others use too.
+/// Workers that were stopped have a third of this to renew their leases, on a processor that others use too.
 const STALE_AFTER: Duration = Duration::from_secs(12);
 
-/// A stop, in lives of a lease.
+/// The length of a stop, in lives of a lease.
 const STOP: f64 = 1.1;
 
 pub(super) async fn on_server(arena: &Arena, round: &Round) -> Result<Verdict> {

@@ -1,5 +1,5 @@
-//! Workers that drain a stage whose handler takes no time: they claim full batches, two at a time, and complete hundreds of
-//! items in a statement. They are killed, and their connections broken, in the middle of it.
+//! Workers that drain a stage whose handler takes no time: they claim full batches, two at a time, and complete
+//! hundreds of items in a statement. They are killed, and their connections broken, in the middle of it.
 
 use anyhow::Result;
 use rand::RngExt;
@@ -11,7 +11,7 @@ use crate::report::Verdict;
 /// The stage without an effect, whose items the worker itself completes.
 const STAGE: &str = "TWO";
 
-/// Items that come at once, all ready for that stage: more than a claim takes.
+/// Items that arrive at once, all ready for that stage: more than a claim takes.
 const FLOOD_ITEMS: usize = 1_500;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {

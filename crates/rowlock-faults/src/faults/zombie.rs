@@ -1,4 +1,4 @@
-//! Workers are stopped for longer than their leases live, and then go on.
+//! Workers are stopped for longer than their leases live, and then continue.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ const LONG_ITEMS: usize = 40;
 const LONG_WORK_MS: u32 = 3_000;
 
 pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
-    // Free hands everywhere: what a zombie held has its next holder before the zombie wakes.
+    // Every worker has free slots: a zombie's item has its next holder before the zombie continues.
     let cast = Cast { stale_after: Duration::from_secs(2), slots: 16, work_ms: 0..=20, ..Cast::default() };
     let mut scene = Scene::on_server(round, arena.server_url().await?, cast, str::to_owned).await?;
-    // A worker that wakes stops its handlers by itself, mostly in time: here they do not let themselves be stopped.
+    // A worker that continues stops its handlers itself, mostly in time: here they cannot be stopped.
     scene.fleet.assignment_mut().detached = true;
-    // And some work for so long that the next holder is still at it when the zombie wants to complete.
+    // And some work for so long that the next holder is still running when the zombie tries to complete.
     let every = (round.size.items / LONG_ITEMS).max(1);
     scene.lengthen_every(every, LONG_WORK_MS).await?;
     scene.start()?;
@@ -27,7 +27,7 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
         if !scene.is_busy_after(200..=600).await? {
             break;
         }
-        // Some at once, never all: somebody must take their items back.
+        // Some at once, never all: some worker must take their items back.
         let most = (scene.fleet.len() - 1).min(3);
         let count = scene.lots.random_range(1..=most);
         let first = scene.any_process();

@@ -1,4 +1,4 @@
-//! The database under attack, on either side: what the handlers write, and how the suite reads it.
+//! The database under attack, seen from both sides: what the handlers write, and how the suite reads it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Executor, PgPool, SqlitePool};
 
 /// A store in whose transactions effects can be written.
 pub trait Effects: Store {
-    /// Writes the effect of a stage, and has the commit take this long where the database can do that.
+    /// Writes the effect of a stage, and lets the commit take this long if the database can do that.
     fn write_effect(
         transaction: &mut Self::Transaction,
         lease: &Lease,
@@ -80,11 +80,11 @@ macro_rules! on_either {
     };
 }
 
-/// How long a connection is waited for: servers crash and start here.
+/// How long to wait for a connection: servers crash and start here.
 const ACQUIRE: Duration = Duration::from_secs(30);
 
 impl Database {
-    /// Connections to the database of this URL, made when they are needed.
+    /// Connections to the database of this URL, opened when they are needed.
     ///
     /// # Errors
     /// A URL that cannot be read.
@@ -140,10 +140,7 @@ impl Database {
         Ok(())
     }
 
-    /// A number that changes with whatever is created or added.
-    ///
-    /// # Errors
-    /// Those of the database.
+    /// A number that changes when anything is created or added.
     pub async fn extent(&self) -> sqlx::Result<i64> {
         match self {
             Database::Postgres(_) => {

@@ -1,5 +1,5 @@
-//! A worker's own log: what it saw and what it was told, one line an event. A line is one write, so that a process
-//! that is killed has said all that it knew.
+//! A worker's own log: what it saw and which answers it received, one line for each event. A line is one write, so that
+//! the log of a killed process is complete.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Point;
 
-/// What a worker says.
+/// An event of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are what their names say")]
 pub enum Event {
@@ -25,14 +25,14 @@ pub enum Event {
     Run { item: String, stage: usize, token: i64 },
     /// A handler is about to fail.
     Failing { item: String, stage: usize, token: i64 },
-    /// The transaction that completes a stage was answered with success, maybe to a handler that its worker had given up
-    /// by then.
+    /// The transaction that completes a stage was answered with success, possibly to a handler that its worker had
+    /// given up by then.
     Acknowledged { item: String, stage: usize, token: i64, told_to_stop: bool },
     /// The transaction that completes a stage was answered with this error.
     NotAcknowledged { item: String, stage: usize, token: i64, error: String },
-    /// It is at the point where it is to die, and says nothing any more.
+    /// It is at the point at which it is to die, and logs nothing after this.
     Dying { point: Point, at: DateTime<Utc> },
-    /// It ended in order.
+    /// It ended normally.
     Ended { completed: u64, unknown: u64, lost: u64, released: u64, swept: u64, errors: u64, leaked_slots: u64 },
 }
 
@@ -106,7 +106,7 @@ impl Log {
 /// Reads a log. A last line that was cut off by the end of its process is left out.
 ///
 /// # Errors
-/// A file that cannot be read, and a line in the middle that is no event.
+/// A file that cannot be read, and a line in the middle that is not an event.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Event>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("the log {}", path.display()))?;
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);

@@ -1,4 +1,4 @@
-//! What is attacked: a pipeline of three stages, and a worker for it as a process of its own.
+//! The target of the attacks: a pipeline of three stages, and a separate process with a worker for it.
 
 mod database;
 pub mod log;
@@ -14,8 +14,8 @@ pub use database::{Database, Effects};
 pub use points::{KillAt, Point};
 pub use worker::{Assignment, work};
 
-/// The stages. The handlers of the first and the last complete in a transaction of their own, with an effect in it;
-/// what the middle one returns is written by the worker, many items in one statement.
+/// The stages. The handlers of the first and the last complete in their own transaction, with an effect in it; the
+/// worker writes the outcomes of the middle one, many items in one statement.
 pub const STAGES: [&str; 3] = ["ONE", "TWO", "THREE"];
 
 /// Whether a stage's handler writes an effect.
@@ -31,7 +31,7 @@ pub const MAX_RESETS: i32 = 3;
 /// The pipeline under attack.
 ///
 /// # Errors
-/// A lease that no pipeline can have.
+/// A lease duration that no pipeline can have.
 pub fn pipeline(stale_after: Duration, timeout: Duration) -> rowlock::Result<Pipeline> {
     let soon = RetryPolicy::constant(Duration::from_millis(200)).with_floor(Duration::ZERO);
     STAGES
@@ -49,13 +49,13 @@ pub fn pipeline(stale_after: Duration, timeout: Duration) -> rowlock::Result<Pip
 /// What the handler of the middle stage does with an item; the column `behaviour`. The other stages always work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Behaviour {
-    /// Its work.
+    /// Works.
     Work,
     /// Ends the process.
     Abort,
     /// Never returns, but can be stopped.
     Hang,
-    /// Never returns, and holds on to its thread.
+    /// Never returns, and blocks its thread.
     Block,
     /// Panics.
     Panic,
@@ -63,9 +63,9 @@ pub enum Behaviour {
     Hog,
     /// Reports a failure that is worth another attempt.
     Fail,
-    /// Reports a failure that will never pass.
+    /// Reports a failure for good.
     FailForGood,
-    /// Counts down on a processor.
+    /// Keeps a processor busy.
     Burn,
 }
 
@@ -108,7 +108,7 @@ impl Behaviour {
         matches!(self, Behaviour::Work | Behaviour::Burn)
     }
 
-    /// Whether its process dies of it.
+    /// Whether it kills its process.
     pub fn kills(self) -> bool {
         matches!(self, Behaviour::Abort | Behaviour::Hog)
     }

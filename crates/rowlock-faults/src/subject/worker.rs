@@ -17,42 +17,42 @@ use super::log::{Event, Log};
 use super::points::{COMMIT, KillAt, Point, die, dies_after_sending, pass};
 use super::{Behaviour, Effects, STAGES, pipeline};
 
-/// What a worker's process is told: one JSON argument.
+/// The assignment of a worker's process: one JSON argument.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Assignment {
-    /// The name to claim under.
+    /// The name under which it claims.
     pub holder: String,
     /// The database.
     pub database: String,
     /// The file for its log.
     pub log: PathBuf,
-    /// Age from which on a lease is stale.
+    /// The age from which on a lease is stale.
     pub stale_after_ms: u64,
-    /// Longest run of a handler.
+    /// The longest run of a handler.
     pub timeout_ms: u64,
     /// How long handlers may go on after SIGTERM.
     pub grace_ms: u64,
-    /// Handlers of each stage at once.
+    /// Handlers of each stage that run at once.
     pub slots: usize,
-    /// Threads that run handlers.
+    /// Threads for handlers.
     pub threads: usize,
-    /// Handlers complete their stage in tasks of their own, which nobody stops: only the fence is left against those
-    /// that come too late.
+    /// Handlers complete their stage in separate tasks, which are never stopped: only the fence protects from late
+    /// completions.
     pub detached: bool,
-    /// Work on no stage but this, if there is one here.
+    /// Works only on this stage, if it is set.
     pub only: Option<String>,
     /// The database's URL is that of a pooler in transaction mode.
     pub through_pooler: bool,
-    /// The handler of the stage without an effect takes up to so many items at once; 0 is one by one, by the other kind of
-    /// handler.
+    /// The handler of the stage without an effect takes up to this many items at once; 0 means one by one, with the
+    /// other kind of handler.
     pub batch_items: usize,
-    /// Handlers hand an error of the database back by `?` at once, as most people's do, and do not try again themselves.
+    /// Handlers return a database error with `?` at once, as most users' handlers do, and do not try again themselves.
     pub hands_errors_back: bool,
-    /// While this file is there, a service is away that the handler of the stage without an effect needs.
+    /// While this file exists, a service is away that the handler of the stage without an effect needs.
     pub away_while: Option<PathBuf>,
     /// The worker takes items from one stage to the next without giving them back.
     pub advances_directly: bool,
-    /// Where to die, if anywhere.
+    /// Where it dies, if it does.
     pub kill_at: Option<KillAt>,
 }
 
@@ -81,10 +81,10 @@ where
     }
 }
 
-/// Works until it is told to stop.
+/// Works until it is asked to stop.
 ///
 /// # Errors
-/// A database that the worker cannot work on at all.
+/// A database on which the worker cannot work at all.
 pub fn work(assignment: &Assignment) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(assignment.threads)
@@ -96,7 +96,7 @@ pub fn work(assignment: &Assignment) -> Result<()> {
     let first = KILL_AT.set((assignment.kill_at, Arc::clone(&log)));
     debug_assert!(first.is_ok(), "one assignment a process");
     let ended = runtime.block_on(connect_and_work(assignment, &log));
-    // A handler that holds on to its thread must not hold up the end.
+    // A handler that blocks its thread must not hold up the end.
     runtime.shutdown_background();
     ended
 }
@@ -146,7 +146,7 @@ where
     report.map(drop).context("the worker")
 }
 
-/// What the handlers need.
+/// State for the handlers.
 struct Desk {
     log: Arc<Log>,
     assignment: Assignment,
@@ -162,7 +162,7 @@ impl Desk {
         self.log.write(&Event::run(claim.lease()));
         pass(self.assignment.kill_at, Point::Running, &self.log);
         if self.assignment.detached {
-            // Its handle, dropped when the worker stops the handler, does not end the task.
+            // The worker drops its handle when it stops the handler; that does not end the task.
             return Ok(tokio::spawn(self.complete_until_settled(context, claim)).await?);
         }
         if self.assignment.hands_errors_back {
@@ -171,7 +171,7 @@ impl Desk {
         Ok(self.complete_until_settled(context, claim).await)
     }
 
-    /// Tries once. What the database says is the worker's to judge: the log knows of no failure of the handler's own.
+    /// Tries once. The worker judges the database's error: the log has no failure of the handler's own.
     async fn complete_or_hand_back<S: Effects>(
         &self,
         context: &Context<S, Item>,
@@ -210,7 +210,7 @@ impl Desk {
         }
     }
 
-    /// Ok if nothing more can be done, the claim if the same may be tried again.
+    /// Ok if nothing more can be done; the claim if the same may be tried again.
     async fn complete_once<S: Effects>(
         &self,
         context: &Context<S, Item>,
@@ -285,7 +285,7 @@ impl Desk {
             }
             Behaviour::Fail => {
                 self.log.write(&Event::failing(claim.lease()));
-                // With characters that not every database can hold.
+                // With characters that some databases cannot hold.
                 return Err(Failure::retryable("as the item asked for → 🦀"));
             }
             Behaviour::FailForGood => {
@@ -309,7 +309,7 @@ fn burn(how_long: Duration) {
     }
 }
 
-/// Takes memory until there is none: the process has a limit of address space, and dies of it.
+/// Takes memory until none is left: the process has a limit of address space, and dies of it.
 fn hog() -> ! {
     let mut taken: Vec<Vec<u8>> = Vec::new();
     loop {
@@ -318,12 +318,12 @@ fn hog() -> ! {
     }
 }
 
-/// Says to standard error what the library says, and notes in the log how many items each claim asked for and got.
+/// Prints the library's messages to standard error, and logs how many items each claim asked for and got.
 fn start_tracing(log: &Arc<Log>) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,rowlock=info"));
     let said = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr).with_filter(filter);
-    // RUST_LOG says what people read. What the auditor judges by is not theirs to switch off.
+    // RUST_LOG decides what people read. It must not switch off the events that the auditor needs.
     let is_claim = tracing_subscriber::filter::filter_fn(|span| span.is_span() && span.name() == "claim");
     let sizes = ClaimSizes { log: Arc::clone(log) }.with_filter(is_claim);
     tracing_subscriber::registry().with(said).with(sizes).init();
@@ -334,7 +334,7 @@ struct ClaimSizes {
     log: Arc<Log>,
 }
 
-/// What a claim's span says.
+/// The fields of a claim's span.
 #[derive(Default)]
 struct Sizes {
     limit: Option<u64>,

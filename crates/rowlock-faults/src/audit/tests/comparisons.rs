@@ -1,8 +1,8 @@
-//! What is compared with the ledger.
+//! Comparisons with the ledger.
 
 use super::*;
 
-/// The clean item, cancelled before its first stage and requeued, as both verbs said.
+/// The clean item, cancelled before its first stage and requeued, as both verbs reported.
 fn operated() -> Evidence {
     let mut evidence = clean();
     let work = evidence.moves.split_off(1);
@@ -59,7 +59,7 @@ fn an_effect_is_owed_for_an_edited_item_unless_a_hand_moved_it() {
     assert_eq!(audit(&evidence).violations, []);
 }
 
-/// A worker that gave a lease up is one behind if the handler's own finish got through all the same.
+/// The count of a worker that gave a lease up is one too low if the handler's own finish still got through.
 #[test]
 fn a_success_after_the_worker_gave_up_may_be_uncounted_and_no_other() {
     for (told_to_stop, lost, is_clean) in [(true, 1, true), (false, 1, false), (true, 0, false)] {

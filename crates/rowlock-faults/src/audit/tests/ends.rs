@@ -1,4 +1,4 @@
-//! Where items end.
+//! Final states of items.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn an_innocent_item_that_failed() {
     finds(&crashed(false), |one| matches!(one, Violation::InnocentFailed { .. }));
 }
 
-/// Three deaths of its holders earn a failure where the suite kills, and not where only other items do.
+/// Three deaths of its holders justify a failure if the suite kills, but not if only other items do.
 #[test]
 fn an_item_that_others_drag_down() {
     for behaviour in ["work", "hang", "fail", "panic", "block"] {
@@ -60,7 +60,7 @@ fn a_retry_that_no_handler_reported() {
     evidence.moves.truncate(2);
     moved(&mut evidence, "ONE_IN_PROGRESS", "PENDING", 1, (1, 0));
     finds(&evidence, |one| matches!(one, Violation::UnreportedRetry { .. }));
-    // In a stage that was completed later, too; and not if the run took as long as one may.
+    // Also in a stage that was completed later; but not if the run took as long as one may.
     let mut evidence = clean();
     let ends = evidence.moves.split_off(2);
     moved(&mut evidence, "ONE_IN_PROGRESS", "PENDING", 1, (1, 0));
@@ -95,7 +95,7 @@ fn an_item_whose_failure_the_log_does_not_have_where_the_log_is_harmed() {
     assert!(!found.iter().any(|one| matches!(one, Violation::FailedWithoutReason { .. })), "{found:?}");
 }
 
-/// One item that failed after five retries of its first stage, each after so many seconds.
+/// One item that failed after five retries of its first stage, each after this many seconds.
 fn retried(seconds: i64) -> Evidence {
     let mut evidence = clean();
     evidence.moves.truncate(1);
@@ -115,7 +115,7 @@ fn retried(seconds: i64) -> Evidence {
     evidence
 }
 
-/// Where the database was away, say, and the worker counted that.
+/// As when the database was away, and the worker counted that.
 #[test]
 fn an_item_that_failed_for_a_cause_that_its_handler_did_not_report() {
     finds(&retried(1), |one| matches!(one, Violation::InnocentFailed { .. }));

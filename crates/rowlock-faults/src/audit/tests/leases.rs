@@ -31,7 +31,7 @@ fn a_token_that_is_used_twice() {
         moved(&mut evidence, "ONE_IN_PROGRESS", "PENDING", 7, (0, 0));
     }
     finds(&evidence, |one| matches!(one, Violation::TokenReused { .. }));
-    // In another stage of the item, too.
+    // Also in another stage of the item.
     let mut evidence = clean();
     (evidence.moves[3].token, evidence.moves[4].token) = (Some(1), Some(1));
     finds(&evidence, |one| matches!(one, Violation::TokenReused { .. }));
@@ -118,7 +118,7 @@ fn an_item_past_a_limit() {
     finds(&evidence, |one| matches!(one, Violation::PastLimit { .. }));
 }
 
-/// The holder dies at second 0 and its leases end at 2, 4 and 6; while all were cut off, none of it is timed.
+/// The holder dies at second 0 and its leases end at 2, 4 and 6; while all were cut off, nothing is timed.
 #[test]
 fn an_item_that_stays_with_a_dead_holder() {
     let mut evidence = crashed(true);
@@ -138,7 +138,7 @@ fn a_lease_that_is_taken_back_while_it_lives() {
     let mut evidence = crashed(true);
     evidence.stale_after = Duration::from_millis(1_100);
     finds(&evidence, |one| matches!(one, Violation::SweptTooEarly { age_ms: 1_000, .. }));
-    // Without a heartbeat it is stale, and a rounded millisecond is none too early.
+    // Without a heartbeat it is stale, and a rounded millisecond is not too early.
     evidence.moves.iter_mut().for_each(|row| row.heartbeat_at = None);
     assert_eq!(audit(&evidence).violations, []);
     let mut evidence = crashed(true);
@@ -165,7 +165,7 @@ fn a_heartbeat_that_is_far_ahead_may_be_swept() {
     assert_eq!(audit(&evidence).violations, []);
 }
 
-/// What was over before the last heartbeat excuses no sweep.
+/// Harm that ended before the last heartbeat excuses no sweep.
 #[test]
 fn an_affliction_before_the_last_heartbeat() {
     let mut evidence = crashed(false);
@@ -180,7 +180,7 @@ fn an_affliction_before_the_last_heartbeat() {
     assert!(matches!(findings.violations[..], [Violation::InnocentFailed { .. }]));
 }
 
-/// The ledger's own trigger sees a lease that passes from one holder to the next without a move between.
+/// The ledger's own trigger sees a lease that passes from one holder to the next without a move in between.
 #[tokio::test]
 async fn two_holdings_that_overlap_in_a_real_ledger_on_sqlite() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -196,7 +196,7 @@ async fn two_holdings_that_overlap_in_a_real_ledger_on_sqlite() {
         );
         database.execute(claim).await.expect("a claim");
     }
-    // A heartbeat is no move.
+    // A heartbeat is not a move.
     database
         .execute("update items set heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
         .await

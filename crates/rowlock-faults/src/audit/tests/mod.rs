@@ -1,4 +1,4 @@
-//! The auditor against evidence with one thing wrong in it: it must see each.
+//! The auditor against evidence with one violation in it: it must find each.
 
 mod comparisons;
 mod ends;
@@ -23,7 +23,7 @@ fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + second, 0).expect("a time")
 }
 
-/// A move of item `a`; its number is its place.
+/// A move of item `a`; its number is its position.
 fn moved(evidence: &mut Evidence, was: &str, became: &str, token: i64, counts: (i32, i32)) {
     let n = i64::try_from(evidence.moves.len()).expect("few moves");
     evidence.moves.push(Move {
@@ -50,7 +50,7 @@ fn effect(stage: &str, token: i64) -> Effect {
     Effect { item: "a".to_owned(), stage: stage.to_owned(), token, worker: HOLDER.to_owned() }
 }
 
-/// One item that went through all stages as it should, under the tokens 1, 2 and 3.
+/// One item that went through all stages as intended, under the tokens 1, 2 and 3.
 fn clean() -> Evidence {
     let mut evidence = Evidence {
         items_added: 1,

@@ -7,7 +7,7 @@ fn a_time_in_which_nothing_is_completed() {
     let mut evidence = clean();
     evidence.no_standstill_of = Some(Duration::from_secs(10));
     assert_eq!(audit(&evidence).violations, []);
-    // Its last stage is completed late, though nothing was done to anybody.
+    // Its last stage is completed late, although nothing was harmed.
     let last = evidence.moves.last_mut().expect("moves");
     last.at += TimeDelta::seconds(11);
     finds(&evidence, |one| matches!(one, Violation::Standstill { for_ms: 13_000, .. }));
@@ -15,7 +15,7 @@ fn a_time_in_which_nothing_is_completed() {
     assert_eq!(audit(&evidence).violations, []);
 }
 
-/// The suite waits for a while, and then no more: what is left then has waited as long.
+/// The suite waits for a while and then gives up: an item that is left then has waited as long.
 #[test]
 fn a_good_item_that_nobody_takes_to_its_end() {
     let mut evidence = clean();
