@@ -1,4 +1,4 @@
-//! A contender as a process of its own: started, listened to, looked at and dismissed.
+//! A contender as a separate process: started, listened to, measured and dismissed.
 
 use std::process::Stdio;
 
@@ -12,9 +12,9 @@ use crate::protocol::{Answer, Line, Mark, Task};
 /// A program that takes a contender's arguments.
 #[derive(Debug, Clone)]
 pub(crate) enum Program {
-    /// This one, by the contender's name.
+    /// This program, by the contender's name.
     Own(&'static str),
-    /// Somebody else's, with the words of its command line that come first.
+    /// Another program, with the words at the beginning of its command line.
     Foreign(Vec<String>),
 }
 
@@ -54,11 +54,11 @@ pub(crate) struct Contender {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     name: String,
-    /// CPU time that it had taken at its mark.
+    /// CPU time that it had used at its mark.
     cpu_secs_at_begin: f64,
 }
 
-/// What a contender said, and what it took.
+/// A contender's answer, and the resources that it used.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) answer: Answer,
@@ -82,7 +82,7 @@ impl Contender {
         Ok(Contender { child, lines: BufReader::new(stdout).lines(), name: words.join(" "), cpu_secs_at_begin: 0.0 })
     }
 
-    /// The next mark; none once it has answered.
+    /// The next mark; `None` once it has answered.
     pub(crate) async fn next(&mut self) -> Result<Result<Mark, Ended>> {
         let line = self.lines.next_line().await?.with_context(|| format!("{} ended without an answer", self.name))?;
         let line = serde_json::from_str(&line).with_context(|| format!("{} said {line:?}", self.name))?;
@@ -97,21 +97,21 @@ impl Contender {
         }
     }
 
-    /// Lets it go on after a mark.
+    /// Lets it continue after a mark.
     pub(crate) async fn go_on(&mut self) -> Result<()> {
         let stdin = self.child.stdin.as_mut().context("a process that waits")?;
         stdin.write_all(b"\n").await?;
         Ok(stdin.flush().await?)
     }
 
-    /// What it took to fill its tables is not what is measured.
+    /// Filling its tables is not measured.
     fn forget_what_it_took(&mut self) {
         let Some(pid) = self.child.id() else { return };
         process::reset_memory_peak(pid);
         self.cpu_secs_at_begin = process::cpu_secs(pid).unwrap_or(0.0);
     }
 
-    /// A contender that has answered lives until its input ends, so that what it took can be read.
+    /// A contender that has answered lives until its input ends, so that its resources can be read.
     async fn dismiss(&mut self, answer: Answer) -> Result<Ended> {
         let pid = self.child.id().context("a process that lives until it is dismissed")?;
         let memory_peak_bytes = process::memory_peak_bytes(pid).unwrap_or(f64::NAN);

@@ -17,7 +17,7 @@ use crate::scene::{Scene, Scenes, Template};
 use crate::server::{Sample, Server};
 use crate::statements::{Statements, slowest_mean_ms, worst_blocks_per_row, worst_growth};
 
-/// Longest run of one contender; a longer one hangs.
+/// The longest run of one contender; a longer one hangs.
 const RUN_MAX: Duration = Duration::from_secs(1800);
 
 /// All figures of a contender, round by round; a part of the result's file.
@@ -26,17 +26,17 @@ pub(crate) struct Outcome {
     pub(crate) label: String,
     pub(crate) settings: String,
     pub(crate) command: Vec<String>,
-    /// From the first round on, without a gap: who failed once takes no further part.
+    /// From the first round on, without a gap: a contender that failed once takes no further part.
     pub(crate) rounds: Vec<Figures>,
-    /// What each statement cost, round by round, where that is the question.
+    /// The cost of each statement, round by round, if the workload asks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) statements: Vec<Statements>,
-    /// Why there is no result.
+    /// The reason why there is no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
 }
 
-/// The server, and what it needs for a run.
+/// The server, and the resources of a run.
 pub(crate) struct Arena {
     pub(crate) scenes: Scenes,
     pub(crate) server: Server,
@@ -47,7 +47,7 @@ impl Arena {
         Ok(Arena { scenes: Scenes::new(database).await?, server: Server::connect(database).await? })
     }
 
-    /// Runs a workload to its end, and leaves nothing on the server, whatever the end. A contender that fails has no
+    /// Runs a workload to its end, and leaves nothing on the server, however it ends. A contender that fails has no
     /// result; the others go on.
     pub(crate) async fn hold(&mut self, plan: &Plan) -> Result<Vec<Outcome>> {
         let outcomes = self.take_turns(plan).await;
@@ -68,7 +68,7 @@ impl Arena {
             });
         }
         for round in 1..=plan.rounds {
-            // Every other round backwards, so that nobody always comes after the same one.
+            // Every other round in reverse order, so that no contender always follows the same one.
             let mut order: Vec<usize> = (0..plan.entries.len()).collect();
             if round % 2 == 0 {
                 order.reverse();
@@ -86,12 +86,12 @@ impl Arena {
                         let failure = format!("round {round}: {error:#}");
                         eprintln!("{} {}: no result: {failure}", plan.workload, entry.label);
                         outcomes[turn].failure = Some(failure);
-                        // Its table may be large, and its processes are gone.
+                        // Its table may be large, and its processes have ended.
                         self.scenes.drop_copies().await?;
                         continue;
                     }
                 };
-                // What could not be had is absent: JSON has no word for it.
+                // Figures that could not be read are absent: JSON has no value for that.
                 figures.retain(|_, value| value.is_finite());
                 let main = figures.get(plan.figures[0]).copied().unwrap_or(f64::NAN);
                 eprintln!(
@@ -148,7 +148,8 @@ impl Arena {
         Ok(Ran { figures, settings: ended[0].answer.settings.clone(), statements })
     }
 
-    /// Starts the processes, and reads the counters at the marks of the first one; without marks, around all.
+    /// Starts the processes, and reads the counters at the marks of the first one; without marks, before and after all
+    /// of it.
     async fn watch(&mut self, entry: &Entry, task: &Task, scene: &Scene) -> Result<(Vec<Ended>, Sample, Sample)> {
         let mut before = self.server.sample(scene).await?;
         let mut at_end = None;
@@ -191,7 +192,7 @@ struct Ran {
     statements: Option<Statements>,
 }
 
-/// The worst growth of a statement, for who did the same with fewer items in the same round.
+/// The worst growth of a statement, relative to the entry that did the same with fewer items in the same round.
 fn compare_statements(plan: &Plan, outcomes: &mut [Outcome]) {
     for (turn, entry) in plan.entries.iter().enumerate() {
         let few = entry.few.and_then(|few| outcomes.iter().find(|outcome| outcome.label == few));
@@ -215,7 +216,7 @@ async fn old_snapshot(scene: &Scene) -> Result<sqlx::PgConnection> {
     Ok(session)
 }
 
-/// Nobody may have handled an item twice, or left one out.
+/// No contender may have handled an item twice, or left one out.
 fn verify_handled(entry: &Entry, ended: &[Ended]) -> Result<u64> {
     let handled: u64 = ended.iter().map(|end| end.answer.handled).sum();
     let runs = match entry.task.work {
@@ -237,7 +238,7 @@ fn verify_handled(entry: &Entry, ended: &[Ended]) -> Result<u64> {
 }
 
 async fn run_on_sqlite(entry: &Entry, by_hand: bool) -> Result<Ran> {
-    // Not /tmp, which may be held in memory, where durability costs nothing.
+    // Not /tmp, which may be in memory, where durability costs nothing.
     let folder = tempfile::Builder::new().prefix("rowlock-bench-").tempdir_in("/var/tmp")?;
     let file = folder.path().join("items.sqlite");
     contend::sqlite_fill(&file, entry.task.items).await?;

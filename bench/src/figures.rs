@@ -1,4 +1,4 @@
-//! The figures of a run: what the contender said, and what it cost.
+//! The figures of a run: the contender's answer, and the run's cost.
 
 use crate::child::Ended;
 use crate::number::float;
@@ -7,7 +7,7 @@ use crate::protocol::{Figures, Work};
 use crate::scene::HEARTBEAT_INTERVAL;
 use crate::server::Sample;
 
-/// What the contenders measured themselves, and what can be had from outside of them.
+/// The contenders' own measurements, and those that are possible from outside.
 pub(crate) fn of_contender(ended: &[Ended], entry: &Entry) -> Figures {
     let mut figures = ended[0].answer.figures.clone();
     let handled = float(ended.iter().map(|end| end.answer.handled).sum());
@@ -23,7 +23,7 @@ pub(crate) fn of_contender(ended: &[Ended], entry: &Entry) -> Figures {
     let peak = ended.iter().map(|end| end.memory_peak_bytes).fold(0.0, f64::max);
     figures.insert("client_peak_mb".into(), peak / 1e6);
     if entry.processes > 1 {
-        // One process of a fleet sees a part of the items: its tenths say nothing.
+        // One process of a fleet sees a part of the items: its tenths mean nothing.
         figures.remove("first_tenth_items_per_s");
         figures.remove("last_tenth_items_per_s");
     }
@@ -53,7 +53,7 @@ pub(crate) fn add_costs(figures: &mut Figures, before: &Sample, after: &Sample, 
         statements.map(|statements| add("statements_per_s", statements / secs));
         statements.map(|statements| add("statements_per_worker_s", statements / secs / workers));
         let renewals = after.renewals.zip(before.renewals).map(|(after, before)| after - before);
-        // None at all is no good value, but a run that was too short to see one.
+        // Zero is not a good value, but the sign of a run that was too short to measure.
         let renewals = renewals.filter(|renewals| *renewals > 0.0);
         let intervals = secs / HEARTBEAT_INTERVAL.as_secs_f64();
         statements.map(|statements| add("statements_per_worker_interval", statements / workers / intervals));

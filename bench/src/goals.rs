@@ -1,4 +1,4 @@
-//! What must be reached. Whether it is: verdict.rs.
+//! The goals. Whether they are met: verdict.rs.
 
 use crate::peers::{keepers, names};
 
@@ -9,7 +9,7 @@ pub(crate) struct Goal {
     pub(crate) workload: &'static str,
     pub(crate) figure: &'static str,
     pub(crate) contender: &'static str,
-    /// Whose figure it is divided by, and in which workload; the figure itself counts without one.
+    /// The contender and the workload by whose figure it is divided; without them the figure itself counts.
     pub(crate) over: Option<(&'static str, &'static str)>,
     pub(crate) limit: Limit,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Goal {
 pub(crate) enum Limit {
     AtLeast(f64),
     AtMost(f64),
-    /// Nothing is asked of it, but who reads the goals wants to see it beside them.
+    /// It has no limit, but a reader of the goals wants to see it beside them.
     ForTheRecord,
 }
 

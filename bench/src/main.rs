@@ -1,8 +1,8 @@
-//! `rowlock-bench`: what Rowlock costs, beside the same work done by hand-written SQL in the same run.
+//! `rowlock-bench`: the cost of Rowlock, beside the same work done by hand-written SQL in the same run.
 //!
-//! Each contender is a process of its own, they take turns, each run has fresh tables, and every final state is
-//! verified: a run in which an item was lost or done twice is no result. Quote ratios from one run, never a single
-//! time. bench/README.md has the workloads, and what a contender must be that is not part of this program.
+//! Each contender is a separate process, they take turns, each run has fresh tables, and every final state is verified:
+//! a run in which an item was lost or done twice is not a result. Quote ratios from one run, never a single time.
+//! bench/README.md has the workloads, and the requirements for a contender that is not part of this program.
 
 mod child;
 mod contend;
@@ -134,7 +134,7 @@ impl Run {
                 let first = plan.entries[0].label.clone();
                 plan.entries.retain(|entry| entry.label == first || self.only.contains(&entry.label));
             }
-            // What went wrong in one workload says nothing of the next, and hours may lie behind.
+            // An error in one workload says nothing about the next, and hours of measurement may be behind it.
             let outcomes = match arena.hold(&plan).await {
                 Ok(outcomes) => outcomes,
                 Err(error) => {

@@ -1,4 +1,4 @@
-//! Numbers as the tables and goals want them.
+//! Numbers in the form that the tables and goals need.
 
 /// A count as a float.
 #[expect(clippy::cast_precision_loss, reason = "counts and bytes here are far below 2^52")]
@@ -11,7 +11,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     percentile(values, 0.5)
 }
 
-/// The value below which so large a share of them is, between the two nearest.
+/// The value below which this share of them lies, interpolated.
 pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -23,7 +23,7 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * position.fract()
 }
 
-/// A number with as many digits as tell something.
+/// A number with as many digits as are significant.
 pub(crate) fn readable(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {

@@ -1,4 +1,4 @@
-//! Other people's queues: those of bench/peers, which are built apart from this program, and any other by its command.
+//! Other projects' queues: those of bench/peers, which are built apart from this program, and any other by its command.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::protocol::Work;
 
-/// A contender that is not this program, and that makes its tables itself.
+/// A contender that is not this program, and that creates its tables itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) name: String,
@@ -15,17 +15,18 @@ pub(crate) struct Peer {
     patience: Patience,
 }
 
-/// Of how many items it does one: those that would take an hour are stopped while their table is still full.
+/// It does one in this many of the items: contenders that would take an hour are stopped while their table is still
+/// full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Patience {
     drain_one_in: u64,
     small_one_in: u64,
     add_one_in: u64,
-    /// Workloads that it is left out of: even a part of them would take too long.
+    /// Workloads from which it is excluded: even a part of them would take too long.
     left_out_of: &'static [&'static str],
 }
 
-/// Fewer items than this say nothing.
+/// Fewer items than this show nothing.
 const ITEMS_MIN: u64 = 20;
 
 const WHOLE: Patience = Patience { drain_one_in: 1, small_one_in: 1, add_one_in: 1, left_out_of: &[] };
@@ -40,7 +41,7 @@ struct Known {
 
 const KNOWN: [Known; 6] = [
     Known { name: "apalis", keeps_rows: true, patience: WHOLE },
-    // One job a claim, it does some 50 a second.
+    // With one job a claim it does some 50 a second.
     Known { name: "awa", keeps_rows: true, patience: Patience { small_one_in: 30, ..WHOLE } },
     Known { name: "graphile-worker", keeps_rows: false, patience: Patience { small_one_in: 10, ..WHOLE } },
     Known { name: "pgmq", keeps_rows: false, patience: WHOLE },
@@ -49,8 +50,8 @@ const KNOWN: [Known; 6] = [
         keeps_rows: false,
         patience: Patience { drain_one_in: 10, small_one_in: 10, add_one_in: 10, ..WHOLE },
     },
-    // It claims one job at a time and sorts all for each: 200 items of a drain take half a minute, and with more rows
-    // waiting it is at about one a second.
+    // It claims one job at a time and sorts all for each: 200 items of a drain take half a minute, and with more
+    // waiting rows it reaches about one a second.
     Known {
         name: "underway",
         keeps_rows: true,
@@ -99,7 +100,7 @@ impl Peer {
             .collect()
     }
 
-    /// Refuses a peer whose program is not there, before an hour is spent on the others.
+    /// Reports a missing program before an hour is spent on the others.
     pub(crate) fn ensure_built(&self) -> Result<()> {
         let program = Path::new(&self.words[0]);
         ensure!(
@@ -114,7 +115,7 @@ impl Peer {
         !self.patience.left_out_of.contains(&workload)
     }
 
-    /// After how many items it is stopped; none if it does them all.
+    /// The number of items after which it is stopped; `None` if it does them all.
     pub(crate) fn take(&self, work: Work, items: u64) -> Option<u64> {
         let one_in = match work {
             Work::Drain => self.patience.drain_one_in,

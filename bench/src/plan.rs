@@ -1,4 +1,4 @@
-//! A workload as data: who takes part, on what, and what must be true at the end.
+//! A workload as data: the contenders, the tables, and what must be true at the end.
 
 use crate::child::Program;
 use crate::peers::Peer;
@@ -12,9 +12,9 @@ pub(crate) struct Plan {
     /// What it measures, as the head of its table.
     pub(crate) title: String,
     pub(crate) rounds: u32,
-    /// The first one is what the others are compared with.
+    /// The others are compared with the first one.
     pub(crate) entries: Vec<Entry>,
-    /// The figures in the table, in order; the first is the one that ratios are made of.
+    /// The figures in the table, in order; the ratios are those of the first.
     pub(crate) figures: Vec<&'static str>,
 }
 
@@ -36,16 +36,16 @@ pub(crate) struct Entry {
     pub(crate) few: Option<&'static str>,
 }
 
-/// Where a contender works.
+/// The place where a contender works.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// A copy of the template, with what this contender needs besides.
+    /// A copy of the template, with this contender's own additions.
     Postgres { template: Template, set_up: Vec<String> },
-    /// A file of its own, indexed for statements by hand or as Rowlock leaves it.
+    /// A separate file, indexed for statements by hand or as Rowlock leaves it.
     Sqlite { by_hand: bool },
 }
 
-/// What a count must be at the end.
+/// The required value of a count at the end.
 #[derive(Debug, Clone)]
 pub(crate) struct Check {
     pub(crate) query: String,
@@ -55,17 +55,17 @@ pub(crate) struct Check {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expected {
     Number(u64),
-    /// As many as the contender says that it handled.
+    /// As many as the contender reports as handled.
     Handled,
 }
 
-/// Workloads that every queue can do on tables of its own.
+/// Workloads that every queue can do on its own tables.
 const PEER_WORKLOADS: [&str; 6] = ["drain", "drain-small", "add", "wake", "snapshot", "memory"];
 
-/// Rounds in which peers take part: they fill their tables by themselves, which takes longer than what is measured.
+/// Rounds in which peers take part: they fill their tables themselves, which takes longer than the measured part.
 const PEER_ROUNDS_MAX: u32 = 2;
 
-/// Items that succeeded, with nothing counted against them.
+/// Items that succeeded with no failure and no reset counted.
 const SUCCEEDED: &str = "select count(*) from items where status = 'SUCCEEDED' and retry_count + reset_count = 0";
 
 /// The figures of a drain.
@@ -105,7 +105,7 @@ impl Entry {
         self
     }
 
-    /// Statements that make the copy this contender's own.
+    /// Statements that adapt the copy to this contender.
     pub(crate) fn set_up(mut self, statements: Vec<String>) -> Entry {
         if let Place::Postgres { set_up, .. } = &mut self.place {
             *set_up = statements;
@@ -118,7 +118,7 @@ impl Entry {
         self
     }
 
-    /// Stops after so many items.
+    /// Stops after this many items.
     pub(crate) fn take(mut self, items: u64) -> Entry {
         self.task.take = Some(items);
         self.check("select count(*) from items where status = 'SUCCEEDED'", Expected::Handled)
@@ -138,8 +138,8 @@ impl Entry {
 impl Plan {
     /// Adds a program that is not this one to a workload that peers can do.
     ///
-    /// It gets an empty database, in which it first makes its own tables and adds its items itself: its clock starts
-    /// after that, at its first mark.
+    /// It gets an empty database, in which it first creates its own tables and adds its items: its clock starts after
+    /// that, at its first mark.
     pub(crate) fn add_peer(&mut self, peer: &Peer) {
         let Some(first) = self.entries.first() else { return };
         if !PEER_WORKLOADS.contains(&self.workload) || !peer.takes_part_in(self.workload) {
@@ -151,7 +151,7 @@ impl Plan {
         entry.program = Program::Foreign(peer.words.clone());
         entry.task.take = peer.take(entry.task.work, entry.task.items);
         entry.place = Place::Postgres { template, set_up: Vec::new() };
-        // It knows its own tables: what it reports as left and handled is what can be checked.
+        // Only it knows its tables: the check uses its own counts of items left and handled.
         entry.checks = Vec::new();
         self.entries.push(entry);
     }

@@ -5,7 +5,7 @@ use std::fs;
 /// Unit of the times in /proc, the same on every Linux.
 const TICKS_PER_SEC: f64 = 100.0;
 
-/// CPU seconds of a process and of its children, those that have ended included.
+/// CPU seconds of a process and of its children, including those that have ended.
 pub(crate) fn family_cpu_secs(parent: u32) -> Option<f64> {
     let own = Stat::read(parent)?;
     let mut ticks = own.own_ticks + own.ended_children_ticks;
@@ -23,8 +23,8 @@ pub(crate) fn cpu_secs(pid: u32) -> Option<f64> {
     Some(Stat::read(pid)?.own_ticks / TICKS_PER_SEC)
 }
 
-/// Lets the most memory that a process had resident begin anew, at what it has now. Where that is forbidden, the peak
-/// is that of its whole life, and no smaller.
+/// Resets the peak of a process's resident memory to its present value. Where that is forbidden, the peak is that of
+/// its whole life, and thus no smaller.
 pub(crate) fn reset_memory_peak(pid: u32) {
     let _forbidden = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
@@ -57,7 +57,7 @@ impl Stat {
     }
 }
 
-/// What a program says in one line; nothing if it is not there.
+/// A program's output of one line; `None` if the program is missing.
 pub(crate) fn said(program: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(program).args(arguments).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()

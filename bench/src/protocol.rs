@@ -1,4 +1,4 @@
-//! What a contender is told and what it answers. bench/README.md has it for programs that are not this one.
+//! The task of a contender, and its answer. bench/README.md describes them for programs other than this one.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -16,25 +16,26 @@ use crate::number::float;
 /// Figures by name; the unit is the last word of the name.
 pub(crate) type Figures = BTreeMap<String, f64>;
 
-/// What a contender is to do.
+/// The task of a contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Work {
-    /// Handle every ready item, by a handler that does nothing.
+    /// Handle every ready item with a handler that does nothing.
     Drain,
-    /// The same, each item claimed and completed by itself, 16 at a time where the contender has so many connections.
+    /// The same, with each item claimed and completed by itself, 16 at a time if the contender has that many
+    /// connections.
     Small,
-    /// Add that many items with new keys.
+    /// Add this many items with new keys.
     Add,
     /// Wait for items; add them from another connection, one by one; measure the time to each one's handler.
     Wake,
     /// Handle every item, which fails three times and then succeeds.
     Retry,
-    /// Have many workers wait for items that do not come.
+    /// Have many workers wait for items that do not arrive.
     Idle,
     /// Have workers hold all items for a time.
     Alive,
-    /// Take that many videos through ffmpeg and the image model.
+    /// Take this many videos through ffmpeg and the image model.
     Videos,
 }
 
@@ -43,14 +44,14 @@ pub(crate) enum Work {
 pub(crate) struct Task {
     #[arg(long, value_enum)]
     pub(crate) work: Work,
-    /// The database, made for this run alone: a URL, or a file for SQLite.
+    /// The database, created for this run alone: a URL, or a file for SQLite.
     #[arg(long)]
     #[serde(skip)]
     pub(crate) database: String,
-    /// Items there are, or that are to be added.
+    /// The number of items that exist, or that are to be added.
     #[arg(long, default_value_t = 0)]
     pub(crate) items: u64,
-    /// Stop after so many items: for contenders that would take hours.
+    /// Stop after this many items: for contenders that would take hours.
     #[arg(long)]
     pub(crate) take: Option<u64>,
     /// Stages of the pipeline.
@@ -59,13 +60,13 @@ pub(crate) struct Task {
     /// Workers in the process.
     #[arg(long, default_value_t = 1)]
     pub(crate) workers: u32,
-    /// How long to go on, where the work has no end of its own; in a storm of retries, how long an item waits.
+    /// How long to go on, if the work has no end; in a storm of retries, how long an item waits.
     #[arg(long, default_value_t = 0.0)]
     pub(crate) secs: f64,
 }
 
 impl Task {
-    /// Items that are to be handled, each once.
+    /// The items to handle, each once.
     pub(crate) fn to_handle(&self) -> u64 {
         self.take.unwrap_or(self.items)
     }
@@ -87,18 +88,18 @@ pub(crate) enum Mark {
     End,
 }
 
-/// What a contender says at its end.
+/// A contender's answer at its end.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Answer {
-    /// Runs of the handler, or items added: more than there were items means that one was done twice.
+    /// Runs of the handler, or items added: a number larger than that of the items means that one was done twice.
     pub(crate) handled: u64,
-    /// Which ones they were, as keys_seen.rs adds them up; from contenders of this program.
+    /// Which items those were, as a sum by keys_seen.rs; from contenders of this program.
     #[serde(default)]
     pub(crate) keys_seen: Option<u64>,
-    /// From before it connected until everything was written, as seconds since 1970.
+    /// From before it connected until everything was written, in seconds since 1970.
     pub(crate) started_at: f64,
     pub(crate) ended_at: f64,
-    /// What it measured itself.
+    /// Its own measurements.
     #[serde(default)]
     pub(crate) figures: Figures,
     /// Its settings, for people.
@@ -115,14 +116,14 @@ pub(crate) fn say(line: &Line) -> Result<()> {
     Ok(())
 }
 
-/// Says that the part that counts begins or ends, and waits until the harness has read the counters.
+/// Says that the measured part begins or ends, and waits until the harness has read the counters.
 pub(crate) fn mark(mark: Mark) -> Result<()> {
     say(&Line::Mark { mark })?;
     std::io::stdin().read_line(&mut String::new())?;
     Ok(())
 }
 
-/// Returns when the harness has read what it wants to know of this process.
+/// Returns when the harness has read its figures for this process.
 pub(crate) fn wait_for_dismissal() -> Result<()> {
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
@@ -174,7 +175,7 @@ impl Progress {
         self.add(count);
     }
 
-    /// So many items were handled, whichever they were.
+    /// This many items were handled, of any keys.
     pub(crate) fn add(&self, items: u64) {
         let before = self.handled.fetch_add(items, Ordering::Relaxed);
         if before == 0 {
@@ -190,7 +191,7 @@ impl Progress {
         self.handled.load(Ordering::Relaxed)
     }
 
-    /// The answer of a contender that is done now.
+    /// The answer of a contender that ends now.
     pub(crate) fn answer(&self, settings: &str) -> Answer {
         let mut figures = Figures::new();
         let tenths = self.tenths.lock().unwrap_or_else(PoisonError::into_inner);

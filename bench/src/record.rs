@@ -1,4 +1,5 @@
-//! Each result as a file, which says on what, of what and how it was measured; and reading the latest ones back.
+//! Each result as a file that says on which machine, from which commit and how it was measured; and reading the latest
+//! files back.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +20,7 @@ use crate::workloads::Scale;
 pub(crate) struct Record {
     pub(crate) workload: String,
     pub(crate) title: String,
-    /// Size against a full measurement. Older files do not say.
+    /// The size relative to a full measurement. Older files do not have it.
     #[serde(default)]
     pub(crate) scale: Option<f64>,
     #[serde(default)]
@@ -29,7 +30,7 @@ pub(crate) struct Record {
     pub(crate) machine: BTreeMap<String, String>,
     pub(crate) versions: BTreeMap<String, String>,
     pub(crate) server_settings: BTreeMap<String, String>,
-    /// The figures that the workload is about; there may be more.
+    /// The figures that the workload is about; the result may have more.
     pub(crate) figures: Vec<String>,
     pub(crate) contenders: Vec<Outcome>,
 }
@@ -49,7 +50,7 @@ pub(crate) fn write(
         scale: Some(scale.of_size),
         rounds: Some(plan.rounds),
         measured_at: now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        // The database's URL may hold a password.
+        // The database's URL may contain a password.
         command: std::env::args().map(|word| if word.contains("://") { "…".to_owned() } else { word }).collect(),
         machine: machine(server),
         versions: versions(server),
@@ -92,7 +93,7 @@ fn machine(server: &Server) -> BTreeMap<String, String> {
         ("memory", line("/proc/meminfo", "MemTotal")),
         ("system", line("/proc/sys/kernel/osrelease", "")),
         ("server_file_system", server.file_system.clone()),
-        // How busy it was with other things, too.
+        // Also how busy the machine was otherwise.
         ("load_average", line("/proc/loadavg", "")),
     ]
     .map(|(name, value)| (name.to_owned(), value))

@@ -1,4 +1,4 @@
-//! Fresh tables for every run: a database that is copied from a template, which is filled once a workload.
+//! Fresh tables for every run: a database that is copied from a template, which is filled once for each workload.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 /// The table of every contender that works on Rowlock's columns.
 pub(crate) const TABLE: &str = "items";
 
-/// Time between two heartbeats where items are held for long.
+/// The time between two heartbeats if items are held for long.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The pipeline of one or more stages, its words as a user gets them by default.
+/// The pipeline of one or more stages, with a user's default words.
 pub(crate) fn pipeline(stages: usize) -> Result<Pipeline> {
     let builder = Pipeline::builder("bench").table(TABLE).key("id");
     Ok((1..=stages).fold(builder, |builder, stage| builder.stage(format!("STAGE_{stage}"))).build()?)
@@ -26,14 +26,14 @@ pub(crate) fn retrying_pipeline(delay_secs: f64) -> Result<Pipeline> {
     Ok(Pipeline::builder("bench").table(TABLE).key("id").stage("STAGE_1").retry(retry).build()?)
 }
 
-/// The same with heartbeats so often that some fall into the time for which a benchmark can wait.
+/// The same with heartbeats frequent enough that some fall into the time that a benchmark can spend.
 pub(crate) fn held_pipeline() -> Result<Pipeline> {
     let builder = Pipeline::builder("bench").table(TABLE).key("id").stage("STAGE_1");
     Ok(builder.stale_after(HEARTBEAT_INTERVAL * 3).build()?)
 }
 
-/// So many ready items, a millisecond of age between two of them. Keys come in no order, as hashes do; their last
-/// eight digits are the item's number, by which it is seen whether each one was handled (keys_seen.rs).
+/// This many ready items, a millisecond of age apart. The keys are unordered, as hashes are; their last eight digits
+/// are the item's number, which shows whether each one was handled (keys_seen.rs).
 pub(crate) fn ready_items(items: u64) -> String {
     format!(
         "insert into {TABLE} (id, created_at)
@@ -41,7 +41,7 @@ pub(crate) fn ready_items(items: u64) -> String {
     )
 }
 
-/// What the tables of a run are copied from.
+/// The template from which the tables of a run are copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
     pub(crate) name: &'static str,
@@ -73,8 +73,8 @@ impl Scenes {
         Ok(Scenes { admin, options, url: database.to_owned(), made: Vec::new(), copies: Vec::new() })
     }
 
-    /// A copy of the template, then what this contender needs besides. The server writes a checkpoint at the end, so
-    /// that everybody starts with a clean cache.
+    /// A copy of the template, with this contender's own additions. At the end the server writes a checkpoint, so that
+    /// every contender starts with a clean cache.
     pub(crate) async fn copy(&mut self, template: &Template, set_up: &[String]) -> Result<Scene> {
         let source = match self.made.iter().find(|(made, _)| made == template) {
             Some((_, name)) => name.clone(),
@@ -97,7 +97,7 @@ impl Scenes {
 
     async fn fill(&mut self, template: &Template) -> Result<String> {
         let name = fresh_name(template.name);
-        // Among the copies until it is full: half of a template is none.
+        // It counts as a copy until it is full: half a template is useless.
         self.copies.push(name.clone());
         self.run(format!("create database {name}")).await?;
         let options = self.options.clone().database(&name);
@@ -120,7 +120,7 @@ impl Scenes {
         self.run(format!("drop database {} with (force)", scene.name)).await
     }
 
-    /// Drops copies that a failed run left.
+    /// Drops the copies of a failed run.
     pub(crate) async fn drop_copies(&mut self) -> Result<()> {
         for name in std::mem::take(&mut self.copies) {
             self.run(format!("drop database if exists {name} with (force)")).await?;
@@ -128,7 +128,7 @@ impl Scenes {
         Ok(())
     }
 
-    /// Drops the templates, too.
+    /// Drops the templates too.
     pub(crate) async fn clear(&mut self) -> Result<()> {
         self.drop_copies().await?;
         for (_, name) in std::mem::take(&mut self.made) {
@@ -148,7 +148,7 @@ impl Scene {
         Ok(PgConnection::connect_with(&self.options).await?)
     }
 
-    /// Refuses a final state that is not as it must be.
+    /// Rejects a wrong final state.
     pub(crate) async fn verify(&self, counts: &[(String, u64)]) -> Result<()> {
         let mut connection = self.connect().await?;
         for (query, expected) in counts {
@@ -163,7 +163,7 @@ impl Scene {
 /// The same server's URL with another database.
 fn with_database(url: &str, name: &str) -> String {
     let (address, options) = url.split_once('?').map_or((url, None), |(address, options)| (address, Some(options)));
-    // The first two slashes are the scheme's.
+    // The first two slashes belong to the scheme.
     let server = match address.match_indices('/').nth(2) {
         Some((end, _)) => &address[..end],
         None => address,

@@ -1,4 +1,4 @@
-//! What a run cost the server: its counters and the CPU time of its processes.
+//! The cost of a run to the server: its counters and the CPU time of its processes.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,33 +12,33 @@ use crate::process::said;
 use crate::scene::Scene;
 use crate::statements::{self, Statements};
 
-/// How long the server's processes may take to end, and with that to hand in what they counted.
+/// How long the server's processes may take to end, and thereby to report their counts.
 const QUIET_WITHIN: Duration = Duration::from_secs(3);
 
 /// Up to this size a run only shows that everything works.
 pub(crate) const SMALL_SCALE: f64 = 0.1;
 
-/// One listens, one works, and one is for heartbeats.
+/// One listens, one works, and one sends heartbeats.
 const CONNECTIONS_AN_IDLE_WORKER: u32 = 3;
 
-/// The benchmark's own, the server's reserve, and somebody's who looks on.
+/// The benchmark's own, the server's reserve, and one for an observer.
 const CONNECTIONS_BESIDE: u32 = 50;
 
-/// The server's counters, read over a connection to another database than the one that is measured.
+/// The server's counters, read over a connection to a database other than the measured one.
 pub(crate) struct Server {
     admin: PgConnection,
     counts_statements: bool,
-    /// Absent when the server runs on another machine, or as somebody whose files cannot be read.
+    /// Absent if the server runs on another machine, or as a user whose files cannot be read.
     postmaster: Option<u32>,
     /// The server's version.
     pub(crate) version: String,
     /// Settings that decide about durability and speed.
     pub(crate) settings: Vec<(String, String)>,
-    /// Where its data is, if that is on this machine.
+    /// Its data folder, if that is on this machine.
     pub(crate) file_system: String,
 }
 
-/// The counters at one time.
+/// The counters at a moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     pub(crate) at: Instant,
@@ -74,7 +74,7 @@ impl Server {
         Ok(Server { admin, counts_statements, postmaster, version, settings, file_system })
     }
 
-    /// Refuses a server that would flatter everybody, or that cannot hold as many connections as are to be idle.
+    /// Rejects a server that would flatter every contender, or that cannot hold as many connections as should be idle.
     pub(crate) fn ensure_fit_to_measure(&self, idle_workers: u32) -> Result<()> {
         let setting = |name: &str| self.settings.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
         for name in ["fsync", "synchronous_commit", "full_page_writes"] {
@@ -107,7 +107,7 @@ impl Server {
         let (mut statements, mut renewals) = (None, None);
         if self.counts_statements {
             let (all, renew): (f64, f64) = sqlx::query_as(
-                // Without what is asked here, of the server's own tables.
+                // Without our own queries, which read the server's own tables.
                 "select coalesce(sum(calls) filter (where query not like '%pg_stat_user_tables%'), 0)::float8,
                         coalesce(sum(calls) filter (where query like '%returning held.n%'), 0)::float8
                  from pg_stat_statements
@@ -129,7 +129,7 @@ impl Server {
         })
     }
 
-    /// Waits until nobody is connected to a database: then everything that was counted is handed in.
+    /// Waits until no one is connected to a database: then all counts have been reported.
     pub(crate) async fn wait_until_unused(&mut self, database: &str) -> Result<()> {
         let until = Instant::now() + QUIET_WITHIN;
         while Instant::now() < until {
@@ -147,7 +147,7 @@ impl Server {
         Ok(())
     }
 
-    /// What each statement cost that ran in a database. None where statements are not counted.
+    /// The cost of each statement that ran in a database. `None` if the server does not count statements.
     pub(crate) async fn statements(&mut self, database: &str) -> Result<Option<Statements>> {
         if !self.counts_statements {
             return Ok(None);
@@ -156,7 +156,7 @@ impl Server {
     }
 }
 
-/// The contenders' table at one time.
+/// The contenders' table at a moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableSample {
     pub(crate) dead_tuples: f64,
@@ -169,7 +169,7 @@ impl TableSample {
     async fn read(scene: &Scene) -> Result<TableSample> {
         let mut connection = scene.connect().await?;
         let (dead_tuples, updates, hot_updates, bytes) = sqlx::query_as(
-            // Peers have tables of other names, and leave dead rows in them; the rest is asked of ours alone.
+            // Peers' tables have other names, and dead rows; the rest is read for our table alone.
             "select coalesce(sum(n_dead_tup), 0)::float8,
                     coalesce(sum(n_tup_upd) filter (where is_ours), 0)::float8,
                     coalesce(sum(n_tup_hot_upd) filter (where is_ours), 0)::float8,
@@ -183,7 +183,7 @@ impl TableSample {
     }
 }
 
-/// The server's first process, if it is one of this machine.
+/// The server's first process, if it runs on this machine.
 fn postmaster(folder: &Path) -> Option<u32> {
     let file = std::fs::read_to_string(folder.join("postmaster.pid")).ok()?;
     file.lines().next()?.trim().parse().ok()

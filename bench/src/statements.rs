@@ -1,4 +1,4 @@
-//! What each statement of a run cost, and by how much more with more items.
+//! The cost of each statement of a run, and how much it grows with more items.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-/// Fewer calls than this say little of what more items do: a sweep reads what is in progress at its moment.
+/// Fewer calls than this say little about the effect of more items: a sweep reads what is in progress at its moment.
 const CALLS_MIN: f64 = 10.0;
 
-/// Blocks a row that are no growth: a tree may have a level more.
+/// Blocks a row that do not count as growth: a tree may have one more level.
 const BLOCKS_MIN: f64 = 4.0;
 
-/// By the statement's text with its constants taken out: numbers of statements differ from one database to another.
+/// By the statement's text without its constants: the statements' ids differ between databases.
 pub(crate) type Statements = BTreeMap<String, Cost>;
 
-/// What a statement cost in all its calls.
+/// The cost of all calls of a statement.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) calls: f64,
-    /// Rows that it returned, or wrote if it is a plain write.
+    /// The rows that it returned, or that it wrote if it is a plain write.
     pub(crate) rows: f64,
-    /// Records that it wrote to the log: a statement that answers with a number may have written many rows.
+    /// The log records that it wrote: a statement that returns a number may have written many rows.
     pub(crate) log_records: f64,
     pub(crate) blocks: f64,
     pub(crate) mean_ms: f64,
 }
 
 impl Cost {
-    /// Of a statement that answers with a number the log says how much it wrote. A call that returns nothing has looked, too.
+    /// If a statement returns a number, the log shows how much it wrote. A call that returns nothing has still looked.
     fn blocks_per_row(self) -> f64 {
         self.blocks / (self.rows.max(self.log_records) + self.calls)
     }
@@ -52,8 +52,8 @@ pub(crate) async fn read(admin: &mut PgConnection, database: &str) -> Result<Sta
     Ok(rows.into_iter().map(cost).filter(|(_, cost)| cost.calls >= CALLS_MIN).collect())
 }
 
-/// The statement whose blocks a row grew most from one run to another, and by what factor. One that only one of them
-/// ran cannot be compared.
+/// The statement whose blocks a row grew most from one run to another, and the factor. A statement that only one of
+/// them ran cannot be compared.
 pub(crate) fn worst_growth<'a>(few: &Statements, many: &'a Statements) -> Option<(&'a str, f64)> {
     let growth = |(text, cost): (&'a String, &Cost)| {
         let before = few.get(text)?.blocks_per_row().max(BLOCKS_MIN);

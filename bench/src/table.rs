@@ -8,12 +8,12 @@ use crate::number::{median, readable};
 use crate::plan::Plan;
 
 impl Outcome {
-    /// The rounds of one figure; not a number where it could not be had.
+    /// The rounds of one figure; NaN if it could not be read.
     pub(crate) fn figure(&self, name: &str) -> Vec<f64> {
         self.rounds.iter().map(|round| round.get(name).copied().unwrap_or(f64::NAN)).collect()
     }
 
-    /// The median of a figure, of the rounds that have it.
+    /// The median of a figure over the rounds that have it.
     pub(crate) fn median(&self, name: &str) -> f64 {
         median(&self.figure(name).into_iter().filter(|value| value.is_finite()).collect::<Vec<_>>())
     }

@@ -1,4 +1,4 @@
-//! Whether the goals are met, and by how much the rounds differ.
+//! Whether the goals are met, and how much the rounds differ.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::contest::Outcome;
 use crate::goals::{GOALS, Goal, Limit, peer_goals};
 use crate::number::readable;
 
-/// A workload's outcomes, and at which size they were measured.
+/// A workload's outcomes, and the size at which they were measured.
 #[derive(Debug)]
 pub(crate) struct Measured {
-    /// None in a result that does not say.
+    /// `None` in a result that does not say.
     pub(crate) scale: Option<f64>,
     pub(crate) outcomes: Vec<Outcome>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Measured {
 /// By workload.
 pub(crate) type Results = BTreeMap<String, Measured>;
 
-/// A goal's value, or why there is none.
+/// A goal's value, or the reason why there is none.
 #[derive(Debug, PartialEq)]
 enum Value {
     NotMeasured,
@@ -28,21 +28,21 @@ enum Value {
     Unavailable,
     Is {
         of_medians: f64,
-        /// Of the rounds, the least and the most.
+        /// The least and the most of the rounds.
         rounds: Option<(f64, f64)>,
         rounds_count: usize,
         scale: Option<f64>,
     },
 }
 
-/// A contender's outcome; none if it did not take part, or not to the end.
+/// A contender's outcome; `None` if it did not take part, or not to the end.
 fn outcome<'a>(results: &'a Results, workload: &str, label: &str) -> Result<(&'a Outcome, Option<f64>), Value> {
     let measured = results.get(workload).ok_or(Value::NotMeasured)?;
     let found = measured.outcomes.iter().find(|outcome| outcome.label == label).ok_or(Value::NotMeasured)?;
     if found.failure.is_some() { Err(Value::NoResult) } else { Ok((found, measured.scale)) }
 }
 
-/// The smaller of two sizes: what is measured at two of them counts as the smaller one.
+/// The smaller of two sizes: a value from two sizes counts as measured at the smaller one.
 fn smaller(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     Some(one?.min(other?))
 }
@@ -65,7 +65,7 @@ fn measure(goal: &Goal, results: &Results) -> Result<Value, Value> {
     };
     let (over, over_scale) = outcome(results, workload, label)?;
     let of_medians = own.median(goal.figure) / over.median(goal.figure);
-    // Rounds of two workloads were not run side by side.
+    // Rounds of two workloads did not run side by side.
     let rounds = if workload == goal.workload { own.ratios(goal.figure, over) } else { Vec::new() };
     Ok(value(of_medians, &rounds, smaller(scale, over_scale)))
 }
@@ -104,7 +104,7 @@ impl Limit {
     }
 }
 
-/// The cells of a goal's row. There is no verdict on what was measured at less than full size.
+/// The cells of a goal's row. There is no verdict on a measurement at less than full size.
 fn row(name: &str, value: &Value, limit: Limit) -> [String; 5] {
     let (measured, rounds, verdict) = match value {
         Value::NotMeasured => ("not measured".to_owned(), String::new(), String::new()),

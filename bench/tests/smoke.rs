@@ -1,10 +1,10 @@
-//! Every workload at a hundredth of its size, once: the benchmark runs, every final state is right, and every figure
-//! is there. No speed is asserted.
+//! Every workload at a hundredth of its size, once: the benchmark runs, every final state is right, and every figure is
+//! present. No speed is asserted.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Figures that need what a server may not have: a statement counter, and its processes on this machine.
+/// Figures that need what a server may lack: a counter of statements, and its processes on this machine.
 const OPTIONAL_FIGURES: [&str; 10] = [
     "statements_per_item",
     "statements_per_s",
@@ -67,7 +67,7 @@ fn run(workloads: &[&str], results: &str) {
     assert!(output.status.success(), "{workloads:?}\n{said}\n{told}");
 }
 
-/// The file of a workload's result: it says on what and how it was measured, and misses no figure.
+/// The file of a workload's result: it says on what and how it was measured, and lacks no figure.
 fn check_result(folder: &Path, workload: &str) {
     let suffix = format!("Z-{workload}.json");
     let mut files = std::fs::read_dir(folder).expect("the results").map(|entry| entry.expect("an entry").path());

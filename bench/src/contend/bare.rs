@@ -1,4 +1,5 @@
-//! By hand with a status column and nothing else: no fence, no times, no counts. What safety costs, for the record.
+//! By hand with a status column and nothing else: no fence, no times, no counts. It shows the price of safety, for the
+//! record.
 
 use std::sync::Arc;
 

@@ -15,10 +15,11 @@ use super::wake::{Latencies, insert};
 use crate::protocol::{Answer, Mark, Progress, Task, mark};
 use crate::scene::{TABLE, held_pipeline};
 
-/// Until the workers have connected, looked, and fallen asleep: more than their longest wait between two looks.
+/// The time until the workers have connected, looked, and fallen asleep: more than their longest wait between two
+/// looks.
 const SETTLE_SECS_MAX: f64 = 15.0;
 
-/// How long items are held before it is measured what that costs, of the time for which it is.
+/// How long items are held before the measurement begins, as a share of the measured time.
 const SETTLE_SHARE: f64 = 0.3;
 
 /// Items that are inserted after the idle time, to see whether so many sleepers still wake.
@@ -52,7 +53,7 @@ pub(crate) async fn idle(task: &Task) -> Result<Answer> {
     Ok(answer)
 }
 
-/// The time that is measured, when all have fallen asleep.
+/// The measured time, after all have fallen asleep.
 pub(super) async fn idle_time(task: &Task) -> Result<()> {
     tokio::time::sleep(Duration::from_secs_f64(task.secs.clamp(0.5, SETTLE_SECS_MAX))).await;
     blocking_mark(Mark::Begin).await?;
@@ -60,7 +61,7 @@ pub(super) async fn idle_time(task: &Task) -> Result<()> {
     blocking_mark(Mark::End).await
 }
 
-/// Waits for the harness without keeping a thread of the workers'.
+/// Waits for the harness without occupying a thread of the workers'.
 async fn blocking_mark(which: Mark) -> Result<()> {
     tokio::task::spawn_blocking(move || mark(which)).await?
 }
@@ -107,8 +108,8 @@ pub(crate) async fn alive(task: &Task) -> Result<Answer> {
     Ok(answer)
 }
 
-/// Until the table has the size that it works in: a page needs room for two versions of each of its rows, which a heartbeat
-/// writes together. By what share it has grown since all items were claimed.
+/// Waits until the table has its working size: a page needs room for two versions of each of its rows, which a
+/// heartbeat writes together. Returns by what share it has grown since all items were claimed.
 async fn settle(task: &Task) -> Result<f64> {
     let client = connect(&task.database).await?;
     let size = format!("select pg_table_size('{TABLE}')");

@@ -1,4 +1,4 @@
-//! The keys that contenders add: new ones, and such as are there already.
+//! The keys that contenders add: new ones, and some that exist already.
 
 /// Keys that no table has yet.
 pub(super) fn new_keys(items: u64) -> Vec<String> {
@@ -6,15 +6,15 @@ pub(super) fn new_keys(items: u64) -> Vec<String> {
     (0..items).map(|n| format!("{run:016x}-{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
 }
 
-/// New keys for each one that is there already: a tenth of what is added is there.
+/// New keys for each existing one: a tenth of the added keys exists.
 const NEW_FOR_ONE_THERE: u64 = 9;
 
-/// How many keys are in the table of an add of so many new ones that meets some of them.
+/// How many keys are in the table if this many new ones meet some of them.
 pub(crate) fn keys_there(items: u64) -> u64 {
     items / NEW_FOR_ONE_THERE
 }
 
-/// The statement that puts them there.
+/// The statement that inserts those.
 pub(crate) fn insert_keys_there(items: u64) -> String {
     format!(
         "insert into items (id) select 'there-' || reverse(lpad(n::text, 12, '0')) from generate_series(1, {}) n",
@@ -22,7 +22,7 @@ pub(crate) fn insert_keys_there(items: u64) -> String {
     )
 }
 
-/// So many new keys, and among them, evenly, those that are there.
+/// This many new keys, with the existing ones spread evenly among them.
 pub(super) fn keys_of_which_some_are_there(items: u64) -> Vec<String> {
     let mut keys = Vec::new();
     for (n, key) in (1..).zip(new_keys(items)) {

@@ -1,4 +1,4 @@
-//! The contenders: each one runs as a process of its own.
+//! The contenders: each runs as a separate process.
 
 mod bare;
 mod hold;

@@ -9,14 +9,14 @@ use super::raw::connect;
 use super::sql;
 use crate::protocol::{Answer, Progress, Task};
 
-/// Rows a select, and processes that work so: the best of a few for it.
+/// Rows a select, and processes that work like this: the best of several values.
 const BATCH: u32 = 10;
 const CONNECTIONS: u32 = 16;
 
-/// The order that tutorials take: unfinished business first, then by age.
+/// The order that tutorials use: unfinished business first, then by age.
 const ORDER: &str = "case status when 'PENDING' then 1 else 0 end, created_at";
 
-/// Rowlock's table without Rowlock's indexes and trigger; with the best index there is for that order, or with none.
+/// Rowlock's table without Rowlock's indexes and trigger; with the best index for that order, or with none.
 pub(crate) fn set_up(is_indexed: bool) -> Vec<String> {
     let mut statements = vec![
         sql::DROP_TRIGGERS.to_owned(),

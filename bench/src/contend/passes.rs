@@ -18,7 +18,7 @@ pub(super) struct Passes {
 }
 
 impl Passes {
-    /// A handler ran on an item that had failed so often.
+    /// A handler ran on an item that had failed this often.
     pub(super) fn ran(&self, failures: i32) {
         let now = Instant::now();
         let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);

@@ -39,9 +39,9 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
     Ok(client)
 }
 
-/// A connection for this table's statements. The planner is told what Rowlock tells it, and to keep away from a nested
-/// loop through the keys of a batch: without values it expects ten of them, and the loop is then a hair's breadth from
-/// the hash join that it takes.
+/// A connection for this table's statements. The planner gets Rowlock's settings, and is kept from a nested loop
+/// through the keys of a batch: without values it expects ten keys, and then the loop is almost as cheap as the hash
+/// join that it takes.
 pub(crate) async fn connect_tuned(url: &str) -> Result<Client> {
     let client = connect(url).await?;
     let settings = format!("{}set enable_nestloop = off", PostgresStore::planner_settings());
@@ -64,7 +64,7 @@ pub(crate) async fn drain(task: &Task, trips: Trips) -> Result<Answer> {
     run(task, CONNECTIONS, BATCH, trips, &settings).await
 }
 
-/// Drains it item by item, so many at once.
+/// Drains it item by item, this many at once.
 pub(crate) async fn small(task: &Task, at_once: u32) -> Result<Answer> {
     run(task, at_once, 1, Trips::Two, &format!("{at_once} connections, one item a statement")).await
 }
@@ -109,7 +109,7 @@ async fn prepare(client: &Client, pipeline: &Pipeline, batch: u32) -> Result<Vec
 
 async fn two_trips(client: &Client, pipeline: &Pipeline, batch: u32, progress: &Progress) -> Result<()> {
     let stages = prepare(client, pipeline, batch).await?;
-    // A batch of one stage, then one of the next, which has just been filled: nobody asks in vain before the end.
+    // A batch of one stage, then one of the next, which has just been filled: no claim is fruitless before the end.
     let (mut at, mut empty) = (0, 0);
     while empty < stages.len() {
         let token = draw_token();

@@ -1,5 +1,5 @@
-//! Adding by hand: COPY into the table itself; where some keys are there already, COPY into a table of the session's
-//! and an insert that passes over them.
+//! Adding by hand: COPY into the table itself; if some keys exist already, COPY into a temporary table and an insert
+//! that skips them.
 
 use std::pin::pin;
 
@@ -21,7 +21,7 @@ pub(crate) async fn add(task: &Task) -> Result<Answer> {
     Ok(progress.answer("COPY into the table"))
 }
 
-/// It is known beforehand that some are there: nothing is tried in vain.
+/// It is known beforehand that some exist: nothing is tried without success.
 pub(crate) async fn add_some(task: &Task) -> Result<Answer> {
     let keys = super::keys_of_which_some_are_there(task.items);
     let progress = Progress::start(task.items);

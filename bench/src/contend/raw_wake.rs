@@ -1,4 +1,4 @@
-//! LISTEN and claim by hand: a trigger that always notifies, and a connection that does nothing but listen.
+//! LISTEN and claim by hand: a trigger that always notifies, and a connection that only listens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::wake::{Latencies, insert};
 use crate::protocol::{Answer, Progress, Task};
 use crate::scene::pipeline;
 
-/// The trigger that everybody writes first.
+/// The trigger that comes to mind first.
 pub(crate) fn set_up() -> Vec<String> {
     [
         sql::DROP_TRIGGERS,
@@ -32,14 +32,15 @@ pub(crate) async fn wake(task: &Task) -> Result<Answer> {
     Told::start(task, task.items, 1).await?.insert("one connection listens, one claims").await
 }
 
-/// Many idle workers for a time; then the time to wake one of them. Each listens, as there is no other way to hear.
+/// Many idle workers for a time; then the time to wake one of them. Each listens, because there is no other way to be
+/// notified.
 pub(crate) async fn idle(task: &Task) -> Result<Answer> {
     let told = Told::start(task, WAKE_ITEMS, task.workers).await?;
     idle_time(task).await?;
     told.insert(&format!("{} pairs of connections in one process: one listens, one claims", task.workers)).await
 }
 
-/// Workers that wait to be told, and what became of the items that they were told of.
+/// Workers that wait for notifications, and the fate of the items that they were notified of.
 struct Told {
     database: String,
     items: u64,
@@ -64,7 +65,7 @@ impl Told {
         Ok(told)
     }
 
-    /// Items one by one, and how long each took to a worker.
+    /// Items one by one, and how long each took to reach a worker.
     async fn insert(mut self, settings: &str) -> Result<Answer> {
         insert(&self.database, self.items, &self.latencies).await?;
         while self.progress.handled() < self.items {
@@ -79,7 +80,7 @@ impl Told {
     }
 }
 
-/// What a connection hears that does nothing else.
+/// The notifications of a connection that does nothing else.
 async fn listen(url: &str) -> Result<(Client, UnboundedReceiver<()>)> {
     let (listener, mut connection) = tokio_postgres::connect(url, NoTls).await?;
     let (told, tellings) = unbounded_channel();

@@ -1,4 +1,4 @@
-//! Rowlock, by its public interface.
+//! Rowlock, through its public interface.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use super::passes::{FAILURES, Passes, RUNS};
 use crate::protocol::{Answer, Progress, Task};
 use crate::scene::{pipeline, retrying_pipeline};
 
-/// The record: what the handler needs, which is the key.
+/// The record: the handler needs only the key.
 pub(super) type Record = (String,);
 pub(super) type Items = Repository<PostgresStore, Record>;
 
 /// Items of one call of a batch handler, which is the fastest way to handle items that take no time.
 const BATCH: usize = 500;
 
-/// Items that are handled at once where each is claimed and completed by itself.
+/// Items that are handled at once, if each is claimed and completed by itself.
 const SMALL_AT_ONCE: u32 = 16;
 
 pub(super) fn repository(task: &Task) -> Result<Items> {
@@ -29,7 +29,7 @@ fn stage_names(task: &Task) -> impl Iterator<Item = String> {
     (1..=task.stages).map(|stage| format!("STAGE_{stage}"))
 }
 
-/// The worker with nothing set but its handlers.
+/// The worker with all settings but its handlers at their defaults.
 pub(crate) async fn drain(task: &Task) -> Result<Answer> {
     let progress = Arc::new(Progress::start(task.items * task.stages as u64));
     let worker = stage_names(task).zip(0..).fold(Worker::new(repository(task)?), |worker, (name, stage)| {
@@ -94,9 +94,9 @@ pub(crate) async fn retry(task: &Task) -> Result<Answer> {
 async fn finish(worker: Worker<PostgresStore, Record>, progress: &Progress, settings: &str) -> Result<Answer> {
     let report = worker.run_until_idle().await?;
     let mut answer = progress.answer(settings);
-    // Nobody takes an item away here, and the server answers.
+    // No other process takes items away here, and the server answers.
     ensure!(report.lost + report.unknown == 0, "{} items lost, of {} it is not known", report.lost, report.unknown);
-    // A call that went wrong and was repeated is no reason to stop, but to be seen.
+    // A call that failed and was repeated is no reason to stop, but should be visible.
     if report.errors > 0 {
         answer.figures.insert("error_calls".to_owned(), crate::number::float(report.errors));
     }
@@ -132,7 +132,7 @@ async fn claim_and_complete(repository: &Items, progress: &Progress) -> Result<(
     }
 }
 
-/// The worker with 16 slots whose handler completes its item by itself, and waits for it.
+/// The worker with 16 slots whose handler completes its item itself, and waits for it.
 pub(crate) async fn small_by_worker(task: &Task) -> Result<Answer> {
     let progress = Arc::new(Progress::start(task.items));
     let handled = Arc::clone(&progress);

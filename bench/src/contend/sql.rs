@@ -1,11 +1,11 @@
-//! The statements that a careful engineer would write by hand over Rowlock's table: its index, its columns written
-//! and returned, its fence.
+//! The statements that a careful engineer would write by hand over Rowlock's table: its index, its columns written and
+//! returned, its fence.
 
 use rowlock::{Pipeline, Stage};
 
 use crate::scene::TABLE;
 
-/// Takes Rowlock's triggers off the table, whatever they are called: no contender pays for another's.
+/// Removes Rowlock's triggers from the table, whatever their names: no contender pays for another's.
 pub(crate) const DROP_TRIGGERS: &str = "do $$ declare name text; begin
    for name in select tgname from pg_trigger where tgrelid = 'items'::regclass and not tgisinternal
    loop execute format('drop trigger %I on items', name); end loop;
@@ -14,12 +14,12 @@ pub(crate) const DROP_TRIGGERS: &str = "do $$ declare name text; begin
 /// When an item is due: the expression of the index.
 const DUE: &str = "coalesce(retry_after, created_at, '-infinity')";
 
-/// What is written for a stage that is completed.
+/// The columns that completing a stage writes.
 fn next_word(pipeline: &Pipeline, stage: usize) -> &str {
     pipeline.stages().get(stage + 1).map_or("SUCCEEDED", Stage::ready_word)
 }
 
-/// The words of the ready index's predicate, as it has them.
+/// The words of the ready index's predicate, in its form.
 fn ready_words(pipeline: &Pipeline) -> String {
     let words: Vec<String> = pipeline.stages().iter().map(|stage| format!("'{}'", stage.ready_word())).collect();
     words.join(", ")
@@ -40,7 +40,7 @@ fn picked(pipeline: &Pipeline, stage: usize, limit: u32) -> String {
     )
 }
 
-/// The update that takes what was picked, with the token as `$1` and the holder as `$2`.
+/// The update that takes the picked items, with the token as `$1` and the holder as `$2`.
 fn take(pipeline: &Pipeline, stage: usize) -> String {
     let stage = &pipeline.stages()[stage];
     let (ready, running) = (stage.ready_word(), stage.running_word());
@@ -58,13 +58,14 @@ pub(super) fn claim(pipeline: &Pipeline, stage: usize, limit: u32) -> String {
     format!("with {} {}", picked(pipeline, stage, limit), take(pipeline, stage))
 }
 
-/// The keys of what is ended, the bind of this number. For a join, so that they are hashed: the planner goes by the index
-/// on the token, under which the batch has one entry, and `id = any (…)` would compare each row with half of the keys.
+/// The keys of the items to end, as the bind of this number. As a join, so that they are hashed: the planner uses the
+/// index on the token, under which the batch has one entry, and `id = any (…)` would compare each row with half of the
+/// keys.
 fn ended(keys: u32) -> String {
     format!("ended as materialized (select unnest(${keys}::text[]) as id)")
 }
 
-/// Completes items of one claim, fenced by key, token and word: how many were, the server counts. Binds: keys, token.
+/// Completes items of one claim, fenced by key, token and word; the server counts how many. Binds: keys, token.
 pub(super) fn complete(pipeline: &Pipeline, stage: usize) -> String {
     let running = pipeline.stages()[stage].running_word();
     let next = next_word(pipeline, stage);
@@ -78,8 +79,8 @@ pub(super) fn complete(pipeline: &Pipeline, stage: usize) -> String {
     )
 }
 
-/// Takes items of one claim on into this stage, from the one before it, under a new token. Binds: keys, token, new token,
-/// holder.
+/// Takes items of one claim from the stage before this one on into it, under a new token. Binds: keys, token, new
+/// token, holder.
 pub(super) fn go_on(pipeline: &Pipeline, stage: usize) -> String {
     let [before, running] = [stage - 1, stage].map(|stage| pipeline.stages()[stage].running_word());
     let ended = ended(1);
@@ -95,7 +96,7 @@ pub(super) fn go_on(pipeline: &Pipeline, stage: usize) -> String {
     )
 }
 
-/// Counts a failure of items of one claim, and puts them off. Binds: keys, token, seconds.
+/// Counts a failure for items of one claim, and delays them. Binds: keys, token, seconds.
 pub(super) fn retry(pipeline: &Pipeline, stage: usize) -> String {
     let stage = &pipeline.stages()[stage];
     let (ready, running) = (stage.ready_word(), stage.running_word());
@@ -110,8 +111,8 @@ pub(super) fn retry(pipeline: &Pipeline, stage: usize) -> String {
     )
 }
 
-/// Completes the last batch and takes the next, in one statement and one commit. Binds: token, holder, keys of the
-/// last batch, its token. The first column counts the completed ones; the rest is null if nothing was taken.
+/// Completes the last batch and takes the next, in one statement and one commit. Binds: token, holder, keys of the last
+/// batch, its token. The first column counts the completed items; the others are null if nothing was taken.
 pub(super) fn complete_and_claim(pipeline: &Pipeline, stage: usize, limit: u32) -> String {
     let running = pipeline.stages()[stage].running_word();
     let next = next_word(pipeline, stage);

@@ -14,7 +14,7 @@ use crate::scene::pipeline;
 /// Items of one transaction.
 const BATCH: u32 = 1_000;
 
-/// What `date('now')` is in Rowlock's columns.
+/// The form of times in Rowlock's columns.
 const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
 
 /// The same file settings as Rowlock's.
@@ -34,7 +34,7 @@ pub(crate) async fn fill(file: &Path, items: u64) -> Result<()> {
     {
         let mut insert = transaction.prepare("insert into items (id) values (?1)")?;
         for number in 1..=items {
-            // In no order, and the number at the end, as on PostgreSQL.
+            // In no order, with the number at the end, as on PostgreSQL.
             insert.execute([format!("{:016x}{number:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))])?;
         }
     }
@@ -46,8 +46,8 @@ pub(crate) async fn fill(file: &Path, items: u64) -> Result<()> {
 /// The order in which the queue is claimed by hand, of times all of which are written in one way.
 const READY_SINCE: &str = "coalesce(retry_after, created_at, '')";
 
-/// The index that a claim by hand wants, in place of Rowlock's: that one reads times as others may have written them, which
-/// no claim by hand does.
+/// The index for a claim by hand, in place of Rowlock's: that one reads times of any spelling, which no claim by hand
+/// does.
 pub(crate) fn index_by_hand(file: &Path) -> Result<()> {
     let connection = open(&file.to_string_lossy())?;
     let of_ready = "select name from sqlite_schema where type = 'index' and name like '%\\_ready\\_%' escape '\\'";
@@ -60,7 +60,7 @@ pub(crate) fn index_by_hand(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Items that succeeded and have nothing counted against them.
+/// Items that succeeded with no failure and no reset counted.
 pub(crate) fn succeeded(file: &Path) -> Result<u64> {
     let count = "select count(*) from items where status = 'SUCCEEDED' and retry_count + reset_count = 0";
     Ok(open(&file.to_string_lossy())?.query_row(count, [], |row| row.get::<_, u32>(0))?.into())
@@ -70,7 +70,7 @@ pub(crate) fn succeeded(file: &Path) -> Result<u64> {
 pub(crate) fn drain_by_hand(task: &Task) -> Result<Answer> {
     let progress = Progress::start(task.items);
     let connection = open(&task.database)?;
-    // Three steps: with `returning *` the rows are kept until the update has ended, which costs more than to read them.
+    // Three steps: with `returning *` the rows are kept until the update has ended, which costs more than reading them.
     let mut pick = connection.prepare(&format!(
         "select json_group_array(id) from (
            select rowid as id from items
@@ -111,7 +111,7 @@ pub(crate) fn drain_by_hand(task: &Task) -> Result<Answer> {
     Ok(progress.answer(&format!("one connection, batches of {BATCH}")))
 }
 
-/// The worker with nothing set but its handler.
+/// The worker with all settings but its handler at their defaults.
 pub(crate) async fn drain(task: &Task) -> Result<Answer> {
     let progress = Arc::new(Progress::start(task.items));
     let repository: Repository<_, (String,)> = Repository::new(SqliteStore::open(&task.database, pipeline(1)?).await?);

@@ -1,5 +1,5 @@
-//! The video application, and the same work without a queue. Both are programs of their own; a contender here makes the
-//! folder of videos, runs one of them on it, and counts what came of it.
+//! The video application, and the same work without a queue. Both are separate programs; a contender here creates the
+//! folder of videos, runs one of the programs on it, and counts the results.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use crate::protocol::{Answer, Mark, Task, mark, unix_now};
 /// One video: half a second of work for a processor, and as long again for the model.
 const VIDEO: &str = "testsrc2=size=640x360:rate=24:duration=5";
 
-/// What takes the videos through both stages.
+/// The program that takes the videos through both stages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum By {
     /// `apps/video/examples/without_queue.rs`.
@@ -81,7 +81,7 @@ async fn make_videos(folder: &Path, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// What a program prints; how it fares goes to this one's own standard error if it fails.
+/// The output of a program; if it fails, the error contains its standard error.
 async fn output(command: &mut Command) -> Result<String> {
     let ended = command.stdin(Stdio::null()).output().await.with_context(|| format!("starting {command:?}"))?;
     ensure!(ended.status.success(), "{command:?}: {}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr));

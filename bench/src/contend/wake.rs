@@ -1,4 +1,4 @@
-//! An idle worker, and items that come from elsewhere: how long until a handler has one.
+//! An idle worker, and items from another connection: how long until a handler has one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,16 +13,16 @@ use super::rowlock::repository;
 use crate::number::percentile;
 use crate::protocol::{Answer, Figures, Progress, Task};
 
-/// Before the first item comes: until then a worker has found the table empty and waits.
+/// The time before the first item arrives: until then a worker has found the table empty and waits.
 const SETTLE: Duration = Duration::from_millis(1500);
 
-/// Between two items, so that the worker is idle again; a random part is added.
+/// The time between two items, so that the worker is idle again; a random part is added.
 const BETWEEN: Duration = Duration::from_millis(60);
 
-/// Longest wait for an item's handler. Longer ones are as good as lost.
+/// The longest wait for an item's handler. Items with a longer one count as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// When each item was sent, and what its handler's start made of it.
+/// When each item was sent, and when its handler started.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
     sent: Mutex<HashMap<String, Instant>>,
@@ -51,7 +51,7 @@ impl Latencies {
     }
 }
 
-/// Inserts items one by one over a connection of its own, each when the one before was taken and the workers have had
+/// Inserts items one by one over a separate connection, each when the one before was taken and the workers have had
 /// time to fall asleep again.
 pub(super) async fn insert(url: &str, items: u64, latencies: &Latencies) -> Result<()> {
     tokio::time::sleep(SETTLE).await;

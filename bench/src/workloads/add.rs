@@ -1,4 +1,4 @@
-//! Adding many keys at once, to an empty table, to one that is full, and with a tenth that are there already.
+//! Adding many keys at once, to an empty table, to a full one, and with a tenth of them existing already.
 
 use super::Scale;
 use crate::contend::{insert_keys_there, keys_there};

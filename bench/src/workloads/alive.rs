@@ -1,4 +1,4 @@
-//! 50,000 items held for minutes by 50 workers: what heartbeats cost.
+//! 50,000 items held for minutes by 50 workers: the cost of heartbeats.
 
 use super::wide::widened;
 use super::{Scale, ready};
@@ -21,7 +21,7 @@ pub(super) fn plan(scale: Scale) -> Plan {
         workload: "alive",
         title: format!("alive: {items} items held for {secs} s, a heartbeat every 10 s"),
         rounds: scale.rounds(1),
-        // The wide ones are for the record, and half the time shows them.
+        // The wide ones are for the record, and half the time is enough for that.
         entries: vec![entry(&narrow, "rowlock", secs), entry(&wide, "rowlock-wide", scale.secs(300.0))],
         figures: vec![
             "hot_update_share",

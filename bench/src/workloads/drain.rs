@@ -4,8 +4,8 @@ use super::{Scale, drains, ready};
 use crate::contend::{bare_set_up, naive_set_up};
 use crate::plan::{DRAIN_FIGURES, Expected, Plan};
 
-/// Items after which the naive ones are stopped: the whole would take minutes and hours. What is left keeps the table
-/// as full as it was.
+/// The number of items after which the naive contenders are stopped: all of them would take minutes and hours. The
+/// remaining items keep the table as full as it was.
 const NAIVE_ITEMS: u32 = 10_000;
 const NAIVE_NOINDEX_ITEMS: u32 = 1_000;
 

@@ -1,4 +1,4 @@
-//! The drain one item a statement, 16 at a time: what those see who cannot wait for a batch.
+//! The drain with one item a statement, 16 at a time: the speed for users who cannot wait for a batch.
 
 use super::{Scale, ready};
 use crate::plan::{DRAIN_FIGURES, Entry, Plan};

@@ -1,4 +1,4 @@
-//! The drain by eight processes, beside the same by one.
+//! The drain by eight processes, and for comparison by one.
 
 use super::{Scale, drains, ready};
 use crate::plan::{DRAIN_FIGURES, Plan};

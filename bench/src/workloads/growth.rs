@@ -1,4 +1,4 @@
-//! The drain in a table that has grown: finished rows that were kept, and rows that are due later.
+//! The drain in a table that has grown: with finished rows that were kept, and rows that are due later.
 
 use super::{Scale, drains};
 use crate::plan::{DRAIN_FIGURES, Expected, Plan};
@@ -32,7 +32,7 @@ pub(super) fn plan(scale: Scale) -> Plan {
     let handled = "select count(*) from items
                    where status = 'SUCCEEDED' and length(id) = 32 and retry_count + reset_count = 0";
     let entry = |template: &Template, label: &str| {
-        // Those that are due in a day would keep `run_until_idle` waiting: the drain stops when its own are done.
+        // Rows that are due in a day would keep `run_until_idle` waiting: the drain stops when its own items are done.
         drains(if label.starts_with("raw") { "raw" } else { "rowlock-until-done" }, template, items)
             .labelled(label)
             .check(handled, Expected::Number(items))

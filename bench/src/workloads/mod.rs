@@ -1,4 +1,4 @@
-//! The workloads, one a file.
+//! The workloads, one file each.
 
 mod add;
 mod alive;
@@ -21,23 +21,23 @@ use crate::plan::{Entry, Plan};
 use crate::protocol::Work;
 use crate::scene::{Template, ready_items};
 
-/// How large everything is, against the sizes of a measurement; and how often.
+/// The size of everything relative to a measurement, and the number of rounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     pub(crate) of_size: f64,
-    /// Rounds that were asked for; each workload has a number of its own.
+    /// Requested rounds; otherwise each workload has its own number.
     pub(crate) rounds: Option<u32>,
 }
 
 impl Scale {
-    /// So many items, scaled; never so few that there would be nothing to see.
+    /// This many items, scaled; never so few that nothing could be seen.
     fn items(self, items: u32) -> u64 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of items")]
         let scaled = (f64::from(items) * self.of_size).round() as u64;
         scaled.max(20)
     }
 
-    /// So long, scaled.
+    /// This long, scaled.
     fn secs(self, secs: f64) -> f64 {
         (secs * self.of_size).max(1.0)
     }

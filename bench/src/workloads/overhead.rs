@@ -1,4 +1,4 @@
-//! What a queue costs where an item is real work: a folder of videos, with and without it.
+//! The cost of a queue if an item is real work: a folder of videos, with and without it.
 
 use super::Scale;
 use crate::plan::{Entry, Expected, Plan};

@@ -1,12 +1,12 @@
 //! Every item fails three times, each time to be tried again after a time in which all of them come to wait, then
-//! succeeds; and the same with four times as many items: no statement may cost more because more wait.
+//! succeeds; and the same with four times as many items: no statement may cost more because more items wait.
 
 use super::{Scale, ready};
 use crate::plan::{DRAIN_FIGURES, Entry, Plan};
 use crate::protocol::Work;
 use crate::scene::Template;
 
-/// Longer than a pass through all the items takes, so that all of them wait at once.
+/// Longer than a pass through all items takes, so that all of them wait at once.
 const DELAY_SECS: f64 = 15.0;
 
 pub(super) fn plan(scale: Scale) -> Plan {
@@ -21,7 +21,7 @@ pub(super) fn plan(scale: Scale) -> Plan {
     };
     let mut figures = DRAIN_FIGURES.to_vec();
     figures.retain(|figure| *figure != "last_over_first_tenth");
-    // Most of the time all items wait: the rate of the whole says nothing.
+    // Most of the time all items wait: the rate over the whole time means nothing.
     figures.splice(
         0..1,
         [

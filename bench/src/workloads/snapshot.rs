@@ -1,4 +1,4 @@
-//! The drain while another session holds an old snapshot, so that nothing dead can be removed.
+//! The drain while another session holds an old snapshot, so that no dead rows can be removed.
 
 use super::{Scale, drains, ready};
 use crate::plan::{DRAIN_FIGURES, Plan};

@@ -1,4 +1,4 @@
-//! An idle worker and an insert from elsewhere: the time to the handler's start.
+//! An idle worker and an insert from another connection: the time to the handler's start.
 
 use super::Scale;
 use crate::contend::raw_wake_set_up;

@@ -1,20 +1,20 @@
-//! The drain on rows of 40 columns and 4 kB, with four further indexes of the user's.
+//! The drain on rows of 40 columns and 4 kB, with four more indexes of the user's.
 
 use super::{Scale, drains};
 use crate::plan::{DRAIN_FIGURES, Plan};
 use crate::scene::{Template, ready_items};
 
-/// Columns of the user's beside Rowlock's 13, and characters in each: together 40, and 4 kB.
+/// The user's columns besides Rowlock's 13, and characters in each: together 40, and 4 kB.
 const COLUMNS: usize = 27;
 const MD5S_A_COLUMN: usize = 5;
 
-/// What makes a table of ready items a wide one.
+/// The statements that make a table of ready items a wide one.
 pub(super) fn widened(items: u64) -> Vec<String> {
     let columns: Vec<String> = (1..=COLUMNS).map(|n| format!("add column c{n} text")).collect();
     let values: Vec<String> = (1..=COLUMNS).map(|n| format!("c{n} = {}", incompressible(n))).collect();
     let mut statements = vec![
         format!("alter table items {}", columns.join(", ")),
-        // Written in one go, so that the table is not twice as large as its rows.
+        // Written in one statement, so that the table is not twice as large as its rows.
         ready_items(items),
         format!("update items set {}", values.join(", ")),
         "vacuum full items".to_owned(),

@@ -1,7 +1,7 @@
 //! The auditor: sees every write and every report, and notes what must never happen.
 //!
-//! No rule of the protocol reads the auditor. It tells leases apart by the claim that they came
-//! from, not by token, so a flaw in the tokens cannot hide from it.
+//! No rule of the protocol reads the auditor. It tells leases apart by the claim that they came from, not by token, so
+//! that a flaw in the tokens cannot hide from it.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ pub struct Live {
     pub expired: bool,
 }
 
-/// What became of a lease that somebody still remembers.
+/// The fate of a lease that some worker still remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fact {
     /// The lease.
@@ -59,12 +59,12 @@ pub struct Auditor {
     pub completed: Vec<u8>,
     /// What became of ended leases.
     pub facts: Vec<Fact>,
-    /// What should not have happened.
+    /// The violations.
     pub violations: BTreeSet<Violation>,
 }
 
 impl Auditor {
-    /// An empty book for so many items.
+    /// An empty book for this many items.
     #[must_use]
     pub fn new(items: usize) -> Self {
         Auditor { live: vec![None; items], completed: vec![0; items], facts: Vec::new(), violations: BTreeSet::new() }
@@ -131,7 +131,7 @@ impl Auditor {
         self.live[item] = None;
     }
 
-    /// The operator moved an item; a ready state asks for the work from that stage on again.
+    /// The operator moved an item; a ready state requests the work from that stage on again.
     pub fn set(&mut self, item: usize, ready_for: Option<u8>) {
         self.live[item] = None;
         if let Some(stage) = ready_for {
@@ -155,7 +155,7 @@ impl Auditor {
         }
     }
 
-    /// Drops the facts about leases that nobody remembers: nothing can contradict them any more.
+    /// Drops the facts about leases that no worker remembers: nothing can contradict them any more.
     pub fn keep_facts(&mut self, is_remembered: impl Fn(LeaseId) -> bool) {
         self.facts.retain(|fact| is_remembered(fact.lease));
         self.facts.sort_unstable();

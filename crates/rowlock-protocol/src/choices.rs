@@ -1,4 +1,4 @@
-//! Which steps can be taken in a state.
+//! The steps that can be taken in a state.
 
 use crate::row::{Heartbeat, Move, Status};
 use crate::rules::{ClaimShape, Suspects};
@@ -57,9 +57,8 @@ fn may_claim(setup: &Setup, worker: &Worker) -> bool {
     worker.awaited.is_none() && worker.leases.len() < setup.capacity && suspects_allow
 }
 
-/// A claim is sent only when it would find something. One sent in vain changes nothing but the
-/// number of claims sent, which would make the model infinite; a claim may still come back empty,
-/// because others were faster.
+/// A claim is sent only if it would find something. A fruitless one changes nothing but the number of claims sent,
+/// which would make the model infinite; a claim may still come back empty, because others were faster.
 fn send_claim_choices(setup: &Setup, state: &State, worker: usize, steps: &mut Vec<Step>) {
     let statement = state.next_claim(setup, worker, None);
     match setup.rules.claim_shape {

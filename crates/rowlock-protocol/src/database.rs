@@ -1,4 +1,4 @@
-//! What the database does: each function is one statement taking effect.
+//! The database's side: each function is one statement taking effect.
 
 use crate::auditor::Violation;
 use crate::row::{Heartbeat, Row, Status};
@@ -33,9 +33,9 @@ impl State {
 
     /// The sets of rows that a claim may take now.
     ///
-    /// Any that fit the limit, in place of an order: a locked row is skipped, ties come in any
-    /// order, and who is first depends on times that the model does not have. A suspect is taken
-    /// only if it comes first, and then alone. Nothing is taken only if there is nothing.
+    /// Any sets that fit the limit, instead of an order: a locked row is skipped, ties come in any order, and which
+    /// item is first depends on times that the model does not have. A suspect is taken only if it comes first, and then
+    /// alone. Nothing is taken only if there is nothing.
     #[must_use]
     pub fn takes(&self, setup: &Setup, statement: &ClaimStatement) -> Vec<Vec<usize>> {
         if let Some(item) = statement.chosen {
@@ -156,7 +156,7 @@ impl State {
         }
     }
 
-    /// A statement is no longer under way.
+    /// Removes a statement that has ended.
     pub fn end_statement(&mut self, statement: Statement) {
         if let Some(place) = self.statements.iter().position(|other| *other == statement) {
             self.statements.remove(place);

@@ -1,4 +1,4 @@
-//! Running the checker, and saying what it found.
+//! Running the checker, and reporting its findings.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::model::Protocol;
 use crate::setup::Setup;
 use crate::step::Step;
 
-/// What an exploration came to.
+/// The result of an exploration.
 #[derive(Clone, Debug)]
 pub struct Exploration {
     /// How many different worlds were reached.

@@ -1,4 +1,4 @@
-//! What a worker process does: sending, hearing, giving up, dying.
+//! What a worker process does: sending, receiving, giving up, dying.
 
 use crate::row::{Move, Status, Token};
 use crate::rules::{
@@ -54,7 +54,7 @@ impl State {
         };
         for row in awaited.answer.unwrap_or_default() {
             match setup.rules.lease_clock {
-                // By the worker's own clock the lease is over: it leaves it to the sweep.
+                // By the worker's own clock the lease is over: it leaves the item to the sweep.
                 LeaseClock::FromSending if row.aged => continue,
                 LeaseClock::FromSending | LeaseClock::FromAnswer => {}
             }
@@ -290,7 +290,7 @@ impl State {
         }
     }
 
-    /// A process dies: nobody hears its answers, and its successor remembers nothing.
+    /// A process dies: its answers are never received, and its successor remembers nothing.
     pub fn crash(&mut self, worker: usize) {
         let dead = std::mem::take(&mut self.workers[worker]);
         if let Some(awaited) = dead.awaited {
@@ -332,7 +332,7 @@ impl Rules {
     }
 }
 
-/// Where handlers cannot kill, waiting for a slot and running are the same to the protocol.
+/// If handlers cannot kill, waiting for a slot and running are the same to the protocol.
 fn first_phase(setup: &Setup) -> Phase {
     if setup.starts_apart() { Phase::Queued } else { Phase::Running { in_doubt: false } }
 }

@@ -36,10 +36,9 @@ pub const NEVER_STUCK: &str = "the protocol is stuck only when every item is ter
 /// An item that kills nobody is not `FAILED` because of one that does.
 pub const INNOCENT: &str = "poison never makes a neighbour FAILED";
 
-/// The properties of a setup. All are of the kind *always*: stateright checks them in every
-/// reachable state. Its *eventually* is not used: it misses counterexamples where paths join.
-/// [`crate::runs`] proves instead that there are no cycles, so every run reaches a state where
-/// [`NEVER_STUCK`] applies.
+/// The properties of a setup. All are of the kind *always*: stateright checks them in every reachable state. Its
+/// *eventually* is not used: it misses counterexamples where paths join. [`crate::runs`] proves instead that there are
+/// no cycles, so that every run reaches a state to which [`NEVER_STUCK`] applies.
 #[must_use]
 pub fn properties(setup: &Setup) -> Vec<Property<Protocol>> {
     let mut properties = vec![
@@ -83,8 +82,8 @@ fn is_within_limits(protocol: &Protocol, state: &State) -> bool {
     })
 }
 
-/// The lease on an item in progress is fresh, and then it ends or goes stale; or it is stale, or
-/// its heartbeat is missing, and then the sweep has to see that.
+/// The lease on an item in progress is fresh, and then it ends or goes stale; or it is stale, or its heartbeat is
+/// missing, and then the sweep has to see that.
 fn is_nothing_lost(protocol: &Protocol, state: &State) -> bool {
     state.rows.iter().zip(&state.auditor.live).all(|(row, live)| match row.status {
         Status::InProgress(_) => {

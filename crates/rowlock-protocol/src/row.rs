@@ -2,14 +2,13 @@
 
 use crate::rules::{ClaimHeartbeat, Rules, SweepRule, TokenAfter};
 
-/// What a claim stamps on its rows, compared for equality and nothing else.
+/// The stamp of a claim on its rows, compared for equality and nothing else.
 ///
-/// The engine draws 63 random bits. The model draws the smallest number that nobody in the model
-/// remembers, which is the same thing: a token can only be confused with one that somebody can
-/// still compare it with.
+/// The engine draws 63 random bits. The model draws the smallest number that nothing in the model remembers, which is
+/// equivalent: a token can only be confused with one that something can still compare it with.
 pub type Token = u8;
 
-/// Where an item stands. Stages count from zero.
+/// The state of an item. Stages count from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
     /// Waiting for a worker, at this stage.
@@ -70,11 +69,11 @@ pub enum Move {
 /// One item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Row {
-    /// Where the item stands.
+    /// The item's state.
     pub status: Status,
-    /// Who may write to it while it is in progress, or who wrote the last finish.
+    /// The token that may write to it while it is in progress, or of the last finish.
     pub token: Option<Token>,
-    /// When the holder was last heard of. Without meaning, and `Missing`, outside a lease.
+    /// When the holder last renewed it. Without meaning, and `Missing`, outside a lease.
     pub heartbeat: Heartbeat,
     /// Failures that handlers reported, at this stage.
     pub retries: u8,
@@ -116,7 +115,7 @@ impl Row {
     pub fn claim(&mut self, token: Token, rules: &Rules) {
         self.status = match self.status {
             Status::Ready(stage) | Status::InProgress(stage) => Status::InProgress(stage),
-            // Only the broken two-statement claim gets here: it no longer looks at the status.
+            // Only the broken two-statement claim gets here: it does not check the status again.
             Status::Succeeded | Status::Failed | Status::Cancelled => Status::InProgress(0),
         };
         self.token = Some(token);
@@ -157,7 +156,7 @@ impl Row {
         self.end(to, rules.own_finish_token);
     }
 
-    /// Whether the row stands where `action` at `stage` would have brought it.
+    /// Whether the row is in the state to which `action` at `stage` would have brought it.
     #[must_use]
     pub fn stands_as_asked(&self, action: Move, stage: u8, limits: Limits) -> bool {
         match (action, self.status) {
@@ -200,7 +199,7 @@ impl Row {
         self.end(to, rules.operator_token);
     }
 
-    /// Every move out of a lease ends here, and says what becomes of the token.
+    /// Every move out of a lease ends here, and decides what happens to the token.
     fn end(&mut self, to: Status, token: TokenAfter) {
         self.status = to;
         self.heartbeat = Heartbeat::Missing;

@@ -1,7 +1,7 @@
-//! The rules of the protocol, each with the mistakes that it guards against.
+//! The rules of the protocol, each with the mistakes that it prevents.
 //!
-//! [`Rules::sound`] is the protocol. Every other value is a mistake that the checker has to find:
-//! a rule whose absence goes unnoticed is either not needed or not checked.
+//! [`Rules::sound`] is the protocol. Every other value is a mistake that the checker has to find: a rule whose absence
+//! goes unnoticed is either not needed or not checked.
 
 /// What a finish must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Tokens {
     PerWorker,
 }
 
-/// What a move does to the token in the row.
+/// The effect of a move on the token in the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenAfter {
     /// Set to NULL.
@@ -66,7 +66,7 @@ pub enum SweepRule {
     StaleOrMissing,
     /// `heartbeat < …`, which NULL never satisfies.
     StaleOnly,
-    /// All of them, as if nobody else could be alive.
+    /// All of them, as if no other worker could be alive.
     Everything,
 }
 
@@ -82,18 +82,17 @@ pub enum Exhausted {
 /// How items that may be poison are kept away from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspects {
-    /// A claim may return a suspect only if its worker holds nothing and has no unsettled claim,
-    /// and until that claim is settled the worker neither claims nor starts anything else.
+    /// A claim may return a suspect only if its worker holds nothing and has no unsettled claim, and until that claim
+    /// is settled the worker neither claims nor starts anything else.
     ///
-    /// A busy worker has to come to rest now and then, or suspects wait for ever. No world here has
-    /// work that keeps coming, so the checker cannot see that.
+    /// A busy worker has to come to rest now and then, or suspects wait for ever. No world here has a steady inflow of
+    /// work, so the checker cannot see that.
     OnlyWhenIdle,
-    /// The same, but without regard to claims whose answer was lost. Not enough: such a claim may
-    /// commit later, and take a suspect into a process that runs something else by then.
+    /// The same, but without regard to claims whose answer was lost. This is not enough: such a claim may commit later,
+    /// and take a suspect into a process that by then runs something else.
     OnlyWhenEmptyHanded,
-    /// Any claim may return a suspect, alone; the worker then finishes what it holds, runs the
-    /// suspect by itself and claims nothing meanwhile. Not enough: the suspect is already claimed
-    /// while the others still run.
+    /// Any claim may return a suspect, alone; the worker then finishes what it holds, runs the suspect by itself and
+    /// claims nothing meanwhile. This is not enough: the suspect is already claimed while the others still run.
     AfterTheOthers,
     /// There are no suspects.
     Unknown,
@@ -104,52 +103,52 @@ pub enum Suspects {
 pub enum Doubt {
     /// Send the same move again, or report that the outcome is unknown.
     SameMoveOnly,
-    /// An error of the repeated statement hands the claim back, which remembers its doubt but may
-    /// be finished with another move.
+    /// An error of the repeated statement returns the claim, which remembers its doubt but may be finished with another
+    /// move.
     AnyMove,
-    /// An error of the repeated statement hands the claim back as if nothing had been lost.
+    /// An error of the repeated statement returns the claim as if nothing had been lost.
     Forgotten,
 }
 
 /// What proves that a finish whose answer was lost took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// The row carries our token and stands as we asked.
+    /// The row carries our token, and is in the state that we asked for.
     TokenAndState,
-    /// The row stands as we asked.
+    /// The row is in the state that we asked for.
     State,
     /// The row carries our token.
     Token,
-    /// Nothing: a repeated finish that matches no row is taken for a lost lease.
+    /// Nothing: a repeated finish that matches no row counts as a lost lease.
     NoneMeansLost,
 }
 
-/// What becomes of a claim whose answer was lost.
+/// The fate of a claim whose answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostClaim {
-    /// Its rows are looked for by its token until the statement can no longer commit.
+    /// Its rows are searched for by its token until the statement can no longer commit.
     LookedFor,
     /// It is sent again with the same token.
     SentAgain,
-    /// Nothing: its rows wait for the sweep, and pay for it with a reset.
+    /// Nothing: its rows wait for the sweep, at the price of a reset.
     Forgotten,
 }
 
-/// How a worker looks for the rows of a lost claim.
+/// How a worker searches for the rows of a lost claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// It renews by token, and adopts what that returns.
     Renews,
-    /// It reads by token. The rows may be as good as stale, which its own clock cannot know.
+    /// It reads by token. The rows may be almost stale, which its own clock cannot show.
     Reads,
 }
 
-/// From when a worker counts the age of a lease by its own clock.
+/// The time from which a worker counts the age of a lease by its own clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseClock {
     /// From the sending of the statement, which is never later than the database's stamp.
     FromSending,
-    /// From the answer, which may arrive when the lease is stale already.
+    /// From the answer, which may arrive when the lease is already stale.
     FromAnswer,
 }
 
@@ -187,7 +186,7 @@ pub struct Rules {
     pub claim_shape: ClaimShape,
     pub claim_heartbeat: ClaimHeartbeat,
     pub sweep: SweepRule,
-    /// Whether the sweep counts what it takes back. If not, a crash loop never ends.
+    /// Whether the sweep counts the items that it takes back. If not, a crash loop never ends.
     pub counts_resets: bool,
     pub exhausted: Exhausted,
     pub suspects: Suspects,

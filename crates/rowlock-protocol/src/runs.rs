@@ -1,8 +1,7 @@
 //! Whether every run ends.
 //!
-//! A run that goes on for ever in a finite world must come back to a state that it was in before.
-//! So a finite graph of states without a cycle has only finite runs, each of which ends where no
-//! step is left.
+//! A run that goes on for ever in a finite world must return to an earlier state. So a finite graph of states without a
+//! cycle has only finite runs, each of which ends in a state without a next step.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -18,9 +17,9 @@ use crate::state::State;
 pub struct Runs {
     /// How many different worlds were reached.
     pub states: usize,
-    /// How many of them lie on a cycle, or behind one. Nought: every run ends.
+    /// How many of them lie on a cycle, or behind one. Zero: every run ends.
     pub endless: usize,
-    /// The worlds where no step is left.
+    /// The worlds without a next step.
     pub ends: usize,
     /// Those among them where some item is not terminal.
     pub unfinished_ends: usize,
@@ -40,8 +39,8 @@ impl Runs {
     }
 }
 
-/// Builds the whole graph of states, and takes it apart from the front: what cannot be taken off
-/// is on a cycle or behind one.
+/// Builds the whole graph of states, and removes states from the front: those that cannot be removed are on a cycle or
+/// behind one.
 #[must_use]
 pub fn follow_all(setup: Setup) -> Runs {
     let protocol = Protocol { setup };
@@ -70,7 +69,7 @@ pub fn follow_all(setup: Setup) -> Runs {
 }
 
 struct Graph {
-    /// For each state, those that one step leads to.
+    /// For each state, those to which one step leads.
     next: Vec<Vec<usize>>,
     unfinished_ends: usize,
 }

@@ -5,14 +5,14 @@ use crate::rules::Rules;
 
 /// How often each thing may go wrong in one run.
 ///
-/// The bounds make the model finite; they bound no single kind of trouble by another, so every
-/// interleaving of the troubles granted is explored.
+/// The bounds make the model finite; the bound of one kind of trouble does not limit another, so that every
+/// interleaving of the allowed troubles is explored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Faults {
-    /// Processes that die at any step, their statements under way.
+    /// Processes that die at any step, with their statements still on the way.
     pub crashes: u8,
-    /// Leases that go stale although their holder lives: it was frozen, or it was cut off and
-    /// stopped the handler by itself.
+    /// Leases that go stale although their holder lives: it was frozen, or it was cut off and stopped the handler
+    /// itself.
     pub pauses: u8,
     /// Claims whose answer is lost.
     pub lost_claims: u8,
@@ -27,7 +27,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// No trouble at all: what a test starts from.
+    /// No trouble at all: the starting point of a test.
     pub const NONE: Faults =
         Faults { crashes: 0, pauses: 0, lost_claims: 0, lost_finishes: 0, refusals: 0, releases: 0, operator_moves: 0 };
 }
@@ -45,7 +45,7 @@ pub struct Setup {
     pub capacity: usize,
     /// The items that kill the process that runs them.
     pub poison: Vec<usize>,
-    /// How handlers may end. A release is a fault, so it is bounded by [`Faults::releases`] too.
+    /// How handlers may end. A release is a fault, so [`Faults::releases`] bounds it too.
     pub moves: Vec<Move>,
     /// What may go wrong.
     pub faults: Faults,
@@ -54,7 +54,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// So many workers and items, one stage, nothing going wrong, handlers that succeed.
+    /// This many workers and items, one stage, no faults, handlers that succeed.
     #[must_use]
     pub fn new(workers: usize, items: usize) -> Self {
         Setup {
@@ -69,7 +69,7 @@ impl Setup {
         }
     }
 
-    /// Whether a handler's start is a step of its own. It matters only where handlers kill.
+    /// Whether a handler's start is a separate step. It matters only if handlers kill.
     #[must_use]
     pub fn starts_apart(&self) -> bool {
         !self.poison.is_empty()
@@ -77,8 +77,8 @@ impl Setup {
 
     /// Whether nothing but poison can make an item `FAILED`.
     ///
-    /// A crash, a pause or a finish that was lost for good costs the item in hand a reset, and a
-    /// suspect has only one left: such an item does end as `FAILED`, and poison is not to blame.
+    /// A crash, a pause or a finish that was lost for good costs the current item a reset, and a suspect has only one
+    /// left: such an item does end as `FAILED`, and poison is not to blame.
     #[must_use]
     pub fn only_poison_fails(&self) -> bool {
         let Faults { crashes, pauses, lost_finishes, operator_moves, .. } = self.faults;

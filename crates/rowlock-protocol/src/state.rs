@@ -14,7 +14,7 @@ pub struct State {
     pub rows: Vec<Row>,
     /// The fleet.
     pub workers: Vec<Worker>,
-    /// What may still take effect, in a fixed order, so that equal worlds compare equal.
+    /// Statements that may still take effect, in a fixed order, so that equal worlds compare equal.
     pub statements: Vec<Statement>,
     /// The trouble that is left.
     pub faults: Faults,
@@ -55,7 +55,7 @@ impl State {
         })
     }
 
-    /// A claim id, and with it a token, that nobody remembers.
+    /// A claim id, and with it a token, that nothing remembers.
     #[must_use]
     pub fn unused_claim(&self) -> ClaimId {
         (0..ClaimId::MAX).find(|id| !self.remembers(*id)).unwrap_or(ClaimId::MAX)
@@ -76,7 +76,7 @@ impl State {
             })
     }
 
-    /// Removes differences that no step and no property can see, so that fewer worlds differ.
+    /// Removes differences that no step and no property can see, so that there are fewer different worlds.
     pub fn normalise(&mut self, setup: &Setup) {
         self.statements.sort_unstable();
         let (workers, statements) = (&self.workers, &self.statements);
@@ -90,15 +90,14 @@ impl State {
         match setup.rules.tokens {
             Tokens::PerClaim => {
                 self.forget_old_tokens();
-                // Workers differ in nothing but what they remember.
+                // Workers differ only in what they remember.
                 self.workers.sort_unstable();
             }
             Tokens::PerWorker => {}
         }
     }
 
-    /// A token kept by a finish is compared only by those who remember it: without them it is as
-    /// good as none.
+    /// A token kept by a finish is compared only by workers that remember it: without them it means nothing.
     fn forget_old_tokens(&mut self) {
         let (workers, statements) = (&self.workers, &self.statements);
         let is_known = |token: Token| {

@@ -1,15 +1,15 @@
 //! A statement on its way to the database.
 //!
-//! From the moment it is sent until it ends, a statement may be applied at any point, in any order
-//! with others, however long ago its sender gave up or died; or it may never be applied. That is
-//! what a network, a connection pooler and a slow commit can do between them.
+//! From the moment it is sent until it ends, a statement may be applied at any point, in any order with others, however
+//! long ago its sender gave up or died; or it may never be applied. That is what a network, a connection pooler and a
+//! slow commit can do together.
 
 use crate::row::{Move, Token};
 
-/// Which claim a lease came from: what the auditor tells leases apart by.
+/// The claim from which a lease came: the auditor tells leases apart by it.
 ///
-/// Under sound rules it equals the token. It is kept apart, so that the auditor notices when the
-/// tokens themselves are at fault.
+/// Under sound rules it equals the token. It is kept separately, so that the auditor notices if the tokens themselves
+/// are wrong.
 pub type ClaimId = u8;
 
 /// One item of one claim.
@@ -26,7 +26,7 @@ pub struct LeaseId {
 pub struct ClaimStatement {
     /// Which claim this is.
     pub claim: ClaimId,
-    /// What it stamps.
+    /// Its stamp.
     pub token: Token,
     /// The most rows that it may take.
     pub limit: usize,
@@ -66,8 +66,8 @@ pub struct FinishStatement {
 
 /// A statement that may still take effect.
 ///
-/// Sweep, renewal, cancel and set are single steps of the model: nobody draws a conclusion from a
-/// lost answer to one of them, so applying one late is the same as sending it late.
+/// Sweep, renewal, cancel and set are single steps of the model: no conclusion is drawn from a lost answer to one of
+/// them, so applying one late is the same as sending it late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Statement {
     /// Take ready items.

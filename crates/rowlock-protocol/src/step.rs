@@ -13,7 +13,7 @@ pub enum Step {
     ApplyClaim { statement: ClaimStatement, items: Vec<usize> },
     /// The answer to its claim reaches a worker.
     HearClaim { worker: usize },
-    /// A worker looks for the rows of a lost claim by token, and adopts them.
+    /// A worker searches for the rows of a lost claim by token, and adopts them.
     LookForLostClaim { worker: usize, lost: usize },
     /// A worker starts a handler.
     Start { worker: usize, lease: LeaseId },
@@ -31,7 +31,7 @@ pub enum Step {
     LeaveUnknown { worker: usize, lease: LeaseId },
     /// A worker renews its leases, one of which is stale or gone.
     Renew { worker: usize },
-    /// A statement that nobody waits for ends without an effect.
+    /// A statement whose answer no worker awaits ends without an effect.
     Lapse { statement: Statement },
     /// `stale_after` passes on an item whose holder is gone.
     GoStale { item: usize },
@@ -44,7 +44,7 @@ pub enum Step {
     Crash { worker: usize },
     /// Fault: a process is frozen until a lease of it is stale.
     Freeze { item: usize },
-    /// Fault: a worker got no renewal through, and gives a lease up by its own clock.
+    /// Fault: a worker could not renew a lease, and gives it up by its own clock.
     StopItself { worker: usize, lease: LeaseId },
     /// Fault: the answer to a claim is lost, before or after the claim takes effect.
     LoseClaimAnswer { worker: usize },

@@ -1,4 +1,4 @@
-//! What must be reachable, so that the properties do not hold for want of trouble.
+//! What must be reachable, so that the properties do not hold only for want of trouble.
 
 use stateright::Property;
 
@@ -8,11 +8,11 @@ use crate::state::State;
 use crate::statement::Statement;
 use crate::worker::Phase;
 
-/// A finish is under way from someone whose lease is over.
+/// A finish is on its way from a holder whose lease is over.
 pub const ZOMBIE: &str = "a zombie is about to write";
-/// A finish that nobody waits for is about to take effect.
+/// A finish whose answer no worker awaits is about to take effect.
 pub const LATE_FINISH: &str = "a finish is about to commit after its sender gave up";
-/// A claim that nobody waits for is about to take items.
+/// A claim whose answer no worker awaits is about to take items.
 pub const LATE_CLAIM: &str = "a claim is about to commit after its sender gave up";
 /// A claim is about to come back empty.
 pub const EMPTY_CLAIM: &str = "a claim finds that others were faster";
@@ -82,7 +82,7 @@ pub fn witnesses() -> Vec<Property<Protocol>> {
     all.into_iter().map(|(name, condition)| Property::sometimes(name, condition)).collect()
 }
 
-/// Whether some claim that is (or is not) waited for would find rows; none if there is no such.
+/// Whether some claim whose answer is (or is not) awaited would find rows; `None` if there is no such claim.
 fn finds_rows(protocol: &Protocol, state: &State, heard: bool) -> Option<bool> {
     state.statements.iter().find_map(|statement| match statement {
         Statement::Claim(claim) if claim.heard == heard => {

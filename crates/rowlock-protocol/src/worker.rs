@@ -14,19 +14,19 @@ pub enum Outcome {
     Refused,
 }
 
-/// How far a worker is with one item.
+/// A worker's progress with one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     /// Claimed, its handler not started.
     Queued,
-    /// Its handler runs, or has ended and the caller decides what to do with the claim.
+    /// Its handler runs, or has ended, and the caller decides what to do with the claim.
     Running {
         /// Whether an earlier finish may have taken effect, or may do so yet.
         in_doubt: bool,
     },
     /// A finish was sent, and its answer is awaited.
     FinishParams {
-        /// What was asked for.
+        /// The requested move.
         action: Move,
         /// Whether an earlier finish may have taken effect, or may do so yet.
         in_doubt: bool,
@@ -35,17 +35,17 @@ pub enum Phase {
     },
     /// The answer was lost. The same statement is sent again, or the outcome stays unknown.
     InDoubt {
-        /// What was asked for.
+        /// The requested move.
         action: Move,
     },
     /// The repeated statement matched nothing. The row has to be read.
     Settling {
-        /// What was asked for.
+        /// The requested move.
         action: Move,
     },
 }
 
-/// What a worker tells its caller about a finish.
+/// A worker's report to its caller about a finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Report {
     /// The move was applied.
@@ -67,17 +67,17 @@ pub struct Lease {
     pub stage: u8,
     /// Whether the item was a suspect when it was claimed.
     pub suspect: bool,
-    /// How far the work is.
+    /// The progress of the work.
     pub phase: Phase,
     /// The lease under which the item may have continued.
     pub next: Option<Next>,
-    /// The auditor's note that the holder cannot be blamed for still believing in this lease: the
-    /// process was frozen past its end, or the operator ended it. No rule of the worker reads it.
+    /// The auditor's note that the holder cannot be blamed for still believing in this lease: the process was frozen
+    /// past its end, or the operator ended it. No rule of the worker reads it.
     pub excused: bool,
 }
 
 impl Lease {
-    /// Whether the worker acts on the item as its holder, with no finish under way.
+    /// Whether the worker acts on the item as its holder, with no finish on the way.
     #[must_use]
     pub fn is_working(&self) -> bool {
         match self.phase {
@@ -102,9 +102,9 @@ pub struct ClaimedRow {
     pub stage: u8,
     /// Whether the item is a suspect.
     pub suspect: bool,
-    /// Whether the lease went stale while the answer was under way.
+    /// Whether the lease went stale while the answer was on the way.
     pub aged: bool,
-    /// The auditor's note that the operator ended the lease while the answer was under way.
+    /// The auditor's note that the operator ended the lease while the answer was on the way.
     pub revoked: bool,
 }
 
@@ -113,7 +113,7 @@ pub struct ClaimedRow {
 pub struct AwaitedClaim {
     /// Which claim.
     pub claim: ClaimId,
-    /// What it stamps.
+    /// Its stamp.
     pub token: Token,
     /// Whether it may return a suspect.
     pub suspects: bool,
@@ -121,12 +121,12 @@ pub struct AwaitedClaim {
     pub answer: Option<Vec<ClaimedRow>>,
 }
 
-/// A claim whose answer was lost, and whose rows are looked for.
+/// A claim whose answer was lost, and whose rows are searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LostClaim {
     /// Which claim.
     pub claim: ClaimId,
-    /// What it stamps.
+    /// Its stamp.
     pub token: Token,
     /// Whether it may have taken a suspect.
     pub suspects: bool,
@@ -140,7 +140,7 @@ pub struct Worker {
     pub leases: Vec<Lease>,
     /// The claim that it waits for. One at a time.
     pub awaited: Option<AwaitedClaim>,
-    /// The claims that it looks for by token.
+    /// The claims that it searches for by token.
     pub lost_claims: Vec<LostClaim>,
 }
 
@@ -162,7 +162,7 @@ impl Worker {
         })
     }
 
-    /// Whether it has a suspect in its hands, or a claim out that may bring one.
+    /// Whether it holds a suspect, or awaits a claim that may bring one.
     #[must_use]
     pub fn may_hold_suspect(&self) -> bool {
         self.leases.iter().any(|lease| lease.suspect) || self.lost_claims.iter().any(|lost| lost.suspects)

@@ -1,6 +1,6 @@
 //! Poison never makes a neighbour `FAILED`.
 //!
-//! In these worlds nothing else can, so any innocent item that fails is poison's doing.
+//! In these worlds nothing else can, so that poison is the cause if any innocent item fails.
 
 use rowlock_protocol::explore::explore;
 use rowlock_protocol::row::{Limits, Row};

@@ -1,4 +1,4 @@
-//! The checker has teeth: each rule that is left out is found, and by the property that it serves.
+//! The checker is not blind: it notices each rule that is left out, by the property that the rule serves.
 
 use rowlock_protocol::explore::{explore, look_for};
 use rowlock_protocol::properties::{
@@ -16,8 +16,8 @@ use rowlock_protocol::witnesses::SETTLED;
 
 const ONE_PAUSE: Faults = Faults { pauses: 1, ..Faults::NONE };
 
-/// Asserts that these rules break the property, and that the sound ones, in the same world, do
-/// not: so it is the rule that makes the difference.
+/// Asserts that these rules break the property, and that the sound rules, in the same world, do not: so the rule makes
+/// the difference.
 #[track_caller]
 fn assert_mistake(property: &'static str, rules: Rules, world: Setup) {
     let mistaken = look_for(Setup { rules, ..world.clone() }, property);
@@ -221,7 +221,7 @@ fn without_the_suspect_rule_poison_fails_its_neighbour() {
     assert_mistake(INNOCENT, rules, Setup { poison: vec![0], ..Setup::new(1, 2) });
 }
 
-/// The suspect rule as it was first written. The innocent item was in one crash before.
+/// The suspect rule in its first version. The innocent item was in one crash before.
 #[test]
 fn a_suspect_that_is_claimed_while_others_still_run_is_failed_by_them() {
     let rules = Rules { suspects: Suspects::AfterTheOthers, ..Rules::sound() };
@@ -246,7 +246,7 @@ fn a_suspect_that_a_lost_claim_brings_later_is_failed_by_what_runs_by_then() {
     assert_mistake(INNOCENT, rules, Setup { poison: vec![0], rows, faults, ..Setup::new(1, 2) });
 }
 
-/// No suspects can be told when the first crash is also the last: the rule needs `max_resets` of two.
+/// There can be no suspects if the first crash is also the last: the rule needs `max_resets` of two.
 #[test]
 fn a_limit_of_one_reset_protects_no_neighbour() {
     let limits = Limits { max_resets: 1, ..Setup::new(1, 2).limits };

@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 
 const QUEUE: &str = "bench";
 
-/// Workers in the process, each with a claim of its own, and jobs that one claims at a time.
+/// Workers in the process, each with separate claims, and jobs that one claims at a time.
 const WORKERS: usize = 2;
 const BATCH: usize = 1000;
 
-/// Workers where each job is claimed by itself.
+/// Workers, if each job is claimed by itself.
 const SMALL_AT_ONCE: usize = 16;
 
 /// Jobs that are added in one statement.

@@ -12,10 +12,10 @@ use sqlx08::postgres::PgPoolOptions;
 
 const QUEUE: &str = "bench";
 
-/// Jobs at once. With 512 and more awa completes on four connections.
+/// Jobs at once. With 512 or more, awa completes on four connections.
 const WORKERS: u32 = 1024;
 
-/// Jobs at once where each is claimed by itself, and loops that claim them.
+/// Jobs at once, if each is claimed by itself, and loops that claim them.
 const SMALL_AT_ONCE: u32 = 16;
 const SMALL_CLAIMERS: u16 = 4;
 
@@ -72,7 +72,7 @@ impl Peer for Awa {
 
     async fn prepare(url: &str) -> Result<()> {
         awa::migrations::run(&pool(url).await?).await?;
-        // What the first worker of a new database does, so that the jobs go where its kind of worker looks for them.
+        // The first worker of a new database does this, so that the jobs go where its kind of worker looks for them.
         execute(url, "select awa.storage_auto_finalize_if_fresh('awa')").await
     }
 

@@ -11,10 +11,10 @@ use peer_protocol::{Peer, Progress, Task, Work, count};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-/// Handlers at once where jobs come in batches. They wait for nothing, so that more of them win nothing.
+/// Handlers at once, if jobs come in batches. They wait for nothing, so that more of them gain nothing.
 const CONCURRENCY: usize = 16;
 
-/// Handlers at once where each job is claimed and completed by itself.
+/// Handlers at once, if each job is claimed and completed by itself.
 const SMALL_AT_ONCE: usize = 16;
 
 /// Local queues, each of which claims for itself, and the jobs that one claims in one statement.
@@ -109,7 +109,7 @@ impl Peer for GraphileWorker {
         let worker = Arc::new(options.init().await.context("connecting")?);
         let running = Arc::clone(&worker);
         let is_small = task.work == Work::Small;
-        // Without a local queue `run` takes no more jobs a second than it has handlers, where no notifications come.
+        // Without a local queue and without notifications, `run` takes no more jobs a second than it has handlers.
         let run = async move { Ok(if is_small { running.run_once().await? } else { running.run().await? }) };
         Ok((worker, tokio::spawn(run)))
     }

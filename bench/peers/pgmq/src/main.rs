@@ -1,4 +1,4 @@
-//! pgmq as a peer: its SQL functions, called as anybody calls them. The crate of the same name brings the SQL, so that
+//! pgmq as a peer: its SQL functions, called as any user calls them. The crate of the same name brings the SQL, so that
 //! the server needs no extension.
 
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-/// Consumers in the process, each on a connection of its own, and messages that one reads and deletes at a time.
+/// Consumers in the process, each on a separate connection, and messages that one reads and deletes at a time.
 const CONSUMERS: usize = 2;
 const BATCH: i32 = 1000;
 
-/// Consumers where each message is read and deleted by itself.
+/// Consumers, if each message is read and deleted by itself.
 const SMALL_AT_ONCE: usize = 16;
 
-/// After so many seconds a message that was read and not deleted is read again.
+/// After this many seconds a message that was read but not deleted is read again.
 const VISIBILITY_SECS: i32 = 60;
 
 /// Messages that are sent in one statement.
 const ADD_AT_ONCE: u64 = 5000;
 
-/// Before a consumer that found nothing looks again.
+/// The wait of a consumer that found nothing, until it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 struct Pgmq {
     client: Client,
 }
 
-/// Consumers, and what tells them to stop.
+/// Consumers, and their stop signal.
 struct Consumers {
     stops: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<Result<()>>>,
@@ -120,7 +120,7 @@ async fn consume(
         let messages = client.query(&read, &[&VISIBILITY_SECS, &batch]).await?;
         if messages.is_empty() {
             match &mut told {
-                // Wakes up now and then all the same, to see whether it is to stop.
+                // Wakes up now and then regardless, to see whether it should stop.
                 Some(told) => drop(tokio::time::timeout(Duration::from_secs(1), told.recv()).await),
                 None => tokio::time::sleep(LOOK_AGAIN).await,
             }
@@ -134,7 +134,7 @@ async fn consume(
     Ok(())
 }
 
-/// A connection that does nothing but listen.
+/// A connection that only listens.
 async fn listen(url: &str) -> Result<mpsc::UnboundedReceiver<()>> {
     execute(url, "select pgmq.enable_notify_insert('bench', 0)").await?;
     let (client, mut connection) = tokio_postgres::connect(url, NoTls).await?;

@@ -1,9 +1,9 @@
-//! What is asked of the database besides the peer's own interface, over the same driver for all.
+//! Queries to the database besides the peer's own interface, over the same driver for all.
 
 use anyhow::{Context, Result};
 use tokio_postgres::{Client, NoTls};
 
-/// A connection of its own.
+/// A separate connection.
 pub async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("connecting")?;
     tokio::spawn(connection);

@@ -1,8 +1,8 @@
-//! What the peers of the benchmark have in common: the harness's protocol, and the order of a run.
+//! The parts that all peers of the benchmark share: the harness's protocol, and the order of a run.
 //!
-//! A peer says how its tables are made, how jobs are added and how a worker is started and stopped ([`Peer`]); here is
-//! what is the same for all, so that no one is measured in another way: when the clock runs, when a run is over, and
-//! what must be true then. bench/README.md has the protocol in words.
+//! A peer defines how its tables are created, how jobs are added, and how a worker is started and stopped ([`Peer`]).
+//! The common part is here, so that all are measured alike: when the clock runs, when a run is over, and what must be
+//! true then. bench/README.md has the protocol in words.
 
 mod database;
 mod progress;
@@ -19,7 +19,7 @@ pub use crate::progress::Progress;
 use crate::task::{Answer, begin, say, wait_for_dismissal};
 pub use crate::task::{Task, Work};
 
-/// Between two looks whether everything was written, after the last handler has run.
+/// The time between two looks whether everything was written, after the last handler has run.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How long the writing of the last jobs may take.
@@ -28,10 +28,10 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(120);
 /// How long an idle worker is left alone before the first job comes.
 const SETTLE: Duration = Duration::from_millis(1500);
 
-/// Between two jobs for an idle worker; the harness's own contenders wait as long, in the mean.
+/// The time between two jobs for an idle worker; the harness's own contenders wait as long, on average.
 const BETWEEN: Duration = Duration::from_millis(90);
 
-/// A work queue of somebody else's. Every job does nothing.
+/// Another project's work queue. Every job does nothing.
 pub trait Peer: Sized {
     /// A worker that runs.
     type Worker;
@@ -39,7 +39,7 @@ pub trait Peer: Sized {
     /// The crate and its version, then its settings for this work.
     fn settings(work: Work) -> String;
 
-    /// Makes its tables in a new database.
+    /// Creates its tables in a new database.
     fn prepare(url: &str) -> impl Future<Output = Result<()>>;
 
     /// Connects, to add and to count.
@@ -53,20 +53,20 @@ pub trait Peer: Sized {
         self.add(jobs)
     }
 
-    /// Adds one job, as somebody does whose users wait.
+    /// Adds one job, as an application does whose users wait.
     fn add_one(&self) -> impl Future<Output = Result<()>>;
 
-    /// Jobs that did not succeed yet, or never will: waiting, claimed, failed.
+    /// Jobs that have not succeeded yet, or never will: waiting, claimed, failed.
     fn unfinished(&self) -> impl Future<Output = Result<u64>>;
 
-    /// Starts a worker on connections of its own, whose handler calls [`Progress::handled`].
+    /// Starts a worker on separate connections, whose handler calls [`Progress::handled`].
     fn start(task: &Task, progress: Arc<Progress>) -> impl Future<Output = Result<Self::Worker>>;
 
-    /// Stops it; returns when no handler runs any more and everything is written.
+    /// Stops the worker; returns when no handler runs any more and everything is written.
     fn stop(worker: Self::Worker) -> impl Future<Output = Result<()>>;
 }
 
-/// Does what the command line asks for, answers, and waits to be dismissed.
+/// Executes the task of the command line, answers, and waits to be dismissed.
 pub async fn run<P: Peer>() -> Result<()> {
     let task = Task::parse();
     P::prepare(&task.database).await?;
@@ -119,7 +119,7 @@ async fn add<P: Peer>(task: &Task) -> Result<Answer> {
     Ok(answer)
 }
 
-/// Each job comes when the one before was taken and the worker has had time to fall asleep again.
+/// Each job arrives when the one before was taken and the worker has had time to fall asleep again.
 async fn wake<P: Peer>(task: &Task) -> Result<Answer> {
     let peer = P::connect(&task.database).await?;
     begin()?;
@@ -139,7 +139,7 @@ async fn wake<P: Peer>(task: &Task) -> Result<Answer> {
     Ok(answer)
 }
 
-/// Every job ran exactly once, and what did not run is still there.
+/// Every job ran exactly once, and jobs that did not run are still there.
 fn verify(task: &Task, progress: &Progress, unfinished: u64) -> Result<()> {
     let handled = progress.count_handled();
     ensure!(
@@ -151,7 +151,7 @@ fn verify(task: &Task, progress: &Progress, unfinished: u64) -> Result<()> {
     Ok(())
 }
 
-/// A fraction that jumps about between 0 and 1 (the golden ratio's multiples do), the same in each run.
+/// A fraction that jumps about between 0 and 1 (multiples of the golden ratio do), the same in each run.
 fn fraction(number: u64) -> f64 {
     let low = u32::try_from(number % 1_000_000).unwrap_or(0);
     (f64::from(low) * 0.618_033_988_749_894_9).fract()

@@ -1,4 +1,4 @@
-//! How far a run is, counted by the handlers.
+//! The progress of a run, counted by the handlers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +45,7 @@ impl Progress {
         }
     }
 
-    /// A handler runs: what every handler does, and nothing else.
+    /// A handler runs: this is all that a handler does.
     pub fn handled(&self) {
         if self.work == Work::Wake
             && let Some(sent_at) = locked(&self.sent_at).take()
@@ -55,7 +55,7 @@ impl Progress {
         self.count(1);
     }
 
-    /// So many jobs were handled, or added.
+    /// This many jobs were handled, or added.
     pub fn count(&self, jobs: u64) {
         let before = self.handled.fetch_add(jobs, Ordering::SeqCst);
         if before == 0 {
@@ -75,7 +75,7 @@ impl Progress {
         self.handled.load(Ordering::SeqCst)
     }
 
-    /// As many handlers ran as were wanted.
+    /// As many handlers ran as required.
     pub fn is_done(&self) -> bool {
         self.count_handled() >= self.expected
     }
@@ -85,7 +85,7 @@ impl Progress {
         *locked(&self.sent_at) = Some(Instant::now());
     }
 
-    /// Returns once so many handlers have run.
+    /// Returns once this many handlers have run.
     pub(crate) async fn wait_for(&self, jobs: u64) -> Result<()> {
         self.awaited.store(jobs, Ordering::SeqCst);
         let mut before = self.count_handled();
@@ -98,7 +98,7 @@ impl Progress {
         Ok(())
     }
 
-    /// The answer of a run that is over now.
+    /// The answer of a run that ends now.
     pub(crate) fn answer(&self, settings: String) -> Answer {
         let mut figures = BTreeMap::new();
         let first_at = *locked(&self.first_at);
@@ -126,7 +126,7 @@ fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// The value below which so large a share of them is, between the two nearest: as the harness has it.
+/// The value below which this share of them lies, interpolated: as in the harness.
 fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

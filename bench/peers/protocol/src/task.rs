@@ -1,4 +1,4 @@
-//! What the harness tells a peer, and what it is told.
+//! The harness's task for a peer, and the peer's answer.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -7,12 +7,12 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
-/// What a peer is to do.
+/// The task of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Work {
     /// Run every job, as fast as it can.
     Drain,
-    /// The same, one job a claim, 16 at a time.
+    /// The same, with one job a claim, 16 at a time.
     Small,
     /// Add jobs.
     Add,
@@ -24,7 +24,7 @@ pub enum Work {
 #[derive(Debug, Clone, Parser)]
 #[command(about = "A peer of the benchmark: see bench/README.md for the protocol", version)]
 pub struct Task {
-    /// What to do.
+    /// The task.
     #[arg(long, value_enum)]
     pub work: Work,
     /// A new database, as a URL.
@@ -33,13 +33,13 @@ pub struct Task {
     /// Jobs to add, and to run.
     #[arg(long)]
     pub items: u64,
-    /// Stop after so many jobs.
+    /// Stop after this many jobs.
     #[arg(long)]
     pub take: Option<u64>,
     /// For Rowlock: jobs of the peers have one stage.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
     pub stages: u8,
-    /// For Rowlock: each peer has as many workers in its process as are good for it.
+    /// For Rowlock: each peer chooses the best number of workers for its process.
     #[arg(long, default_value_t = 1)]
     pub workers: u32,
     /// For workloads that peers do not take part in.
@@ -54,7 +54,7 @@ impl Task {
     }
 }
 
-/// What a peer says at its end.
+/// A peer's answer at its end.
 #[derive(Debug, Serialize)]
 pub(crate) struct Answer {
     pub(crate) handled: u64,
@@ -64,7 +64,7 @@ pub(crate) struct Answer {
     pub(crate) settings: String,
 }
 
-/// Says that the part that counts begins, and waits until the harness has read its counters.
+/// Says that the measured part begins, and waits until the harness has read its counters.
 pub(crate) fn begin() -> Result<()> {
     write("{\"mark\":\"begin\"}")?;
     std::io::stdin().read_line(&mut String::new())?;
@@ -75,7 +75,7 @@ pub(crate) fn say(answer: &Answer) -> Result<()> {
     write(&serde_json::to_string(answer)?)
 }
 
-/// Returns when the harness has read what it wants to know of this process.
+/// Returns when the harness has read its figures for this process.
 pub(crate) fn wait_for_dismissal() -> Result<()> {
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())

@@ -24,17 +24,17 @@ const NAME: &str = "nothing";
 const DRAIN_CONCURRENCY: (usize, usize) = (500, 1000);
 const SMALL_CONCURRENCY: (usize, usize) = (16, 16);
 
-/// Connections for completions, of which each is a statement of its own.
+/// Connections for completions, each of which is a separate statement.
 const CONNECTIONS: u32 = 16;
 
-/// After so long a job that was claimed and not completed is claimed again. A whole batch is claimed at once, and its
-/// last job has to be done by then.
+/// After this long, a job that was claimed but not completed is claimed again. A whole batch is claimed at once, and
+/// its last job has to be done by then.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Jobs that are added in one transaction.
 const ADD_AT_ONCE: u64 = 1000;
 
-/// Jobs of the drain that are there before, in one statement.
+/// Jobs of the drain that are added beforehand, in one statement.
 const FILL_AT_ONCE: u64 = 10_000;
 
 /// How long jobs may run on when the worker stops.
@@ -110,7 +110,7 @@ impl Peer for Sqlxmq {
     }
 
     async fn unfinished(&self) -> Result<u64> {
-        // Jobs that succeeded are deleted. One row is no job: orders begin at it.
+        // Jobs that succeeded are deleted. One row is not a job: orders begin at it.
         count(&self.client, "select count(*) from mq_msgs where id <> uuid_nil()").await
     }
 

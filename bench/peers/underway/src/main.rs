@@ -11,13 +11,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use underway::{Queue, Worker};
 
-/// Jobs at once where it may choose. It claims one at a time.
+/// Jobs at once, if it may choose. It claims one at a time.
 const AT_ONCE: usize = 4;
 
-/// Jobs at once where everybody has as many.
+/// Jobs at once, if all contenders have as many.
 const SMALL_AT_ONCE: usize = 16;
 
-/// Jobs of one call of `enqueue_multi`, as the other peers have it.
+/// Jobs of one call of `enqueue_multi`, as for the other peers.
 const ADD_MAX: usize = 5_000;
 
 /// How often a worker begins another of its loops, until it has as many as it may; a loop ends when it finds nothing.
