@@ -1,7 +1,8 @@
-//! What `rowlock-video run` does to a folder, with no queue and no database: the benchmark `overhead` compares the two.
+//! The same work on a folder as `rowlock-video run`, with no queue and no database: the benchmark `overhead` compares
+//! the two.
 //!
 //! `without_queue FOLDER` prints how many videos were taken through both stages. It stops at the first that fails, and
-//! whatever it had done is lost: that is what the queue is for.
+//! everything that it had done is lost: that is what the queue is for.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What can go wrong around the queue of videos.
 
-/// The result of everything here that can fail.
+/// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong.
@@ -22,23 +22,23 @@ pub enum Error {
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
 
-    /// The application's tables could not be made.
+    /// The application's tables could not be created.
     #[error("the database cannot be migrated: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
 
-    /// The call is for a video that somebody holds; nobody holds this one. Nothing was changed.
+    /// The call is for a video that is held, but no worker holds this one. Nothing was changed.
     #[error("video {video_id:?} is {found}, and not in progress")]
     NotInProgress {
-        /// Which video.
+        /// The video.
         video_id: String,
         /// Its status word, or that it is missing.
         found: String,
     },
 
-    /// What is stored for a video is not what this application stores.
+    /// The stored data of a video is not in this application's form.
     #[error("video {video_id:?}: {problem}")]
     Damaged {
-        /// Which video.
+        /// The video.
         video_id: String,
         /// What is wrong with it.
         problem: String,
@@ -46,7 +46,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later without anybody doing anything.
+    /// Whether the same call may succeed later without anyone intervening.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Engine(error) => error.is_transient(),

@@ -1,6 +1,6 @@
-//! What a worker does with a video in each stage.
+//! The work on a video in each stage.
 //!
-//! Both stages compute first and open the transaction afterwards: on SQLite nobody else writes while it is open.
+//! Both stages compute first and open the transaction afterwards: on SQLite no one else can write while it is open.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::library::{Extracted, Library, QueuedVideo, Videos};
 use crate::media::{Ffmpeg, FrameCount, MediaError, absence_of_root, path_from_text};
 use crate::pipeline::{EMBEDDING, EXTRACTION};
 
-/// What the handlers work with. Found before anything is claimed: a worker without ffmpeg would fail every video.
+/// The handlers' tools. Found before anything is claimed: a worker without ffmpeg would fail every video.
 #[derive(Debug, Clone)]
 pub struct Tools {
     /// Reads videos.
@@ -44,7 +44,7 @@ where
         .concurrency(EMBEDDING, jobs)
 }
 
-/// EXTRACTION: what the video is and what it shows, written in the transaction that completes the stage.
+/// EXTRACTION: the video's format and frames, written in the transaction that completes the stage.
 async fn extract<L: Library>(
     tools: &Tools,
     context: Context<L::Store, QueuedVideo>,
@@ -72,7 +72,7 @@ async fn extract<L: Library>(
     Ok(claim.complete_in(transaction).await?)
 }
 
-/// EMBEDDING: one vector of the frames, written in the transaction that completes the item.
+/// EMBEDDING: one vector from the frames, written in the transaction that completes the item.
 async fn embed<L: Library>(
     library: &L,
     tools: &Tools,
@@ -95,8 +95,8 @@ async fn embed<L: Library>(
     Ok(claim.complete_in(transaction).await?)
 }
 
-/// Whose fault it is: the disk's, the machine's, or the file's. A time-out and a crash are the file's own when the attempt
-/// before ended in one as well.
+/// Whose fault it is: the disk's, the machine's, or the file's. A time-out and a crash are the file's own if the
+/// previous attempt ended in one as well.
 async fn media_failure(error: MediaError, video: &QueuedVideo) -> Result<Failure, Failure> {
     if matches!(error, MediaError::Missing { .. } | MediaError::Away { .. })
         && let Some(root) = video.root.as_deref().map(path_from_text)
@@ -107,7 +107,7 @@ async fn media_failure(error: MediaError, video: &QueuedVideo) -> Result<Failure
     let (transient, is_away) = (error.is_transient(), matches!(error, MediaError::Away { .. }));
     let last_error = video.error_message.as_deref();
     let repeated = error.is_the_files_own_when_repeated() && last_error.is_some_and(MediaError::is_message_of_such);
-    // By `From` for the sources in the message.
+    // By `From`, so that the message includes the sources.
     let failure = Failure::from(error);
     Ok(if is_away {
         Failure::suspected_outage(failure.message())
@@ -120,7 +120,7 @@ async fn media_failure(error: MediaError, video: &QueuedVideo) -> Result<Failure
     })
 }
 
-/// The model computes the same from the same frames each time.
+/// The model computes the same result from the same frames each time.
 fn model_failure(error: EmbeddingError) -> Failure {
     Failure::permanent(Failure::from(error).message())
 }

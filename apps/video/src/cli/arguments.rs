@@ -1,4 +1,4 @@
-//! What the command is called with.
+//! The arguments of the command.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use rowlock_video::media::FrameCount;
 use rowlock_video::{UnknownStatus, VideoStatus};
 
-/// Where the queue is unless `--database` says otherwise: a file in the current folder.
+/// The file of the queue without `--database`, in the current folder.
 pub(crate) const DEFAULT_FILE: &str = "rowlock-video.sqlite";
 
-/// Names the database where `--database` does not.
+/// Names the database if `--database` does not.
 pub(crate) const DATABASE_VARIABLE: &str = "ROWLOCK_VIDEO_DATABASE";
 
 const EXIT_CODES: &str = "\
@@ -29,7 +29,7 @@ const JOBS_MAX: i64 = rowlock::limits::CONCURRENCY_MAX as i64;
 #[derive(Debug, Parser)]
 #[command(name = "rowlock-video", version, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    /// postgres://… or sqlite://FILE; sqlite://rowlock-video.sqlite, in the present folder, unless given.
+    /// postgres://… or sqlite://FILE; by default sqlite://rowlock-video.sqlite in the current folder.
     #[arg(long, global = true, value_name = "URL", env = DATABASE_VARIABLE, hide_env_values = true)]
     pub(crate) database: Option<String>,
     #[command(subcommand)]
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Add the videos at and under PATH and work until nothing is left. What is done already stays done.
+    /// Add the videos at and under PATH and work until nothing is left. Finished work stays done.
     Run {
         /// Video files, and folders to search.
         #[arg(required = true)]
@@ -52,7 +52,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Work on what is in the queue until told to stop. Any number of processes and machines on one PostgreSQL.
+    /// Work on the videos of the queue until stopped. Any number of processes and machines on one PostgreSQL.
     Work {
         #[command(flatten)]
         working: Working,
@@ -95,7 +95,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Take up videos again that failed or were cancelled, where they stopped; a succeeded one from the start.
+    /// Requeue videos that failed or were cancelled, where they stopped; a succeeded one from the start.
     Retry {
         /// Their ids.
         #[arg(required_unless_present = "failed", conflicts_with = "failed")]
@@ -121,14 +121,14 @@ pub(crate) enum Command {
 /// How to work.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Working {
-    /// Videos in each stage at once; one for each processor unless given.
+    /// Videos in each stage at once; by default one for each processor.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
     jobs: Option<u16>,
     /// Frames to take of each video.
     #[arg(long, value_name = "N", default_value = "8")]
     pub(crate) frames: FrameCount,
-    /// How long a worker may be silent before its videos are taken back: the same for all workers of one database.
-    /// They speak three times as often.
+    /// How long a worker may be silent before its videos are taken back: the same for all workers of one database. They
+    /// send a heartbeat three times as often.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) stale_after: Duration,
 }
@@ -140,12 +140,12 @@ impl Working {
     }
 }
 
-/// A status in any case.
+/// A status, in any letter case.
 fn parse_status(word: &str) -> Result<VideoStatus, UnknownStatus> {
     word.to_ascii_uppercase().parse()
 }
 
-/// A number with a unit, as in `30s`; seconds without one.
+/// A number with a unit, as in `30s`; without a unit it is in seconds.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

@@ -1,4 +1,4 @@
-//! Which database a URL names.
+//! The database that a URL names.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,8 @@ impl fmt::Display for Database {
     }
 }
 
-/// The database of the arguments. The default one is not opened through a symbolic link: whoever can write to a folder
-/// would choose which file of the user's is written to.
+/// The database of the arguments. The default file is not opened through a symbolic link: a person who can write to the
+/// folder could otherwise choose which of the user's files is written to.
 pub(crate) fn named_or_default(named: Option<&str>) -> Result<Database> {
     if let Some(url) = named {
         return url.parse();
@@ -53,7 +53,7 @@ pub(crate) fn named_or_default(named: Option<&str>) -> Result<Database> {
     format!("sqlite://{DEFAULT_FILE}").parse()
 }
 
-/// Refuses a file that cannot be there, in words that SQLite does not have.
+/// Rejects a file that cannot be used, with a message that SQLite does not have.
 pub(crate) fn check_file(file: &Path, may_be_created: bool) -> Result<()> {
     if file.is_dir() {
         bail!("{} is a folder: name a file, as in sqlite://{}/videos.sqlite", file.display(), file.display());

@@ -1,4 +1,4 @@
-//! `dry-run`: the next videos through their stage, with nothing written.
+//! `dry-run`: the next videos through their stage, without writing anything.
 
 use std::process::ExitCode;
 

@@ -3,7 +3,7 @@
 use rowlock::Pipeline;
 use rowlock::store::{Explanation, Verdict};
 
-/// What the engine's facts about an item mean, and which command helps.
+/// The meaning of the engine's facts about an item, and the command that helps.
 pub(crate) fn explain(facts: &Explanation, pipeline: &Pipeline) -> String {
     match facts.verdict(pipeline) {
         verdict @ (Verdict::Failed { .. } | Verdict::Cancelled { .. }) => format!("{verdict} (`rowlock-video retry`)"),

@@ -1,4 +1,4 @@
-//! `list`: the videos and what is known about them.
+//! `list`: the videos and the facts about them.
 
 use std::process::ExitCode;
 

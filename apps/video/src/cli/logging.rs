@@ -1,4 +1,4 @@
-//! What the engine tells while it works, on the standard error, beside the progress bars.
+//! The engine's messages while it works, on the standard error, beside the progress bars.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,20 +16,20 @@ use super::output::print_error;
 use super::secrets::scrubbed;
 use super::terminal::shown;
 
-/// The bars, which step aside for each line.
+/// The bars, which make room for each line.
 pub(crate) static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Starts to log. `RUST_LOG` chooses otherwise what is logged.
+/// Starts to log. `RUST_LOG` can choose other messages.
 pub(crate) fn start(command: &Command) {
     let default = match command {
         Command::Work { .. } => "warn,rowlock=info",
-        // What a run did is said by its table.
+        // The table at the end says what a run did.
         Command::Run { .. } => "warn,rowlock=info,rowlock::worker::thread=warn",
         _ => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Line(Vec::new()));
-    // Whoever starts a fleet collects its logs, with times and names; whoever sits before a run wants sentences.
+    // A person who starts a fleet collects its logs, with times and names; a person who watches a run wants sentences.
     if matches!(command, Command::Work { .. }) {
         builder.with_ansi(false).init();
     } else {
@@ -64,7 +64,7 @@ impl Drop for Line {
     }
 }
 
-/// A message and its fields, and nothing else.
+/// A message and its fields only.
 struct Sentence;
 
 impl<S, N> FormatEvent<S, N> for Sentence

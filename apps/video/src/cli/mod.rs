@@ -42,14 +42,14 @@ const SETUP_ERROR: u8 = 2;
 /// Exit status when the standard output is closed or full.
 const OUTPUT_LOST: u8 = 3;
 
-/// What is looked for before the database is touched.
+/// The checks before the database is touched.
 #[derive(Default)]
 struct Setup {
     discovery: Option<Discovery>,
     tools: Option<Tools>,
 }
 
-/// Reads the arguments, does what they say, and tells how that went.
+/// Reads the arguments, carries them out, and returns the exit status.
 pub(crate) async fn main() -> ExitCode {
     let texts = std::env::args_os().chain(std::env::var_os(DATABASE_VARIABLE));
     secrets::remember(texts.map(|text| text.to_string_lossy().into_owned()));
@@ -84,7 +84,7 @@ fn status_of(error: &anyhow::Error) -> u8 {
 #[error("the work stopped; run the same command to go on")]
 struct WorkStopped(#[from] rowlock::Error);
 
-/// Help, the version, or what is wrong with the arguments, of which one may be a URL in the wrong place.
+/// Help, the version, or the mistake in the arguments, one of which may be a URL in the wrong place.
 fn tell_usage(told: &clap::Error) -> ExitCode {
     let text = secrets::scrubbed(&told.render().to_string());
     if told.use_stderr() {
@@ -97,13 +97,13 @@ fn tell_usage(told: &clap::Error) -> ExitCode {
     }
 }
 
-/// Does what the arguments say. An error is one of usage, of setting up, or of the standard output.
+/// Carries out the arguments. An error concerns the usage, the set-up, or the standard output.
 async fn execute(arguments: Arguments) -> Result<ExitCode> {
     logging::start(&arguments.command);
     let database = database::named_or_default(arguments.database.as_deref())?;
     let command = arguments.command;
     match &command {
-        // With --json the standard output is for the result alone.
+        // With --json the standard output is for the result only.
         Command::Run { json: true, .. } | Command::Work { .. } => print_error(format_args!("database: {database}")),
         Command::Run { .. } => print(format_args!("database: {}", terminal::shown(&database.to_string())))?,
         _ => {}
@@ -112,8 +112,8 @@ async fn execute(arguments: Arguments) -> Result<ExitCode> {
         Command::Run { working, .. } | Command::Work { working } => (true, working.stale_after),
         _ => (false, STALE_AFTER),
     };
-    // A database that cannot be used is told before folders are searched, which may take long; a new file is made
-    // only after that.
+    // An unusable database is reported before folders are searched, which may take long; a new file is created only
+    // after that.
     match &database {
         Database::Postgres(url) => {
             let library = opened(PostgresLibrary::open(url, stale_after).await, &database)?;
@@ -161,7 +161,7 @@ async fn find_tools(frames: FrameCount) -> Result<Tools> {
     Ok(Tools { ffmpeg, embedder, frames })
 }
 
-/// A command that works makes the tables; the others only look whether they are there.
+/// A command that works creates the tables; the others only check that they exist.
 async fn prepare<L: Library>(library: L, database: &Database, works: bool) -> Result<L> {
     if works {
         library.migrate().await.with_context(|| format!("the tables in {database} cannot be made"))?;

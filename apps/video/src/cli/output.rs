@@ -1,4 +1,4 @@
-//! What the program says: results on the standard output, everything else on the standard error.
+//! The program's output: results on the standard output, everything else on the standard error.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -8,13 +8,13 @@ use anyhow::Result;
 use super::secrets;
 use super::terminal::{json_for_terminals, shown};
 
-/// The standard output takes no more: whoever read it is gone, or its disk is full.
+/// The standard output accepts no more: its reader has closed it, or its disk is full.
 #[derive(Debug, thiserror::Error)]
 #[error("the result cannot be written")]
 pub(crate) struct OutputLost(#[source] io::Error);
 
 impl OutputLost {
-    /// Whether the reader has closed it, as `head` does, and so wants to hear nothing more.
+    /// Whether the reader has closed it, as `head` does, and so wants no further messages.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
     }
@@ -32,12 +32,12 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(format_args!("{}", json_for_terminals(&serde_json::to_string_pretty(value)?)))
 }
 
-/// Prints a line on the standard error. Nobody is left to be told that it is closed.
+/// Prints a line on the standard error. If that is closed, there is nowhere to report it.
 pub(crate) fn print_error(line: fmt::Arguments<'_>) {
     let _told = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// An error and its causes, each thing once, without passwords and safe for a terminal.
+/// An error and its causes, without repetitions, without passwords, and safe for a terminal.
 pub(crate) fn in_words(error: &anyhow::Error) -> String {
     let mut words = String::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -1,4 +1,4 @@
-//! How far the work has come: a bar a stage, or plain lines where nobody watches.
+//! The progress of the work: a bar for each stage, or plain lines if the output is not a terminal.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -20,23 +20,24 @@ const LINE_INTERVAL: Duration = Duration::from_secs(3);
 /// Something that takes longer than this is named.
 const LONG: Duration = Duration::from_secs(10);
 
-/// Enough to find the one that has been worked on for the longest time.
+/// Enough to find the one that has been running longest.
 const HELD_READ_MAX: usize = 100;
 
 const BAR: &str = "{prefix:<12} {bar:30} {pos}/{len} {msg}";
 
-/// One stage's way.
+/// The progress of one stage.
 struct Stage {
     name: String,
     bar: Option<ProgressBar>,
-    /// The most items that were ever left: more may be added by others.
+    /// The most items that were ever left: other processes may add more.
     total: u64,
     done: u64,
     said: Option<u64>,
     said_at: Instant,
 }
 
-/// Shows progress for as long as it is polled. It is read from the database, and so counts what other processes do.
+/// Shows progress for as long as it is polled. It is read from the database, and so includes the work of other
+/// processes.
 pub(crate) async fn show<L: Library>(videos: &Videos<L>, library: &L) {
     let started = Instant::now();
     let on_terminal = std::io::stderr().is_terminal();
@@ -56,7 +57,7 @@ pub(crate) async fn show<L: Library>(videos: &Videos<L>, library: &L) {
         });
     }
     loop {
-        // An error is the worker's to report.
+        // The worker reports errors.
         if let Ok((counts, left)) = items_left::<L>(videos).await {
             let waits = waiting::<L>(videos, library, &counts).await.unwrap_or_default();
             for ((stage, left), waits) in stages.iter_mut().zip(left).zip(waits) {
@@ -67,8 +68,8 @@ pub(crate) async fn show<L: Library>(videos: &Videos<L>, library: &L) {
     }
 }
 
-/// For each stage how many items still have to pass it. Counting stops at 10,000 a state, so that the successes of the
-/// past cost nothing; only a larger backlog than that is counted to its end, which reads the table.
+/// For each stage, how many items still have to pass it. The count of a state stops at 10,000, so that past successes
+/// cost nothing; only a larger backlog is counted to its end, which reads the table.
 async fn items_left<L: Library>(videos: &Videos<L>) -> rowlock::Result<(Counts, Vec<u64>)> {
     let mut counts = videos.counts().await?;
     let is_cut_off = |entry: &StatusCount| entry.at_least && entry.status.is_some_and(|status| !status.is_terminal());
@@ -84,7 +85,7 @@ async fn items_left<L: Library>(videos: &Videos<L>) -> rowlock::Result<(Counts, 
     Ok((counts, all))
 }
 
-/// For each stage what is waited for: the item that takes long, or the time at which the next one is due.
+/// For each stage, what it waits for: the item that takes long, or the time at which the next one is due.
 async fn waiting<L: Library>(videos: &Videos<L>, library: &L, counts: &Counts) -> rowlock_video::Result<Vec<String>> {
     let held = videos.held(HELD_READ_MAX).await?;
     let mut all = Vec::new();
@@ -133,7 +134,7 @@ impl Stage {
         }
     }
 
-    /// Progress is, and now and then what is waited for.
+    /// Shows progress, and now and then what is waited for.
     fn is_news(&self, waits: &str) -> bool {
         self.said != Some(self.done) || (!waits.is_empty() && self.said_at.elapsed() >= LONG)
     }
@@ -147,7 +148,7 @@ impl Drop for Stage {
     }
 }
 
-/// Rate and remaining time, once there is something to tell them by.
+/// Rate and remaining time, once they can be estimated.
 fn pace(done: u64, left: u64, elapsed: Duration) -> String {
     if done == 0 {
         return String::new();

@@ -1,4 +1,4 @@
-//! `retry`: takes up videos again that have stopped.
+//! `retry`: requeues videos that have stopped.
 
 use std::process::ExitCode;
 
@@ -40,7 +40,7 @@ pub(crate) async fn retry<L: Library>(videos: &Videos<L>, library: &L, ids: Vec<
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })
 }
 
-/// Where it stopped (`None`), unless the frames that EMBEDDING needs are gone.
+/// Where the video stopped (`None`), unless the frames that EMBEDDING needs are gone.
 async fn stage_to_start_at<L: Library>(videos: &Videos<L>, library: &L, id: &str) -> Result<Option<StageId>> {
     let resume = videos.explain(id).await?.and_then(|facts| facts.resume).and_then(Status::stage);
     let later = resume.is_some_and(|stage| stage != StageId::FIRST);

@@ -14,7 +14,7 @@ use super::arguments::Working;
 use super::logging::say;
 use super::{SOME_FAILED, WorkStopped, print, print_json, progress, table};
 
-/// Holders are named once each; more than this many rows need not be read for that.
+/// Each holder is named once; that needs no more rows than this.
 const HELD_READ_MAX: usize = 1_000;
 
 /// Finds the videos at and under these paths.
@@ -79,7 +79,7 @@ where
     Ok(if all_succeeded { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })
 }
 
-/// Says whose leases may have to be waited for: of a run that was killed just now, for instance.
+/// Names the holders whose leases may have to be waited for: those of a run that was killed a moment ago, for instance.
 async fn say_who_holds<L: Library>(videos: &Videos<L>) -> Result<()> {
     let mut holders: Vec<(String, usize)> = Vec::new();
     for item in videos.held(HELD_READ_MAX).await? {
@@ -157,7 +157,7 @@ fn print_result(discovery: &Discovery, added: &Added, reports: &[VideoReport], r
     print_left_out(discovery, added)
 }
 
-/// What was found and is not in the table, counted.
+/// How many of the found files are not in the table.
 fn print_left_out(discovery: &Discovery, added: &Added) -> Result<()> {
     let unreadable = discovery.problems.len() + discovery.problems_left_out;
     let counts = discovery.passed_over_counts.iter().map(|(what, count)| (*count, *what));

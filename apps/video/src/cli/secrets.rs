@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use rowlock::store::displayable_url;
 
-/// Parameters of a URL that hold no secret. What is not among them may be a password under a mistyped name.
+/// Parameters of a URL that hold no secret. Any other may be a password under a mistyped name.
 const HARMLESS_PARAMETERS: &[&str] = &[
     "host",
     "hostaddr",
@@ -19,12 +19,12 @@ const HARMLESS_PARAMETERS: &[&str] = &[
     "connect_timeout",
 ];
 
-/// Shorter ones are not looked for in other texts: they would be found in any.
+/// Shorter secrets are not searched for in other texts: they would be found in any.
 const SECRET_MIN_CHARS: usize = 4;
 
 static SECRETS: OnceLock<Vec<(String, String)>> = OnceLock::new();
 
-/// Remembers the secrets in these texts, URLs among them, for [`scrubbed`].
+/// Remembers the secrets in these texts, including URLs, for [`scrubbed`].
 pub(crate) fn remember(texts: impl IntoIterator<Item = String>) {
     let mut secrets: Vec<(String, String)> = texts.into_iter().flat_map(|text| replacements(&text)).collect();
     // The whole before its parts.
@@ -33,13 +33,13 @@ pub(crate) fn remember(texts: impl IntoIterator<Item = String>) {
     let _already = SECRETS.set(secrets);
 }
 
-/// A text without the secrets that are remembered.
+/// A text without the remembered secrets.
 pub(crate) fn scrubbed(text: &str) -> String {
     let secrets = SECRETS.get().map_or(&[][..], Vec::as_slice);
     secrets.iter().fold(text.to_owned(), |text, (secret, instead)| text.replace(secret, instead))
 }
 
-/// What was given as the URL of a database, without what may be a secret. The name of a file is none.
+/// The text given as the URL of a database, without anything that may be a secret. The name of a file is not a secret.
 pub(crate) fn redacted(given: &str) -> String {
     let place = given.split('?').next().unwrap_or_default();
     let file = if given.contains(':') { place.strip_prefix("sqlite://") } else { Some(place) };
@@ -49,7 +49,7 @@ pub(crate) fn redacted(given: &str) -> String {
     }
 }
 
-/// `host:port/name`, and not `user:password` for want of the rest.
+/// `host:port/name`, which is not `user:password` with the rest missing.
 fn is_address(address: &str) -> bool {
     let host = address.split('/').next().unwrap_or_default();
     let port = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
@@ -59,7 +59,7 @@ fn is_address(address: &str) -> bool {
     port.is_none_or(|port| port.chars().all(|c| c.is_ascii_digit()))
 }
 
-/// What must not be seen of a text, and what to show instead.
+/// The secret parts of a text, and their replacements.
 fn replacements(text: &str) -> Vec<(String, String)> {
     let mut secrets = Vec::new();
     let mut parameters = text;
@@ -83,7 +83,7 @@ fn replacements(text: &str) -> Vec<(String, String)> {
             secrets.push(value.trim_matches('\'').to_owned());
         }
     }
-    // A reader that cuts at a mark may show the pieces.
+    // A parser that cuts at a mark may show the pieces.
     let pieces = secrets.iter().flat_map(|secret| secret.split(['?', '#', '@', '/', '&', '='])).map(str::to_owned);
     let mut all: Vec<String> = pieces.chain(secrets.iter().cloned()).collect();
     let decoded: Vec<String> =
@@ -101,7 +101,7 @@ fn replacements(text: &str) -> Vec<(String, String)> {
 mod tests {
     use super::*;
 
-    /// However a URL with this password may be written, and mistyped.
+    /// The forms in which a URL with this password may be written, and mistyped.
     const SPELLINGS: &[&str] = &[
         "postgres://me:hunter22@host/db",
         "postgres://me:hunter22@host/db?password=hunter22",

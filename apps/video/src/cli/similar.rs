@@ -9,10 +9,10 @@ use rowlock_video::library::{EmbeddedVideo, Library, path_json};
 use super::table::{file_name, keep_ids_whole, named, table};
 use super::{print, print_json};
 
-/// Shown for one video unless `--top` says otherwise.
+/// The number that is shown for one video without `--top`.
 const TOP_OF_ONE: usize = 5;
 
-/// Shown for each video with `--all`.
+/// The number that is shown for each video with `--all`.
 const TOP_OF_EACH: usize = 1;
 
 pub(crate) async fn similar<L: Library>(

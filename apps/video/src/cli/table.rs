@@ -12,16 +12,16 @@ use rowlock_video::media::path_from_text;
 
 pub(crate) use super::terminal::shown;
 
-/// Width of a table that is not shown on a terminal, which has one of its own.
+/// Width of a table that is not shown on a terminal, which has its own width.
 const WIDTH: u16 = 80;
 
-/// Room for a file's name where ids are short.
+/// Room for a file's name if ids are short.
 const NAME_WIDTH: usize = 24;
 
 /// A blank on each side of a cell.
 const CELL_PADDING: usize = 2;
 
-/// Errors are cut here in a table; `show` has them whole.
+/// A table cuts errors here; `show` has them whole.
 const ERROR_CHARS_MAX: usize = 100;
 
 /// An empty table with these columns.
@@ -35,7 +35,7 @@ pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
     table
 }
 
-/// Makes the first column as wide as the ids in it, which are never broken: they are copied from there.
+/// Makes the first column as wide as its ids, which are never broken, because users copy them.
 pub(crate) fn keep_ids_whole<'a>(table: &mut Table, column: usize, ids: impl IntoIterator<Item = &'a str>) {
     let widest = ids.into_iter().map(|id| shown(id).chars().count()).max().unwrap_or(0).max(NAME_WIDTH);
     let width = u16::try_from(widest + CELL_PADDING).unwrap_or(u16::MAX);
@@ -44,7 +44,7 @@ pub(crate) fn keep_ids_whole<'a>(table: &mut Table, column: usize, ids: impl Int
     }
 }
 
-/// What is known about videos, a row each.
+/// The facts about videos, one row each.
 pub(crate) fn of_reports(reports: &[VideoReport]) -> Table {
     let mut table = table(["video", "what is known"]);
     for report in reports {
@@ -75,7 +75,7 @@ fn known(report: &VideoReport) -> String {
     let took = took.into_iter().filter_map(|(stage, secs)| Some(format!("{stage} {}", seconds(secs?))));
     lines.push(took.collect::<Vec<_>>().join(", "));
     lines.extend(report.note.as_deref().map(|note| format!("note: {}", shown(note))));
-    // One that has succeeded keeps the error of an earlier attempt for `show`.
+    // A succeeded video keeps the error of an earlier attempt for `show`.
     lines.extend(report.error.as_deref().filter(|_| !succeeded(report)).map(|error| cut(&shown(error))));
     lines.retain(|line| !line.is_empty());
     lines.join("\n")
@@ -93,7 +93,7 @@ pub(crate) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "–".to_owned())
 }
 
-/// The last part of a path, as it is, or the id of a video that has none.
+/// The last part of a path, as it is; the id if a video has no path.
 pub(crate) fn file_name(path: Option<&str>, video_id: &str) -> String {
     let path = path.map(path_from_text);
     let name = path.as_deref().and_then(Path::file_name).map(OsStr::to_string_lossy);

@@ -1,7 +1,7 @@
-//! Text that somebody else chose, made safe for a terminal.
+//! Text from others, made safe for a terminal.
 
-/// File names, errors and ids of a shared table may hold anything. A terminal obeys control characters, and those of
-/// the direction of writing make it show another text than is there.
+/// File names, errors and ids of a shared table may hold anything. A terminal obeys control characters, and characters
+/// for the direction of writing make it show a different text.
 pub(crate) fn shown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -10,7 +10,7 @@ pub(crate) fn shown(text: &str) -> String {
     safe
 }
 
-/// The same in JSON, where every character may be written by its number: what is read is exact.
+/// The same in JSON, where every character may be written by its number: a reader gets the exact text.
 pub(crate) fn json_for_terminals(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {
@@ -32,7 +32,7 @@ fn is_unsafe(character: char) -> bool {
             '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
             // Ends of lines and paragraphs.
             | '\u{2028}' | '\u{2029}'
-            // What is not seen at all.
+            // Invisible characters.
             | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 

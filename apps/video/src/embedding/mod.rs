@@ -1,7 +1,7 @@
-//! One vector a video, and which videos look alike.
+//! One vector for each video, and which videos look alike.
 //!
-//! The image model is EfficientNet-Lite0 without its classifier, in ONNX, run in pure Rust. It is not in
-//! the repository: `scripts/fetch-model` downloads and converts it.
+//! The image model is EfficientNet-Lite0 without its classifier, in ONNX, run in pure Rust. It is not in the
+//! repository: `scripts/fetch-model` downloads and converts it.
 
 mod model;
 mod similar;

@@ -12,7 +12,7 @@ use crate::media::{FRAME_SIDE_PX, Frame};
 /// Names the model file, for a program that does not run in its checkout.
 const MODEL_VARIABLE: &str = "ROWLOCK_VIDEO_MODEL";
 
-/// What the network was trained with: (value − 127) / 128 for each colour.
+/// The scaling with which the network was trained: (value − 127) / 128 for each colour.
 const INPUT_CENTRE: f32 = 127.0;
 const INPUT_SCALE: f32 = 128.0;
 
@@ -20,7 +20,7 @@ const INPUT_SCALE: f32 = 128.0;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddingError {
-    /// The model file is not there. Found at start-up.
+    /// The model file does not exist. Found at start-up.
     #[error("the image model is missing at {}: run `make setup`, or name its file in {MODEL_VARIABLE}", path.display())]
     ModelMissing {
         /// Where it was looked for.
@@ -31,22 +31,22 @@ pub enum EmbeddingError {
     ModelUnusable {
         /// Where it is.
         path: PathBuf,
-        /// What the runtime said.
+        /// The runtime's message.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The model did not run on a frame.
     #[error("the image model failed")]
     Run {
-        /// What the runtime said.
+        /// The runtime's message.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The frames gave no vector: there were none, or the model answered with nothing but zeros.
+    /// The frames gave no vector: there were none, or the model returned nothing but zeros.
     #[error(transparent)]
     Vector(#[from] WrongEmbedding),
 }
 
-/// Where the model is looked for: the file that `ROWLOCK_VIDEO_MODEL` names, or else
-/// `.local/model/efficientnet-lite0.onnx` in the checkout that this program was built from.
+/// The path of the model: the file that `ROWLOCK_VIDEO_MODEL` names, or else `.local/model/efficientnet-lite0.onnx` in
+/// the checkout from which this program was built.
 pub fn model_path() -> PathBuf {
     std::env::var_os(MODEL_VARIABLE).map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local/model/efficientnet-lite0.onnx"),
@@ -81,9 +81,9 @@ impl Embedder {
         Ok(Self { model })
     }
 
-    /// The embedding of a video: the mean of its frames' features, brought to length 1.
+    /// The embedding of a video: the mean of its frames' features, scaled to length 1.
     ///
-    /// Blocks the thread for one run of the model a frame: call it through `spawn_blocking`.
+    /// Blocks the thread for one run of the model for each frame: call it through `spawn_blocking`.
     ///
     /// # Errors
     /// No frames, or the model fails; neither changes when repeated.

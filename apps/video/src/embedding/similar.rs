@@ -6,30 +6,30 @@ use tract_onnx::prelude::tract_ndarray::{Array2, ArrayView2, Axis};
 
 use super::vector::{EMBEDDING_NUMBERS, Embedding};
 
-/// Vectors that are compared with all others at once: their answers are a megabyte for each thousand of the others.
+/// How many vectors are compared with all others at once: their results are a megabyte for each thousand of the others.
 const BLOCK_ROWS: usize = 256;
 
-/// The product is of single precision: so many more than wanted are compared anew with double precision.
+/// The product has single precision: this many more than wanted are compared again with double precision.
 const COMPARED_ANEW: usize = 16;
 
 /// One answer of [`most_similar`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Similar {
-    /// Which of the vectors.
+    /// The index of the vector.
     pub index: usize,
     /// See [`Embedding::cosine`].
     pub cosine: f64,
 }
 
-/// For each of the `targets` (positions in `all`) the `top` others that are nearest to it, nearest first, equal ones by
-/// position.
+/// For each of the `targets` (positions in `all`), the `top` others that are nearest to it, nearest first, equal ones
+/// by position.
 ///
-/// A product of matrices in blocks, shared among the processors: 5,000 with 5,000 take about a second of one processor in a
-/// release build. Comparing them pair by pair takes ten times as long.
+/// A product of matrices in blocks, shared among the processors: 5,000 with 5,000 take about a second of one processor
+/// in a release build. Comparing them pair by pair takes ten times as long.
 pub fn most_similar(all: &[&Embedding], targets: &[usize], top: usize) -> Vec<Vec<Similar>> {
     let mut numbers = Vec::with_capacity(all.len() * EMBEDDING_NUMBERS);
     all.iter().for_each(|embedding| numbers.extend_from_slice(embedding.as_slice()));
-    // The shape is that of the numbers: each vector has as many.
+    // The shape fits the numbers: each vector has the same length.
     let Ok(all_numbers) = ArrayView2::from_shape((all.len(), EMBEDDING_NUMBERS), &numbers) else { return Vec::new() };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let share = targets.len().div_ceil(processors).max(1);

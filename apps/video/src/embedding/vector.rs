@@ -5,8 +5,8 @@ use std::fmt;
 /// How many numbers a vector has: the width of the model's last convolution.
 pub const EMBEDDING_NUMBERS: usize = 1280;
 
-/// How far the length of a stored vector may be from 1: far more than rounding, far less than a vector
-/// that nobody normalised.
+/// How far the length of a stored vector may be from 1: far more than rounding, far less than for a vector that was not
+/// normalised.
 const LENGTH_TOLERANCE: f64 = 1e-3;
 
 /// A direction in the space of 1280 features; its length is 1.
@@ -20,16 +20,16 @@ pub enum WrongEmbedding {
     /// Not [`EMBEDDING_NUMBERS`] of them.
     #[error("an embedding has {EMBEDDING_NUMBERS} numbers of 4 bytes, not {bytes} bytes")]
     Size {
-        /// What was given.
+        /// The given number of bytes.
         bytes: usize,
     },
     /// Not of length 1, or not numbers at all.
     #[error("an embedding has the length 1, not {length}")]
     Length {
-        /// What was given.
+        /// The given length.
         length: f64,
     },
-    /// Nothing to take the direction of.
+    /// A mean without a direction.
     #[error("the frames of the video give no direction: all features are zero or not finite")]
     NoDirection,
 }
@@ -67,7 +67,7 @@ impl Embedding {
         self.0.iter().flat_map(|value| value.to_le_bytes()).collect()
     }
 
-    /// What [`to_bytes`](Self::to_bytes) gave.
+    /// The embedding from the bytes of [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
     /// Another size, or a length that is not 1.
@@ -83,8 +83,8 @@ impl Embedding {
 
     /// The cosine of the angle between the two: 1 for the same direction.
     ///
-    /// The model's features are never negative, and so neither is this. Unlike videos are rather at 0.5
-    /// than at 0: only the order means something.
+    /// The model's features are never negative, and so neither is this. Dissimilar videos are nearer to 0.5 than to 0:
+    /// only the order has a meaning.
     pub fn cosine(&self, other: &Self) -> f64 {
         self.0.iter().zip(&other.0).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
     }

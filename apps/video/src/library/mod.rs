@@ -1,4 +1,4 @@
-//! What the application stores beside the queue: the paths of the videos and what was found out about them.
+//! The application's data beside the queue: the paths of the videos and the results about them.
 
 mod report;
 mod tables;
@@ -16,20 +16,20 @@ pub use report::{VideoReport, path_json};
 pub(crate) use tables::POSTGRES_MIGRATIONS;
 pub use tables::{PostgresLibrary, SqliteLibrary};
 
-/// Videos added in one transaction: few enough that nobody waits long for it, many enough that a folder is quick.
+/// Videos added in one transaction: few enough that others do not wait long for it, many enough that a folder is quick.
 const ADDED_TOGETHER_MAX: usize = 500;
 
-/// A video as handlers get it.
+/// A video in the form for handlers.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct QueuedVideo {
     /// The key.
     pub video_id: String,
-    /// Where its file is, as [`path_to_text`](crate::media::path_to_text) writes it; `None` in a row that was not
-    /// made by this application.
+    /// The path of its file, as [`path_to_text`](crate::media::path_to_text) writes it; `None` in a row that this
+    /// application did not create.
     pub path: Option<String>,
-    /// The named folder in which it was found, written likewise; `None` if its file was named itself.
+    /// The named folder in which it was found, written likewise; `None` if its file was named directly.
     pub root: Option<String>,
-    /// The last error, of which a second one of its kind may be the last.
+    /// The last error; a second error of the same kind may be final.
     pub error_message: Option<String>,
 }
 
@@ -38,31 +38,31 @@ pub struct QueuedVideo {
 pub struct EmbeddedVideo {
     /// The key.
     pub video_id: String,
-    /// Where its file is.
+    /// The path of its file.
     pub path: Option<String>,
-    /// What it looks like.
+    /// Its vector.
     pub embedding: Embedding,
 }
 
-/// What EXTRACTION found out.
+/// The results of EXTRACTION.
 #[derive(Debug)]
 pub struct Extracted {
     /// What the video is made of.
     pub probe: Probe,
     /// What it shows.
     pub extraction: Extraction,
-    /// How long finding out took.
+    /// How long the extraction took.
     pub secs: f64,
 }
 
-/// How a file relates to what the queue knows.
+/// How a file relates to the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
-    /// It was not there: it is now, ready for its first stage.
+    /// It was new: it is now in the queue, ready for its first stage.
     New,
-    /// It is there, and is the same version of the file.
+    /// It is in the queue, in the same version of the file.
     Same,
-    /// It is there, and the file has changed since.
+    /// It is in the queue, but the file has changed since.
     Changed,
     /// Its id is that of another file; nothing was written.
     Taken {
@@ -71,16 +71,16 @@ pub enum Known {
     },
 }
 
-/// A file, under the id by which the queue knows it.
+/// A file, with its id in the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Insertion {
-    /// That of the row with the file's path, else what its path gives.
+    /// The id of the row with the file's path; without such a row, the id that its path gives.
     pub video_id: String,
-    /// What was known.
+    /// How the file related to the queue.
     pub known: Known,
 }
 
-/// A file that could not be added, because its id is that of another one.
+/// A file that could not be added, because its id is that of another file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collision {
     /// The file.
@@ -91,14 +91,14 @@ pub struct Collision {
     pub taken_by: String,
 }
 
-/// What [`add_videos`] did.
+/// The result of [`add_videos`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Added {
-    /// Videos that were not known.
+    /// New videos.
     pub new: usize,
-    /// Videos that are taken again, because their file has changed.
+    /// Videos that are processed again, because their file has changed.
     pub changed: usize,
-    /// Videos that are known already.
+    /// Videos that were already in the queue.
     pub same: usize,
     /// The ids of all of these, in the order of the files.
     pub ids: Vec<String>,
@@ -106,14 +106,14 @@ pub struct Added {
     pub collisions: Vec<Collision>,
 }
 
-/// A repository of the application's over a library's store.
+/// The application's repository over a library's store.
 pub type Videos<L> = Repository<<L as Library>::Store, QueuedVideo>;
 
 /// A transaction of a library's store.
 pub type Transaction<L> = <<L as Library>::Store as Store>::Transaction;
 
-/// The application's tables in one database. What is written together with a move of the queue takes the transaction
-/// that the move ends; nothing else in the application knows which database it is.
+/// The application's tables in one database. Writes that belong to a move of the queue take the transaction that the
+/// move ends; nothing else in the application knows which database it is.
 pub trait Library: Clone + Send + Sync + 'static {
     /// The engine's store in the same database.
     type Store: Store;
@@ -121,30 +121,30 @@ pub trait Library: Clone + Send + Sync + 'static {
     /// The engine's store.
     fn store(&self) -> &Self::Store;
 
-    /// Makes the application's tables. May be repeated.
+    /// Creates the application's tables. May be repeated.
     fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
 
-    /// Whether the application's tables are there.
+    /// Whether the application's tables exist.
     fn is_migrated(&self) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Inserts the videos that are not there, in one transaction, and says of each what was known. A video is the row
-    /// with its path, whatever id that has; without one, the row with its id.
+    /// Inserts the new videos in one transaction, and says how each file related to the queue. A video is the row with
+    /// its path, whatever its id; without such a row, the row with its id.
     fn insert(&self, videos: &[FoundVideo]) -> impl Future<Output = Result<Vec<Insertion>>> + Send;
 
-    /// Deletes what was found out about a video.
+    /// Deletes the results about a video.
     fn delete_results(&self, video_id: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Stores which version of its file a video stands for.
     fn update_version(&self, video_id: &str, video: &FoundVideo) -> impl Future<Output = Result<()>> + Send;
 
-    /// Replaces what EXTRACTION found out about a video, and drops the vector that was made of what it replaces.
+    /// Replaces the results of EXTRACTION for a video, and deletes the vector that was made from the old ones.
     fn write_extracted(
         transaction: &mut Transaction<Self>,
         video_id: &str,
         extracted: &Extracted,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Replaces the vector of a video, and deletes the frames that it was made of.
+    /// Replaces the vector of a video, and deletes the frames from which it was made.
     fn write_embedding(
         transaction: &mut Transaction<Self>,
         video_id: &str,
@@ -152,17 +152,17 @@ pub trait Library: Clone + Send + Sync + 'static {
         secs: f64,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// The frames of a video, in order; none once the vector is made.
+    /// The frames of a video, in order; none once the vector exists.
     fn frames(&self, video_id: &str) -> impl Future<Output = Result<Vec<Frame>>> + Send;
 
     /// All vectors, in the order of the ids.
     fn embeddings(&self) -> impl Future<Output = Result<Vec<EmbeddedVideo>>> + Send;
 
-    /// What is known about one video.
+    /// The facts about one video.
     fn report(&self, video_id: &str) -> impl Future<Output = Result<Option<VideoReport>>> + Send;
 
-    /// What is known about the videos in the given state, or in any, in the order of their ids, after the given one.
-    /// A page has up to `limit` of them.
+    /// The facts about the videos in the given state, or in any, in the order of their ids, after the given one. A page
+    /// has up to `limit` of them.
     fn reports(
         &self,
         status_word: Option<&str>,
@@ -171,11 +171,11 @@ pub trait Library: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<VideoReport>>> + Send;
 }
 
-/// Adds videos to the queue. One that is known is left as it is, unless its file has changed: then it is taken again
+/// Adds videos to the queue. An existing one stays as it is, unless its file has changed: then it is processed again
 /// from the first stage.
 ///
 /// # Errors
-/// Those of the database. May be repeated after one.
+/// Those of the database. The call may be repeated after an error.
 pub async fn add_videos<L: Library>(videos: &Videos<L>, library: &L, found: &[FoundVideo]) -> Result<Added> {
     let mut added = Added::default();
     for chunk in found.chunks(ADDED_TOGETHER_MAX) {
@@ -198,11 +198,11 @@ pub async fn add_videos<L: Library>(videos: &Videos<L>, library: &L, found: &[Fo
     Ok(added)
 }
 
-/// The new version is stored last: whoever is interrupted before finds the file changed again.
+/// The new version is stored last: if the call is interrupted before, the file still counts as changed.
 async fn take_again<L: Library>(videos: &Videos<L>, library: &L, video_id: &str, video: &FoundVideo) -> Result<()> {
     library.delete_results(video_id).await?;
     match videos.set(video_id, Status::Ready(StageId::FIRST), None).await {
-        // Deleted meanwhile, by whoever did not want it.
+        // It was deleted meanwhile.
         Ok(_) | Err(rowlock::Error::NotFound { .. }) => library.update_version(video_id, video).await,
         Err(error) => Err(error.into()),
     }

@@ -1,4 +1,4 @@
-//! One video, as the tables of the command show it.
+//! One video, in the form for the command's tables.
 
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -7,26 +7,26 @@ use serde_json::{Map, Value};
 
 use crate::media::path_from_text;
 
-/// What is known about a video.
+/// The facts about a video.
 #[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
 pub struct VideoReport {
     /// The key.
     pub video_id: String,
-    /// Where its file is, as [`path_to_text`](crate::media::path_to_text) writes it; in JSON as it is, see
+    /// The path of its file, as [`path_to_text`](crate::media::path_to_text) writes it; in JSON as it is, see
     /// [`path_json`].
     #[serde(flatten, serialize_with = "serialize_path")]
     pub path: Option<String>,
     /// Its status word.
     pub status: String,
-    /// Failures that were counted.
+    /// Counted failures.
     pub retry_count: i32,
-    /// Times that it was taken back from a worker that stopped.
+    /// Times that it was taken back from a stopped worker.
     pub reset_count: i32,
     /// The last error; a video may have succeeded after it.
     pub error: Option<String>,
-    /// Length, if the file says.
+    /// Its length, if the file says.
     pub duration_secs: Option<f64>,
-    /// Width of the picture; `None`, like all that follows, before EXTRACTION has succeeded.
+    /// Width of the picture; `None`, like the following fields, before EXTRACTION has succeeded.
     pub width_px: Option<i32>,
     /// Height of the picture.
     pub height_px: Option<i32>,
@@ -38,7 +38,7 @@ pub struct VideoReport {
     pub has_sound: Option<bool>,
     /// How many frames were taken.
     pub frame_count: Option<i32>,
-    /// What is odd about it all the same: `decoded 6.0 of 12.0 s`.
+    /// A defect of a video that succeeded nevertheless: `decoded 6.0 of 12.0 s`.
     pub note: Option<String>,
     /// How long EXTRACTION took.
     pub extraction_secs: Option<f64>,
@@ -46,7 +46,8 @@ pub struct VideoReport {
     pub embedding_secs: Option<f64>,
 }
 
-/// A stored path for JSON: `path` is the path as it is. One that is not UTF-8 has �s there, and its bytes in `path_hex`.
+/// A stored path for JSON: `path` is the path as it is. A path that is not UTF-8 has �s there, and its bytes in
+/// `path_hex`.
 pub fn path_json(stored: Option<&str>) -> Map<String, Value> {
     let path = stored.map(path_from_text);
     let exact = path.as_deref().is_none_or(|path| path.to_str().is_some());

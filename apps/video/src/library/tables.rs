@@ -1,8 +1,8 @@
 //! The application's tables in PostgreSQL and in SQLite.
 //!
-//! The statements keep to what both databases read in the same way, so that each is written once; sqlx's types differ
-//! for the two, and so the code around the statements is a macro. What differs between the databases in earnest, the
-//! queue, is the engine's.
+//! The statements use only what both databases read in the same way, so that each is written once; sqlx's types differ
+//! for the two, and so the code around the statements is a macro. The queue, where the databases really differ, belongs
+//! to the engine.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// How often migrating is tried: on SQLite two processes that meet a new file at once may get in each other's way.
 const MIGRATION_ATTEMPTS_MAX: u32 = 5;
 
-/// Wait before the next such attempt.
+/// The wait before another attempt.
 const MIGRATION_WAIT: Duration = Duration::from_millis(200);
 
 /// Commands read a few rows at a time, and handlers their frames.
@@ -129,7 +129,7 @@ pub struct SqliteLibrary {
 }
 
 impl SqliteLibrary {
-    /// The library in the file of this URL, `sqlite://FILE`; `create` makes the file if there is none.
+    /// The library in the file of this URL, `sqlite://FILE`; `create` creates the file if it does not exist.
     ///
     /// # Errors
     /// [`Error::Connect`], those of the engine, and a `stale_after` that no pipeline can have.
@@ -147,10 +147,10 @@ impl SqliteLibrary {
 /// A row of the queue: id, path, version of the file, the named folder.
 type VersionRow = (String, Option<String>, Option<String>, Option<String>);
 
-/// What a row that was there says about a file. A row without a path was made by somebody else under the file's id.
+/// How an existing row relates to a file. A row without a path was created by another program under the file's id.
 fn known(video: &FoundVideo, row: Option<&VersionRow>) -> Insertion {
     let Some((video_id, path, version, _)) = row else {
-        // Deleted between two statements, by whoever did not want it.
+        // It was deleted between two statements.
         return Insertion { video_id: video.video_id.clone(), known: Known::Same };
     };
     let is_the_same = |path: &String| {
@@ -220,7 +220,7 @@ macro_rules! impl_library {
                         row = by_id.fetch_optional(&mut *transaction).await?;
                     }
                     let insertion = known(video, row.as_ref());
-                    // A row of an earlier version, or a file that was named itself.
+                    // A row of an earlier version, or a file that was named directly.
                     if insertion.known == Known::Same
                         && row.is_some_and(|(_, _, _, root)| root.is_none())
                         && let Some(root) = &video.root

@@ -1,8 +1,8 @@
-//! How much of a film was decoded: the times of its pictures, as ffmpeg tells them while it decodes.
+//! How much of a film was decoded: the times of its pictures, which ffmpeg reports while it decodes.
 
 use std::fmt;
 
-/// Told beside the frames, by a second output on stderr: a line for each picture, in the order of time.
+/// A second output on stderr, beside the frames: a line for each picture, in the order of time.
 pub(super) const OUTPUT: &[&str] = &[
     "-vf",
     "scale=16:16:flags=neighbor",
@@ -10,7 +10,7 @@ pub(super) const OUTPUT: &[&str] = &[
     "passthrough",
     "-c:v",
     "rawvideo",
-    // Whole lines, between which complaints may come.
+    // Whole lines, possibly with complaints between them.
     "-flush_packets",
     "1",
     "-f",
@@ -18,21 +18,22 @@ pub(super) const OUTPUT: &[&str] = &[
     "pipe:2",
 ];
 
-/// A pause between two pictures that is longer than this, and than four pictures last, is a hole in a damaged film.
+/// A pause between two pictures that is longer than this, and longer than four pictures last, is a hole in a damaged
+/// film.
 const HOLE_MIN_SECS: f64 = 0.5;
 
 /// A picture may end this much before its film does: sound is often longer.
 const EARLY_MIN_SECS: f64 = 1.0;
 
-/// The same, as a part of the film.
+/// The same, as a fraction of the film.
 const EARLY_MIN_PART: f64 = 0.05;
 
-/// A film of which less could be decoded than it says to have.
+/// A film of which less could be decoded than its stated length.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shortfall {
     /// How much of it was decoded.
     pub decoded_secs: f64,
-    /// How long it says to be.
+    /// Its stated length.
     pub of_secs: f64,
 }
 
@@ -57,7 +58,7 @@ struct Picture {
 }
 
 impl Coverage {
-    /// Takes a line of stderr; false if it is none of the second output's.
+    /// Takes a line of stderr; false if the line is not of the second output.
     pub(super) fn push(&mut self, line: &str) -> bool {
         if let Some(base) = line.strip_prefix("#tb 0: ") {
             let ratio =
@@ -87,8 +88,8 @@ impl Coverage {
         self.last = Some(picture);
     }
 
-    /// What is missing of a picture that should last until `end_secs`. Holes count only when the decoder complained:
-    /// else they are how the film is.
+    /// What is missing of a picture that should last until `end_secs`. Holes count only if the decoder complained:
+    /// otherwise they belong to the film.
     pub(super) fn shortfall(&self, end_secs: Option<f64>, complained: bool) -> Option<Shortfall> {
         let last = self.last?;
         let decoded_until = last.at_secs + last.lasts_secs;

@@ -11,102 +11,102 @@ use super::location::video_id;
 use super::open::kind_of;
 use super::sniff::{has_raw_extension, has_video_extension, head_of, is_video};
 
-/// More than any folder of videos; a run that meets it was pointed at the wrong place, and would fill
-/// memory otherwise.
+/// More than any folder of videos has; a run that finds more was started at the wrong place, and would fill memory.
 const MAX_VIDEOS: usize = 1_000_000;
 
-/// Enough to see what is wrong with a folder; the number beyond is counted in
-/// [`Discovery::problems_left_out`].
+/// Enough to see what is wrong with a folder; [`Discovery::problems_left_out`] counts the rest.
 const MAX_PROBLEMS: usize = 1_000;
 
-/// Never entered: what is there is no file, and reading some of it does things.
+/// Never entered: nothing there is a regular file, and reading some entries has effects.
 const SYSTEM_FOLDERS: &[&str] = &["/proc", "/sys", "/dev"];
 
-/// How the kernel marks the file systems of the first two, wherever they are mounted.
+/// The kernel's marks for the file systems of the first two, wherever they are mounted.
 const SYSTEM_FILE_SYSTEMS: &[i64] = &[0x9fa0, 0x6265_6572];
 
-/// A video file, and which version of it.
+/// A video file, and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundVideo {
     /// See [`video_id`]: depends on the path alone.
     pub video_id: String,
     /// Absolute, without symlinks; not necessarily UTF-8, see [`path_to_text`](super::path_to_text).
     pub path: PathBuf,
-    /// The named folder in which it was found; `None` if it was named itself, or found through a link out of that.
+    /// The named folder in which it was found; `None` if it was named directly, or found through a link that leads out
+    /// of the folder.
     pub root: Option<PathBuf>,
     /// Other names of the same file that were found, by hard links for instance.
     pub other_paths: Vec<PathBuf>,
-    /// Differs from the stored one when the file was changed and must be taken again.
+    /// Differs from the stored one if the file was changed and must be processed again.
     pub fingerprint: Fingerprint,
     /// Size of the file.
     pub size_bytes: u64,
 }
 
-/// A folder or file below a named path that could not be read. Everything else is found all the same.
+/// A file or folder below a named path that could not be read. Everything else is still found.
 #[derive(Debug)]
 pub struct Problem {
-    /// Where.
+    /// Its path.
     pub path: PathBuf,
-    /// Why.
+    /// The reason.
     pub error: io::Error,
 }
 
 /// Whether symbolic links may lead out of the named folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Links {
-    /// What a link outside leads to is passed over: a folder from elsewhere cannot show files that nobody named.
+    /// Targets of links that lead outside are skipped: a folder from elsewhere cannot expose files that the user did
+    /// not name.
     #[default]
     Inside,
-    /// They are followed wherever they lead.
+    /// Links are followed wherever they lead.
     Followed,
 }
 
-/// Something that was not taken for a video, and is not to be missed without a word.
+/// Something that was not taken for a video, but should be reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassedOver {
-    /// Where.
+    /// Its path.
     pub path: PathBuf,
     /// What it is: `a pipe`, `a raw stream`.
     pub what: &'static str,
 }
 
-/// What [`discover`] found.
+/// The result of [`discover`].
 #[derive(Debug, Default)]
 pub struct Discovery {
     /// Each file once, however many names lead to it, in the order of the paths' bytes.
     pub videos: Vec<FoundVideo>,
-    /// What could not be read, for the user to see.
+    /// Files and folders that could not be read, for the user.
     pub problems: Vec<Problem>,
     /// Problems beyond the first thousand.
     pub problems_left_out: usize,
-    /// What was passed over: the first thousand.
+    /// The first thousand skipped files.
     pub passed_over: Vec<PassedOver>,
-    /// How much was passed over, by what it is.
+    /// How many were skipped, by kind.
     pub passed_over_counts: BTreeMap<&'static str, usize>,
 }
 
-/// Why nothing was searched.
+/// The reason why nothing was searched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiscoverError {
-    /// A path that the user named is not there, or cannot be read.
+    /// A path that the user named does not exist, or cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
-        /// As it was named.
+        /// The path as given.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A path that the user named is a pipe, a device or a socket.
     #[error("{} is neither a file nor a folder", path.display())]
     NotAFile {
-        /// As it was named.
+        /// The path as given.
         path: PathBuf,
     },
     /// A path that the user named belongs to the system's own file systems.
     #[error("{} belongs to the system, and holds no videos", path.display())]
     System {
-        /// As it was named.
+        /// The path as given.
         path: PathBuf,
     },
     /// See the limit's own comment.
@@ -116,17 +116,16 @@ pub enum DiscoverError {
 
 /// Finds the video files at and under `paths`.
 ///
-/// Under a folder a file counts when its first bytes open a video container, or when its name ends like
-/// a video's: a broken video must fail visibly and not be passed over. A file that is named directly
-/// always counts. Symlinks are followed as `links` says, each folder is visited once, and so loops end; one file under
-/// several names is one video. Pipes, devices and sockets below a folder are passed over, since opening one may wait
-/// for ever; `/proc`, `/sys` and `/dev` are never entered.
+/// In a folder a file counts if its first bytes open a video container, or if its name ends like a video's: a broken
+/// video must fail visibly and not be skipped. A file that is named directly always counts. `links` decides which
+/// symlinks are followed; each folder is visited once, so that loops end; a file with several names is one video.
+/// Pipes, devices and sockets below a folder are skipped, because opening one may wait for ever; `/proc`, `/sys` and
+/// `/dev` are never entered.
 ///
 /// Blocks on the file system and reads up to 132 KiB of each video: call it through `spawn_blocking`.
 ///
 /// # Errors
-/// A named path that cannot be used, before anything is searched. Trouble further down is in
-/// [`Discovery::problems`].
+/// A named path that cannot be used, before anything is searched. [`Discovery::problems`] has problems further down.
 pub fn discover(paths: &[PathBuf], links: Links) -> Result<Discovery, DiscoverError> {
     let mut search = Search { links, ..Search::default() };
     for path in paths {
@@ -163,7 +162,7 @@ struct Search {
     /// The named paths, without symlinks.
     roots: Vec<PathBuf>,
     folders: Vec<PathBuf>,
-    /// Device and inode: what a loop of symlinks cannot disguise.
+    /// Device and inode: a loop of symlinks cannot disguise them.
     seen_folders: HashSet<(u64, u64)>,
     videos: BTreeSet<PathBuf>,
     found: Discovery,
@@ -191,7 +190,7 @@ impl Search {
     fn visit_entry(&mut self, path: &Path) -> io::Result<()> {
         let metadata = match path.metadata() {
             Ok(metadata) => metadata,
-            // A symlink to nothing is no trouble of ours unless it is called a video.
+            // A broken symlink is a problem only if its name is that of a video.
             Err(_) if path.is_symlink() && !has_video_extension(path) => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -241,7 +240,7 @@ impl Search {
             };
             let videos = &mut self.found.videos;
             match known.get(&inode).map(|position| &mut videos[*position]) {
-                // Some network disks number files alike that differ.
+                // Some network disks give different files the same number.
                 Some(same) if same.fingerprint == video.fingerprint => same.other_paths.push(path),
                 _ => {
                     known.insert(inode, videos.len());
@@ -260,7 +259,7 @@ fn is_systems_own(path: &Path) -> bool {
     SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder)) || marked()
 }
 
-/// The file's device and inode, and what is to be known of it.
+/// The file's device and inode, and its metadata.
 fn describe(path: &Path, roots: &[PathBuf]) -> io::Result<((u64, u64), FoundVideo)> {
     let metadata = path.metadata()?;
     let around = roots.iter().filter(|root| *root != path && path.starts_with(root));

@@ -1,11 +1,11 @@
-//! What can go wrong with one video, and whether trying again can help.
+//! What can go wrong with one video, and whether another attempt can help.
 
 use std::io;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-/// What the operating system answers where a disk is gone, or the server of a network disk.
+/// The operating system's errors if a disk is gone, or the server of a network disk.
 const AWAY: &[Errno] = &[
     Errno::IO,
     Errno::NODEV,
@@ -24,38 +24,38 @@ const AWAY: &[Errno] = &[
 
 /// Why a video could not be probed or extracted.
 ///
-/// Whether an error is transient is decided by exit status, signal, and what the operating system answers to this
-/// program itself. What ffmpeg writes is for people: it holds names and metadata, which whoever made the file chose.
+/// Exit status, signal, and the operating system's answers to this program itself decide whether an error is transient.
+/// ffmpeg's messages are for people: they contain names and metadata that the author of the file chose.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MediaError {
-    /// The file was read and refused: corrupt, empty, cut off, not a video, beyond a limit. Permanent.
+    /// The file was read and rejected: corrupt, empty, cut off, not a video, beyond a limit. Permanent.
     #[error("{message}")]
     Rejected {
         /// The reason, in this program's words or ffmpeg's; the same each time.
         message: String,
     },
 
-    /// The file is media, but has no picture: sound alone, or sound with a cover. Permanent.
+    /// The file is media, but has no picture: only sound, or sound with a cover. Permanent.
     #[error("{message}")]
     NoPicture {
         /// What it has.
         message: String,
     },
 
-    /// The file is not there, or must not be read. Permanent, as long as the folder that was named is there: a network
-    /// disk that stumbles answers otherwise, and a file that comes back can be retried by hand.
+    /// The file does not exist, or must not be read. Permanent, as long as the named folder exists: a network disk with
+    /// a problem gives another error, and a file that comes back can be retried by hand.
     #[error("cannot open the video")]
     Missing {
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
-    /// The disk does not give the file: it is gone, or its server is. No fault of the file's, unless others on it can be
-    /// read.
+    /// The disk does not deliver the file: the disk is gone, or its server is. The file is not at fault, unless others
+    /// on the disk can be read.
     #[error("cannot read the video")]
     Away {
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
@@ -72,7 +72,7 @@ pub enum MediaError {
     TimedOut {
         /// `ffmpeg` or `ffprobe`.
         program: String,
-        /// How long it was given.
+        /// Its time limit.
         limit: Duration,
     },
 
@@ -86,7 +86,7 @@ pub enum MediaError {
         status: String,
     },
 
-    /// The child process was ended from outside, by the out-of-memory killer for instance. Transient.
+    /// The child process was ended from outside, for instance by the out-of-memory killer. Transient.
     #[error("{program} was killed ({status})")]
     Killed {
         /// `ffmpeg` or `ffprobe`.
@@ -102,15 +102,15 @@ pub enum MediaError {
     /// Starting the child or reading from it or from the video failed. Transient.
     #[error("cannot {doing}")]
     Io {
-        /// What was tried.
+        /// The attempted operation.
         doing: &'static str,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
 impl MediaError {
-    /// Whether the same call may succeed later without anybody changing the video.
+    /// Whether the same call may succeed later without a change to the video.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Rejected { .. } | Self::NoPicture { .. } | Self::Missing { .. } | Self::NotAFile { .. } => false,
@@ -123,7 +123,7 @@ impl MediaError {
         }
     }
 
-    /// What it means that the operating system did not open or read the video.
+    /// The meaning of an error of the operating system when it opened or read the video.
     pub(super) fn of_reading(source: io::Error) -> Self {
         let away = source.raw_os_error().is_some_and(|code| AWAY.iter().any(|errno| errno.raw_os_error() == code));
         match source.kind() {
@@ -135,14 +135,14 @@ impl MediaError {
         }
     }
 
-    /// Whether a second error of this kind means that the file is at fault: the machine may have been busy once, and
-    /// twenty minutes are not to be spent on one file five times over.
+    /// Whether a second error of this kind means that the file is at fault: the machine may have been busy once, but
+    /// one file must not take twenty minutes five times.
     pub fn is_the_files_own_when_repeated(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Crashed { .. })
     }
 
-    /// Whether `message` is what an error of that kind reads as. No file's author can choose it: what ffmpeg says is
-    /// in permanent errors alone.
+    /// Whether `message` is the text of an error of that kind. The author of a file cannot choose it: only permanent
+    /// errors contain ffmpeg's words.
     pub fn is_message_of_such(message: &str) -> bool {
         let programs = ["ffmpeg ", "ffprobe "];
         let rest = programs.iter().find_map(|program| message.strip_prefix(program));

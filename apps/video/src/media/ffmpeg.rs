@@ -14,8 +14,8 @@ use super::open::{OpenError, open_regular};
 use super::process::{Finished, Invocation, run};
 use super::reason::{INPUT, last_line, reason};
 
-/// Makes one picture as [`Ffmpeg::extract`] does. An ffmpeg that is too old for an option must be
-/// refused at start-up: later it would look as if every video were broken.
+/// Makes one picture as [`Ffmpeg::extract`] does. An ffmpeg that is too old for an option must be rejected at start-up:
+/// later it would look as if every video were broken.
 const FFMPEG_TRIAL: &[&str] = &[
     "-nostdin",
     "-v",
@@ -35,7 +35,7 @@ const FFMPEG_TRIAL: &[&str] = &[
 
 const FFPROBE_TRIAL: &[&str] = &["-version"];
 
-/// Where util-linux is when it is not on the search path.
+/// The folder of util-linux if it is not on the search path.
 const SYSTEM_FOLDERS: &[&str] = &["/usr/bin", "/bin"];
 
 /// ffmpeg and ffprobe, found and tried at start-up. Cheap to clone.
@@ -47,7 +47,7 @@ pub struct Ffmpeg {
     time_limit: Duration,
 }
 
-/// Why [`Ffmpeg::find`] refuses to start.
+/// Why [`Ffmpeg::find`] fails.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FfmpegSetupError {
@@ -56,13 +56,13 @@ pub enum FfmpegSetupError {
     NotFound {
         /// `ffmpeg`, `ffprobe` or `setpriv`.
         program: &'static str,
-        /// What brings it.
+        /// The package that has it.
         package: &'static str,
     },
-    /// A program is there and does not work.
+    /// A program exists but does not work.
     #[error("{} does not work: {message}; install ffmpeg 5.1 or newer (on Debian and Ubuntu: apt-get install ffmpeg)", program.display())]
     Broken {
-        /// Where it is.
+        /// Its path.
         program: PathBuf,
         /// What went wrong.
         message: String,
@@ -78,7 +78,7 @@ fn debian(package: &str) -> &str {
 }
 
 impl Ffmpeg {
-    /// Finds ffmpeg and ffprobe on `PATH`, and runs each once, with util-linux's `setpriv`, by which they die with
+    /// Finds ffmpeg and ffprobe on `PATH`, and runs each once, under util-linux's `setpriv`, which makes them die with
     /// this process.
     ///
     /// Call it before anything is claimed: a worker without ffmpeg would fail every video.
@@ -89,7 +89,7 @@ impl Ffmpeg {
         Self::find_in(&std::env::var_os("PATH").unwrap_or_default()).await
     }
 
-    /// As [`find`](Self::find), in the folders of `search_path`, which is written like `PATH`.
+    /// As [`find`](Self::find), in the folders of `search_path`, in the form of `PATH`.
     ///
     /// # Errors
     /// As [`find`](Self::find).
@@ -106,8 +106,8 @@ impl Ffmpeg {
         Ok(Self { ffmpeg, ffprobe, setpriv, time_limit: EXTRACTION_TIME_LIMIT })
     }
 
-    /// Gives all processes of one extraction together `time_limit` instead of twenty minutes, and a probe no more
-    /// than that instead of one minute.
+    /// Sets the time limit for all processes of one extraction together, instead of twenty minutes; a probe gets at
+    /// most that, instead of one minute.
     #[must_use]
     pub fn with_time_limit(mut self, time_limit: Duration) -> Self {
         self.time_limit = time_limit;
@@ -158,8 +158,8 @@ impl Ffmpeg {
 }
 
 /// The video as an input that can only be that file: opened by this program, without a name from which a format or
-/// another file could follow, read by those demuxers alone that open nothing else. One thread, because there are as many
-/// processes as processors, and because the complaints of several come in any order.
+/// another file could follow, and read only by demuxers that open nothing else. One thread, because there are as many
+/// processes as processors, and because the complaints of several threads come in any order.
 fn input() -> Vec<OsString> {
     let options = ["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-threads", "1", "-max_pixels"];
     let mut all: Vec<OsString> = options.iter().map(OsString::from).collect();
@@ -221,12 +221,12 @@ async fn try_program(program: &Path, trial: &[&str], setpriv: &Path) -> Result<(
     Err(FfmpegSetupError::Broken { message, program: program.to_path_buf() })
 }
 
-/// What the end of an ffmpeg that gave nothing usable means. Whose fault it is, is asked of the operating system, by
-/// reading the file and by looking at the memory that is left: what ffmpeg wrote is only the reason to show.
+/// The error for an ffmpeg that produced nothing usable. The operating system decides whose fault it is: the file is
+/// read, and the remaining memory checked. ffmpeg's words are only the reason to show.
 pub(super) async fn explain_failure(finished: &Finished, video: &Video) -> MediaError {
     let (path, stderr) = (video.path.clone(), finished.stderr.clone());
     let explaining = tokio::task::spawn_blocking(move || {
-        // A hint, which costs a reading; the answer is the disk's.
+        // A hint, which costs a read; the disk's answer decides.
         let whole = String::from_utf8_lossy(&stderr).contains("Input/output error");
         if let Err(error) = read_again(&path, whole) {
             return open_error(error);
@@ -239,7 +239,7 @@ pub(super) async fn explain_failure(finished: &Finished, video: &Video) -> Media
     explaining.await.unwrap_or_else(|error| MediaError::Io { doing: "read the video", source: error.into() })
 }
 
-/// Only the disk itself can tell whether the disk failed or the file is broken. Reads both ends, or everything.
+/// Only the disk can tell whether it failed or the file is broken. Reads both ends, or everything.
 fn read_again(video: &Path, whole: bool) -> Result<(), OpenError> {
     let mut file = open_regular(video)?;
     let size_bytes = file.metadata()?.len();
@@ -255,7 +255,7 @@ fn read_again(video: &Path, whole: bool) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// None where the system does not say.
+/// `None` if the system does not say.
 fn machine_memory_left_bytes() -> Option<u64> {
     let told = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -287,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_ffmpeg_that_is_too_old_is_refused() {
-        // An old ffmpeg ends its trial unsuccessfully; none can be installed beside the present one.
+        // The trial fails with an old ffmpeg; an old one cannot be installed beside the present one.
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/bin/false", folder.path().join("ffmpeg")).unwrap();
         let error = Ffmpeg::find_in(folder.path().as_os_str()).await.unwrap_err();
@@ -310,7 +310,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_the_disk_does_not_give_is_the_disks_trouble() {
-        // Reading a process's memory at address 0 fails with an error of input and output, as a bad disk does.
+        // Reading a process's memory at address 0 fails with an I/O error, as a bad disk does.
         let error = read_again(Path::new("/proc/self/mem"), false).unwrap_err();
         assert!(matches!(open_error(error), MediaError::Away { .. }));
     }

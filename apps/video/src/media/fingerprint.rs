@@ -17,12 +17,10 @@ const HASHED_END_BYTES: u64 = 64 * 1024;
 /// Half of SHA-256: this tells versions of one file apart, and does not defend against forgery.
 const HASH_BYTES: usize = 16;
 
-/// Tells two versions of a file apart: its size, its modification time, and a hash of its first and
-/// last 64 KiB.
+/// Tells two versions of a file apart: its size, its modification time, and a hash of its first and last 64 KiB.
 ///
-/// Any of the three differing makes it another version. So a file that was merely touched or copied
-/// anew is taken again, which costs a repetition; a change in the middle that keeps both the size and
-/// the time is missed.
+/// If any of the three differs, it is another version. So a file that was merely touched or copied is processed again,
+/// which costs a repetition; a change in the middle that keeps both the size and the time is missed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fingerprint(String);
 

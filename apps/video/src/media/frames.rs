@@ -12,13 +12,13 @@ use super::probe::Probe;
 use super::process::{Finished, run, run_and_hear};
 use super::sampling::EvenSample;
 
-/// Width and height of a frame, which is what the image model looks at.
+/// Width and height of a frame: the input size of the image model.
 pub const FRAME_SIDE_PX: usize = 224;
 
 /// Size of a frame: red, green and blue, a byte each, row by row.
 pub const FRAME_BYTES: usize = FRAME_SIDE_PX * FRAME_SIDE_PX * 3;
 
-/// Enough to tell scenes apart in a clip, and half a second of the image model's time.
+/// Enough to tell scenes apart in a clip, at the cost of half a second of the image model's time.
 pub const DEFAULT_FRAMES: usize = 8;
 
 /// Sixty-four frames are 10 MB to keep; more would not change a mean.
@@ -27,24 +27,24 @@ pub const MAX_FRAMES: usize = 64;
 /// From this length on, jumping to each frame is quicker than decoding everything in between.
 const SEEK_FROM_SECS: f64 = 60.0;
 
-/// How far a jump looks for a frame. One that comes later leaves the place to the decoding of everything, which finds
-/// out whether something is missing there.
+/// How far a jump searches for a frame. If the frame comes later, everything is decoded, which shows whether something
+/// is missing there.
 const SEEK_WINDOW_SECS: &str = "10";
 
-/// Where a long film is looked at beside the wanted frames, to see that it does not end early.
+/// The position, besides those of the wanted frames, at which a long film is checked for an early end.
 const NEAR_THE_END: f64 = 0.95;
 
-/// How many frames a wanted one are let through to be chosen from, when the length is known: keeps a
-/// short clip of many frames from being scaled and piped whole.
+/// How many frames are let through for each wanted one, if the length is known: this keeps a short clip of many frames
+/// from being scaled and piped whole.
 const CANDIDATES_PER_FRAME: usize = 4;
 
 /// Longest side of the thumbnail.
 const THUMBNAIL_SIDE_PX: u32 = 320;
 
-/// A JPEG of the thumbnail's size is some 20 KB; nothing larger is kept.
+/// A JPEG of the thumbnail's size has some 20 KB; nothing larger is kept.
 const MAX_THUMBNAIL_BYTES: usize = 1024 * 1024;
 
-/// One picture of a video, squeezed to 224×224, RGB.
+/// One picture of a video, scaled to 224×224, RGB.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame(Vec<u8>);
 
@@ -56,7 +56,7 @@ pub struct WrongFrame {
 }
 
 impl Frame {
-    /// A frame out of the bytes of [`as_rgb24`](Self::as_rgb24).
+    /// A frame from the bytes of [`as_rgb24`](Self::as_rgb24).
     ///
     /// # Errors
     /// Not exactly [`FRAME_BYTES`].
@@ -123,7 +123,7 @@ impl fmt::Display for FrameCount {
     }
 }
 
-/// What [`Ffmpeg::extract`] found.
+/// The result of [`Ffmpeg::extract`].
 #[derive(Debug, Clone)]
 pub struct Extraction {
     /// In the order of time; at least one, at most as many as wanted.
@@ -135,14 +135,12 @@ pub struct Extraction {
 }
 
 impl Ffmpeg {
-    /// Takes `wanted` frames, each from the middle of one of as many equal parts of the video, and a
-    /// thumbnail.
+    /// Takes `wanted` frames, each from the middle of one of as many equal parts of the video, and a thumbnail.
     ///
-    /// Fewer frames come only from a video that has fewer, or of which fewer can be decoded (a file that
-    /// is cut off); never none. A video of more than a minute is jumped through. A shorter one, and one
-    /// whose length is unknown or wrong, is decoded from beginning to end, once or twice, in constant
-    /// memory. Where frames come at irregular times, they are spaced by time as far as there are enough
-    /// of them, else by number.
+    /// Fewer frames come only from a video that has fewer, or of which fewer can be decoded (a file that is cut off);
+    /// never none. In a video of more than a minute, extraction jumps to each frame. A shorter video, or one whose
+    /// length is unknown or wrong, is decoded from beginning to end, once or twice, in constant memory. If frames come
+    /// at irregular times, they are spaced by time as far as there are enough of them, otherwise by number.
     ///
     /// # Errors
     /// See [`MediaError`]. No frame at all is [`MediaError::Rejected`].
@@ -159,7 +157,7 @@ impl Ffmpeg {
             None => Vec::new(),
         };
         if frames.len() < wanted.get() {
-            // The length was unknown or wrong, or the video is short: now without believing it.
+            // The length was unknown or wrong, or the video is short: now without relying on it.
             let whole = self.decode_frames(&video, probe, wanted, None).await?;
             shortfall = whole.shortfall;
             if whole.frames.len() > frames.len() {
@@ -173,7 +171,7 @@ impl Ffmpeg {
         Ok(Extraction { frames, thumbnail_jpeg, shortfall })
     }
 
-    /// One process a frame. Where a place cannot be decoded, the answer has too few of them.
+    /// One process for each frame. If a position cannot be decoded, the result has too few of them.
     async fn seek_frames(
         &self,
         video: &Video,
@@ -202,7 +200,7 @@ impl Ffmpeg {
         Ok(sample.finish().pop())
     }
 
-    /// One process that decodes everything, and tells how much that was.
+    /// One process that decodes everything, and reports how much that was.
     async fn decode_frames(
         &self,
         video: &Video,
@@ -227,7 +225,7 @@ impl Ffmpeg {
         Ok(Decoded { frames: sample.finish(), shortfall, finished })
     }
 
-    /// From the middle if that can be decoded, else the first picture there is.
+    /// From the middle if that can be decoded, otherwise the first picture.
     async fn thumbnail(&self, video: &Video, probe: &Probe) -> Result<Vec<u8>, MediaError> {
         let map = picture_map(probe);
         let side = THUMBNAIL_SIDE_PX;

@@ -10,17 +10,17 @@ use sha2::{Digest as _, Sha256};
 /// The readable part of an id is cut here, so that an id fits half a screen.
 const MAX_STEM_CHARS: usize = 16;
 
-/// Sixteen bytes: nobody can make two paths of one id, and chance will not.
+/// Sixteen bytes: no one can construct two paths with one id, and chance will not.
 const HASH_BYTES: usize = 16;
 
-/// The characters of base 32: five bits each, none of which is mistaken for another.
+/// The characters of base 32: five bits each, none of which looks like another.
 const BASE_32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// The id of the video at `path`: its name made plain, and a hash of the whole path, as in
 /// `bikes-mfrggzdfmztwq2lknnwg23tpo4`.
 ///
-/// Depends on the path alone, so that a changed file keeps its id; pass the path as [`discover`] gives
-/// it (absolute, without symlinks). Holds only `a-z`, `0-9` and `-`, and so needs no quoting anywhere.
+/// Depends on the path alone, so that a changed file keeps its id; pass the path as [`discover`] returns it (absolute,
+/// without symlinks). Contains only `a-z`, `0-9` and `-`, and so needs no quoting anywhere.
 ///
 /// [`discover`]: super::discover
 pub fn video_id(path: &Path) -> String {
@@ -38,10 +38,10 @@ pub fn video_id(path: &Path) -> String {
     if stem.is_empty() { format!("video-{hash}") } else { format!("{stem}-{hash}") }
 }
 
-/// `path` as text that [`path_from_text`] turns back into the same path.
+/// `path` as text, which [`path_from_text`] turns back into the same path.
 ///
-/// File names are bytes, text columns are UTF-8: what is not UTF-8 is written `%XX`, and `%` itself
-/// `%25`. Every other path stays as it is.
+/// File names are bytes, text columns are UTF-8: bytes that are not UTF-8 are written `%XX`, and `%` itself `%25`.
+/// Every other path stays as it is.
 pub fn path_to_text(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
@@ -54,8 +54,8 @@ pub fn path_to_text(path: &Path) -> String {
     text
 }
 
-/// The path that [`path_to_text`] wrote. A `%` without two hexadecimal digits behind it stands for
-/// itself, so that a path typed by hand works too.
+/// The path that [`path_to_text`] wrote. A `%` without two hexadecimal digits after it stands for itself, so that a
+/// path typed by hand works too.
 pub fn path_from_text(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

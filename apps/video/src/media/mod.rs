@@ -1,9 +1,9 @@
-//! From a folder to frames: what is a video ([`discover`]), what it is made of ([`Ffmpeg::probe`]) and
-//! what it shows ([`Ffmpeg::extract`]).
+//! From a folder to frames: which files are videos ([`discover`]), their format ([`Ffmpeg::probe`]) and their pictures
+//! ([`Ffmpeg::extract`]).
 //!
-//! ffmpeg runs as a child process, in its own process group and with limits of time and memory. A broken video can
-//! crash a decoder, and a process can be killed at once when the right to work on the video is gone. The files are
-//! anybody's: ffmpeg gets one that this program has opened, and may read nothing else.
+//! ffmpeg runs as a child process, in a separate process group and with limits of time and memory: a broken video can
+//! crash a decoder, and a process can be killed at once when the right to work on the video is gone. The files are not
+//! trusted: ffmpeg gets a file that this program has opened, and may read nothing else.
 
 mod coverage;
 mod discover;

@@ -1,4 +1,4 @@
-//! Opening files that nobody vetted.
+//! Opening untrusted files.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -10,9 +10,9 @@ use rustix::fs::OFlags;
 /// Why a path was not opened.
 #[derive(Debug)]
 pub(super) enum OpenError {
-    /// The operating system said no.
+    /// The operating system's error.
     Io(io::Error),
-    /// It is no file; this says what it is.
+    /// It is not a regular file; this says what it is.
     NotAFile(&'static str),
 }
 
@@ -31,11 +31,11 @@ impl From<OpenError> for io::Error {
     }
 }
 
-/// Opens the file at `path` to be read, and nothing that is not a file.
+/// Opens the file at `path` for reading, and nothing that is not a regular file.
 ///
-/// What a path leads to may change at any time. A pipe without a writer would be waited for without an end, and opening
-/// some devices moves something: so the kind is looked at before, the opening never waits, and what was opened is
-/// looked at once more.
+/// The target of a path may change at any time. Opening a pipe without a writer would wait without end, and opening
+/// some devices has effects: so the kind is checked before, the opening never waits, and the opened file is checked
+/// once more.
 pub(super) fn open_regular(path: &Path) -> Result<File, OpenError> {
     check_kind(&path.metadata()?)?;
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).map_err(io::Error::other)?;
@@ -51,7 +51,7 @@ fn check_kind(metadata: &Metadata) -> Result<(), OpenError> {
     }
 }
 
-/// What this is, if it is no regular file.
+/// What this is, if it is not a regular file.
 pub(super) fn kind_of(metadata: &Metadata) -> Option<&'static str> {
     let kind = metadata.file_type();
     if kind.is_file() {

@@ -1,4 +1,4 @@
-//! What a video is made of.
+//! The format of a video.
 
 use std::cmp::Reverse;
 use std::path::Path;
@@ -11,29 +11,27 @@ use super::limits::MAX_PIXELS;
 use super::process::run;
 use super::reason::{ENCRYPTED, too_large};
 
-/// ffprobe's answer is some kilobytes; a file with thousands of streams is refused rather than held in
-/// memory.
+/// ffprobe's answer has some kilobytes; a file with thousands of streams is rejected instead of held in memory.
 const MAX_PROBE_BYTES: usize = 1024 * 1024;
 
-/// What ffprobe says about a video.
+/// ffprobe's facts about a video.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probe {
-    /// Length in seconds, from the first picture or sound on; `None` where the container does not say, or says
-    /// nonsense.
+    /// Length in seconds, from the first picture or sound on; `None` if the container does not say, or says nonsense.
     pub duration_secs: Option<f64>,
-    /// Width in pixels as it is shown, that is, after the rotation a phone asks for.
+    /// Width in pixels as shown, that is, after the rotation that a phone asks for.
     pub width_px: u32,
-    /// Height in pixels as it is shown.
+    /// Height in pixels as shown.
     pub height_px: u32,
     /// The picture's codec in ffmpeg's words: `h264`, `vp9`, …
     pub codec: String,
-    /// Frames a second on average; `None` where the container does not say.
+    /// Frames a second on average; `None` if the container does not say.
     pub frame_rate: Option<f64>,
     /// Whether there is a sound track.
     pub has_sound: bool,
-    /// Which stream the picture is: a cover picture can come before it.
+    /// The index of the picture's stream: a cover picture can come before it.
     pub(super) picture_stream: u32,
-    /// When the picture should end, counted as the duration is.
+    /// When the picture should end, on the same scale as the duration.
     pub(super) picture_end_secs: Option<f64>,
 }
 
@@ -131,7 +129,7 @@ struct SideData {
 
 #[derive(Deserialize, Default)]
 struct Tags {
-    /// When the stream ends, as Matroska tells it: `00:00:16.160000000`.
+    /// When the stream ends, in Matroska's form: `00:00:16.160000000`.
     #[serde(rename = "DURATION")]
     duration: Option<String>,
 }
@@ -173,7 +171,7 @@ impl Answer {
         self.streams.iter().any(|stream| stream.is("audio"))
     }
 
-    /// The largest stream that moves, of those that are to be shown by default if there are any.
+    /// The largest moving stream, among those shown by default if there are any.
     fn picture(&self) -> Result<&Stream, MediaError> {
         let pictures = || self.streams.iter().filter(|stream| stream.is("video"));
         let area = |stream: &Stream| u64::from(stream.width) * u64::from(stream.height);
@@ -191,7 +189,7 @@ impl Answer {
         })
     }
 
-    /// Whether this is more than a single picture, as far as the container or the first packets tell.
+    /// Whether this is more than a single picture, as far as the container or the first packets show.
     fn moves(&self, stream: &Stream) -> bool {
         let frames = stream.nb_frames.as_deref().and_then(|frames| frames.parse::<u64>().ok());
         let read = self.packets.iter().filter(|packet| packet.stream_index == Some(stream.index)).count();
@@ -236,7 +234,7 @@ impl Stream {
         of.attached_pic != 0 || of.still_image != 0 || of.timed_thumbnails != 0
     }
 
-    /// When it ends, on the container's clock.
+    /// Its end, on the container's clock.
     fn end_secs(&self) -> Option<f64> {
         let by_duration = || Some(number(self.start_time.as_deref())? + positive(self.duration.as_deref())?);
         by_duration().or_else(|| clock(self.tags.duration.as_deref()?))

@@ -1,4 +1,4 @@
-//! A child process that never outlives its purpose: own process group, limits of time and memory, bounded stderr.
+//! A child process that never outlives its purpose: separate process group, limits of time and memory, bounded stderr.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,22 +14,22 @@ use tokio::process::{Child, ChildStderr, Command};
 
 use super::error::MediaError;
 
-/// The end of stderr that is kept: the last line is what is wanted, and a broken video can make ffmpeg
-/// complain about each of its frames.
+/// The end of stderr that is kept: only the last line is needed, and a broken video can make ffmpeg complain about each
+/// of its frames.
 const MAX_STDERR_BYTES: usize = 16 * 1024;
 
-/// What is read from stdout at a time: a pipe's capacity on Linux.
+/// The size of a read from stdout: a pipe's capacity on Linux.
 const READ_BYTES: usize = 64 * 1024;
 
-/// ffmpeg's own exit status after it was asked to stop by a signal that it handles.
+/// ffmpeg's own exit status after a signal that it handles asked it to stop.
 const STOPPED_BY_SIGNAL: i32 = 255;
 
-/// What a child may take of the address space: a film of 8192 by 4320 pixels with sixteen reference pictures needs
-/// half of it.
+/// The limit of a child's address space: a film of 8192 by 4320 pixels with sixteen reference pictures needs half of
+/// it.
 pub(super) const MEMORY_MAX_BYTES: u64 = 2 << 30;
 
-/// Gives up memory beyond the limit, core dumps and files, and becomes the program, unless its parent is gone already.
-/// A limit that is lower than ours stays.
+/// Limits memory, core dumps and files, and then becomes the program, unless its parent has already gone. A limit that
+/// is lower than ours stays.
 const CONFINE: &str = r#"test "$PPID" = "$1" || exit 1
 ulimit -v "$2" 2>/dev/null
 ulimit -c 0 2>/dev/null
@@ -37,30 +37,30 @@ ulimit -f 0 2>/dev/null
 shift 2
 exec "$@""#;
 
-/// A program and what to give it.
+/// A program and its arguments.
 #[derive(Debug)]
 pub(super) struct Invocation {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
-    /// What the program reads from; nothing when there is none.
+    /// The program's input; `None` if it has none.
     pub(super) stdin: Option<File>,
-    /// The whole time that is given.
+    /// The whole time limit.
     pub(super) time_limit: Duration,
-    /// How much of that is left; others may have used some of it.
+    /// The rest of it; other processes may have used some of it.
     pub(super) time_left: Duration,
-    /// util-linux's `setpriv`, by which the child dies with this process.
+    /// util-linux's `setpriv`, which makes the child die with this process.
     pub(super) setpriv: PathBuf,
 }
 
-/// How a child ended that ended by itself.
+/// How a child ended that was not killed.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) succeeded: bool,
-    /// The end of what it said.
+    /// The end of its stderr.
     pub(super) stderr: Vec<u8>,
 }
 
-/// Runs the child to its end, and hands each piece of its stdout to `on_stdout`.
+/// Runs the child to its end, and passes each piece of its stdout to `on_stdout`.
 ///
 /// # Errors
 /// As [`run_and_hear`].
@@ -68,19 +68,19 @@ pub(super) async fn run(invocation: &Invocation, on_stdout: impl FnMut(&[u8]) + 
     run_and_hear(invocation, on_stdout, |_| false).await
 }
 
-/// Runs the child to its end, and hands each piece of its stdout to `on_stdout`, and each line of its stderr to
-/// `takes_line`. What that does not take is kept.
+/// Runs the child to its end, and passes each piece of its stdout to `on_stdout`, and each line of its stderr to
+/// `takes_line`. Lines that it does not take are kept.
 ///
-/// When the time limit passes, or when this future is dropped, the child's whole process group is
-/// killed with SIGKILL: it must never go on reading and burning processor time for work that another
-/// worker has taken over. Proven by `a_dropped_call_leaves_no_process_of_its_group`.
+/// When the time limit passes, or when this future is dropped, the child's whole process group is killed with SIGKILL:
+/// it must never go on reading and using processor time for work that another worker has taken over. Proven by
+/// `a_dropped_call_leaves_no_process_of_its_group`.
 ///
-/// If this process itself is killed with SIGKILL, nobody is left to do that: the kernel then kills the child, which
+/// If this process itself is killed with SIGKILL, it cannot do that any more: the kernel then kills the child, which
 /// has asked for it. Proven by `a_silent_ffmpeg_dies_with_its_killed_worker`.
 ///
 /// # Errors
 /// [`MediaError::TimedOut`], [`MediaError::Crashed`], [`MediaError::Killed`], [`MediaError::Io`]; a child that ends by
-/// itself and unsuccessfully is no error here.
+/// itself with a failure is not an error here.
 pub(super) async fn run_and_hear(
     invocation: &Invocation,
     on_stdout: impl FnMut(&[u8]) + Send,
@@ -134,15 +134,15 @@ impl ProcessGroup {
             .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, led by the child: its id is the child's.
+            // A separate group, led by the child: its id is the child's.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         Ok(Self { leader })
     }
 
-    /// Reads both pipes to their ends and only then waits. Until the leader was waited for, its id
-    /// cannot be given to another process, so that killing the group by it stays safe.
+    /// Reads both pipes to their ends and only then waits. Until the leader was waited for, its id cannot be given to
+    /// another process, so that killing the group by it stays safe.
     async fn finish(
         &mut self,
         mut on_stdout: impl FnMut(&[u8]) + Send,
@@ -167,7 +167,7 @@ impl ProcessGroup {
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        // The id is there until the leader was waited for.
+        // The id exists until the leader was waited for.
         let leader = self.leader.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(leader) = leader {
             // The only possible failure is that the group has ended by itself.
@@ -210,8 +210,8 @@ mod tests {
 
     const AMPLE: Duration = Duration::from_secs(60);
 
-    /// Resolves when nothing holds the write end of the pipe any more, that is, when the child and every
-    /// process that it started are gone.
+    /// Resolves when no process holds the write end of the pipe any more, that is, when the child and every process
+    /// that it started are gone.
     async fn read_until_all_writers_are_gone(mut reader: tokio::net::unix::pipe::Receiver) {
         let mut rest = Vec::new();
         tokio::time::timeout(AMPLE, reader.read_to_end(&mut rest)).await.expect("a process survived").unwrap();

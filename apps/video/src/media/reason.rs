@@ -1,4 +1,4 @@
-//! What ffmpeg said, as a reason for people: short, the same from run to run, and never what decides anything else.
+//! ffmpeg's words as a reason for people: short, the same from run to run, and never used for any decision.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use super::sniff::{head_of, is_encrypted, still_picture};
 /// An error message is for a table column and a person.
 const MAX_MESSAGE_CHARS: usize = 500;
 
-/// The name under which ffmpeg knows every video: its standard input, opened anew.
+/// ffmpeg's name for every video: its standard input, opened anew.
 pub(super) const INPUT: &str = "file:/dev/fd/0";
 
-/// Why ffmpeg gave nothing usable of `video`.
+/// Why ffmpeg produced nothing usable from `video`.
 pub(super) fn reason(stderr: &[u8], video: &Path) -> String {
     let said = without_addresses(&String::from_utf8_lossy(stderr));
     if let Some(format) = said.lines().find_map(refused_format) {
@@ -37,15 +37,15 @@ pub(super) fn reason(stderr: &[u8], video: &Path) -> String {
 /// The picture cannot be read without a key.
 pub(super) const ENCRYPTED: &str = "is encrypted";
 
-/// The picture has more pixels than are decoded.
+/// The picture has more pixels than the limit.
 pub(super) fn too_large(width: u64, height: u64) -> String {
     format!("{width}×{height} pixels are more than the limit of {MAX_PIXELS}, which is {MAX_SIDE_PX}×{MAX_SIDE_PX}")
 }
 
-/// What ffmpeg says at its end whatever the reason was.
+/// ffmpeg's last words, whatever the reason was.
 const LAST_WORDS: &[&str] = &["Error marking filters as finished", "Conversion failed!"];
 
-/// ffmpeg's last line that says something, without the name of its input and without what a text column cannot hold.
+/// ffmpeg's last informative line, without the name of its input and without characters that a text column cannot hold.
 pub(super) fn last_line(said: &str) -> String {
     let said = said.replace(&format!("{INPUT}: "), "");
     let mut lines = said.lines().map(str::trim);

@@ -1,12 +1,12 @@
-//! The named folder in which a video was found, which may be a disk that is not there now.
+//! The named folder in which a video was found, which may be a disk that is away now.
 
 use std::io;
 use std::path::Path;
 
-/// Why nothing below `root` can be read: it is gone, empty, or does not answer. `None` where it is as it should be.
+/// Why nothing below `root` can be read: it is gone, empty, or does not answer. `None` if it is as it should be.
 ///
-/// A disk that is not mounted leaves an empty folder behind, or none. Whoever deletes a video deletes one of several: a
-/// folder that has lost all of them is taken for a disk that is away.
+/// A disk that is not mounted leaves an empty folder behind, or none. A person who deletes a video deletes one of
+/// several: a folder that has lost all of them counts as a disk that is away.
 ///
 /// Blocks on the file system.
 pub fn absence_of_root(root: &Path) -> Option<String> {

@@ -1,15 +1,15 @@
-//! Evenly spaced frames out of a stream whose length is not known.
+//! Evenly spaced frames from a stream of unknown length.
 
 use super::frames::{FRAME_BYTES, Frame, FrameCount};
 
-/// How many frames are held for each one wanted. Never fewer than half of them are held once the stream
-/// was long enough, so that the choice at the end has at least two to choose from for each.
+/// How many frames are held for each wanted one. Once the stream was long enough, at least half of them are held, so
+/// that the final choice has at least two candidates for each.
 const HELD_PER_WANTED: usize = 4;
 
-/// Takes raw frames as they come, and holds a few that are evenly spaced over all that came.
+/// Takes raw frames as they come, and holds a few that are evenly spaced over all of them.
 ///
-/// Every `step`-th frame is held; when there is no more room, every other one is dropped and the step
-/// doubles. Memory is the same for a second of video and for an hour.
+/// Every `step`-th frame is held; when there is no more room, every other one is dropped and the step doubles. Memory
+/// is the same for a second of video and for an hour.
 #[derive(Debug)]
 pub(super) struct EvenSample {
     wanted: usize,
@@ -17,7 +17,7 @@ pub(super) struct EvenSample {
     step: u64,
     /// How many whole frames have come.
     seen: u64,
-    /// The frame that is still coming.
+    /// The incomplete frame.
     partial: Vec<u8>,
 }
 
@@ -49,8 +49,8 @@ impl EvenSample {
                 });
                 self.step *= 2;
             }
-            // The room is an even number, so that the frame that finds it full is a multiple of the
-            // doubled step as well.
+            // The room is an even number, so that the frame that finds it full is a multiple of the doubled step as
+            // well.
             self.held.push(std::mem::take(&mut self.partial));
         } else {
             self.partial.clear();
@@ -58,8 +58,7 @@ impl EvenSample {
         self.seen += 1;
     }
 
-    /// The frames in the middle of each of as many equal parts as were wanted, or all when there are no
-    /// more than that.
+    /// The frames in the middle of each of as many equal parts as were wanted, or all if there are no more than that.
     pub(super) fn finish(self) -> Vec<Frame> {
         let count = self.held.len();
         if count <= self.wanted {
@@ -80,7 +79,7 @@ impl EvenSample {
 mod tests {
     use super::*;
 
-    /// The numbers of the frames that are chosen out of `total`, of which each holds its own number.
+    /// The numbers of the chosen frames out of `total`; each frame holds its own number.
     fn chosen(total: u32, wanted: usize, piece_bytes: usize) -> Vec<u32> {
         let mut sample = EvenSample::new(FrameCount::new(wanted).unwrap());
         for number in 0..total {

@@ -6,39 +6,39 @@ use std::path::Path;
 
 use super::open::open_regular;
 
-/// How much of a file [`looks_like_video`] wants to see. Every test below looks at the first kilobytes:
-/// four MPEG-TS packets, or the opening pages of each stream of an Ogg file.
+/// How much of a file [`looks_like_video`] needs. Every test below reads the first kilobytes: four MPEG-TS packets, or
+/// the opening pages of each stream of an Ogg file.
 pub(super) const HEAD_BYTES: usize = 4096;
 
-/// What an MPEG transport stream is cut into.
+/// The packet size of an MPEG transport stream.
 const TRANSPORT_PACKET_BYTES: usize = 188;
 
-/// Packets of a lower number are tables of the stream, which are never scrambled.
+/// Packets with a lower number are tables of the stream, which are never scrambled.
 const FIRST_STREAM_PID: u16 = 0x20;
 
-/// Names under which a file is taken for a video whatever it holds, so that a broken one fails in
-/// everybody's sight and is not passed over. `ts` and `mts` are left out: they are TypeScript far more
-/// often, and real transport streams are known by their content.
+/// Names by which a file counts as a video whatever it holds, so that a broken one fails visibly and is not skipped.
+/// `ts` and `mts` are left out: they are TypeScript far more often, and real transport streams are known by their
+/// content.
 const VIDEO_EXTENSIONS: &[&str] = &[
     "3g2", "3gp", "asf", "avi", "divx", "f4v", "flv", "ivf", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg",
     "mxf", "ogv", "rm", "rmvb", "vob", "webm", "wmv", "y4m",
 ];
 
-/// Names of streams without a container. Neither their content nor their name says for sure what they are, and their
-/// length is unknown: one that is meant is named by itself.
+/// Names of streams without a container. Neither their content nor their name shows for sure what they are, and their
+/// length is unknown: the user names such a file directly.
 const RAW_EXTENSIONS: &[&str] = &[
     "264", "265", "266", "av1", "dif", "dv", "h261", "h263", "h264", "h265", "h266", "hevc", "m1v", "mjpeg", "mjpg",
     "obu", "vc1", "vvc", "yuv",
 ];
 
-/// Names of sound files whose containers also carry video: the content cannot tell cheaply.
+/// Names of sound files whose containers also carry video: a cheap look at the content cannot tell.
 const AUDIO_EXTENSIONS: &[&str] = &["aac", "flac", "m4a", "m4b", "mka", "mp3", "oga", "opus", "wav", "weba", "wma"];
 
 /// ISO base media brands that are not video: sound, and still pictures.
 const STILL_OR_SOUND_BRANDS: &[&[u8; 4]] =
     &[b"M4A ", b"M4B ", b"M4P ", b"heic", b"heix", b"mif1", b"avif", b"jxl ", b"jp2 ", b"crx "];
 
-/// ISO base media brands of still pictures, as people know them. ffmpeg has no better words for them than "invalid".
+/// ISO base media brands of still pictures, in people's words. ffmpeg says only "invalid" about them.
 const STILL_BRANDS: &[(&[u8; 4], &str)] = &[
     (b"heic", "heic"),
     (b"heix", "heic"),
@@ -62,7 +62,8 @@ pub(super) fn still_picture(head: &[u8]) -> Option<&'static str> {
     STILL_BRANDS.iter().find(|(known, _)| brand == *known).map(|(_, kind)| *kind)
 }
 
-/// Whether `head` says that its pictures or sounds need a key: protected samples of ISO media, or a scrambled broadcast.
+/// Whether `head` says that its pictures or sounds need a key: protected samples of ISO media, or a scrambled
+/// broadcast.
 pub(super) fn is_encrypted(head: &[u8]) -> bool {
     if is_iso_media(head) {
         return head.windows(4).any(|kind| kind == b"encv");
@@ -73,7 +74,7 @@ pub(super) fn is_encrypted(head: &[u8]) -> bool {
     is_transport_stream(head, TRANSPORT_PACKET_BYTES, 0) && scrambled * 2 > packets.len()
 }
 
-/// Whether a file of this name that begins with `head` is to be taken for a video.
+/// Whether a file of this name that begins with `head` counts as a video.
 pub(super) fn is_video(path: &Path, head: &[u8]) -> bool {
     has_video_extension(path) || (looks_like_video(head) && !has_extension(path, AUDIO_EXTENSIONS))
 }

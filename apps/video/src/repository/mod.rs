@@ -1,4 +1,4 @@
-//! The queue of videos on PostgreSQL, for those who call it by hand.
+//! The queue of videos on PostgreSQL, for programs that call it directly.
 
 mod pool;
 mod record;
@@ -20,18 +20,18 @@ pub use pool::{PoolLimits, create_pool, create_pool_with};
 pub use record::VideoRecord;
 pub use status::{UnknownStatus, VideoStatus};
 
-/// How often a call that acts as the present holder looks who that is. A holder lives for longer than a look takes;
-/// whoever meets another one each time is told so.
+/// How often a call that acts as the present holder looks who that is. A holder lives longer than a look takes; a
+/// caller that finds a different one each time gets an error.
 const HOLDER_LOOKS_MAX: u32 = 5;
 
 /// The videos in `video_processing`, claimed and moved by Rowlock. Cheap to clone.
 ///
-/// Claims return [`Claim`]s, whose calls are fenced: workers use those. The calls here that take a plain id serve
+/// Claims return [`Claim`]s, whose calls are fenced: workers use those. The calls here that take a plain id are for
 /// callers without a lease, an operator or a script.
 ///
-/// The first call that works by the engine looks whether the tables are complete, and makes what is missing
+/// The first call that uses the engine checks whether the tables are complete, and creates what is missing
 /// ([`prepare`](VideoRepository::prepare)); [`get_by_id`](VideoRepository::get_by_id) reads the table as it is. The
-/// engine has connections of its own beside the pool's.
+/// engine has its own connections beside the pool's.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,12 +61,12 @@ impl VideoRepository {
         Self { pool, engine: Repository::new(store), prepared: Arc::default() }
     }
 
-    /// The pool that was given.
+    /// The given pool.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// Applies the migrations, and makes what the engine needs beside them. May be repeated.
+    /// Applies the migrations, and creates what the engine needs besides. May be repeated.
     ///
     /// # Errors
     /// [`Error::Migration`], and those of the engine.
@@ -75,10 +75,10 @@ impl VideoRepository {
         Ok(self.engine.prepare().await?)
     }
 
-    /// The engine, over tables that it can work with.
+    /// The engine, over tables with which it can work.
     async fn engine(&self) -> Result<&Repository<PostgresStore, VideoRecord>> {
         let prepare = || async {
-            // Asked first, so that a user who may not make tables can work with those that are there.
+            // Checked first, so that a user who may not create tables can work with existing ones.
             if self.engine.inspect().await?.is_empty() { Ok(()) } else { self.prepare().await }
         };
         self.prepared.get_or_try_init(prepare).await?;
@@ -90,7 +90,7 @@ impl VideoRepository {
     /// Its statement is prepared by name, so that behind PgBouncer in transaction mode it needs a direct connection.
     ///
     /// # Errors
-    /// [`Error::Database`]; also for a row whose status no [`VideoStatus`] is spelt as.
+    /// [`Error::Database`]; also for a row whose status is not a word of a [`VideoStatus`].
     pub async fn get_by_id(&self, video_id: &str) -> Result<Option<VideoRecord>> {
         let query = sqlx::query_as!(
             VideoRecord,
@@ -106,8 +106,8 @@ impl VideoRepository {
     /// Takes up to `count` videos that are due: those ready for EMBEDDING first, then those ready for EXTRACTION, each
     /// by age, or by due time once they were retried. Concurrent calls never get the same video.
     ///
-    /// A video whose retry count has reached `max_retries` is passed over; nothing is written to it. The finishing
-    /// calls of the claims go by the pipeline's own limit of 5.
+    /// A video whose retry count has reached `max_retries` is skipped; nothing is written to it. The finishing calls of
+    /// the claims use the pipeline's own limit of 5.
     ///
     /// # Errors
     /// A negative `count`, and those of the engine.
@@ -123,14 +123,14 @@ impl VideoRepository {
         Ok(claims.items)
     }
 
-    /// Puts a video into a ready or terminal state, whoever holds it; that holder's lease ends. An error that is given
-    /// replaces the stored one, `None` keeps it. False if there is no such video.
+    /// Puts a video into a ready or terminal state, whoever holds it; that holder's lease ends. A given error replaces
+    /// the stored one, `None` keeps it. False if there is no such video.
     ///
     /// For callers without a lease. Workers use [`Claim::complete`], [`Claim::fail`] and [`Claim::retry`], which are
     /// fenced.
     ///
     /// # Errors
-    /// A status in progress, which only a claim gives; a row whose present word is unknown; those of the engine.
+    /// An in-progress status, which only a claim gives; a row whose present word is unknown; those of the engine.
     pub async fn update_status(&self, video_id: &str, status: VideoStatus, error: Option<&str>) -> Result<bool> {
         let engine = self.engine().await?;
         let to = engine.pipeline().status(status.as_str()).expect("the words are those of the pipeline: tested");
@@ -157,15 +157,16 @@ impl VideoRepository {
         self.update_status(video_id, VideoStatus::Failed, Some(error)).await
     }
 
-    /// Counts a failure of a video in progress, as its present holder. True if it is ready again, after
-    /// min(60·2^n, 3600) s ± 25 % and at least 60 s, where n is the retry count after this failure. False if the count
-    /// has reached `max_retries`: then it is `FAILED` with `Max retries (N) exceeded: message`.
+    /// Counts a failure of a video in progress, as its present holder. True if it is ready again, after min(60·2^n,
+    /// 3600) s ± 25 % and at least 60 s, where n is the retry count after this failure. False if the count has reached
+    /// `max_retries`: then it is `FAILED` with `Max retries (N) exceeded: message`.
     ///
-    /// Unfenced: it counts against whoever holds the video now. A worker uses [`Claim::retry`].
+    /// Unfenced: it counts against the present holder of the video. A worker uses [`Claim::retry`].
     ///
     /// # Errors
-    /// [`Error::NotInProgress`] if the video is missing or nobody holds it, and those of the engine. After one that
-    /// [may have been applied](rowlock::Error::may_have_been_applied) look before you repeat: it would count twice.
+    /// [`Error::NotInProgress`] if the video is missing or not held, and those of the engine. After an error that [may
+    /// have been applied](rowlock::Error::may_have_been_applied), look before you repeat: the failure could count
+    /// twice.
     pub async fn handle_retryable_error(&self, video_id: &str, message: &str, max_retries: i32) -> Result<bool> {
         let engine = self.engine().await?;
         let limits = Limits { max_retries, max_resets: engine.pipeline().max_resets() };
@@ -181,10 +182,10 @@ impl VideoRepository {
         Err(rowlock::Error::LeaseLost { key: video_id.into() }.into())
     }
 
-    /// Says that the present holder of a video lives. False unless the video is in progress.
+    /// Renews the lease of a video's present holder. False unless the video is in progress.
     ///
-    /// Unfenced: it renews the lease of whoever holds the video now. A worker uses [`Claim::renew`]; Rowlock's
-    /// `Worker` renews by itself.
+    /// Unfenced: it renews any present holder's lease. A worker uses [`Claim::renew`]; Rowlock's `Worker` renews by
+    /// itself.
     ///
     /// # Errors
     /// Those of the engine.
@@ -197,7 +198,7 @@ impl VideoRepository {
                 Err(error) => return Err(error),
             };
             match engine.renew_lease(lease).await? {
-                // A locked row is being written to by somebody, who will leave it fresh or ended.
+                // A locked row is being written, and will be fresh or ended afterwards.
                 LeaseState::Held | LeaseState::Busy | LeaseState::NotRenewed => return Ok(true),
                 LeaseState::Cancelled => return Ok(false),
                 LeaseState::Lost | LeaseState::Refused { .. } => {}
@@ -222,8 +223,8 @@ impl VideoRepository {
         Err(rowlock::Error::LeaseLost { key }.into())
     }
 
-    /// Gives a video a token that was put in progress by hand, and so has none: fencing has nothing to compare with
-    /// otherwise.
+    /// Gives a token to a video that was put in progress by hand, and so has none: otherwise fencing has nothing to
+    /// compare with.
     async fn give_token(&self, video_id: &str, word: &str) -> Result<()> {
         let query = sqlx::query!(
             "update video_processing set claim_token = $3 where video_id = $1 and status = $2 and claim_token is null",
@@ -236,7 +237,7 @@ impl VideoRepository {
     }
 
     /// Takes back the videos in progress whose heartbeat is missing or older than 5 minutes: ready again and due at
-    /// once, or `FAILED` when that happened to them too often. Returns how many. Call it at start-up too; Rowlock's
+    /// once, or `FAILED` if that happened to them too often. Returns how many. Call it at start-up too; Rowlock's
     /// `Worker` does.
     ///
     /// # Errors
@@ -249,8 +250,8 @@ impl VideoRepository {
         Ok(swept.items.len() as u64)
     }
 
-    /// What [`claim_batch`](Self::claim_batch) would take now with the pipeline's limit of retries, less the excluded.
-    /// Writes nothing. A row that does not decode is left out, with a warning in the log.
+    /// What [`claim_batch`](Self::claim_batch) would take now with the pipeline's limit of retries, without the
+    /// excluded videos. Writes nothing. A row that does not decode is left out, with a warning in the log.
     ///
     /// # Errors
     /// A negative `count`, and those of the engine.

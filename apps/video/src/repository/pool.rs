@@ -12,7 +12,7 @@ use crate::{Error, Result};
 pub struct PoolLimits {
     /// The most connections: 5 by default, so that a fleet of twenty processes fits a server's usual hundred.
     pub max_connections: u32,
-    /// The longest wait for a connection: 3 s by default. Whoever waits longer should hear that the database is
+    /// The longest wait for a connection: 3 s by default. After that, a caller should learn that the database is
     /// overloaded or gone.
     pub acquire_timeout: Duration,
 }
@@ -23,7 +23,7 @@ impl Default for PoolLimits {
     }
 }
 
-/// A pool of at most 5 connections, with an acquire timeout of 3 s. `SELECT 1` has worked before it returns.
+/// A pool of at most 5 connections, with an acquire timeout of 3 s. `SELECT 1` has succeeded before it returns.
 ///
 /// # Errors
 /// [`Error::Connect`] if the URL cannot be read or the server cannot be reached.
@@ -43,7 +43,7 @@ pub async fn create_pool_with(database_url: &str, limits: PoolLimits) -> Result<
         Ok(pool)
     };
     match connect.await {
-        // The pool has tried again and again and forgot why: a single connection says it.
+        // The pool has retried and lost the reason: a single connection shows it.
         Err(sqlx::Error::PoolTimedOut) => Err(reason(database_url, limits.acquire_timeout).await),
         answer => answer,
     }

@@ -1,4 +1,4 @@
-//! The states of a video, as its table spells them.
+//! The states of a video, and their words in the table.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub enum VideoStatus {
     ExtractionComplete,
     /// Held by a worker that embeds.
     EmbeddingInProgress,
-    /// Past both stages.
+    /// Both stages are completed.
     Succeeded,
     /// Stopped by a permanent error or a spent budget.
     Failed,
@@ -26,7 +26,7 @@ pub enum VideoStatus {
     Cancelled,
 }
 
-/// A word that no status is spelt as.
+/// A word that belongs to no status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{word:?} is no status of a video: {}", VideoStatus::ALL.map(VideoStatus::as_str).join(", "))]
 pub struct UnknownStatus {

@@ -1,4 +1,4 @@
-//! A disk that is not there: its videos wait and pay nothing. A video that is gone from a disk that is there has failed.
+//! A disk that is away: its videos wait and spend no attempt. A video that is gone from a present disk has failed.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ async fn queue<L: Library>(library: &L, folder: &Path) -> Videos<L> {
     videos
 }
 
-/// A worker at its work, and the reasons for which it holds a stage.
+/// A running worker, and the reasons for which it holds a stage.
 struct Working {
     running: JoinHandle<rowlock::Result<WorkerReport>>,
     held: Receiver<String>,
@@ -50,14 +50,14 @@ impl Working {
             .hold_between(Duration::from_millis(10), Duration::from_millis(100))
             .on_hold(move |stage| {
                 if !stage.is_over {
-                    // Nobody listens any more when the test is over.
+                    // No one receives any more when the test is over.
                     let _told = tell.send(stage.reason.clone());
                 }
             });
         Working { running: tokio::spawn(worker.run_until_idle()), held }
     }
 
-    /// Waits until the stage is held; why.
+    /// Waits until the stage is held; returns the reason.
     async fn is_held(&mut self) -> String {
         loop {
             if let Ok(reason) = self.held.try_recv() {
@@ -73,7 +73,7 @@ async fn reports<L: Library>(library: &L) -> Vec<VideoReport> {
     library.reports(None, "", 100).await.unwrap()
 }
 
-/// Takes a folder away and brings it back: what both do is the caller's.
+/// Takes a folder away and brings it back; the caller defines how.
 async fn assert_that_nobody_pays<L: Library>(
     library: &L,
     folder: &Path,
@@ -106,7 +106,7 @@ fn copy_clips(folder: &Path) {
     }
 }
 
-/// A folder that goes and comes back, and where it is meanwhile.
+/// A folder that goes away and comes back, and its place in between.
 fn removable(parent: &TempDir) -> (std::path::PathBuf, std::path::PathBuf) {
     let parent = parent.path().canonicalize().unwrap();
     copy_clips(&parent.join("disk"));
@@ -130,7 +130,7 @@ async fn a_named_folder_that_is_gone_spends_no_attempt_postgres() {
     assert_that_nobody_pays(&library, &disk, away, back, "is not there").await;
 }
 
-/// A folder seen at another place, for as long as this value lives; none without the right to mount.
+/// A folder mounted at another place, for as long as this value lives; `None` without the right to mount.
 struct Mounted<'a>(&'a Path);
 
 impl Mounted<'_> {

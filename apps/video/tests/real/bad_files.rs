@@ -1,4 +1,4 @@
-//! What is no video fails at once, for good, and with ffmpeg's own last line.
+//! A file that is not a video fails at once, for good, and with ffmpeg's own last line.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::clips::{clip, ffmpeg, make, make_test_video, probe_and_extract};
 
-/// Writes `bytes` to a file named .mp4 and returns the error that it gives.
+/// Writes `bytes` to a file named .mp4 and returns the resulting error.
 async fn error_of(bytes: &[u8]) -> MediaError {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("bad.mp4");
@@ -41,7 +41,7 @@ async fn a_truncated_mp4_without_its_index_is_refused_for_good() {
 async fn a_video_whose_pictures_are_garbage_is_refused_for_good() {
     let mut bytes = std::fs::read(clip("bikes")).unwrap();
     let index = bytes.windows(4).position(|window| window == b"moov").unwrap() - 4;
-    // The index stays, so that the probe succeeds; nothing that it points to can be decoded.
+    // The index stays, so that the probe succeeds; none of the data that it points to can be decoded.
     bytes[64..index].fill(0);
     let error = error_of(&bytes).await;
     assert!(!error.to_string().is_empty() && error.to_string() != "ffmpeg gave no reason", "{error}");
@@ -92,7 +92,7 @@ async fn an_encrypted_film_in_fragments_and_a_scrambled_broadcast_are_called_tha
     make_test_video(&fragments, 1.0, 25, &[&["-movflags", "frag_keyframe+empty_moov"], &scheme[..]].concat());
     make_test_video(&broadcast, 1.0, 25, &["-c:v", "mpeg2video"]);
     let mut bytes = std::fs::read(&broadcast).unwrap();
-    // The packets of its streams, scrambled under the key of the even ones.
+    // The packets of its streams, scrambled with the even key.
     for packet in bytes.chunks_exact_mut(188).filter(|packet| packet[1] & 0x1f == 1) {
         packet[3] |= 0x80;
         packet[20..].iter_mut().enumerate().for_each(|(at, byte)| *byte ^= u8::try_from(at * 37 % 251).unwrap());

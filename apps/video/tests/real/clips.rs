@@ -1,4 +1,4 @@
-//! Where the real clips are, and files made from them.
+//! The folder of the real clips, and files made from them.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

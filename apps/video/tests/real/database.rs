@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-/// A database of its own on the server that `DATABASE_URL` names; dropped with this value.
+/// A separate database on the server that `DATABASE_URL` names; dropped with this value.
 pub(crate) struct TestDatabase {
     server_url: String,
     name: String,

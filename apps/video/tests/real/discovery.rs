@@ -123,7 +123,7 @@ fn a_changed_file_keeps_its_id_and_changes_its_fingerprint() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&path, bytes).unwrap();
-    // The same size and the same time: the content alone tells.
+    // The same size and the same time: only the content differs.
     fs::File::options().append(true).open(&path).unwrap().set_modified(mtime).unwrap();
     let after = found(folder.path());
     assert_eq!(after[0].video_id, before[0].video_id);

@@ -1,6 +1,6 @@
-//! Playlists, manifests and scripts in a video's clothes read nothing but themselves.
+//! Playlists, manifests and scripts disguised as videos read nothing but themselves.
 //!
-//! Each of them is one that ffmpeg would follow: the tests look.
+//! Each of them is one that ffmpeg would follow: the tests check that.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::clips::{clip, make, make_test_video, probe_and_extract};
 
-/// A folder of somebody else's with a film that nobody may see through a playlist.
+/// A folder of another user's with a film that no playlist may expose.
 struct Secret {
     folder: TempDir,
     segment: PathBuf,
@@ -28,13 +28,13 @@ impl Secret {
         Secret { folder, segment }
     }
 
-    /// The playlist that shows it, ended or not.
+    /// The playlist that leads to it, ended or not.
     fn playlist(&self, segment: &str, end: &str) -> String {
         let head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n";
         format!("{head}#EXTINF:2.0,\n{segment}\n{end}")
     }
 
-    /// The manifest that shows it.
+    /// The manifest that leads to it.
     fn manifest(&self, segment: &str) -> String {
         format!(
             r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -56,7 +56,7 @@ impl Secret {
     }
 }
 
-/// Whether ffmpeg by itself, kept to files, shows what this leads to.
+/// Whether ffmpeg by itself, restricted to files, shows what this leads to.
 fn ffmpeg_would_follow(path: &Path) -> bool {
     let mut ffprobe = Command::new("timeout");
     ffprobe.args(["60", "ffprobe", "-v", "error", "-protocol_whitelist", "file", "-safe", "0"]);

@@ -78,7 +78,7 @@ async fn a_long_video_is_jumped_through() {
 async fn frames_at_irregular_times_are_spaced_by_time() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("irregular.mkv");
-    // Every frame of the first second, then one a second: half a minute in which the first is crowded.
+    // Every frame of the first second, then one a second: half a minute with a crowded first second.
     make_test_video(
         &path,
         30.0,
@@ -93,7 +93,7 @@ async fn frames_at_irregular_times_are_spaced_by_time() {
     };
     assert!(all.len() >= 50, "{}", all.len());
     assert_eq!(extraction.frames.len(), 8);
-    // Spaced by number, four of the eight would lie in the first second, which is half of all frames.
+    // Spaced by number, four of the eight would be in the first second, which has half of all frames.
     let crowded = extraction.frames.iter().filter(|frame| all[..25].contains(frame)).count();
     assert!(crowded <= 2, "{crowded} of 8 frames are from the first second");
 }

@@ -26,7 +26,7 @@ pub(crate) fn processes_reading(path: &Path) -> Vec<u32> {
     readers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Waits until the answer is as wanted. Processes of others give no signal.
+/// Waits until the answer is as wanted. Other processes give no signal.
 async fn wait_until_reading(path: &Path, wanted: bool) -> Vec<u32> {
     let waiting = async {
         loop {

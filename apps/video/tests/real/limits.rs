@@ -1,4 +1,4 @@
-//! One file takes no more than its share of memory and time, and a path that became something else is refused.
+//! One file takes no more than its share of memory and time, and a path that became something else is rejected.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -104,7 +104,7 @@ async fn a_second_time_out_is_the_files_own() {
 
     let pool = sqlx::sqlite::SqlitePool::connect(&url).await.unwrap();
     let mut report = None;
-    // Due at once each time: how long the pause is, is the engine's matter.
+    // Due at once each time: the engine decides how long the pause is.
     while !working.is_finished() {
         sqlx::query("update video_processing set retry_after = null where retry_after is not null")
             .execute(&pool)

@@ -1,7 +1,7 @@
 //! The real thing: ffmpeg, real clips, the image model, databases.
 //!
-//! The clips and the model are fetched by `make setup`, and the server is made by `make test`. A test that misses
-//! one of them fails and says so: a test that skips itself proves nothing.
+//! `make setup` fetches the clips and the model, and `make test` starts the server. A test that lacks one of them fails
+//! and says so: a test that skips itself proves nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected should stop there")]
 

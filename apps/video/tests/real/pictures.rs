@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::clips::{clip, ffmpeg, make, make_test_video, probe_and_extract};
 
-/// Muxes what `inputs` hold, in their order.
+/// Muxes the streams of `inputs`, in their order.
 fn mux(inputs: &[&Path], more: &[&str], output: &Path) {
     let mut arguments: Vec<&OsStr> = Vec::new();
     for input in inputs {

@@ -16,7 +16,7 @@ use crate::database::TestDatabase;
 
 const VIDEOS: usize = 200;
 
-/// Long enough that a busy machine does not take living workers for stopped ones.
+/// Long enough that a busy machine does not take live workers for stopped ones.
 const STALE_AFTER: &str = "6s";
 
 /// A `work` process and its log. Killed when the test ends, however it ends.
@@ -38,11 +38,11 @@ impl Fellow {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Stops the process at a moment in which it holds something.
+    /// Stops the process at a moment when it holds something.
     async fn stop_while_it_holds(&self, videos: &Videos<PostgresLibrary>) {
         wait_until("a held video", async || {
             signal(self.child.id(), "-STOP");
-            // A statement that it sent before is still carried out.
+            // A statement that it has already sent is still executed.
             tokio::time::sleep(Duration::from_millis(200)).await;
             let held = holds::<PostgresLibrary>(videos, self.child.id()).await;
             if !held {
@@ -82,7 +82,7 @@ async fn three_workers_share_200_videos_though_one_is_killed_and_one_stops_for_l
     let found = discover(&[folder.path().to_path_buf()], Links::Inside).unwrap().videos;
     assert_eq!(add_videos(&videos, &library, &found).await.unwrap().new, VIDEOS);
     let pool = create_pool(&database.url).await.unwrap();
-    // Every success leaves its mark, so that a second one of the same video would show.
+    // Every success leaves a mark, so that a second one of the same video would show.
     let marks = "create table successes (video_id text);
         create function mark() returns trigger language plpgsql as
           $$ begin insert into successes values (new.video_id); return null; end $$;

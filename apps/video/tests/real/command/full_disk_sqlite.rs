@@ -15,7 +15,7 @@ use super::{make_tiny_videos, result_rows, rowlock_video, sqlite_url, text, wait
 
 const VIDEOS: usize = 16;
 
-/// A volume of 12 MB for as long as this value lives; none without the right to mount one.
+/// A volume of 12 MB for as long as this value lives; `None` without the right to mount one.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
@@ -38,7 +38,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Takes all the space that is left.
+/// Uses up all remaining space.
 fn fill(ballast: &Path) {
     let mut file = File::create(ballast).unwrap();
     let mut piece = vec![1_u8; 64 << 10];

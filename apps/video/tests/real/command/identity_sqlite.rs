@@ -1,4 +1,4 @@
-//! Which row a file is.
+//! The row that belongs to a file.
 
 use std::fs;
 
@@ -53,7 +53,7 @@ async fn a_table_of_an_earlier_version_keeps_its_ids() {
     assert_eq!((&again["new"], &again["known"]), (&0.into(), &1.into()), "{again}");
     assert_eq!(again["videos"][0]["video_id"], "bikes-1f00a2c4d7e9");
 
-    // Another name of the same file, which comes first, is no other video.
+    // Another name of the same file, which comes first, is not another video.
     fs::hard_link(folder.path().join("bikes.mp4"), folder.path().join("a.mp4")).unwrap();
     let linked = json(&database, &run, 0);
     assert_eq!((&linked["found"], &linked["new"], &linked["known"]), (&1.into(), &0.into(), &1.into()), "{linked}");

@@ -22,17 +22,17 @@ use tempfile::TempDir;
 
 use crate::clips::make;
 
-/// Longest wait for anything that a test waits for: this is for a machine that is busy with other tests.
+/// The longest wait of a test: enough for a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The command, about this database.
+/// The command, on this database.
 fn rowlock_video(database: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowlock-video"));
     command.args(arguments).args(["--database", database]).env_remove("RUST_LOG");
     command
 }
 
-/// The database of a file in a folder of its own.
+/// The database of a file in a separate folder.
 fn sqlite_url(folder: &TempDir) -> String {
     format!("sqlite://{}", folder.path().join("queue.sqlite").display())
 }
@@ -49,7 +49,7 @@ fn run_to_end(mut command: Command, status: i32) -> Output {
     output
 }
 
-/// Runs a command to its end, with this exit status, and reads what it prints.
+/// Runs a command to its end, with this exit status, and returns its output.
 fn json(database: &str, arguments: &[&str], status: i32) -> Value {
     let output = run_to_end(rowlock_video(database, &[arguments, &["--json"]].concat()), status);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)))
@@ -61,7 +61,7 @@ fn of_file<'a>(videos: &'a Value, name: &str) -> &'a Value {
     videos.as_array().unwrap().iter().find(named).unwrap_or_else(|| panic!("no {name} in {videos}"))
 }
 
-/// Makes this many tiny videos of a second each, each with pictures of its own, by one ffmpeg.
+/// Makes this many tiny videos of a second each, with different pictures, with one ffmpeg.
 fn make_tiny_videos(folder: &Path, count: usize) {
     let source = format!("testsrc2=size=64x64:rate=4:duration={count}");
     let output = folder.join("clip%03d.mp4");
@@ -82,7 +82,7 @@ fn make_tiny_videos(folder: &Path, count: usize) {
         "1",
     ];
     make(&arguments.map(std::ffi::OsStr::new), &output);
-    // The last second may be cut into two.
+    // The last second may be cut in two.
     let made = std::fs::read_dir(folder).unwrap().count();
     assert!(made >= count, "{made} of {count} videos were made");
     for surplus in count..made {
@@ -90,7 +90,7 @@ fn make_tiny_videos(folder: &Path, count: usize) {
     }
 }
 
-/// Polls until `done` says so. What is waited for happens in other processes, which give no signal.
+/// Polls until `done` says so. The awaited event happens in other processes, which give no signal.
 async fn wait_until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !done().await {
@@ -121,7 +121,7 @@ async fn holds<L: Library>(videos: &rowlock_video::library::Videos<L>, process: 
     videos.held(1_000).await.unwrap().iter().any(|item| item.holder.as_deref().is_some_and(|by| by.contains(&named)))
 }
 
-/// A library on the file, to look at while others work.
+/// A library on the file, for looks while others work.
 async fn open_sqlite(url: &str) -> SqliteLibrary {
     SqliteLibrary::open(url, false, Duration::from_secs(30)).await.unwrap()
 }

@@ -14,7 +14,7 @@ use super::{make_tiny_videos, rowlock_video, text, wait_until};
 
 const VIDEOS: usize = 16;
 
-/// A server of this test's own; gone with this value.
+/// A separate server for this test; it ends with this value.
 struct Server {
     folder: PathBuf,
     url: String,
@@ -33,7 +33,7 @@ impl Drop for Server {
     }
 }
 
-/// Runs `scripts/postgres-cluster`, and reads what it prints.
+/// Runs `scripts/postgres-cluster`, and returns its output.
 fn cluster(verb: &str, folder: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres-cluster");
     let output = Command::new(script).arg(verb).arg(folder).output().unwrap();
@@ -45,7 +45,7 @@ fn cluster(verb: &str, folder: &Path) -> String {
 async fn a_run_outlives_a_crash_of_its_server() {
     let (folder, servers) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     make_tiny_videos(folder.path(), VIDEOS);
-    // The server may run as a user of its own.
+    // The server may run as a separate user.
     std::fs::set_permissions(servers.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let server = Server::start(servers.path().join("server"));
     let mut run = rowlock_video(&server.url, &["run", folder.path().to_str().unwrap(), "--frames", "1", "--json"]);
@@ -72,7 +72,7 @@ async fn a_run_outlives_a_crash_of_its_server() {
     let videos = report["videos"].as_array().unwrap();
     assert_eq!(videos.len(), VIDEOS);
     for video in videos {
-        // What was in a handler's hands at that moment is retried once.
+        // An item that a handler held at that moment is retried once.
         assert_eq!(video["status"], "SUCCEEDED", "{video}\n{log}");
         assert!(video["retry_count"].as_i64().unwrap() <= 1, "{video}\n{log}");
     }

@@ -1,4 +1,4 @@
-//! What is refused before anything is claimed, with exit status 2 and what to do about it.
+//! What is rejected before anything is claimed, with exit status 2 and what to do about it.
 
 use std::fs;
 

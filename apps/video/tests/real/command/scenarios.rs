@@ -27,8 +27,8 @@ fn good_and_bad(folder: &Path) {
     make(&arguments, &folder.join("sound.mp4"));
 }
 
-/// Takes a folder through both stages; the bad files fail at once, a second run adds nothing, and everything that
-/// reads says the same.
+/// Takes a folder through both stages; the bad files fail at once, a second run adds nothing, and all reading commands
+/// agree.
 pub(super) fn a_folder_end_to_end(database: &str) {
     let folder = TempDir::new().unwrap();
     good_and_bad(folder.path());
@@ -115,7 +115,7 @@ fn retrying(database: &str, videos: &Value) {
     assert_eq!(after["statuses"], before["statuses"]);
 }
 
-/// A changed file is taken again, and its results replace the old ones.
+/// A changed file is processed again, and its results replace the old ones.
 pub(super) fn a_changed_file(database: &str) {
     let folder = TempDir::new().unwrap();
     let (path, other) = (folder.path().join("video.mp4"), folder.path().join("other.mp4"));

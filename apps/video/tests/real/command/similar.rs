@@ -1,4 +1,5 @@
-//! `similar --all`: right, and soon. `cargo test --release -p rowlock-video --test real similar -- --nocapture` shows how soon.
+//! `similar --all`: right, and quick. `cargo test --release -p rowlock-video --test real similar -- --nocapture` shows
+//! how quick.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use super::{rowlock_video, run_to_end, sqlite_url};
 use crate::database::TestDatabase;
 
-/// Without optimisation so many would take a minute.
+/// Without optimisation this many would take a minute.
 const VIDEOS: usize = if cfg!(debug_assertions) { 500 } else { 5_000 };
 
 /// From the start of the program to its end, with 5,000 videos.
@@ -26,7 +27,7 @@ fn id(video: usize) -> String {
     format!("video-{video:04}")
 }
 
-/// The vectors of the videos: any, but each two that follow each other are alike.
+/// The vectors of the videos: any, but each two consecutive ones are alike.
 fn embeddings() -> impl Iterator<Item = Embedding> {
     let mut state = 1_u32;
     let mut random = move || {
@@ -73,7 +74,7 @@ fn compare_all(database: &str, kind: &str) {
             (&id(video).into(), &id(video ^ 1).into())
         );
     }
-    // Without optimisation the time says nothing.
+    // Without optimisation the time means nothing.
     assert!(cfg!(debug_assertions) || took < LIMIT, "{took:?}");
 }
 

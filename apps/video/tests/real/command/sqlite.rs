@@ -31,7 +31,7 @@ fn the_database_is_named_first_and_the_table_comes_last() {
 fn the_default_database_is_a_file_in_the_current_folder() {
     let folder = TempDir::new().unwrap();
     let mut run = Command::new(env!("CARGO_BIN_EXE_rowlock-video"));
-    // An empty folder is no error: there is nothing that did not succeed.
+    // An empty folder is not an error: nothing failed.
     run.args(["run", "."]).current_dir(folder.path());
     let output = text(&run_to_end(run, 0).stdout);
     assert!(output.starts_with("database: sqlite://rowlock-video.sqlite\n"), "{output}");
@@ -60,7 +60,7 @@ async fn stop_in_the_middle(database: &str, process: u32) -> Videos<SqliteLibrar
             return false;
         }
         signal(process, "-STOP");
-        // What is under way when the signal arrives is finished or not, but nothing changes any more.
+        // What is running when the signal arrives is finished or not, but nothing changes any more.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let in_the_middle = holds::<SqliteLibrary>(&videos, process).await;
         if !in_the_middle {

@@ -1,4 +1,4 @@
-//! What a user sees: names as they are and harmless, tables that fit, ends that are told.
+//! What a user sees: names unchanged and harmless, tables that fit, reported ends.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use super::{file_of, json, make_tiny_videos, rowlock_video, run_to_end, sqlite_u
 use crate::clips::{clip, make_test_video};
 use crate::killing::processes_reading;
 
-/// A queue with a video of an awkward name that has gone through, and with what was printed.
+/// A queue with one processed video of an awkward name, and the printed output.
 fn awkward(folder: &TempDir, queue: &TempDir) -> (String, String) {
     let name = "100%25 \u{202e}4pm\u{2028}\u{9b}2J\u{1b}[31m.mp4";
     fs::copy(clip("carphone_distorted"), folder.path().join(name)).unwrap();
@@ -74,7 +74,7 @@ fn tables_fit_80_columns_and_break_no_id() {
     outputs.extend(tables.map(|arguments| run_to_end(rowlock_video(&database, arguments), 0)));
     for output in &outputs {
         let stdout = text(&output.stdout);
-        // Sentences are for the terminal to break.
+        // Sentences are for the terminal to wrap.
         let is_sentence = |line: &str| ["database: ", "path: ", "now: "].iter().any(|word| line.starts_with(word));
         for line in stdout.lines().filter(|line| !is_sentence(line)) {
             assert!(line.chars().count() <= 80, "{line:?} of {}", line.chars().count());

@@ -8,7 +8,7 @@ use tokio::sync::Barrier;
 
 use super::{ask, repository, row, run};
 
-/// Claims, and says what was taken: ids in order. The leases are let go of.
+/// Claims, and returns the ids in order. The leases are dropped.
 async fn claimed(videos: &VideoRepository, count: i32, max_retries: i32) -> Vec<String> {
     let claims = videos.claim_batch(count, max_retries).await.unwrap();
     claims.iter().map(|claim| claim.video_id.clone()).collect()

@@ -1,5 +1,5 @@
-//! What acts as the present holder: `handle_retryable_error`, `update_heartbeat`; and what takes back from holders
-//! that stopped: `reset_stuck_videos`.
+//! Calls that act as the present holder: `handle_retryable_error`, `update_heartbeat`; and the one that takes back from
+//! stopped holders: `reset_stuck_videos`.
 
 use rowlock_video::{Error, VideoStatus};
 
@@ -63,7 +63,7 @@ async fn a_video_that_was_put_in_progress_by_hand_can_be_renewed_and_retried() {
     assert_eq!(videos.get_by_id("a").await.unwrap().unwrap().status, VideoStatus::ExtractionComplete);
 }
 
-/// The delays in seconds after the failure that makes the retry count `count`, of many videos.
+/// The delays in seconds after the failure that makes the retry count `count`, for many videos.
 async fn delays(count: i32) -> Vec<f64> {
     const VIDEOS: usize = 60;
     let (_database, videos) = repository().await;

@@ -31,7 +31,7 @@ where
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(videos.pool()).await.unwrap()
 }
 
-/// The words of one video that a move may change, and the whole row to compare before and after.
+/// The whole row of one video, to compare before and after.
 async fn row(videos: &VideoRepository, id: &str) -> String {
     ask(videos, &format!("select to_jsonb(v)::text from video_processing v where video_id = '{id}'")).await
 }
