@@ -37,7 +37,8 @@ pub(crate) fn held_pipeline() -> Result<Pipeline> {
 pub(crate) fn ready_items(items: u64) -> String {
     format!(
         "insert into {TABLE} (id, created_at)
-         select left(md5(n::text), 24) || lpad(to_hex(n), 8, '0'), now() - ({items} - n) * interval '1 ms' from generate_series(1, {items}) n"
+         select left(md5(n::text), 24) || lpad(to_hex(n), 8, '0'), now() - ({items} - n) * interval '1 ms' \
+         from generate_series(1, {items}) n"
     )
 }
 

@@ -80,7 +80,8 @@ impl Server {
         for name in ["fsync", "synchronous_commit", "full_page_writes"] {
             ensure!(
                 setting(name) != "off",
-                "{name} is off on this server: please set it on in postgresql.conf and reload, or unset DATABASE_URL and \
+                "{name} is off on this server: please set it on in postgresql.conf and reload, or unset \
+                 DATABASE_URL and \
                  let `make bench` make a server; with --scale {SMALL_SCALE} or less anything will do"
             );
         }

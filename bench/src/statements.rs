@@ -36,7 +36,8 @@ impl Cost {
 
 pub(crate) async fn read(admin: &mut PgConnection, database: &str) -> Result<Statements> {
     let rows: Vec<(String, f64, f64, f64, f64, f64)> = sqlx::query_as(
-        "select query, sum(calls)::float8, sum(rows)::float8, sum(wal_records)::float8, sum(shared_blks_hit + shared_blks_read)::float8,
+        "select query, sum(calls)::float8, sum(rows)::float8, sum(wal_records)::float8, \
+         sum(shared_blks_hit + shared_blks_read)::float8,
                 sum(total_exec_time)::float8 / sum(calls)::float8
          from pg_stat_statements
          where dbid = (select oid from pg_database where datname = $1)

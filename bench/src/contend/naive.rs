@@ -62,7 +62,10 @@ async fn claim_and_complete(url: &str, take: u64, progress: &Progress) -> Result
         )
         .await?;
     let complete = client
-        .prepare("update items set status = 'SUCCEEDED', updated_at = now() where id = $1 and status = 'STAGE_1_IN_PROGRESS'")
+        .prepare(
+            "update items set status = 'SUCCEEDED', updated_at = now() where id = $1 \
+             and status = 'STAGE_1_IN_PROGRESS'",
+        )
         .await?;
     while progress.handled() < take {
         let transaction = client.transaction().await?;

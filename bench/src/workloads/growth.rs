@@ -40,7 +40,8 @@ pub(super) fn plan(scale: Scale) -> Plan {
     Plan {
         workload: "growth",
         title: format!(
-            "growth: the drain of {items} items, beside {finished} finished ones, beside {delayed} that are due tomorrow"
+            "growth: the drain of {items} items, beside {finished} finished ones, beside {delayed} that are due \
+             tomorrow"
         ),
         rounds: scale.rounds(3),
         entries: vec![

@@ -212,7 +212,8 @@ mod postgres {
     #[tokio::test]
     async fn a_row_that_was_sent_as_text_is_shown_alike() {
         let sql = "select true as yes, 7 as number, 1.5::float8 as share, '{\"a\": 1}'::jsonb as document,
-                          array[1, 2] as numbers, point(1, 2) as place, null::int as nothing, '[1,2)'::int4range as range";
+                          array[1, 2] as numbers, point(1, 2) as place, null::int as nothing, \
+                          '[1,2)'::int4range as range";
         let row = sqlx::Executor::fetch_one(&pool().await, sqlx::raw_sql(sql)).await.expect("a row");
         let record = <JsonRecord as sqlx::FromRow<_>>::from_row(&row).expect("it decodes");
         let expected = json!({
@@ -262,7 +263,8 @@ mod sqlite {
         let pool =
             sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.expect("open");
         let sql = "select 9223372036854775807 as most, -9007199254740993 as exact, 9e999 as endless, -9e999 as least,
-                          1e300 as large, cast(x'fffe' as text) as broken, x'' as hollow, cast(x'6100ff' as blob) as bytes,
+                          1e300 as large, cast(x'fffe' as text) as broken, x'' as hollow, \
+                          cast(x'6100ff' as blob) as bytes,
                           '' as blank, 'a' || char(0) || 'b' as nul, 0.1 as tenth";
         let record: JsonRecord = sqlx::query_as(sql).fetch_one(&pool).await.expect("it decodes");
         let expected = json!({

@@ -198,7 +198,8 @@ async fn p13_a_claim_sorts_no_backlog_of_a_table_that_was_never_analyzed() {
 async fn a_claim_of_a_full_queue_walks_past_nothing_that_was_claimed_before() {
     let mut scene = Scene::empty("full", &["ONLY"]).await;
     let fill = format!(
-        "insert into {TABLE} (id, created_at) select 'item-' || n, now() - interval '1 day' + n * interval '1 ms' from generate_series(1, {ROWS}) n"
+        "insert into {TABLE} (id, created_at) select 'item-' || n, now() - interval '1 day' + n * interval '1 ms' \
+         from generate_series(1, {ROWS}) n"
     );
     scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
     for mode in MODES {
@@ -222,7 +223,8 @@ async fn a_claim_of_a_full_queue_walks_past_nothing_that_was_claimed_before() {
 async fn a_look_at_what_is_unfinished_asks_for_what_is_delayed_alone_where_there_is_any() {
     let mut scene = Scene::empty("unfinished", &["ONLY"]).await;
     let fill = format!(
-        "insert into {TABLE} (id, created_at) select 'item-' || n, now() + (n - {ROWS} / 2) * interval '1 s' from generate_series(1, {ROWS}) n"
+        "insert into {TABLE} (id, created_at) select 'item-' || n, now() + (n - {ROWS} / 2) * interval '1 s' \
+         from generate_series(1, {ROWS}) n"
     );
     scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
     for mode in MODES {
@@ -266,13 +268,15 @@ async fn a_finish_looks_at_each_row_just_before_it_writes_it() {
     const BATCH: usize = 40;
     let mut scene = Scene::empty("small", &["ONLY"]).await;
     let fill = format!(
-        "insert into {TABLE} (id, status, claim_token) select 'item-' || n, 'ONLY_IN_PROGRESS', 7 from generate_series(1, {ROWS}) n"
+        "insert into {TABLE} (id, status, claim_token) select 'item-' || n, 'ONLY_IN_PROGRESS', 7 \
+         from generate_series(1, {ROWS}) n"
     );
     scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
     let keys: Vec<String> = (1..=BATCH).map(|n| format!("item-{}", n * 70)).collect();
     let of_each = |word: &str| vec![word; BATCH].join(",");
     let finish = format!(
-        "'{{{}}}', '{{{}}}', null, '{{{}}}', '{{{}}}', '{{{nulls}}}', '{{{nulls}}}', '{{{nulls}}}', '{{{}}}', '{{60}}', \
+        "'{{{}}}', '{{{}}}', null, '{{{}}}', '{{{}}}', '{{{nulls}}}', '{{{nulls}}}', '{{{nulls}}}', '{{{}}}', \
+         '{{60}}', \
          '{{0.25}}', '{{60}}', 1, 5, {BATCH}",
         keys.join(","),
         of_each("7"),
@@ -312,7 +316,8 @@ async fn a_batch_is_completed_or_continues_by_its_tokens() {
     let mut scene = Scene::empty("batch", &["ONLY"]).await;
     let fill = format!(
         "insert into {TABLE} (id, status, claim_token)
-         select 'item-' || n, case when n <= 20000 then 'ONLY_IN_PROGRESS' else 'SUCCEEDED' end, n / 1000 from generate_series(1, {ROWS}) n"
+         select 'item-' || n, case when n <= 20000 then 'ONLY_IN_PROGRESS' else 'SUCCEEDED' end, n / 1000 \
+         from generate_series(1, {ROWS}) n"
     );
     scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
     // One of the user's indexes that would do too, but far worse.

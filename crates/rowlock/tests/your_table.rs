@@ -66,7 +66,8 @@ async fn by_hand_on_sqlite() {
 /// Every column and every index, as the server writes them.
 async fn definitions(connection: &mut PgConnection) -> Vec<String> {
     let query = "
-        select concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default, is_identity) as definition
+        select concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default, is_identity) \
+        as definition
         from information_schema.columns where table_schema = 'public'
         union all
         select indexdef from pg_indexes where schemaname = 'public'

@@ -169,7 +169,8 @@ async fn prepare<L: Library>(library: L, database: &Database, works: bool) -> Re
         videos.prepare().await.with_context(|| format!("the queue in {database} cannot be made"))?;
     } else if !library.is_migrated().await? {
         anyhow::bail!(
-            "{database} holds no videos of this version yet: add some with `rowlock-video run PATH --database {database}`"
+            "{database} holds no videos of this version yet: add some with \
+             `rowlock-video run PATH --database {database}`"
         );
     }
     Ok(library)

@@ -60,7 +60,10 @@ pub enum FfmpegSetupError {
         package: &'static str,
     },
     /// A program exists but does not work.
-    #[error("{} does not work: {message}; install ffmpeg 5.1 or newer (on Debian and Ubuntu: apt-get install ffmpeg)", program.display())]
+    #[error(
+        "{} does not work: {message}; install ffmpeg 5.1 or newer (on Debian and Ubuntu: apt-get install ffmpeg)",
+        program.display()
+    )]
     Broken {
         /// Its path.
         program: PathBuf,

@@ -231,7 +231,8 @@ impl Ffmpeg {
         let side = THUMBNAIL_SIDE_PX;
         // Square pixels first, as far as that is sensible, and never larger than the video itself.
         let filter = format!(
-            "scale='clip(trunc(iw*sar),1,{MAX_SIDE_PX})':'min(ih,{MAX_SIDE_PX})',setsar=1,scale='min({side},iw)':'min({side},ih)':force_original_aspect_ratio=decrease"
+            "scale='clip(trunc(iw*sar),1,{MAX_SIDE_PX})':'min(ih,{MAX_SIDE_PX})',setsar=1,\
+             scale='min({side},iw)':'min({side},ih)':force_original_aspect_ratio=decrease"
         );
         let output = [
             "-map",

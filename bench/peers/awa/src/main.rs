@@ -61,7 +61,8 @@ impl Peer for Awa {
             Work::Drain => format!("max_workers {WORKERS}, no deadline"),
             Work::Small => {
                 format!(
-                    "claim_batch_size 1, {SMALL_CLAIMERS} claimers, max_workers {SMALL_AT_ONCE}; completions are gathered nevertheless"
+                    "claim_batch_size 1, {SMALL_CLAIMERS} claimers, max_workers {SMALL_AT_ONCE}; completions are \
+                     gathered nevertheless"
                 )
             }
             Work::Add => format!("enqueue_params_copy, {ADD_AT_ONCE} a call"),

@@ -41,6 +41,7 @@ async fn in_encoding(arena: &Arena, round: &Round, encoding: &'static str, rows:
 async fn not_tried_as_often_as_they_may(scene: &Scene) -> Result<Vec<String>> {
     let Database::Postgres(pool) = &scene.database else { return Ok(Vec::new()) };
     let sql = "select format('%s is %s after %s retries: %s', id, status, retry_count, error_message) from items
-               where behaviour = 'fail' and id >= 'item-000020' and (status <> 'FAILED' or retry_count <> $1 or error_message not like '%asked for%')";
+               where behaviour = 'fail' and id >= 'item-000020' \
+               and (status <> 'FAILED' or retry_count <> $1 or error_message not like '%asked for%')";
     Ok(sqlx::query_scalar(sql).bind(MAX_RETRIES).fetch_all(pool).await?)
 }

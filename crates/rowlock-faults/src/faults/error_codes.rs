@@ -81,7 +81,8 @@ async fn add_refusing_rows(scene: &mut Scene, round: &Round) -> Result<()> {
 fn must_end() -> String {
     let passing = PASSING.map(|code| format!("'{code}'")).join(", ");
     format!(
-        "select count(*) from items where status not in ('SUCCEEDED', 'FAILED') and coalesce(raises, '') not in ({passing})"
+        "select count(*) from items where status not in ('SUCCEEDED', 'FAILED') \
+         and coalesce(raises, '') not in ({passing})"
     )
 }
 

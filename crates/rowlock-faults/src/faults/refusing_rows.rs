@@ -59,7 +59,8 @@ create trigger refuse_completion before update on items for each row
 
 /// Deletes an item while it is held, and inserts another with the same key.
 async fn delete_and_insert_again(scene: &mut Scene) -> Result<()> {
-    let held = "select id from items where status like '%\\_IN\\_PROGRESS' and refuses is null and work_ms is not null limit 1 for update";
+    let held = "select id from items where status like '%\\_IN\\_PROGRESS' and refuses is null \
+                and work_ms is not null limit 1 for update";
     let crate::subject::Database::Postgres(pool) = &scene.database else { return Ok(()) };
     // Locked, because otherwise the key could belong to another row by the time of the delete.
     let mut transaction = pool.begin().await?;

@@ -41,7 +41,8 @@ pub(super) async fn run(arena: &Arena, round: &Round) -> Result<Verdict> {
 /// Adds items that are ready for the stage.
 async fn flood(scene: &mut Scene, number: usize) -> Result<()> {
     let insert = format!(
-        "insert into items (id, status) select 'flood-{number}-' || n, 'ONE_COMPLETE' from generate_series(1, {FLOOD_ITEMS}) n"
+        "insert into items (id, status) select 'flood-{number}-' || n, 'ONE_COMPLETE' \
+         from generate_series(1, {FLOOD_ITEMS}) n"
     );
     scene.database.execute(insert).await?;
     scene.added(FLOOD_ITEMS);

@@ -65,7 +65,8 @@ async fn a_lock_on_the_whole_table_makes_no_heartbeat_refused() {
                 sqlx::query("lock table pages in access exclusive mode").execute(&mut *lock).await.expect("lock");
                 let unlock = async {
                     let waited = "select count(*)::text from pg_stat_activity where wait_event_type = 'Lock' \
-                                  and datname = current_database() and xact_start < clock_timestamp() - interval '0.3 s' \
+                                  and datname = current_database() \
+                                  and xact_start < clock_timestamp() - interval '0.3 s' \
                                   and query_start > xact_start + interval '0.2 s'";
                     // Not the first part has to wait, or the lock would end with the verb.
                     for _ in 0..400 {

@@ -145,12 +145,14 @@ async fn what_is_not_plain_is_left_to_the_other_statement() {
         let store = table(harness, &["a", "exhausted", "suspect", "b"]).await;
         harness
             .execute(
-                "update pages set retry_count = 5 where page = 'exhausted'; update pages set reset_count = 2 where page = 'suspect'",
+                "update pages set retry_count = 5 where page = 'exhausted'; \
+                 update pages set reset_count = 2 where page = 'suspect'",
             )
             .await
             .expect("update");
         let note = "create function note() returns trigger language plpgsql as $$begin
-                      new.error_message := case when current_query() like '%rowlock_chosen%' then 'other' else 'plain' end;
+                      new.error_message := case when current_query() like '%rowlock_chosen%' \
+                      then 'other' else 'plain' end;
                       return new;
                     end$$;
                     create trigger noting before update on pages for each row execute function note()";
@@ -171,7 +173,11 @@ async fn what_is_not_plain_is_left_to_the_other_statement() {
         }
         assert!(store.claim(&claiming(9)).await.expect("claim").claimed.is_empty());
         let by = "select string_agg(error_message, ',' order by error_message) from pages where page in ('c', 'd')";
-        assert_eq!(value(harness, by).await, "other,plain", "once more by the other one, until it has met plain ones alone");
+        assert_eq!(
+            value(harness, by).await,
+            "other,plain",
+            "once more by the other one, until it has met plain ones alone"
+        );
     })
     .await;
 }
@@ -207,8 +213,10 @@ async fn rows_that_were_there_before_count_as_never_tried() {
         harness.execute("create table pages (page text primary key)").await.expect("create table");
         let store = harness.open(pipeline()).await;
         store.prepare().await.expect("prepare");
-        let nulls = "alter table pages alter retry_count drop not null, alter reset_count drop not null, alter created_at drop not null;
-                     insert into pages (page, status, retry_count, reset_count, created_at) values ('a', 'PENDING', null, null, null)";
+        let nulls = "alter table pages alter retry_count drop not null, alter reset_count drop not null, \
+                     alter created_at drop not null;
+                     insert into pages (page, status, retry_count, reset_count, created_at) \
+                     values ('a', 'PENDING', null, null, null)";
         harness.execute(nulls).await.expect("nulls");
 
         let batch = store.claim(&claiming(9)).await.expect("claim");

@@ -339,7 +339,8 @@ async fn a_server_without_connections_says_so_at_once_and_how_many_are_held() {
         table(harness, &["a"]).await;
         let role = format!("{}_few", harness.database);
         let make = format!(
-            "create role {role} login connection limit 1 password 'few'; grant all on all tables in schema public to {role}"
+            "create role {role} login connection limit 1 password 'few'; \
+             grant all on all tables in schema public to {role}"
         );
         harness.execute(&make).await.expect("a role");
         let options = harness.server.clone().database(&harness.database).username(&role).password("few");

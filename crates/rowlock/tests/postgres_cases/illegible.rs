@@ -31,8 +31,10 @@ async fn an_error_that_the_encoding_cannot_hold_is_kept_as_far_as_it_can() {
     .await;
 }
 
-const EXECUTED: &str = "insert into pages (page, note) values ('a', 'fine'), ('c', convert_from('\\xc3a9', 'SQL_ASCII')), \
-                        ('bad note', convert_from('\\xff', 'SQL_ASCII')), (convert_from('\\x6bff', 'SQL_ASCII'), 'bad key')";
+const EXECUTED: &str = "insert into pages (page, note) values ('a', 'fine'), \
+                        ('c', convert_from('\\xc3a9', 'SQL_ASCII')), \
+                        ('bad note', convert_from('\\xff', 'SQL_ASCII')), \
+                        (convert_from('\\x6bff', 'SQL_ASCII'), 'bad key')";
 
 #[tokio::test]
 async fn bytes_that_are_no_text_harm_only_their_own_row() {
@@ -67,7 +69,8 @@ async fn what_is_no_text_is_shown_by_its_bytes_and_fails_no_verb_for_people() {
         let leases = lease_all(&store).await;
         finish_all(&store, &leases[2..], Outcome::Fail { error: "broken".to_owned() }).await.expect("finish");
         let spoil = "alter table pages add column note text;
-                     update pages set note = convert_from('\\xff', 'SQL_ASCII'), error_message = convert_from('\\xfe', 'SQL_ASCII'),
+                     update pages set note = convert_from('\\xff', 'SQL_ASCII'), \
+                     error_message = convert_from('\\xfe', 'SQL_ASCII'),
                                       claimed_by = convert_from('\\xfd', 'SQL_ASCII') where page = 'a';
                      update pages set page = convert_from('\\x6bff', 'SQL_ASCII') where page = 'b';
                      update pages set status = convert_from('\\xfc', 'SQL_ASCII') where page = 'c';
@@ -101,7 +104,8 @@ async fn rows_whose_keys_are_no_text_and_that_refuse_every_write_are_left_out() 
     run(PostgresHarness::with_encoding("SQL_ASCII").await, async |harness: &PostgresHarness| {
         let store = table(harness, &[]).await;
         // More of them than a claim of one reads, and ahead of the others.
-        let fill = "insert into pages (page, created_at) select convert_from(decode('ff' || lpad(n::text, 2, '0'), 'hex'), 'SQL_ASCII'), '2000-01-01'
+        let fill = "insert into pages (page, created_at) select \
+                    convert_from(decode('ff' || lpad(n::text, 2, '0'), 'hex'), 'SQL_ASCII'), '2000-01-01'
                     from generate_series(1, 9) n; insert into pages (page) values ('a'), ('b')";
         harness.execute(fill).await.expect("insert");
         raise(harness, "new.page not in ('a', 'b')", "raise exception 'no'").await;

@@ -103,7 +103,13 @@ async fn a_row_that_raises_what_passes_by_itself_has_an_answer_of_its_own() {
             let moved = Moved::Applied { to: Status::Failed };
             assert_eq!(set, [moved.clone(), refused.clone(), moved, Moved::NotFound], "{code}");
 
-            harness.execute("alter table pages disable trigger user; update pages set status = 'FAILED'; alter table pages enable trigger user").await.expect("update");
+            harness
+                .execute(
+                    "alter table pages disable trigger user; update pages set status = 'FAILED'; \
+                     alter table pages enable trigger user",
+                )
+                .await
+                .expect("update");
             let requeueing = RequeueParams { keys: keys.to_vec(), stage: None, now: None };
             let requeued = store.requeue(&requeueing).await.unwrap_or_else(|error| panic!("{code}: {error}"));
             let moved = Moved::Applied { to: Status::Ready(pipeline().stage_ids().next().expect("a stage")) };

@@ -104,13 +104,17 @@ async fn an_interrupted_build_on_a_partition_is_built_anew() {
 #[tokio::test]
 async fn what_is_no_table_of_this_server_is_refused() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-        harness.execute("create foreign data wrapper nowhere; create server far foreign data wrapper nowhere").await.expect("far");
+        harness
+            .execute("create foreign data wrapper nowhere; create server far foreign data wrapper nowhere")
+            .await
+            .expect("far");
         for (create, named) in [
             ("create materialized view pages as select 'a'::text as page, 'PENDING'::text as status", "view"),
             ("create foreign table pages (page text not null, status text default 'PENDING') server far", "foreign"),
             (
                 "create table pages (page text primary key, status text default 'PENDING') partition by hash (page);
-                 create table pages_0 partition of pages for values with (modulus 1, remainder 0) partition by hash (page);
+                 create table pages_0 partition of pages for values with (modulus 1, remainder 0) \
+                 partition by hash (page);
                  alter table pages drop constraint pages_pkey;
                  create foreign table pages_1 partition of pages_0 for values with (modulus 1, remainder 0) server far",
                 "pages_1 is a foreign table",
@@ -140,7 +144,11 @@ async fn a_column_that_the_driver_cannot_read_is_refused_by_its_name() {
             ("", "int4multirange", "int4multirange"),
             ("", "int4multirange[]", "int4multirange"),
             ("", "aclitem", "aclitem"),
-            ("create domain spans as datemultirange; create type shape as (a int, b spans[]);", "shape", "datemultirange"),
+            (
+                "create domain spans as datemultirange; create type shape as (a int, b spans[]);",
+                "shape",
+                "datemultirange",
+            ),
         ] {
             let create = format!("{types} create table pages (page text primary key, odd {column})");
             let told = problem(harness, &create).await;
@@ -148,7 +156,8 @@ async fn a_column_that_the_driver_cannot_read_is_refused_by_its_name() {
         }
         // Each of these is read, or ignored.
         let fine = "create type point3 as (x int, y numeric); create domain short as varchar(9);
-                    create table pages (page text primary key, a int4range, b point3[], c short, d jsonb, e tsvector, f money, g point, h int4[][])";
+                    create table pages (page text primary key, a int4range, b point3[], c short, d jsonb, \
+                    e tsvector, f money, g point, h int4[][])";
         harness.execute(fine).await.expect("create");
         let store = harness.open(pipeline()).await;
         store.prepare().await.expect("prepare");
@@ -165,7 +174,10 @@ async fn a_published_table_without_a_replica_identity_is_refused_with_what_mends
         harness.execute("create publication everything for all tables").await.expect("publication");
         let unique = "create table pages (page text not null unique, status text default 'PENDING')";
         let problem = problem(harness, unique).await;
-        assert!(problem.contains("\"everything\"") && problem.contains("`alter table pages replica identity full`"), "{problem}");
+        assert!(
+            problem.contains("\"everything\"") && problem.contains("`alter table pages replica identity full`"),
+            "{problem}"
+        );
 
         let mended = format!("{unique}; alter table pages replica identity full");
         harness.execute(&mended).await.expect("create table");
@@ -174,7 +186,10 @@ async fn a_published_table_without_a_replica_identity_is_refused_with_what_mends
         store.close().await;
         // A publication of inserts alone needs none.
         harness
-            .execute(&format!("drop table pages; drop publication everything; {unique}; create publication new_ones for table pages with (publish = 'insert')"))
+            .execute(&format!(
+                "drop table pages; drop publication everything; {unique}; \
+                 create publication new_ones for table pages with (publish = 'insert')"
+            ))
             .await
             .expect("create table");
         let store = table(harness, &["a"]).await;
@@ -205,7 +220,8 @@ async fn a_status_that_is_an_enum_or_a_domain_is_refused_by_its_type() {
     run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
         harness
             .execute(
-                "create type word as enum ('PENDING', 'SUCCEEDED'); create domain short as text check (length(value) < 9)",
+                "create type word as enum ('PENDING', 'SUCCEEDED'); \
+                 create domain short as text check (length(value) < 9)",
             )
             .await
             .expect("types");
@@ -304,7 +320,10 @@ async fn a_constraint_that_lacks_cancelled_may_be_extended_later() {
         let both = ["a".into(), "b".into()];
         let moved = store.cancel(&both, None).await.expect("cancel");
         assert!(
-            moved.iter().all(|moved| matches!(moved, Moved::Refused { reason } if reason.contains("\"known\"") && reason.contains("\"CANCELLED\""))),
+            moved.iter().all(|moved| matches!(
+                moved,
+                Moved::Refused { reason } if reason.contains("\"known\"") && reason.contains("\"CANCELLED\"")
+            )),
             "{moved:?}"
         );
         harness.execute("alter table pages drop constraint known").await.expect("drop");
@@ -381,7 +400,8 @@ async fn a_deferrable_constraint_is_no_key_and_beside_one_keeps_no_key_from_bein
         let problem = problem(harness, create).await;
         assert!(problem.contains("not deferrable"), "{problem}");
 
-        let create = "create table pages (page text primary key, place integer unique deferrable, status text default 'PENDING')";
+        let create = "create table pages (page text primary key, place integer unique deferrable, \
+                      status text default 'PENDING')";
         harness.execute(create).await.expect("create table");
         let store = table(harness, &["a", "b"]).await;
         let added = store.add_many(&["b".into(), "c".into()]).await.expect("add_many");

@@ -407,7 +407,8 @@ async fn a_policy_or_a_generated_column_refuses_only_its_own_row() {
         harness
             .execute(
                 "create function never(page text, status text) returns text language plpgsql immutable as $$begin
-                   if page = 'bad' and status = 'FETCH_IN_PROGRESS' then raise exception 'no' using errcode = 'XX000'; end if;
+                   if page = 'bad' and status = 'FETCH_IN_PROGRESS' then raise exception 'no' \
+                   using errcode = 'XX000'; end if;
                    return status; end$$;
                  alter table pages add column shadow text generated always as (never(page, status)) stored",
             )

@@ -32,7 +32,8 @@ where
                 *special.clock_ahead.lock().expect("no panic") += step;
                 let swept_before = *sweeps.borrow();
                 tokio::select! {
-                    swept = sweeps.wait_for(|swept| *swept >= swept_before + 2) => drop(swept.expect("the worker lives")),
+                    swept = sweeps.wait_for(|swept| *swept >= swept_before + 2) =>
+                        drop(swept.expect("the worker lives")),
                     () = context.cancelled() => return Err(rowlock::Failure::permanent("its lease was lost")),
                 }
             }

@@ -118,7 +118,8 @@ async fn a_row_that_somebody_has_locked_is_passed_over_without_waiting() {
     let (_database, videos) = repository().await;
     run(
         &videos,
-        "insert into video_processing (video_id, created_at) values ('locked', now() - interval '1 h'), ('free', now())",
+        "insert into video_processing (video_id, created_at) values \
+         ('locked', now() - interval '1 h'), ('free', now())",
     )
     .await;
     let mut other = videos.pool().begin().await.unwrap();

@@ -59,9 +59,12 @@ async fn marks_end_the_lease_of_the_holder() {
         let error = claim.complete().await.unwrap_err();
         assert!(matches!(error.error(), rowlock::Error::LeaseLost { .. }), "{error:?}");
     }
-    let words: String =
-        ask(&videos, "select string_agg(concat_ws(' ', status, error_message, resume_status), ', ' order by video_id) from video_processing")
-            .await;
+    let words: String = ask(
+        &videos,
+        "select string_agg(concat_ws(' ', status, error_message, resume_status), ', ' order by video_id) \
+         from video_processing",
+    )
+    .await;
     assert_eq!(words, "SUCCEEDED, FAILED by hand PENDING");
 }
 
