@@ -77,8 +77,8 @@ impl FoundColumn {
         }
         if !kinds.iter().all(|kind| self.kinds.contains(kind)) {
             problems.push(format!(
-                "the column {name:?} ({role:?}) is of type {}, but it must be {wanted}: change its type, or map the role \
-                 to another column",
+                "the column {name:?} ({role:?}) is of type {}, but it must be {wanted}: change its type, or map the \
+                 role to another column",
                 self.type_name
             ));
         } else if self.not_null && must_take_null(role) {
@@ -89,14 +89,14 @@ impl FoundColumn {
         }
         if self.is_unique {
             problems.push(format!(
-                "the column {name:?} ({role:?}) is unique, but moves write the same to several rows: drop the unique index, or \
-                 map the role to another column"
+                "the column {name:?} ({role:?}) is unique, but moves write the same to several rows: drop the unique index, \
+                 or map the role to another column"
             ));
         }
         if self.blurs_texts && Reference::is_of_words(role) {
             problems.push(format!(
-                "the column {name:?} ({role:?}) takes for the same word what differs in case or by blanks: give it another \
-                 collation"
+                "the column {name:?} ({role:?}) takes for the same word what differs in case or by blanks: give it \
+                 another collation"
             ));
         }
         problems.extend(self.too_short(pipeline, role));

@@ -158,8 +158,8 @@ impl StrayRows {
                 let word = word.as_ref().map_or("null".to_owned(), |word| format!("{word:?}"));
                 let verb = if *count == 1 { "has" } else { "have" };
                 format!(
-                    "{} {verb} {word} in {status:?}, which is no word of the pipeline: no worker takes them up; give them \
-                     one of its words, or the pipeline theirs",
+                    "{} {verb} {word} in {status:?}, which is no word of the pipeline: no worker takes them up; give \
+                     them one of its words, or the pipeline theirs",
                     rows(*count)
                 )
             })

@@ -24,8 +24,8 @@ impl Reference {
         let column = pipeline.columns().name(*role);
         if !Reference::is_of_words(*role) {
             return Some(format!(
-                "the column {column:?} ({role:?}) refers to {parent}, but moves write what is not there: drop the foreign \
-                 key, or map the role to another column"
+                "the column {column:?} ({role:?}) refers to {parent}, but moves write what is not there: drop the \
+                 foreign key, or map the role to another column"
             ));
         }
         let cancelled = pipeline.word(Status::Cancelled);

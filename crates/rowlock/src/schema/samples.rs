@@ -49,13 +49,14 @@ impl ForbiddenValues {
             Role::ErrorMessage | Role::ClaimedBy => {
                 let chars = values.iter().map(|value| value.chars().count()).max().unwrap_or(0);
                 Some(format!(
-                    "the constraint {constraint:?} does not allow {chars} characters in {column:?} ({role:?}): extend it"
+                    "the constraint {constraint:?} does not allow {chars} characters in {column:?} ({role:?}): extend \
+                     it"
                 ))
             }
             _ => (!values.is_empty()).then(|| {
                 format!(
-                    "the constraint {constraint:?} does not allow {values:?} in {column:?} ({role:?}), which moves write: \
-                     extend it"
+                    "the constraint {constraint:?} does not allow {values:?} in {column:?} ({role:?}), which moves \
+                     write: extend it"
                 )
             }),
         }
