@@ -89,8 +89,8 @@ impl FoundColumn {
         }
         if self.is_unique {
             problems.push(format!(
-                "the column {name:?} ({role:?}) is unique, but moves write the same to several rows: drop the unique index, \
-                 or map the role to another column"
+                "the column {name:?} ({role:?}) is unique, but moves write the same to several rows: drop the unique \
+                 index, or map the role to another column"
             ));
         }
         if self.blurs_texts && Reference::is_of_words(role) {
