@@ -28,7 +28,7 @@ pub(crate) enum Trips {
     One,
     /// Two statements, sent together.
     Pipelined,
-    /// A batch goes on to the next stage without being given back: one statement a stage, and the claim.
+    /// A batch goes on to the next stage without returning to the queue: one statement a stage, and the claim.
     Continued,
 }
 

@@ -57,7 +57,7 @@ pub struct Auditor {
     pub live: Vec<Option<Live>>,
     /// Bit S of an item is set once its stage S was completed.
     pub completed: Vec<u8>,
-    /// What became of ended leases.
+    /// The fate of ended leases.
     pub facts: Vec<Fact>,
     /// The violations.
     pub violations: BTreeSet<Violation>,

@@ -2,7 +2,7 @@
 //!
 //! Stronger than a way out of every state: no schedule, however unkind, avoids the end, because
 //! the graph of states has no cycle. (The steps that would make one, a claim with nothing to take
-//! and a renewal of what is fresh, change nothing and are left out.)
+//! and a renewal of a fresh lease, change nothing and are left out.)
 
 use rowlock_protocol::row::{Limits, Move};
 use rowlock_protocol::runs::follow_all;

@@ -152,7 +152,7 @@ pub struct Scene {
 /// How many items are not terminal.
 const UNFINISHED: &str = "select count(*) from items where status not in ('SUCCEEDED', 'FAILED', 'CANCELLED')";
 
-/// Bad rows may cost their neighbours a few statements that time out, but no more. On a machine of its own the fleet is
+/// Bad rows may cost their neighbours a few statements that time out, but no more. On a separate machine the fleet is
 /// many times as fast; in a short round it shares the machine with others.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 

@@ -282,7 +282,7 @@ impl<'a> Judge<'a> {
         let Some(dead_by) = afflictions.iter().filter(of_holder).find_map(|one| one.dead_by) else { return };
         let Ok(after) = (step.row.at - dead_by).to_std() else { return };
         if afflictions.iter().any(|one| one.holder.is_none() && one.touches(None, dead_by, step.row.at)) {
-            return; // Nobody could sweep for a while.
+            return; // No worker could sweep for a while.
         }
         self.findings.taken_back.push(after);
         if self.evidence.taken_back_within.is_some_and(|limit| after > limit) {

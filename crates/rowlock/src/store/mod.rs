@@ -114,7 +114,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn sweep(&self, sweeping: &SweepParams) -> impl Future<Output = Result<Swept>> + Send;
 
     /// Asks whose turn it is to sweep, so that one worker of a fleet sweeps in this time and not all of them: a sweep
-    /// reads everything that is in progress. Zero if it is the caller's turn, and then nobody else's for this long;
+    /// reads everything that is in progress. Zero if it is the caller's turn, and for this long no other worker's;
     /// otherwise the time until it may be. By default it is always the caller's turn.
     fn sweep_turn(&self, every: Duration) -> impl Future<Output = Result<Duration>> + Send {
         let _ = every;
