@@ -118,7 +118,7 @@ impl<R> Claim<R> {
     /// As for all finishing calls: [`Error::LeaseLost`] if the lease had ended, and nothing was written;
     /// [`Error::OutcomeUnknown`] if the answer was lost and it cannot be proved whether the move was written;
     /// [`Error::Refused`] if the database refuses the row; the error says whether the item became `FAILED`. With any
-    /// other error [`FinishError::claim`] returns the claim.
+    /// other error, and with a `Refused` that left the item in progress, [`FinishError::claim`] returns the claim.
     pub async fn complete(self) -> Result<Settled, FinishError<R>> {
         self.finish(Outcome::Complete).await
     }

@@ -43,8 +43,8 @@ pub struct Claims<R> {
     pub exhausted: Vec<Key>,
     /// Items that the database did not allow to move, each with its reason.
     pub refused: Vec<(Key, String)>,
-    /// Items whose row does not decode to the record, each with the reason. They were released as failed attempts; if
-    /// that could not be written for one, the sweep takes it back.
+    /// Items whose row does not decode to the record, each with the reason. They returned to the queue as failed
+    /// attempts; if that could not be written for one, the sweep takes it back.
     pub undecodable: Vec<(Key, String)>,
     /// Whether the queue may hold more items that are due.
     pub may_have_more: bool,
@@ -141,8 +141,8 @@ impl<S: Store, R> Repository<S, R> {
 
     /// Takes back the items of stopped workers, until nothing stale is left.
     ///
-    /// It uses the database's clock alone. If that clock was set forward, or the machine was suspended, the leases of
-    /// live holders look stale: let them renew before this call. A worker takes care of this itself.
+    /// It uses the database's clock alone. After that clock was set, or the machine was suspended, leases look
+    /// stale whose holders live: let them renew before this call. A worker takes care of this itself.
     ///
     /// # Errors
     /// Those of the database.

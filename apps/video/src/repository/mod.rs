@@ -157,9 +157,9 @@ impl VideoRepository {
         self.update_status(video_id, VideoStatus::Failed, Some(error)).await
     }
 
-    /// Counts a failure of a video in progress, as its present holder. True if it is ready again, after min(60·2^n,
-    /// 3600) s ± 25 % and at least 60 s, where n is the retry count after this failure. False if the count has reached
-    /// `max_retries`: then it is `FAILED` with `Max retries (N) exceeded: message`.
+    /// Counts a failure of a video in progress, as its present holder. True if it is ready again, after a delay of
+    /// min(60·2^n, 3600) s ± 25 % and at least 60 s, where n is the retry count after this failure. False if the count
+    /// has reached `max_retries`: then it is `FAILED` with `Max retries (N) exceeded: message`.
     ///
     /// Unfenced: it counts against the present holder of the video. A worker uses [`Claim::retry`].
     ///
