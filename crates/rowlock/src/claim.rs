@@ -67,6 +67,7 @@ pub(crate) fn own_transaction<T: Transaction>(transaction: Box<dyn Any + Send>) 
 
 /// Proof that a lease ended with a committed move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settled {
     /// The state that the item is in now.
     pub to: Status,

@@ -16,6 +16,7 @@ impl<S: Store, R: for<'r> FromRow<'r, S::Row> + Send + 'static> Record<S> for R 
 
 /// One item, as the table has it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Item<R> {
     /// Its key.
     pub key: Key,
@@ -29,6 +30,7 @@ pub struct Item<R> {
 
 /// A page of items, as the table has them.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Items<R> {
     /// The items, in order.
     pub items: Vec<Item<R>>,

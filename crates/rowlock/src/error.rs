@@ -173,6 +173,7 @@ pub enum Error {
 
 /// What a database error means for the statement that met it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// Temporary, and the statement certainly had no effect: serialization failure, deadlock, `SQLITE_BUSY`, a full
     /// disk, a connection that could not be made.

@@ -36,6 +36,7 @@ impl<S: Store, R> Clone for Repository<S, R> {
 /// The result of a claim.
 #[derive(Debug)]
 #[must_use = "claimed items that are not finished stay in progress until the sweep takes them back"]
+#[non_exhaustive]
 pub struct Claims<R> {
     /// The claimed items, in the order of the queue.
     pub items: Vec<Claim<R>>,

@@ -2,6 +2,7 @@
 
 /// The part that a column of the user's table plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Role {
     /// The item's status word, `text`.
     Status,

@@ -4,6 +4,7 @@ use super::{Pipeline, StageId, Status};
 
 /// What can happen to an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Move {
     /// A worker takes the item for the stage that it is ready for.
     Claim,
@@ -39,6 +40,7 @@ pub enum Move {
 
 /// A move that does not exist from this state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IllegalMove {
     /// The state that the item is in.
     pub from: Status,

@@ -6,6 +6,7 @@ use crate::limits::{RETRY_DELAY_MAX, RETRY_TABLE_ATTEMPTS_MAX};
 
 /// How the delay grows with the retry count.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Backoff {
     /// The same delay each time.
     Constant(Duration),

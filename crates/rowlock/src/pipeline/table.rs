@@ -49,6 +49,7 @@ impl fmt::Display for TableName {
 
 /// The type of the key column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum KeyType {
     /// `text` or `varchar`.
     #[default]

@@ -81,6 +81,7 @@ pub struct Finish {
 
 /// How a lease ends.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The stage is completed.
     Complete,

@@ -52,6 +52,7 @@ pub struct ClaimedRow<Row> {
 
 /// The result for one item of a finish.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Finished {
     /// The move was written.
     Applied {
@@ -136,6 +137,7 @@ pub struct SweptItem {
 
 /// The result for one item of an operator's verb.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Moved {
     /// The move was written.
     Applied {

@@ -105,6 +105,7 @@ pub enum Verdict {
 
 /// The rest of an item's budgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BudgetsLeft {
     /// Failures that its handlers may still report; the last of them is final.
     pub retries: i32,
@@ -114,6 +115,7 @@ pub struct BudgetsLeft {
 
 /// A limit of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Limit {
     /// `max_retries`, with its value.
     Retries(i32),

@@ -86,6 +86,7 @@ pub struct Remaining {
 
 /// A stage and how many items wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StageItems {
     /// The stage.
     pub stage: StageId,
