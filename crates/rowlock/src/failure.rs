@@ -11,7 +11,6 @@ use crate::{Outcome, Settled};
 
 /// How a handler dealt with its item. `()` means "complete".
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum Handled {
     /// The worker writes this outcome.
     With(Outcome),
