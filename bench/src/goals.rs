@@ -45,7 +45,7 @@ const WAL: &str = "wal_bytes_per_item";
 const CPU: &str = "server_cpu_us_per_item";
 
 /// In the order of the workloads. Defaults against hand-written SQL, unless a line says otherwise.
-pub(crate) const GOALS: [Goal; 38] = [
+pub(crate) const GOALS: [Goal; 37] = [
     ratio("drain, of raw", "drain", RATE, ["rowlock", "raw"], AtLeast(0.9)),
     ratio("drain, of raw in one round trip", "drain", RATE, ["rowlock", "raw-one-trip"], AtLeast(0.9)),
     ratio("drain, times naive with its best index", "drain", RATE, ["rowlock", "naive"], AtLeast(20.0)),
@@ -53,13 +53,6 @@ pub(crate) const GOALS: [Goal; 38] = [
     ratio("WAL an item, of raw", "drain", WAL, ["rowlock", "raw"], AtMost(1.1)),
     ratio("server CPU an item, of raw", "drain", CPU, ["rowlock", "raw"], AtMost(1.1)),
     ratio("drain of two stages, of raw", "drain-two", RATE, ["rowlock", "raw"], AtLeast(0.9)),
-    ratio(
-        "drain of two stages, of raw that goes on",
-        "drain-two",
-        RATE,
-        ["rowlock-best", "raw-continued"],
-        ForTheRecord,
-    ),
     ratio("drain-small through the repository, of raw", "drain-small", RATE, ["rowlock", "raw"], AtLeast(0.9)),
     ratio(
         "drain-small through the repository, of raw with as few connections",

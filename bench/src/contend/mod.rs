@@ -36,7 +36,6 @@ pub(crate) async fn contend(contender: &str, task: &Task) -> Result<()> {
         ("raw", Work::Drain) => raw::drain(task, Trips::Two).await?,
         ("raw-one-trip", Work::Drain) => raw::drain(task, Trips::One).await?,
         ("raw-pipelined", Work::Drain) => raw::drain(task, Trips::Pipelined).await?,
-        ("raw-continued", Work::Drain) => raw::drain(task, Trips::Continued).await?,
         ("raw-bare", Work::Drain) => bare::drain(task).await?,
         ("naive" | "naive-noindex", Work::Drain) => naive::drain(task).await?,
         ("rowlock", Work::Drain) => rowlock::drain(task).await?,

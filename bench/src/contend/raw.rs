@@ -28,8 +28,6 @@ pub(crate) enum Trips {
     One,
     /// Two statements, sent together.
     Pipelined,
-    /// A batch goes on to the next stage without returning to the queue: one statement a stage, and the claim.
-    Continued,
 }
 
 /// A connection whose background task ends with it.
@@ -81,7 +79,6 @@ async fn run(task: &Task, connections: u32, batch: u32, trips: Trips, settings: 
                 Trips::Two => two_trips(&client, &pipeline, batch, &progress).await,
                 Trips::One => one_trip(&client, &pipeline, batch, &progress).await,
                 Trips::Pipelined => pipelined(&client, &pipeline, batch, &progress).await,
-                Trips::Continued => continued(&client, &pipeline, batch, &progress).await,
             }
         }));
     }
@@ -162,31 +159,4 @@ async fn pipelined(client: &Client, pipeline: &Pipeline, batch: u32, progress: &
         (rows, token) = (next, next_token);
     }
     Ok(())
-}
-
-async fn continued(client: &Client, pipeline: &Pipeline, batch: u32, progress: &Progress) -> Result<()> {
-    let stages = prepare(client, pipeline, batch).await?;
-    let mut steps = Vec::new();
-    for stage in 1..stages.len() {
-        steps.push(client.prepare(&sql::go_on(pipeline, stage)).await?);
-    }
-    let (first, last) = stages.first().zip(stages.last()).context("a pipeline has a stage")?;
-    loop {
-        let mut token = draw_token();
-        let rows = client.query(&first.claim, &[&token, &HOLDER]).await?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let keys = keys(&rows)?;
-        progress.handled_keys(keys.iter().map(String::as_str), 0);
-        for (stage, step) in (1..).zip(&steps) {
-            let next_token = draw_token();
-            let rows = client.query(step, &[&keys, &token, &next_token, &HOLDER]).await?;
-            ensure!(rows.len() == keys.len(), "{} of {} leases held", rows.len(), keys.len());
-            token = next_token;
-            progress.handled_keys(keys.iter().map(String::as_str), stage);
-        }
-        let done = client.execute(&last.complete, &[&keys, &token]).await?;
-        ensure!(done == keys.len() as u64, "{done} of {} leases held", keys.len());
-    }
 }

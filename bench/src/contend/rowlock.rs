@@ -60,18 +60,17 @@ pub(crate) async fn drain_until_done(task: &Task) -> Result<Answer> {
     Ok(progress.answer("the defaults"))
 }
 
-/// The worker with its best settings: a handler that takes batches, and items that go straight on to the next stage.
+/// The worker with its best setting: a handler that takes batches.
 pub(crate) async fn drain_in_batches(task: &Task) -> Result<Answer> {
     let progress = Arc::new(Progress::start(task.items * task.stages as u64));
-    let worker = Worker::new(repository(task)?).advance_directly();
-    let worker = stage_names(task).zip(0..).fold(worker, |worker, (name, stage)| {
+    let worker = stage_names(task).zip(0..).fold(Worker::new(repository(task)?), |worker, (name, stage)| {
         let progress = Arc::clone(&progress);
         worker.handle_batch(name, BATCH, move |_, claims| {
             progress.handled_keys(claims.iter().map(|claim| claim.key().as_str()), stage);
             async move { claims.iter().map(|_| Ok(())).collect() }
         })
     });
-    finish(worker, &progress, &format!("handle_batch of {BATCH}, advance_directly")).await
+    finish(worker, &progress, &format!("handle_batch of {BATCH}")).await
 }
 
 /// Every item fails a few times.

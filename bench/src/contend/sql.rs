@@ -79,23 +79,6 @@ pub(super) fn complete(pipeline: &Pipeline, stage: usize) -> String {
     )
 }
 
-/// Takes items of one claim from the stage before this one on into it, under a new token. Binds: keys, token, new
-/// token, holder.
-pub(super) fn go_on(pipeline: &Pipeline, stage: usize) -> String {
-    let [before, running] = [stage - 1, stage].map(|stage| pipeline.stages()[stage].running_word());
-    let ended = ended(1);
-    format!(
-        "with {ended}
-         update {TABLE} t
-         set status = '{running}', retry_after = null, retry_count = 0, reset_count = 0, claim_token = $3,
-             claimed_by = $4, claimed_at = statement_timestamp(), heartbeat_at = statement_timestamp(),
-             updated_at = statement_timestamp()
-         from ended
-         where t.id = ended.id and claim_token = $2 and status = '{before}'
-         returning t.*"
-    )
-}
-
 /// Counts a failure for items of one claim, and delays them. Binds: keys, token, seconds.
 pub(super) fn retry(pipeline: &Pipeline, stage: usize) -> String {
     let stage = &pipeline.stages()[stage];

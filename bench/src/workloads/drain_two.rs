@@ -11,7 +11,7 @@ pub(super) fn plan(scale: Scale) -> Plan {
         workload: "drain-two",
         title: format!("drain-two: {items} ready items, two stages, one process; an item counts once a stage"),
         rounds: scale.rounds(3),
-        entries: ["raw", "rowlock", "rowlock-best", "raw-continued"].map(|name| drains(name, &template, items)).into(),
+        entries: ["raw", "rowlock", "rowlock-best"].map(|name| drains(name, &template, items)).into(),
         figures: DRAIN_FIGURES.to_vec(),
     }
 }

@@ -51,9 +51,8 @@ impl Injections {
 fn is_completion(row: &Move) -> bool {
     let from = row.was.as_deref().unwrap_or_default();
     let to = row.became.as_deref().unwrap_or_default();
-    let continues = to != from && to.ends_with("_IN_PROGRESS");
     let is_done = to == "SUCCEEDED" || to == from.replace("_IN_PROGRESS", "_COMPLETE");
-    from.ends_with("_IN_PROGRESS") && (is_done || continues)
+    from.ends_with("_IN_PROGRESS") && is_done
 }
 
 /// The results of one scene of one fault.
@@ -75,8 +74,6 @@ pub struct Verdict {
     pub runs: usize,
     /// Stages that were completed.
     pub completions: usize,
-    /// Those of them whose holder continued with the next stage.
-    pub continued: usize,
     /// Leases that were taken back.
     pub sweeps: usize,
     /// Of those, the leases of holders that were not harmed.
@@ -99,7 +96,6 @@ impl Verdict {
             recovery_ms: injections.recoveries(&evidence.moves).into_iter().map(millis).collect(),
             runs: findings.runs,
             completions: findings.completions,
-            continued: findings.continued,
             sweeps: findings.sweeps,
             unexplained_sweeps: findings.unexplained_sweeps,
             taken_back_ms: findings.taken_back.into_iter().map(millis).collect(),
@@ -118,7 +114,6 @@ impl Verdict {
         self.recovery_ms.extend(other.recovery_ms);
         self.runs += other.runs;
         self.completions += other.completions;
-        self.continued += other.continued;
         self.sweeps += other.sweeps;
         self.unexplained_sweeps += other.unexplained_sweeps;
         self.taken_back_ms.extend(other.taken_back_ms);
@@ -226,7 +221,6 @@ impl Report {
             "recovery, median",
             "worst",
             "runs repeated",
-            "continued",
             "swept",
             "unexplained",
             "taken back after death, median",
@@ -280,7 +274,6 @@ fn row(fault: &str, verdict: &Verdict) -> Vec<String> {
         recovery,
         slowest_recovery,
         format!("{repeated:.1} %"),
-        verdict.continued.to_string(),
         verdict.sweeps.to_string(),
         verdict.unexplained_sweeps.to_string(),
         taken_back,
@@ -339,7 +332,6 @@ mod tests {
             was: Some(was.to_owned()),
             became: Some(became.to_owned()),
             token: Some(1),
-            token_before: None,
             holder: None,
             heartbeat_at: None,
             retries: None,

@@ -106,7 +106,7 @@ impl Auditor {
             self.violations.insert(Violation::ZombieWrite);
         }
         self.live[lease.item] = None;
-        if matches!(action, Move::Complete | Move::Continue) {
+        if action == Move::Complete {
             let bit = 1 << stage;
             if self.completed[lease.item] & bit != 0 {
                 self.violations.insert(Violation::CompletedTwice);

@@ -33,7 +33,7 @@ fn claim_choices(setup: &Setup, state: &State, worker: usize, steps: &mut Vec<St
     if may_claim(setup, own) {
         send_claim_choices(setup, state, worker, steps);
     }
-    if let Some(awaited) = own.awaited.as_ref().filter(|_| !own.awaits_continue()) {
+    if let Some(awaited) = &own.awaited {
         if awaited.answer.is_some() {
             steps.push(Step::HearClaim { worker });
         }
@@ -89,26 +89,20 @@ fn lease_choices(setup: &Setup, state: &State, worker: usize, lease: &Lease, ste
         Phase::Running { .. } if setup.poison.contains(&id.item) => {
             steps.push(Step::Kill { worker, lease: id });
         }
-        Phase::Running { in_doubt } => {
+        Phase::Running { .. } => {
             for &action in &setup.moves {
                 match action {
                     Move::Release if faults.releases > 0 => {
                         steps.push(Step::Release { worker, lease: id });
                     }
                     Move::Release => {}
-                    Move::Continue => {
-                        let is_first_try = !in_doubt && state.workers[worker].awaited.is_none();
-                        if is_first_try && lease.stage + 1 < setup.limits.stages {
-                            steps.push(Step::SendFinish { worker, lease: id, action });
-                        }
-                    }
                     Move::Complete | Move::Retry | Move::Fail => {
                         steps.push(Step::SendFinish { worker, lease: id, action });
                     }
                 }
             }
         }
-        Phase::FinishParams { answer, .. } => {
+        Phase::Finishing { answer, .. } => {
             if answer.is_some() {
                 steps.push(Step::HearFinish { worker, lease: id });
             }

@@ -102,44 +102,16 @@ impl State {
             Fence::Status => row.status.is_in_progress(),
             Fence::Key => true,
         };
-        let mut continued_to = None;
         if matches {
-            match statement.next {
-                Some(next) => {
-                    row.continue_to(next.token, statement.stage);
-                    continued_to = Some(statement.stage + 1);
-                }
-                None => row.finish(statement.action, statement.stage, setup.limits, &setup.rules),
-            }
+            row.finish(statement.action, statement.stage, setup.limits, &setup.rules);
             self.auditor.finished(statement.lease, statement.action, statement.stage);
         }
-        self.answer_continue(statement, continued_to);
         self.answer_finish(statement, if matches { Outcome::Applied } else { Outcome::NoMatch });
-    }
-
-    /// The part of the answer that a claim would have: the item in its new stage, or nothing.
-    fn answer_continue(&mut self, statement: &FinishStatement, continued_to: Option<u8>) {
-        let Some(next) = statement.next else {
-            return;
-        };
-        let item = statement.lease.item;
-        if continued_to.is_some() {
-            self.auditor.claimed(LeaseId { item, claim: next.claim });
-        }
-        for worker in &mut self.workers {
-            if let Some(awaited) = &mut worker.awaited
-                && awaited.claim == next.claim
-            {
-                let row = |stage| ClaimedRow { item, stage, suspect: false, aged: false, revoked: false };
-                awaited.answer = Some(continued_to.map(row).into_iter().collect());
-            }
-        }
     }
 
     /// The finish statement, refused.
     pub fn refuse_finish(&mut self, statement: &FinishStatement) {
         self.end_statement(Statement::Finish(*statement));
-        self.answer_continue(statement, None);
         self.answer_finish(statement, Outcome::Refused);
     }
 
@@ -149,7 +121,7 @@ impl State {
         }
         for worker in &mut self.workers {
             if let Some(lease) = worker.lease_mut(statement.lease)
-                && let Phase::FinishParams { answer, .. } = &mut lease.phase
+                && let Phase::Finishing { answer, .. } = &mut lease.phase
             {
                 *answer = Some(outcome);
             }

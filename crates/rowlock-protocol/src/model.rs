@@ -109,13 +109,13 @@ fn take(state: &mut State, setup: &Setup, step: &Step) {
                 lease.phase = Phase::Running { in_doubt: false };
             }
         }
-        Step::SendFinish { worker, lease, action } => state.send_finish(setup, worker, lease, action),
-        Step::Release { worker, lease } => state.send_finish(setup, worker, lease, Move::Release),
-        Step::SendFinishAgain { worker, lease } => send_again(state, setup, worker, lease),
+        Step::SendFinish { worker, lease, action } => state.send_finish(worker, lease, action),
+        Step::Release { worker, lease } => state.send_finish(worker, lease, Move::Release),
+        Step::SendFinishAgain { worker, lease } => send_again(state, worker, lease),
         Step::ApplyFinish { ref statement } => state.apply_finish(setup, statement),
         Step::Refuse { ref statement } => state.refuse_finish(statement),
         Step::HearFinish { worker, lease } => state.hear_finish(setup, worker, lease),
-        Step::LoseFinishAnswer { worker, lease } => state.lose_finish_answer(setup, worker, lease),
+        Step::LoseFinishAnswer { worker, lease } => state.lose_finish_answer(worker, lease),
         Step::Settle { worker, lease } => state.settle(setup, worker, lease),
         Step::LeaveUnknown { worker, lease } => {
             state.report(worker, lease, Report::OutcomeUnknown);
@@ -130,10 +130,10 @@ fn take(state: &mut State, setup: &Setup, step: &Step) {
     }
 }
 
-fn send_again(state: &mut State, setup: &Setup, worker: usize, id: LeaseId) {
+fn send_again(state: &mut State, worker: usize, id: LeaseId) {
     if let Some(lease) = state.workers[worker].lease(id)
         && let Phase::InDoubt { action } = lease.phase
     {
-        state.send_finish(setup, worker, id, action);
+        state.send_finish(worker, id, action);
     }
 }

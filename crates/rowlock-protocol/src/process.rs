@@ -1,12 +1,10 @@
 //! What a worker process does: sending, receiving, giving up, dying.
 
 use crate::row::{Move, Status, Token};
-use crate::rules::{
-    ContinueToken, Doubt, LeaseClock, Look, LostClaim as LostClaimRule, LostContinue, Proof, Rules, Suspects, Tokens,
-};
+use crate::rules::{Doubt, LeaseClock, Look, LostClaim as LostClaimRule, Proof, Rules, Suspects, Tokens};
 use crate::setup::Setup;
 use crate::state::State;
-use crate::statement::{ClaimStatement, FinishStatement, LeaseId, Next, Statement};
+use crate::statement::{ClaimStatement, FinishStatement, LeaseId, Statement};
 use crate::worker::{AwaitedClaim, Lease, LostClaim, Outcome, Phase, Report, Worker};
 
 /// Tokens by worker name start here, so that they never meet a claim id.
@@ -64,7 +62,6 @@ impl State {
                 stage: row.stage,
                 suspect: row.suspect,
                 phase: first_phase(setup),
-                next: None,
                 excused: row.revoked,
             });
         }
@@ -99,7 +96,7 @@ impl State {
     fn may_commit(&self, lost: &LostClaim) -> bool {
         self.statements.iter().any(|statement| match statement {
             Statement::Claim(claim) => claim.claim == lost.claim,
-            Statement::Finish(finish) => finish.next.is_some_and(|next| next.claim == lost.claim),
+            Statement::Finish(_) => false,
         })
     }
 
@@ -131,7 +128,6 @@ impl State {
                 stage,
                 suspect,
                 phase: first_phase(setup),
-                next: None,
                 excused: false,
             });
         }
@@ -141,52 +137,35 @@ impl State {
     }
 
     /// A worker sends a finish, for the first time or again.
-    pub fn send_finish(&mut self, setup: &Setup, worker: usize, id: LeaseId, action: Move) {
-        let claim = self.unused_claim();
+    pub fn send_finish(&mut self, worker: usize, id: LeaseId, action: Move) {
         let Some(lease) = self.workers[worker].lease_mut(id) else {
             return;
         };
-        let next = (action == Move::Continue).then_some(match setup.rules.continue_token {
-            ContinueToken::New => Next { claim, token: claim },
-            ContinueToken::Kept => Next { claim, token: lease.token },
-        });
-        lease.next = next.or(lease.next);
         let in_doubt = match lease.phase {
             Phase::Running { in_doubt } => in_doubt,
             Phase::InDoubt { .. } => true,
-            Phase::Queued | Phase::FinishParams { .. } | Phase::Settling { .. } => false,
+            Phase::Queued | Phase::Finishing { .. } | Phase::Settling { .. } => false,
         };
-        lease.phase = Phase::FinishParams { action, in_doubt, answer: None };
+        lease.phase = Phase::Finishing { action, in_doubt, answer: None };
         self.statements.push(Statement::Finish(FinishStatement {
             lease: id,
             token: lease.token,
             stage: lease.stage,
             action,
-            next,
             heard: true,
         }));
-        if let Some(Next { claim, token }) = next {
-            self.workers[worker].awaited = Some(AwaitedClaim { claim, token, suspects: false, answer: None });
-        }
     }
 
     /// The answer to a finish arrives.
     pub fn hear_finish(&mut self, setup: &Setup, worker: usize, id: LeaseId) {
-        if self.is_continuing(worker, id) {
-            self.hear_claim(setup, worker);
-        }
         let Some(lease) = self.workers[worker].lease_mut(id) else {
             return;
         };
-        let Phase::FinishParams { action, in_doubt, answer: Some(outcome) } = lease.phase else {
+        let Phase::Finishing { action, in_doubt, answer: Some(outcome) } = lease.phase else {
             return;
         };
         match (outcome, in_doubt) {
             (Outcome::Applied, _) => self.report(worker, id, Report::Done(action)),
-            // It completes the stage instead, and learns then what is wrong.
-            (Outcome::NoMatch, false) if action == Move::Continue => {
-                (lease.phase, lease.next) = (Phase::Running { in_doubt: false }, None);
-            }
             (Outcome::NoMatch, false) => self.report(worker, id, Report::LeaseLost),
             (Outcome::NoMatch, true) => match setup.rules.proof {
                 Proof::TokenAndState | Proof::State | Proof::Token => {
@@ -194,9 +173,7 @@ impl State {
                 }
                 Proof::NoneMeansLost => self.report(worker, id, Report::LeaseLost),
             },
-            (Outcome::Refused, false) => {
-                (lease.phase, lease.next) = (Phase::Running { in_doubt: false }, None);
-            }
+            (Outcome::Refused, false) => lease.phase = Phase::Running { in_doubt: false },
             (Outcome::Refused, true) => {
                 lease.phase = match setup.rules.doubt {
                     Doubt::SameMoveOnly => Phase::InDoubt { action },
@@ -208,30 +185,13 @@ impl State {
     }
 
     /// The answer to a finish is lost.
-    pub fn lose_finish_answer(&mut self, setup: &Setup, worker: usize, id: LeaseId) {
-        let is_continuing = self.is_continuing(worker, id);
-        if is_continuing {
-            self.lose_claim_answer(setup, worker);
-        }
+    pub fn lose_finish_answer(&mut self, worker: usize, id: LeaseId) {
         self.stop_hearing_finish(id);
-        let Some(lease) = self.workers[worker].lease_mut(id) else {
-            return;
-        };
-        let Phase::FinishParams { action, .. } = lease.phase else {
-            return;
-        };
-        match (is_continuing, setup.rules.lost_continue) {
-            (false, _) => lease.phase = Phase::InDoubt { action },
-            (true, LostContinue::InDoubt) => lease.phase = Phase::InDoubt { action: Move::Complete },
-            (true, LostContinue::Forgotten) => {
-                (lease.phase, lease.next) = (Phase::Running { in_doubt: false }, None);
-            }
+        if let Some(lease) = self.workers[worker].lease_mut(id)
+            && let Phase::Finishing { action, .. } = lease.phase
+        {
+            lease.phase = Phase::InDoubt { action };
         }
-    }
-
-    fn is_continuing(&self, worker: usize, id: LeaseId) -> bool {
-        let is_continuing = |lease: &Lease| matches!(lease.phase, Phase::FinishParams { action: Move::Continue, .. });
-        self.workers[worker].lease(id).is_some_and(is_continuing)
     }
 
     /// A worker reads the row of a finish in doubt, and reports.
@@ -239,21 +199,9 @@ impl State {
         if let Some(lease) = self.workers[worker].lease(id)
             && let Phase::Settling { action } = lease.phase
         {
-            let report = if self.has_continued(lease) {
-                Report::Done(Move::Continue)
-            } else if self.is_proved(setup, lease, action) {
-                Report::Done(action)
-            } else {
-                Report::OutcomeUnknown
-            };
-            self.report(worker, id, report);
+            let is_proved = self.is_proved(setup, lease, action);
+            self.report(worker, id, if is_proved { Report::Done(action) } else { Report::OutcomeUnknown });
         }
-    }
-
-    /// Whether the row proves that the item continued: nobody else knows that token, whatever became of it since.
-    #[must_use]
-    pub fn has_continued(&self, lease: &Lease) -> bool {
-        lease.next.is_some_and(|next| self.rows[lease.id.item].token == Some(next.token))
     }
 
     /// Whether the row proves that this finish was applied.

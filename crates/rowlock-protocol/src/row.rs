@@ -56,8 +56,6 @@ pub enum Heartbeat {
 pub enum Move {
     /// On to the next stage, or `SUCCEEDED`.
     Complete,
-    /// On to the next stage, and in progress there at once, under a lease of its own.
-    Continue,
     /// Back to ready with one more retry counted, or `FAILED` at the limit.
     Retry,
     /// `FAILED`, for an error that no retry can mend.
@@ -130,20 +128,11 @@ impl Row {
         self.end(Status::Failed, TokenAfter::Cleared);
     }
 
-    /// S in progress → the next stage in progress.
-    pub fn continue_to(&mut self, token: Token, stage: u8) {
-        self.status = Status::InProgress(stage + 1);
-        self.token = Some(token);
-        self.heartbeat = Heartbeat::Fresh;
-        (self.retries, self.resets) = (0, 0);
-    }
-
-    /// A holder's own finish, of work done at `stage`. One that continues is [`Row::continue_to`].
+    /// A holder's own finish, of work done at `stage`.
     pub fn finish(&mut self, action: Move, stage: u8, limits: Limits, rules: &Rules) {
         let to = match action {
             Move::Complete if stage + 1 < limits.stages => Status::Ready(stage + 1),
             Move::Complete => Status::Succeeded,
-            Move::Continue => unreachable!("it continues by Row::continue_to"),
             Move::Retry if self.retries + 1 < limits.max_retries => Status::Ready(stage),
             Move::Retry | Move::Fail => Status::Failed,
             Move::Release => Status::Ready(stage),
@@ -151,7 +140,7 @@ impl Row {
         match action {
             Move::Complete => (self.retries, self.resets) = (0, 0),
             Move::Retry => self.retries += 1,
-            Move::Continue | Move::Fail | Move::Release => {}
+            Move::Fail | Move::Release => {}
         }
         self.end(to, rules.own_finish_token);
     }

@@ -152,24 +152,6 @@ pub enum LeaseClock {
     FromAnswer,
 }
 
-/// The token of an item with which its holder continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContinueToken {
-    /// Drawn for the statement.
-    New,
-    /// The one that it had. A finish of the stage before, sent again, then ends the next one.
-    Kept,
-}
-
-/// What a worker does after an answer to continuing was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LostContinue {
-    /// It completes the stage as one whose finish is in doubt, and takes the new token in the row for proof that it continued.
-    InDoubt,
-    /// It completes the stage as if nothing had been sent.
-    Forgotten,
-}
-
 /// One choice for each rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each field's type says what it decides")]
@@ -195,8 +177,6 @@ pub struct Rules {
     pub lost_claim: LostClaim,
     pub look: Look,
     pub lease_clock: LeaseClock,
-    pub continue_token: ContinueToken,
-    pub lost_continue: LostContinue,
 }
 
 impl Rules {
@@ -221,8 +201,6 @@ impl Rules {
             lost_claim: LostClaim::LookedFor,
             look: Look::Renews,
             lease_clock: LeaseClock::FromSending,
-            continue_token: ContinueToken::New,
-            lost_continue: LostContinue::InDoubt,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::auditor::Auditor;
 use crate::row::{Row, Token};
 use crate::rules::Tokens;
 use crate::setup::{Faults, Setup};
-use crate::statement::{ClaimId, LeaseId, Next, Statement};
+use crate::statement::{ClaimId, LeaseId, Statement};
 use crate::worker::{Lease, Worker};
 
 /// The whole world at one moment.
@@ -62,15 +62,14 @@ impl State {
     }
 
     fn remembers(&self, id: ClaimId) -> bool {
-        let is_of = |next: Option<Next>| next.is_some_and(|next| next.claim == id || next.token == id);
         self.rows.iter().any(|row| row.token == Some(id))
             || self.auditor.live.iter().flatten().any(|live| live.claim == id)
             || self.statements.iter().any(|statement| match statement {
                 Statement::Claim(claim) => claim.claim == id || claim.token == id,
-                Statement::Finish(finish) => finish.lease.claim == id || finish.token == id || is_of(finish.next),
+                Statement::Finish(finish) => finish.lease.claim == id || finish.token == id,
             })
             || self.workers.iter().any(|worker| {
-                worker.leases.iter().any(|lease| lease.id.claim == id || lease.token == id || is_of(lease.next))
+                worker.leases.iter().any(|lease| lease.id.claim == id || lease.token == id)
                     || worker.awaited.iter().any(|claim| claim.claim == id || claim.token == id)
                     || worker.lost_claims.iter().any(|lost| lost.claim == id || lost.token == id)
             })
@@ -102,10 +101,7 @@ impl State {
         let (workers, statements) = (&self.workers, &self.statements);
         let is_known = |token: Token| {
             workers.iter().any(|worker| {
-                worker
-                    .leases
-                    .iter()
-                    .any(|lease| lease.token == token || lease.next.is_some_and(|next| next.token == token))
+                worker.leases.iter().any(|lease| lease.token == token)
                     || worker.lost_claims.iter().any(|lost| lost.token == token)
             }) || statements.iter().any(|statement| match statement {
                 Statement::Claim(claim) => claim.token == token,

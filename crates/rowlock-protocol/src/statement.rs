@@ -38,15 +38,6 @@ pub struct ClaimStatement {
     pub heard: bool,
 }
 
-/// The lease under which an item continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Next {
-    /// What the auditor knows it by.
-    pub claim: ClaimId,
-    /// What the row is stamped with.
-    pub token: Token,
-}
-
 /// End one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FinishStatement {
@@ -58,8 +49,6 @@ pub struct FinishStatement {
     pub stage: u8,
     /// How to end it.
     pub action: Move,
-    /// The lease under which the item continues: of [`Move::Continue`] alone.
-    pub next: Option<Next>,
     /// Whether the sender still waits for the answer.
     pub heard: bool,
 }

@@ -26,8 +26,6 @@ pub const SETTLED: &str = "a lost answer can be settled";
 pub const UNKNOWN_BUT_APPLIED: &str = "an unknown outcome that was applied";
 /// A move was not applied, and its sender cannot prove it.
 pub const UNKNOWN_NOT_APPLIED: &str = "an unknown outcome that was not applied";
-/// A lost answer to continuing is about to be settled as applied.
-pub const CONTINUED: &str = "an item continued, and the answer was lost";
 /// A suspect runs.
 pub const SUSPECT_RUNS: &str = "a suspect runs";
 /// The sweep stopped an item.
@@ -38,7 +36,7 @@ type Condition = fn(&Protocol, &State) -> bool;
 /// Each witness, as a property of the kind *sometimes*.
 #[must_use]
 pub fn witnesses() -> Vec<Property<Protocol>> {
-    let all: [(&'static str, Condition); 12] = [
+    let all: [(&'static str, Condition); 11] = [
         (ZOMBIE, |_, state| {
             state.statements.iter().any(|statement| match statement {
                 Statement::Claim(_) => false,
@@ -71,9 +69,6 @@ pub fn witnesses() -> Vec<Property<Protocol>> {
         (SETTLED, |protocol, state| settles(protocol, state, true, true)),
         (UNKNOWN_BUT_APPLIED, |protocol, state| settles(protocol, state, false, true)),
         (UNKNOWN_NOT_APPLIED, |protocol, state| settles(protocol, state, false, false)),
-        (CONTINUED, |_, state| {
-            state.leases().any(|lease| matches!(lease.phase, Phase::Settling { .. }) && state.has_continued(lease))
-        }),
         (SUSPECT_RUNS, |_, state| state.leases().any(|lease| lease.suspect && lease.is_running())),
         (FAILED_BY_RESETS, |protocol, state| {
             state.rows.iter().any(|row| row.status == Status::Failed && row.resets == protocol.setup.limits.max_resets)
@@ -98,6 +93,6 @@ fn settles(protocol: &Protocol, state: &State, is_proved: bool, is_applied: bool
             state.is_proved(&protocol.setup, lease, action) == is_proved
                 && state.auditor.applied(lease.id).is_some() == is_applied
         }
-        Phase::Queued | Phase::Running { .. } | Phase::FinishParams { .. } | Phase::InDoubt { .. } => false,
+        Phase::Queued | Phase::Running { .. } | Phase::Finishing { .. } | Phase::InDoubt { .. } => false,
     })
 }

@@ -1,7 +1,7 @@
 //! What a worker process remembers. It loses all of it when it dies.
 
 use crate::row::{Move, Token};
-use crate::statement::{ClaimId, LeaseId, Next};
+use crate::statement::{ClaimId, LeaseId};
 
 /// What the database answered to a finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub enum Phase {
         in_doubt: bool,
     },
     /// A finish was sent, and its answer is awaited.
-    FinishParams {
+    Finishing {
         /// The requested move.
         action: Move,
         /// Whether an earlier finish may have taken effect, or may do so yet.
@@ -69,8 +69,6 @@ pub struct Lease {
     pub suspect: bool,
     /// The progress of the work.
     pub phase: Phase,
-    /// The lease under which the item may have continued.
-    pub next: Option<Next>,
     /// The auditor's note that the holder cannot be blamed for still believing in this lease: the process was frozen
     /// past its end, or the operator ended it. No rule of the worker reads it.
     pub excused: bool,
@@ -82,7 +80,7 @@ impl Lease {
     pub fn is_working(&self) -> bool {
         match self.phase {
             Phase::Queued | Phase::Running { .. } => true,
-            Phase::FinishParams { .. } | Phase::InDoubt { .. } | Phase::Settling { .. } => false,
+            Phase::Finishing { .. } | Phase::InDoubt { .. } | Phase::Settling { .. } => false,
         }
     }
 
@@ -149,17 +147,6 @@ impl Worker {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.leases.is_empty() && self.awaited.is_none() && self.lost_claims.is_empty()
-    }
-
-    /// Whether the answer that it waits for is one to continuing, which is heard or lost with that to the finish.
-    #[must_use]
-    pub fn awaits_continue(&self) -> bool {
-        self.awaited.as_ref().is_some_and(|awaited| {
-            self.leases.iter().any(|lease| {
-                matches!(lease.phase, Phase::FinishParams { action: Move::Continue, .. })
-                    && lease.next.is_some_and(|next| next.claim == awaited.claim)
-            })
-        })
     }
 
     /// Whether it holds a suspect, or awaits a claim that may bring one.

@@ -4,8 +4,8 @@ use rowlock_protocol::explore::{Exploration, explore};
 use rowlock_protocol::row::{Limits, Move};
 use rowlock_protocol::setup::{Faults, Setup};
 use rowlock_protocol::witnesses::{
-    ADOPTION, CONTINUED, EMPTY_CLAIM, FAILED_BY_RESETS, LATE_CLAIM, LATE_FINISH, OVERDUE_ANSWER, SETTLED,
-    UNKNOWN_BUT_APPLIED, UNKNOWN_NOT_APPLIED, ZOMBIE,
+    ADOPTION, EMPTY_CLAIM, FAILED_BY_RESETS, LATE_CLAIM, LATE_FINISH, OVERDUE_ANSWER, SETTLED, UNKNOWN_BUT_APPLIED,
+    UNKNOWN_NOT_APPLIED, ZOMBIE,
 };
 
 const ALL_MOVES: [Move; 4] = [Move::Complete, Move::Retry, Move::Fail, Move::Release];
@@ -56,36 +56,6 @@ fn all_holds_for_one_item_in_two_stages() {
         SETTLED,
         UNKNOWN_BUT_APPLIED,
     ]);
-}
-
-#[test]
-fn all_holds_for_one_item_with_which_its_holder_continues() {
-    let limits = Limits { stages: 2, ..Setup::new(2, 1).limits };
-    let faults = Faults { crashes: 1, pauses: 1, lost_finishes: 1, ..NONE };
-    let moves = vec![Move::Complete, Move::Continue];
-    explored(Setup { limits, moves, faults, ..Setup::new(2, 1) }).assert_sound(&[
-        ZOMBIE,
-        LATE_FINISH,
-        ADOPTION,
-        OVERDUE_ANSWER,
-        CONTINUED,
-    ]);
-}
-
-#[test]
-fn all_holds_for_one_item_that_continues_while_the_operator_interferes() {
-    let limits = Limits { stages: 2, ..Setup::new(2, 1).limits };
-    let faults = Faults { lost_finishes: 1, refusals: 1, operator_moves: 1, ..NONE };
-    let moves = vec![Move::Complete, Move::Continue, Move::Retry];
-    explored(Setup { limits, moves, faults, ..Setup::new(2, 1) }).assert_sound(&[ADOPTION, CONTINUED]);
-}
-
-#[test]
-fn all_holds_for_two_items_that_continue() {
-    let limits = Limits { stages: 2, ..Setup::new(2, 2).limits };
-    let faults = Faults { lost_finishes: 1, ..NONE };
-    let moves = vec![Move::Complete, Move::Continue];
-    explored(Setup { limits, moves, faults, ..Setup::new(2, 2) }).assert_sound(&[ADOPTION, CONTINUED]);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use rowlock_protocol::properties::{
 };
 use rowlock_protocol::row::{Limits, Move, Row};
 use rowlock_protocol::rules::{
-    ClaimHeartbeat, ClaimShape, ContinueToken, Doubt, Exhausted, Fence, LeaseClock, Look, LostClaim, LostContinue,
-    Proof, Renewal, Rules, Suspects, SweepRule, TokenAfter, Tokens,
+    ClaimHeartbeat, ClaimShape, Doubt, Exhausted, Fence, LeaseClock, Look, LostClaim, Proof, Renewal, Rules, Suspects,
+    SweepRule, TokenAfter, Tokens,
 };
 use rowlock_protocol::runs::follow_all;
 use rowlock_protocol::setup::{Faults, Setup};
@@ -59,23 +59,6 @@ fn a_token_that_is_the_workers_name_lets_its_dead_predecessor_write() {
 fn a_heartbeat_without_the_token_revives_a_lost_lease() {
     let rules = Rules { renewal: Renewal::Status, ..Rules::sound() };
     assert_mistake(ONE_HANDLER, rules, two_by_one(ONE_PAUSE));
-}
-
-fn continuing(faults: Faults) -> Setup {
-    let world = with_moves(&[Move::Complete, Move::Continue], faults);
-    Setup { limits: Limits { stages: 2, ..world.limits }, ..world }
-}
-
-#[test]
-fn continuing_under_the_old_token_lets_a_repeated_finish_end_the_next_stage() {
-    let rules = Rules { continue_token: ContinueToken::Kept, ..Rules::sound() };
-    assert_mistake(ONCE, rules, continuing(Faults { lost_finishes: 1, ..Faults::NONE }));
-}
-
-#[test]
-fn a_lost_answer_to_continuing_that_is_forgotten_reports_what_was_applied_as_lost() {
-    let rules = Rules { lost_continue: LostContinue::Forgotten, ..Rules::sound() };
-    assert_mistake(LOST_MEANS_LOST, rules, continuing(Faults { lost_finishes: 1, ..Faults::NONE }));
 }
 
 #[test]

@@ -8,8 +8,7 @@ use crate::limits::HOLDER_COLUMN_CHARS_MIN;
 use crate::pipeline::StageId;
 use crate::{Error, Key, Result};
 
-/// 63 random bits that the claimer draws for each statement that claims or continues; compared for equality, never
-/// reused.
+/// 63 random bits that the claimer draws for each claim; compared for equality, never reused.
 ///
 /// Not a counter: after a row is deleted and inserted again, a backup is restored, or a fail-over loses the last
 /// commits, a counter would repeat an old number, and an old holder could write again.

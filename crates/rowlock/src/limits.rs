@@ -175,16 +175,6 @@ pub const FINISH_GATHER_MAX: Duration = Duration::from_millis(20);
 /// The size of a finish from which on the next one waits to gather more.
 pub const FINISH_GATHER_ITEMS_MIN: usize = 32;
 
-/// For how long it counts that a claim left nothing ready for a stage. For so long items of the stage before continue to it
-/// without a claim; then what waits there has its turn.
-pub const FOUND_EMPTY_FOR: Duration = Duration::from_millis(200);
-
-/// Shortest and longest time without another try where nothing could continue to a stage, because it is paused or the database
-/// refuses it: each try costs a statement beside the finish that follows.
-pub const PASSAGE_CLOSED_MIN: Duration = Duration::from_secs(1);
-/// See [`PASSAGE_CLOSED_MIN`].
-pub const PASSAGE_CLOSED_MAX: Duration = Duration::from_secs(64);
-
 /// How long a finish that meets errors is sent again after its lease has expired: fencing decides whether it still
 /// counts, and an outage should not cost hours of work.
 pub const FINISH_KEPT_FOR: Duration = Duration::from_secs(600);

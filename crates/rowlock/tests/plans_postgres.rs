@@ -310,7 +310,7 @@ async fn a_finish_looks_at_each_row_just_before_it_writes_it() {
 /// The same for a batch from a few claims: it reads the rows of those claims, and does not compare each row with each
 /// lease.
 #[tokio::test]
-async fn a_batch_is_completed_or_continues_by_its_tokens() {
+async fn a_batch_is_completed_by_its_tokens() {
     const ROWS: usize = 100_000;
     const BATCH: usize = 500;
     let mut scene = Scene::empty("batch", &["ONLY"]).await;
@@ -351,13 +351,6 @@ async fn a_batch_is_completed_or_continues_by_its_tokens() {
                 "{:#}",
                 plan.root
             );
-            plan.check_batch(BATCH);
-
-            let token = token + 10;
-            let rest = format!("null, 'ONLY_IN_PROGRESS', 'NEXT_IN_PROGRESS', 99, 'me', 5, 3, 'NEXT', '{{{token}}}'");
-            let arguments = format!("{}, {rest}", leases_of(token));
-            let plan = scene.plan("continue_batch", mode, &arguments).await;
-            plan.check(&["rowlock_running_index"]);
             plan.check_batch(BATCH);
         }
     }
@@ -412,12 +405,6 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
                 .execute(AssertSqlSafe(PostgresStore::planner_settings()))
                 .await
                 .expect("as the store's own");
-
-            let continuing = format!(
-                "'{keys}', '{tokens}', null, 'EXTRACTION_IN_PROGRESS', 'EMBEDDING_IN_PROGRESS', 43, 'me', 5, 3, \
-                 'EMBEDDING', {BATCH}"
-            );
-            scene.plan("continue_items", mode, &continuing).await.check(&["items_pkey"]);
 
             let renew = format!("'{keys}', '{tokens}', null, '{words}', {BATCH}");
             scene.plan("renew", mode, &renew).await.check(&["items_pkey"]);

@@ -18,7 +18,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use own_server::OwnServer;
 use worker_cases::faulty::{answered, counted};
 use worker_cases::outages::faulty;
-use worker_cases::{Database, Item, add, pipeline, repository, soon, told};
+use worker_cases::{Database, Item, MOVES, add, pipeline, repository, soon, told};
 
 /// A separate database on the server of `DATABASE_URL`.
 struct Postgres {
@@ -82,6 +82,22 @@ impl Database for Postgres {
 
     async fn allow_updates(&self) {
         self.execute("drop trigger refusing on items").await;
+    }
+
+    async fn note_moves(&self) {
+        self.execute(
+            "create table moves (id text, was text, became text); \
+             create function note() returns trigger language plpgsql as \
+             $$begin insert into moves values (new.id, old.status, new.status); return null; end$$; \
+             create trigger noting after update on items for each row \
+             when (old.status is distinct from new.status) execute function note()",
+        )
+        .await;
+    }
+
+    async fn moves(&self) -> Vec<(String, String, i64)> {
+        let mut connection = PgConnection::connect_with(&self.options()).await.expect("the server answers");
+        sqlx::query_as(MOVES).fetch_all(&mut connection).await.expect("the moves")
     }
 
     async fn execute_in(transaction: &mut PostgresTransaction, sql: &'static str) -> Result<(), sqlx::Error> {

@@ -12,7 +12,7 @@ use rowlock::{Handled, Worker, WorkerReport};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 
-use worker_cases::{Database, Item, add, pipeline, repository, soon, status_of, told};
+use worker_cases::{Database, Item, MOVES, add, pipeline, repository, soon, status_of, told};
 
 /// A separate file.
 struct Sqlite {
@@ -54,6 +54,21 @@ impl Database for Sqlite {
 
     async fn allow_updates(&self) {
         self.execute("pragma busy_timeout = 30000; drop trigger refusing").await;
+    }
+
+    async fn note_moves(&self) {
+        self.execute(
+            "create table moves (id, was, became); \
+             create trigger noting after update on items when old.status is not new.status \
+             begin insert into moves values (new.id, old.status, new.status); end",
+        )
+        .await;
+    }
+
+    async fn moves(&self) -> Vec<(String, String, i64)> {
+        let options = SqliteConnectOptions::new().filename(self.file());
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("the file opens");
+        sqlx::query_as(MOVES).fetch_all(&mut connection).await.expect("the moves")
     }
 
     async fn execute_in(transaction: &mut SqliteTransaction, sql: &'static str) -> Result<(), sqlx::Error> {

@@ -150,8 +150,6 @@ impl Fleet {
             log: log.clone(),
             kill_at,
             only: member.only.clone(),
-            // Every fleet has workers of both kinds: one continues where the other stopped.
-            advances_directly: number.is_multiple_of(2),
             ..self.assignment.clone()
         };
         let mut command = match self.launcher.split_first() {

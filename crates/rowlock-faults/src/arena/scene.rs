@@ -227,7 +227,6 @@ impl Scene {
             batch_items: 0,
             hands_errors_back: false,
             away_while: None,
-            advances_directly: false,
             kill_at: None,
         };
         let mut scene = Scene {

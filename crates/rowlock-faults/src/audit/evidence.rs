@@ -54,8 +54,6 @@ pub struct Move {
     pub became: Option<String>,
     /// The token of the claim that began or, if none did, of the one that ended.
     pub token: Option<i64>,
-    /// The token that the row had before.
-    pub token_before: Option<i64>,
     /// Who claimed the item last.
     pub holder: Option<String>,
     /// The heartbeat before the move.
@@ -201,8 +199,8 @@ impl Evidence {
     pub(crate) async fn of_tables(database: &Database) -> Result<Evidence> {
         let items = "select id, status, behaviour, retry_count, reset_count, error_message from items";
         let effects = "select item, stage, token, worker from effects";
-        let moves = "select n, item, was, became, token, token_before, holder, heartbeat_at, retries, resets, error, \
-                     at from moves order by n";
+        let moves = "select n, item, was, became, token, holder, heartbeat_at, retries, resets, error, at \
+                     from moves order by n";
         let failures = "select distinct item from rowlock_failures";
         let mut evidence = Evidence::default();
         on_either!(database, pool => {

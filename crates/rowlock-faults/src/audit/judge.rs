@@ -140,10 +140,6 @@ impl<'a> Judge<'a> {
                     self.complete(item, step);
                     last = LastStage::default();
                 }
-                StepKind::Continue => {
-                    held = Some(self.continue_with(item, step, held.take().as_ref()));
-                    last = LastStage::default();
-                }
                 StepKind::Retry => {
                     let held = held.take();
                     self.check_token(item, step, held.as_ref());
@@ -170,39 +166,18 @@ impl<'a> Judge<'a> {
             match step.kind {
                 StepKind::Claim => drop(self.claim(item, step, None)),
                 StepKind::Complete => self.complete(item, step),
-                StepKind::Continue => drop(self.continue_stage(item, step)),
                 _ => {}
             }
         }
     }
 
     fn claim(&mut self, item: &'a str, step: &Step<'a>, held: Option<Holding>) -> Holding {
-        self.claim_stage(item, step.stage, step, held)
-    }
-
-    /// A completion under the old token and a claim under the new one, by the same holder.
-    fn continue_with(&mut self, item: &'a str, step: &Step<'a>, held: Option<&Holding>) -> Holding {
-        self.findings.continued += 1;
-        let holder = step.row.holder.clone().unwrap_or_default();
-        let is_held = |held: &Holding| held.token.is_some() && held.token == step.row.token_before;
-        if held.is_none_or(|held| !is_held(held) || held.holder != holder) {
-            self.find(Violation::WrongToken { item: item.to_owned(), holder });
-        }
-        self.continue_stage(item, step)
-    }
-
-    fn continue_stage(&mut self, item: &'a str, step: &Step<'a>) -> Holding {
-        self.complete_stage(item, step.stage, step.row.token_before, step);
-        self.claim_stage(item, step.stage.map(|stage| stage + 1), step, None)
-    }
-
-    fn claim_stage(&mut self, item: &'a str, stage: Option<usize>, step: &Step<'a>, held: Option<Holding>) -> Holding {
         let holder = step.row.holder.as_deref().unwrap_or_default();
         if let Some(first) = held {
             let second = holder.to_owned();
             self.find(Violation::HeldTwice { item: item.to_owned(), first: first.holder, second });
         }
-        if let (Some(stage), Some(token)) = (stage, step.row.token) {
+        if let (Some(stage), Some(token)) = (step.stage, step.row.token) {
             self.claims.insert((item, stage, token), holder);
             let is_anothers = self.tokens.insert(token, holder).is_some_and(|first| first != holder);
             if !self.tokens_of_items.insert((item, token)) || is_anothers {
@@ -213,13 +188,9 @@ impl<'a> Judge<'a> {
     }
 
     fn complete(&mut self, item: &'a str, step: &Step<'a>) {
-        self.complete_stage(item, step.stage, step.row.token, step);
-    }
-
-    fn complete_stage(&mut self, item: &'a str, stage: Option<usize>, token: Option<i64>, step: &Step<'a>) {
         self.findings.completions += 1;
         self.progress.push(Progress { at: step.row.at, item, is_completion: true });
-        if let (Some(stage), Some(token)) = (stage, token) {
+        if let (Some(stage), Some(token)) = (step.stage, step.row.token) {
             self.completions.insert((item, stage, token), step.row.holder.as_deref().unwrap_or_default());
         }
     }

@@ -27,8 +27,6 @@ pub enum StepKind {
     Claim,
     /// The stage was completed.
     Complete,
-    /// The stage is done, and its holder has taken the item on to the next one.
-    Continue,
     /// A failed attempt was counted.
     Retry,
     /// It was taken back and counted.
@@ -80,9 +78,6 @@ fn kind(pipeline: &Pipeline, row: &Move, retried: bool, reset: bool) -> StepKind
     match (was, became) {
         (Status::Ready(from), Status::InProgress(to)) if from == to => StepKind::Claim,
         (Status::InProgress(stage), to) if to == pipeline.completed(stage) => StepKind::Complete,
-        (Status::InProgress(from), Status::InProgress(to)) if pipeline.stage_after(from) == Some(to) => {
-            StepKind::Continue
-        }
         (Status::InProgress(from), Status::Ready(to)) if from == to => match (retried, reset) {
             (true, false) => StepKind::Retry,
             (false, true) => StepKind::Sweep,

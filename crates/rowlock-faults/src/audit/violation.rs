@@ -84,6 +84,4 @@ pub struct Findings {
     pub runs: usize,
     /// Stages that were completed.
     pub completions: usize,
-    /// Those of them whose holder continued with the next stage.
-    pub continued: usize,
 }

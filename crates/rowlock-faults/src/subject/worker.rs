@@ -50,8 +50,6 @@ pub struct Assignment {
     pub hands_errors_back: bool,
     /// While this file exists, a service is away that the handler of the stage without an effect needs.
     pub away_while: Option<PathBuf>,
-    /// The worker takes items from one stage to the next without giving them back.
-    pub advances_directly: bool,
     /// Where it dies, if it does.
     pub kill_at: Option<KillAt>,
 }
@@ -125,9 +123,6 @@ where
     log.write(&Event::Started { holder: assignment.holder.clone(), wall_clock: chrono::Utc::now() });
     let grace = Duration::from_millis(assignment.grace_ms);
     let mut worker = Worker::new(repository).shutdown_on_signals().grace(grace);
-    if assignment.advances_directly {
-        worker = worker.advance_directly();
-    }
     for stage in STAGES.into_iter().filter(|stage| assignment.only.as_deref().is_none_or(|only| only == *stage)) {
         let desk = Arc::new(Desk { log: Arc::clone(log), assignment: assignment.clone() });
         worker = worker.concurrency(stage, assignment.slots);

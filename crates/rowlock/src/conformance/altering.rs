@@ -1,7 +1,7 @@
 //! A table that gains and loses columns between the calls of stores that have worked on it.
 
 use super::Harness;
-use super::scene::{Scene, at, fail, fetch_and_parse, keys, limits};
+use super::scene::{Scene, at, fail, keys, limits};
 use crate::limits::VERB_ATTEMPTS_MAX;
 use crate::pipeline::Status;
 use crate::store::{Finish, Finished, ListParams, Store};
@@ -46,7 +46,6 @@ async fn every_row<H: Harness>(scene: &Scene<'_, H>, key: &str, columns: &[&str]
         assert_eq!(scene.harness.text(row, "page").as_deref(), Some(key), "{verb}");
     };
     let store = &scene.store;
-    let (_, parse) = fetch_and_parse();
     is_whole(&sent(async || store.preview(&scene.claiming(1)).await).await[0].row, "preview");
     let claimed = sent(async || store.claim(&scene.claiming(1)).await).await.claimed.remove(0);
     is_whole(&claimed.row, "claim");
@@ -58,12 +57,8 @@ async fn every_row<H: Harness>(scene: &Scene<'_, H>, key: &str, columns: &[&str]
     }
     let explanation = sent(async || store.explain(&Key::from(key), Some(at(1))).await).await.expect("an item");
     assert_eq!((explanation.key.as_str(), explanation.status), (key, Some(Status::InProgress(lease.stage))));
-    let leases = [lease];
-    let continued = sent(async || store.continue_items(&scene.continuing(&leases)).await).await.remove(0);
-    is_whole(&continued.row, "continue_items");
-    assert_eq!(continued.lease.stage, parse);
     let transaction = store.begin().await.expect("begin");
-    let finish = Finish { lease: continued.lease, outcome: fail("no") };
+    let finish = Finish { lease, outcome: fail("no") };
     let finished = store.finish_in(transaction, &finish, limits(scene.pipeline())).await.expect("finish_in");
     assert_eq!(finished, Finished::Applied { to: Status::Failed });
     is_whole(&sent(async || store.get(&Key::from(key)).await).await.expect("an item").row, "get");

@@ -68,19 +68,6 @@ macro_rules! conformance_tests {
             a_poison_item_never_makes_a_neighbour_failed,
             a_suspect_is_told_of_also_by_a_claim_that_was_refused_a_row,
         );
-        $crate::conformance_tests!(@group continuing, $harness;
-            an_item_continues_in_the_next_stage_under_a_new_lease,
-            continuing_keeps_both_counts_when_the_budget_is_per_item,
-            what_is_not_held_does_not_continue_and_its_neighbours_do,
-            nothing_continues_from_the_last_stage_or_from_nothing,
-            nothing_continues_to_a_paused_stage,
-            a_suspect_and_an_item_at_a_limit_do_not_continue,
-            the_limits_given_say_who_is_a_suspect_in_the_next_stage,
-            a_batch_of_a_claim_continues_as_a_whole,
-            what_continued_with_a_lost_answer_is_found_by_its_token,
-            what_continued_and_whose_holder_stops_is_swept_to_the_next_stage,
-            where_the_database_refuses_a_row_the_items_can_still_be_finished,
-        );
         $crate::conformance_tests!(@group finishes, $harness;
             complete_moves_to_the_next_stage_and_restarts_both_counts,
             complete_of_the_last_stage_is_success,

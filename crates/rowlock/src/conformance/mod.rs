@@ -24,7 +24,6 @@ pub mod altering;
 pub mod bad_rows;
 pub mod brakes;
 pub mod claims;
-pub mod continuing;
 pub mod dry;
 pub mod errors;
 pub mod exhausted;

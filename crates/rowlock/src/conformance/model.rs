@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::scene::RawItem;
 use crate::pipeline::{Budget, Move, Pipeline, StageId, Status};
-use crate::store::{ContinueParams, Finish, FinishParams, Finished, LeaseState, Limits, Outcome, SweepParams};
+use crate::store::{Finish, FinishParams, Finished, LeaseState, Limits, Outcome, SweepParams};
 use crate::{Key, Lease};
 
 pub(super) use claims::Taken;
@@ -187,38 +187,6 @@ impl Model {
         }
         self.put(key, to, now);
         Finished::Applied { to }
-    }
-
-    /// The keys that continue, in order.
-    pub(super) fn continue_items(&mut self, continuing: &ContinueParams, now: DateTime<Utc>) -> Vec<Key> {
-        let Ok(to) = self.pipeline.after(Status::InProgress(continuing.stage), Move::Continue) else {
-            return Vec::new();
-        };
-        if to.stage().is_some_and(|next| self.paused.contains(&next)) {
-            return Vec::new();
-        }
-        let per_stage = self.pipeline.budget() == Budget::PerStage;
-        let mut continued = Vec::new();
-        for lease in continuing.leases.iter().filter(|lease| lease.stage == continuing.stage) {
-            let key = lease.key.as_str();
-            if !self.holds(lease) || !(per_stage || self.is_ordinary(key, continuing.limits)) {
-                continue;
-            }
-            self.put(key, to, now);
-            let item = self.item(key);
-            item.token = Some(continuing.token.as_i64());
-            item.holder = Some(continuing.holder.to_string());
-            item.claimed_at = Some(now);
-            item.heartbeat = Some(now);
-            item.retry_after = None;
-            if per_stage {
-                item.retry_count = Some(0);
-                item.reset_count = Some(0);
-            }
-            continued.push(lease.key.clone());
-        }
-        continued.sort();
-        continued
     }
 
     /// The earliest and the latest due time that the policy allows, to the millisecond.

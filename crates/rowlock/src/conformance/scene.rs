@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use super::Harness;
 use crate::pipeline::{Pipeline, PipelineBuilder, Role, StageId, Status};
 use crate::store::{
-    ClaimBatch, ClaimParams, ContinueParams, CountParams, Finish, FinishParams, Finished, LeaseState, Limits,
-    ListParams, Moved, Outcome, RequeueParams, SetParams, Store, SweepParams, Swept,
+    ClaimBatch, ClaimParams, CountParams, Finish, FinishParams, Finished, LeaseState, Limits, ListParams, Moved,
+    Outcome, RequeueParams, SetParams, Store, SweepParams, Swept,
 };
 use crate::{Error, FencingToken, Holder, Key, Lease, Result};
 
@@ -288,18 +288,6 @@ impl<'h, H: Harness> Scene<'h, H> {
         claiming(self.pipeline(), limit)
     }
 
-    /// Another worker than that of [`Scene::claiming`] continues with leases of the first one's stage, a second after noon.
-    pub(super) fn continuing(&self, leases: &[Lease]) -> ContinueParams {
-        ContinueParams {
-            stage: leases.first().map_or(StageId::FIRST, |lease| lease.stage),
-            leases: leases.to_vec(),
-            token: FencingToken::draw(),
-            holder: Holder::named("worker-b"),
-            limits: limits(self.pipeline()),
-            now: Some(at(1)),
-        }
-    }
-
     pub(super) async fn claim(&self, limit: usize) -> ClaimBatch<<H::Store as Store>::Row> {
         self.store.claim(&self.claiming(limit)).await.expect("claim")
     }
@@ -384,7 +372,6 @@ impl<'h, H: Harness> Scene<'h, H> {
     pub(super) async fn try_every_write(&self, store: &H::Store, lease: &Lease) -> Vec<(&'static str, Result<()>)> {
         let items = vec![Finish { lease: lease.clone(), outcome: Outcome::Complete }];
         let finishing = FinishParams { items, limits: limits(self.pipeline()), now: None };
-        let continuing = self.continuing(std::slice::from_ref(lease));
         let key = lease.key.clone();
         let setting = SetParams { keys: vec![key.clone()], to: Status::Failed, error: None, now: None };
         let requeueing = RequeueParams { keys: vec![key.clone()], stage: None, now: None };
@@ -392,7 +379,6 @@ impl<'h, H: Harness> Scene<'h, H> {
         vec![
             ("claim", store.claim(&self.claiming(1)).await.map(drop)),
             ("finish", store.finish(&finishing).await.map(drop)),
-            ("continue_items", store.continue_items(&continuing).await.map(drop)),
             ("find_claimed", store.find_claimed(lease.token).await.map(drop)),
             ("renew", store.renew(std::slice::from_ref(lease), None).await.map(drop)),
             ("sweep", store.sweep(&self.sweeping(at(100_000))).await.map(drop)),

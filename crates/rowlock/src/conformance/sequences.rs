@@ -12,8 +12,7 @@ use super::model::{Model, Taken};
 use super::scene::{Scene, Value, at, two_stages};
 use crate::pipeline::{Budget, PipelineBuilder, RetryPolicy, Role, StageId, Status};
 use crate::store::{
-    ClaimParams, ContinueParams, CountParams, Finish, FinishParams, Limits, Outcome, RequeueParams, SetParams, Store,
-    SweepParams,
+    ClaimParams, CountParams, Finish, FinishParams, Limits, Outcome, RequeueParams, SetParams, Store, SweepParams,
 };
 use crate::{FencingToken, Holder, Key, Lease, Pipeline};
 
@@ -104,8 +103,7 @@ impl<H: Harness> Walk<'_, '_, H> {
         match self.random.random_range(0..100) {
             0..8 => self.insert().await,
             8..34 => self.claim().await?,
-            34..54 => self.finish().await?,
-            54..60 => self.continue_items().await?,
+            34..60 => self.finish().await?,
             60..66 => self.renew().await?,
             66..76 => self.sweep().await?,
             76..81 => self.set().await?,
@@ -238,23 +236,6 @@ impl<H: Harness> Walk<'_, '_, H> {
         self.note(format!("finish {moves:?}: {found:?}"));
         let expected = self.model.finish(&finishing, self.now);
         same(&expected, &found)
-    }
-
-    async fn continue_items(&mut self) -> Result<(), String> {
-        let leases = self.some_leases();
-        let Some(stage) = leases.first().map(|lease| lease.stage) else { return Ok(()) };
-        let token = FencingToken::from(self.random.random_range(1..=i64::MAX));
-        let holder = Holder::named(format!("worker-{}", self.random.random_range(0..3)));
-        let continuing = ContinueParams { stage, leases, token, holder, limits: self.limits(), now: Some(self.now) };
-        let claimed =
-            self.scene.store.continue_items(&continuing).await.map_err(|error| format!("continue: {error}"))?;
-        let found: Vec<Lease> = claimed.into_iter().map(|item| item.lease).collect();
-        self.note(format!("continue {:?}, {:?}: {found:?}", continuing.leases, continuing.limits));
-        let mut keys: Vec<Key> = found.iter().map(|lease| lease.key.clone()).collect();
-        keys.sort();
-        self.leases.extend(found);
-        let expected = self.model.continue_items(&continuing, self.now);
-        if keys == expected { Ok(()) } else { Err(format!("expected to continue: {expected:?}")) }
     }
 
     async fn renew(&mut self) -> Result<(), String> {

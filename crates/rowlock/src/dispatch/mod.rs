@@ -14,7 +14,6 @@ macro_rules! verb_span {
 }
 
 mod clock;
-mod continuing;
 mod lost_claims;
 mod settling;
 mod verbs;

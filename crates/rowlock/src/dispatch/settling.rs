@@ -7,21 +7,19 @@ use tracing::field;
 use super::{Attempts, Dispatch, Resend, retrying, within};
 use crate::pipeline::Status;
 use crate::store::{Finish, FinishParams, Finished, LeaseState, Outcome, Store};
-use crate::{Error, Fault, FencingToken, Lease, Result};
+use crate::{Error, Fault, Result};
 
 /// A finish under way: what is to be written, and of which items an earlier sending may have been applied.
 #[derive(Debug)]
 pub(crate) struct Settling {
     finishing: FinishParams,
     uncertain: Vec<bool>,
-    /// The token under which an item may be in progress in the next stage, where an answer to that was lost.
-    next_tokens: Vec<Option<FencingToken>>,
 }
 
 impl Settling {
     pub(crate) fn new(finishing: FinishParams) -> Settling {
-        let (uncertain, next_tokens) = (vec![false; finishing.items.len()], vec![None; finishing.items.len()]);
-        Settling { finishing, uncertain, next_tokens }
+        let uncertain = vec![false; finishing.items.len()];
+        Settling { finishing, uncertain }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -40,8 +38,7 @@ impl Settling {
             limits: self.finishing.limits,
             now: self.finishing.now,
         };
-        let (uncertain, next_tokens) = (self.uncertain.split_off(at), self.next_tokens.split_off(at));
-        Settling { finishing, uncertain, next_tokens }
+        Settling { finishing, uncertain: self.uncertain.split_off(at) }
     }
 
     /// Takes the items out that are marked, for a statement of their own.
@@ -51,30 +48,18 @@ impl Settling {
             limits: self.finishing.limits,
             now: self.finishing.now,
         };
-        let (uncertain, next_tokens) = (extract(&mut self.uncertain, out), extract(&mut self.next_tokens, out));
-        Settling { finishing, uncertain, next_tokens }
+        Settling { finishing, uncertain: extract(&mut self.uncertain, out) }
     }
 
     /// Keeps the items that are marked, in order.
     pub(crate) fn retain(&mut self, keep: &[bool]) {
         retain(&mut self.finishing.items, keep);
         retain(&mut self.uncertain, keep);
-        retain(&mut self.next_tokens, keep);
     }
 
     /// Whether an earlier sending may have been applied to one of the items.
     pub(crate) fn is_uncertain(&self) -> bool {
         self.uncertain.contains(&true)
-    }
-
-    pub(super) fn leases(&self) -> Vec<Lease> {
-        self.finishing.items.iter().map(|item| item.lease.clone()).collect()
-    }
-
-    /// The items may have continued under this token.
-    pub(super) fn may_have_continued(&mut self, token: FencingToken) {
-        self.uncertain.fill(true);
-        self.next_tokens.fill(Some(token));
     }
 }
 
@@ -110,11 +95,10 @@ impl<S: Store> Dispatch<S> {
                 }
             };
             let mut after = before;
-            let items = settling.finishing.items.iter().zip(&settling.next_tokens);
-            for (((item, next_token), answer), uncertain) in items.zip(&mut answers).zip(&mut after) {
+            for ((item, answer), uncertain) in settling.finishing.items.iter().zip(&mut answers).zip(&mut after) {
                 match answer {
                     // With an error what this sending wrote stays uncertain.
-                    Finished::LeaseLost if *uncertain => *answer = self.settle(item, *next_token).await?,
+                    Finished::LeaseLost if *uncertain => *answer = self.settle(item).await?,
                     // The store has lost the answer for this item alone. Sent again it is either written or proved.
                     Finished::Unknown => {
                         *uncertain = true;
@@ -184,7 +168,7 @@ impl<S: Store> Dispatch<S> {
                 match state.as_deref() {
                     // Renewed: no other transaction has the row, and it is still ours: ours was rolled back.
                     Ok([LeaseState::Held]) => return Err(not_applied(error)),
-                    Ok([LeaseState::Cancelled | LeaseState::Lost]) => return self.settle(finish, None).await,
+                    Ok([LeaseState::Cancelled | LeaseState::Lost]) => return self.settle(finish).await,
                     _ => {}
                 }
                 if !attempts.wait_for_another().await {
@@ -196,16 +180,10 @@ impl<S: Store> Dispatch<S> {
     }
 
     /// Reads whether a finish whose answer was lost was applied: the row has our token and a state that the outcome
-    /// leads to. Everybody else who ends a lease clears the token, so nobody else can have written that. The same holds of
-    /// the token under which the item may have continued, whatever has become of it since.
-    async fn settle(&self, finish: &Finish, next_token: Option<FencingToken>) -> Result<Finished> {
+    /// leads to. Everybody else who ends a lease clears the token, so nobody else can have written that.
+    async fn settle(&self, finish: &Finish) -> Result<Finished> {
         let row = retrying(Resend::Always, || self.store.get(&finish.lease.key)).await?;
         let Some(row) = row else { return Ok(Finished::Unknown) };
-        if let (Some(token), Some(next)) = (next_token, self.pipeline().stage_after(finish.lease.stage))
-            && row.token == Some(token.as_i64())
-        {
-            return Ok(Finished::Applied { to: Status::InProgress(next) });
-        }
         let ours = row.token == Some(finish.lease.token.as_i64());
         Ok(match row.status {
             Some(to) if ours && self.leads_to(finish, to) => Finished::Applied { to },

@@ -10,8 +10,6 @@ pub enum Move {
     Claim,
     /// The holder finished the stage.
     Complete,
-    /// The holder finished the stage, and continues with the next one under a new lease.
-    Continue,
     /// The holder failed; `spent` says whether this failure used up the budget.
     Retry {
         /// The retry count has reached `max_retries`.
@@ -61,11 +59,6 @@ impl Pipeline {
 
             (Move::Complete, Status::InProgress(stage)) => Ok(self.completed(stage)),
             (Move::Complete, _) => illegal(None),
-
-            (Move::Continue, Status::InProgress(stage)) => {
-                self.stage_after(stage).map(Status::InProgress).ok_or(IllegalMove { from, to: None })
-            }
-            (Move::Continue, _) => illegal(None),
 
             (Move::Retry { spent }, Status::InProgress(stage)) | (Move::Sweep { spent }, Status::InProgress(stage)) => {
                 Ok(if spent { Status::Failed } else { Status::Ready(stage) })

@@ -75,8 +75,6 @@ fn no_other_move_exists() {
         assert_eq!(after(from, Move::Claim), ready.map(Status::InProgress));
         let next = |stage| if stage == first { Status::Ready(second) } else { Status::Succeeded };
         assert_eq!(after(from, Move::Complete), running.map(next));
-        let continues = running.filter(|stage| *stage == first).map(|_| Status::InProgress(second));
-        assert_eq!(after(from, Move::Continue), continues);
         for step in [Move::Retry { spent: false }, Move::Sweep { spent: false }, Move::Release, Move::Snooze] {
             assert_eq!(after(from, step), running.map(Status::Ready), "{step:?} from {from:?}");
         }

@@ -32,8 +32,7 @@ use crate::{FencingToken, Key, Lease, Result};
 
 pub use explanation::Explanation;
 pub use params::{
-    ClaimParams, ContinueParams, CountParams, Finish, FinishParams, Limits, ListParams, Outcome, RequeueParams,
-    SetParams, SweepParams,
+    ClaimParams, CountParams, Finish, FinishParams, Limits, ListParams, Outcome, RequeueParams, SetParams, SweepParams,
 };
 pub use results::{
     Added, ClaimBatch, ClaimedRow, Counts, Exclusion, FailureRecord, Finished, HeldItem, ItemRow, LeaseState, Moved,
@@ -90,15 +89,6 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Ends leases, each with its outcome, in one statement. The answer has one entry for each item, in order.
     fn finish(&self, finishing: &FinishParams) -> impl Future<Output = Result<Vec<Finished>>> + Send;
-
-    /// Completes a stage and claims the next one of the same items, in one statement, for a holder that goes on with them.
-    /// The answer is the items that go on, in any order. What is not held any more, what somebody has locked, what would be a
-    /// suspect or at a limit in the next stage and what the database refuses is not among them; nothing is where that stage is
-    /// paused or there is none. A store may leave out others. All of those stay as they are, and can be finished.
-    fn continue_items(
-        &self,
-        continuing: &ContinueParams,
-    ) -> impl Future<Output = Result<Vec<ClaimedRow<Self::Row>>>> + Send;
 
     /// Renews leases, in one statement. The answer has one entry for each lease, in order.
     fn renew(

@@ -33,23 +33,6 @@ pub struct ClaimParams {
     pub now: Option<DateTime<Utc>>,
 }
 
-/// The parameters of continuing: items whose stage is done, and that their holder takes on to the next one.
-#[derive(Debug, Clone)]
-pub struct ContinueParams {
-    /// The stage that is done.
-    pub stage: StageId,
-    /// Leases of that stage. A key stands in it once.
-    pub leases: Vec<Lease>,
-    /// Drawn for this call; never sent twice. It is the token of the new leases.
-    pub token: FencingToken,
-    /// Who continues.
-    pub holder: Holder,
-    /// Items whose counts reach these do not continue, nor does a suspect.
-    pub limits: Limits,
-    /// The time to continue at; `None` is the database's clock.
-    pub now: Option<DateTime<Utc>>,
-}
-
 /// The two budgets, for a caller with other limits than the pipeline's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

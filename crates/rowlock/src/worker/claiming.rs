@@ -51,8 +51,8 @@ pub(crate) fn wanted(load: &Load, ahead: usize) -> usize {
     if feeds_idle_slots && load.queued > low_water(ahead) { 0 } else { space(load, ahead) }
 }
 
-/// How many items a stage has space for, also of those that come to it without a claim.
-pub(crate) fn space(load: &Load, ahead: usize) -> usize {
+/// How many items a stage has space for.
+fn space(load: &Load, ahead: usize) -> usize {
     let worth = if load.slots == 0 { 0 } else { load.idle * load.size + ahead };
     worth.saturating_sub(load.queued).min(BATCH_ITEMS_MAX)
 }

@@ -9,13 +9,11 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use super::Context;
-use super::claiming::{low_water, space};
 use super::ended::{EndedItems, Verdict, verdict_of};
 use super::handler::{Handler, RunEnd};
 use super::hold::{Hold, Pauses};
 use super::leases::{Held, Leases};
 use super::observer::Observed;
-use super::passage::Passage;
 use super::refusals::Refusals;
 use super::run::{OfRun, Run};
 use super::slot::Slot;
@@ -34,10 +32,8 @@ pub(crate) struct Crew<S: Store, R> {
     closed: AtomicBool,
     /// Since when the idle slots do not take up what is queued: handlers block the threads that would poll them.
     stalled_since: Mutex<Option<Instant>>,
-    /// The items that its pace is worth holding beyond those that run.
-    ahead: AtomicUsize,
-    /// From the stage before.
-    pub(crate) passage: Passage,
+    /// The dispatcher is woken when the queue has shrunk to this.
+    low_water: AtomicUsize,
     pub(crate) hold: Hold,
     pub(crate) refusals: Refusals,
     observed: Option<Observed>,
@@ -93,8 +89,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             ready: Notify::new(),
             closed: AtomicBool::new(false),
             stalled_since: Mutex::new(None),
-            ahead: AtomicUsize::new(0),
-            passage: Passage::default(),
+            low_water: AtomicUsize::new(0),
             hold: Hold::new(pauses),
             refusals: Refusals::new(pauses),
             observed: None,
@@ -161,20 +156,8 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         self.ready.notify_waiters();
     }
 
-    /// Notes how many items the pace is worth; when the queue has shrunk to a part of them the dispatcher is woken.
-    pub(crate) fn note_ahead(&self, ahead: usize) {
-        self.ahead.store(ahead, Ordering::Relaxed);
-    }
-
-    /// How many items may come here now without a claim: none if others may wait for the stage that were there before.
-    pub(crate) fn space(&self, now: Instant) -> usize {
-        let mut load = self.load(now);
-        load.queued += self.passage.coming();
-        if self.passage.is_open(now) && !self.hold.is_held() && !self.refusals.holds_up() {
-            space(&load, self.ahead.load(Ordering::Relaxed))
-        } else {
-            0
-        }
+    pub(crate) fn wake_at(&self, low_water: usize) {
+        self.low_water.store(low_water, Ordering::Relaxed);
     }
 
     pub(crate) fn slot_count(&self) -> usize {
@@ -285,7 +268,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         if is_held && size > 0 && run.is_none() {
             self.hold.end_try(Instant::now(), true);
         }
-        let low_water = low_water(self.ahead.load(Ordering::Relaxed));
+        let low_water = self.low_water.load(Ordering::Relaxed);
         if before > 0 && (after == 0 || (before > low_water && after <= low_water)) {
             floor.wake.notify_one();
         }

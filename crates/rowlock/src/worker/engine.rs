@@ -1,15 +1,14 @@
 //! What the tasks of a worker share.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::context::WorkerFinisher;
 use super::crew::{Crew, Floor};
-use super::ended::{Ended, EndedItems, LossReason, Verdict, verdict_of};
+use super::ended::{Ended, LossReason, Verdict, verdict_of};
 use super::errors::Errors;
 use super::handler::{RunEnd, panic_message};
 use super::hold::{HeldStage, News, Pauses};
@@ -19,7 +18,6 @@ use super::pulse::Pulse;
 use super::report::Tally;
 use super::run::{Run, Stop};
 use super::side_lane::SideLane;
-use crate::claim::Finisher;
 use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER, OUTAGE_PATIENCE};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Error, Outcome, Store};
@@ -34,18 +32,13 @@ pub(crate) struct Engine<S: Store, R> {
     pub(crate) pulse: Pulse,
     /// Items that are sent again apart.
     pub(crate) side_lane: SideLane,
-    /// Items that may continue with the next stage.
-    pub(crate) continuing: EndedItems,
     pub(crate) failed: FailedHook,
-    /// Finishes claims for handlers that do it by themselves.
-    pub(crate) finisher: Arc<dyn Finisher>,
     pub(crate) on_wait: Option<OnWait>,
     pub(crate) on_hold: Option<OnHold>,
     phase: watch::Sender<Phase>,
     ticked_at: Mutex<Instant>,
     /// One bit for each stage that may have new items.
     nudged: AtomicU64,
-    is_making_room: AtomicBool,
     problem: Mutex<Option<Error>>,
 }
 
@@ -59,7 +52,6 @@ pub(crate) struct Settings {
     /// With `until_idle`: what will be due later is not waited for.
     pub(crate) until_nothing_is_due: bool,
     pub(crate) signals: bool,
-    pub(crate) continues: bool,
     pub(crate) hold_pauses: Pauses,
 }
 
@@ -85,8 +77,6 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     ) -> Engine<S, R> {
         let now = Instant::now();
         let pipeline = floor.repository.pipeline();
-        let finisher =
-            Arc::new(WorkerFinisher { repository: Arc::clone(&floor.repository), leases: Arc::clone(&floor.leases) });
         let pulse = Pulse::new(pipeline.stale_after(), pipeline.heartbeat_interval(), now);
         Engine {
             floor,
@@ -95,15 +85,12 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             tally: Tally::default(),
             pulse,
             side_lane: SideLane::default(),
-            continuing: EndedItems::default(),
             failed,
-            finisher,
             on_wait,
             on_hold,
             phase: watch::Sender::new(Phase::Running),
             ticked_at: Mutex::new(now),
             nudged: AtomicU64::new(u64::MAX),
-            is_making_room: AtomicBool::new(false),
             problem: Mutex::new(None),
         }
     }
@@ -123,16 +110,6 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     pub(crate) fn watch_phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
-    }
-
-    /// Says whether room is made for a suspect, which runs alone.
-    pub(crate) fn set_making_room(&self, is_making_room: bool) {
-        self.is_making_room.store(is_making_room, Ordering::Release);
-    }
-
-    /// Whether a handler may start that was not going to: not when the worker ends, nor while room is made for a suspect.
-    pub(crate) fn may_take_more(&self) -> bool {
-        self.phase() == Phase::Running && !self.is_making_room.load(Ordering::Acquire)
     }
 
     /// Goes on to this phase; never back.
@@ -193,8 +170,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     /// Whether so much waits to be written or told that nothing more should be claimed.
     pub(crate) fn is_clogged(&self) -> bool {
-        let waiting = self.floor.ended.len() + self.side_lane.len() + self.continuing.len();
-        waiting + self.failed.pending() > ENDED_ITEMS_MAX
+        self.floor.ended.len() + self.side_lane.len() + self.failed.pending() > ENDED_ITEMS_MAX
     }
 
     /// When the dispatcher ticked last.
@@ -406,7 +382,6 @@ pub(crate) mod tests {
             until_idle: true,
             until_nothing_is_due: false,
             signals: false,
-            continues: true,
             hold_pauses: Pauses { min: Duration::from_secs(1), max: Duration::from_secs(1) },
         };
         let (hook, _task) = FailedHook::start(None, &tokio::runtime::Handle::current());

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::accounting::account;
-use super::continuing::send_on;
 use super::ended::Ended;
 use super::engine::{Engine, Phase};
 use super::errors::Errors;
@@ -39,7 +38,6 @@ pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S,
         if engine.is_anything_refused() {
             let_wait(engine, verbs, &mut to_write);
         }
-        send_on(engine, &mut to_write);
         if !to_write.is_empty() {
             write(engine, verbs, Part::new(to_write, verbs.limits()), &mut errors).await;
         }
@@ -55,8 +53,8 @@ struct Last {
 }
 
 /// Sends again what could not be written with the others, for as long as it is polled. One part at a time, and after one
-/// that did not go through it waits. One that meets an error which will not pass is halved, as in `write`: what may have
-/// continued comes here many at once.
+/// that did not go through it waits. One that meets an error which will not pass is halved, as in `write`: what waited for
+/// others, or for the end of an outage, comes here many at once.
 pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
     let mut errors = Errors::default();
     let mut backoff = Backoff::default();
@@ -124,7 +122,7 @@ async fn gather<S: Store, R>(engine: &Engine<S, R>, last: Last) {
 }
 
 /// A key may stand in a statement once; an item that was lost and claimed again waits for the next.
-pub(super) fn split_off_repeated(batch: &mut Vec<Ended>) -> Vec<Ended> {
+fn split_off_repeated(batch: &mut Vec<Ended>) -> Vec<Ended> {
     let mut keys = HashSet::with_capacity(batch.len());
     let repeated: Vec<bool> = batch.iter().map(|ended| !keys.insert(&ended.held.lease.key)).collect();
     if !repeated.contains(&true) {

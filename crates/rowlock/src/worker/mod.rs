@@ -5,7 +5,6 @@ mod accounting;
 mod claiming;
 mod clock;
 mod context;
-mod continuing;
 mod crew;
 mod dispatcher;
 mod dry_run;
@@ -18,11 +17,9 @@ mod heartbeat;
 mod hold;
 mod hooks;
 mod idle;
-mod intake;
 mod leases;
 mod observer;
 mod part;
-mod passage;
 mod pulse;
 mod refusals;
 mod report;
@@ -134,7 +131,6 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
                 until_idle: false,
                 until_nothing_is_due: false,
                 signals: false,
-                continues: false,
                 hold_pauses: Pauses { min: HOLD_PAUSE_MIN, max: HOLD_PAUSE_MAX },
             },
             tokens: Vec::new(),
@@ -282,14 +278,6 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
     /// as long as the process lives.
     pub fn shutdown_on_signals(mut self) -> Self {
         self.settings.signals = true;
-        self
-    }
-
-    /// Lets a worker that has the handlers of two consecutive stages take an item from one to the next by a single statement,
-    /// where nothing else waits for that stage. That halves the server's work for the two, but such an item skips the word
-    /// between the stages: do not use it where a trigger or another reader waits for that word.
-    pub fn advance_directly(mut self) -> Self {
-        self.settings.continues = true;
         self
     }
 

@@ -32,10 +32,6 @@ impl Part {
         self.ended.is_empty()
     }
 
-    pub(crate) fn into_ended(self) -> Vec<Ended> {
-        self.ended
-    }
-
     /// The stages that its items leave, each with the outcomes.
     pub(crate) fn moves(&self) -> Vec<(StageId, &'static str)> {
         let mut moves: Vec<_> = self.ended.iter().filter_map(Ended::moves).collect();

@@ -73,11 +73,6 @@ impl Refusals {
         self.is_any() && self.locked().find(what).is_some()
     }
 
-    /// Whether anything is refused for which more than the next sweep waits.
-    pub(crate) fn holds_up(&self) -> bool {
-        self.is_any() && self.locked().refused.iter().any(|(what, _)| *what != Refused::Sweeps)
-    }
-
     pub(crate) fn has_finishes(&self) -> bool {
         self.is_any() && self.locked().refused.iter().any(|(what, _)| matches!(what, Refused::Finishes(_)))
     }
@@ -310,7 +305,7 @@ mod tests {
         let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
         refusals.refused(Refused::Sweeps, "a check", now);
         assert_eq!(refusals.wanted(&load(4), 100, now), 100);
-        assert!(refusals.next_try_at().is_none() && !refusals.holds_up());
+        assert!(refusals.next_try_at().is_none());
         refusals.refused(Refused::Finishes("complete"), "a check", now);
         let later = now + PAUSES.max;
         assert_eq!(refusals.wanted(&load(4), 100, later), 0);

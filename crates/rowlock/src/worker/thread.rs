@@ -13,7 +13,7 @@ use super::engine::{Engine, Phase};
 use super::errors::Errors;
 use super::report::{Remaining, WorkerReport};
 use super::wakeup::Hearing;
-use super::{continuing, finishing, heartbeat, shutdown, sweeping, wakeup};
+use super::{finishing, heartbeat, shutdown, sweeping, wakeup};
 use crate::decoding::{Record, panic_words};
 use crate::dispatch::Dispatch;
 use crate::limits::{LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, STOP_WAIT, VERB_BACKOFF_MAX};
@@ -151,10 +151,6 @@ async fn dispatch<S: Store, R: Record<S>>(
     {
         let (engine, verbs) = (Arc::clone(engine), verbs.clone());
         tasks.spawn(async move { finishing::finish_apart(&engine, &verbs).await });
-    }
-    {
-        let (engine, verbs) = (Arc::clone(engine), verbs.clone());
-        tasks.spawn(async move { continuing::continue_ended(&engine, &verbs).await });
     }
     {
         let engine = Arc::clone(engine);

@@ -2,11 +2,11 @@
 
 use rowlock::Key;
 use rowlock::conformance::{Harness, run};
-use rowlock::store::{ContinueParams, Finished, Outcome, SetParams, Store};
-use rowlock::{FencingToken, Holder, Lease, StageId, Status};
+use rowlock::store::{Finished, Outcome, Store};
+use rowlock::{Lease, Status};
 use sqlx::Executor;
 
-use super::{LIMITS, add, finish_all, lease_all, names, stages, table, table_of};
+use super::{add, finish_all, lease_all, names, table, table_of};
 use crate::postgres::PostgresHarness;
 
 /// Sizes of a batch, half of which is more than LOCKED_FIRST_BELOW in finish.rs, and more than ITEMS_A_TOKEN_MIN in
@@ -138,45 +138,7 @@ async fn a_row_that_somebody_has_locked_is_busy_and_the_others_are_finished() {
     }
 }
 
-/// The same of a batch that continues: what somebody has locked stays behind, and is waited for by its finish alone.
-#[tokio::test]
-async fn a_row_that_somebody_has_locked_does_not_continue_and_the_others_do() {
-    for many in SIZES {
-        run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
-            let two = stages().stage("PARSE").build().expect("a valid pipeline");
-            let store = harness.open(two).await;
-            store.prepare().await.expect("prepare");
-            add(&store, &names(many).iter().map(String::as_str).collect::<Vec<_>>()).await;
-            let mut left: Vec<Lease> = lease_all(&store).await;
-            assert_eq!(left.len(), many);
-            for (lock, page) in [("for update", 7), ("for no key update", 8), ("for share", 9)] {
-                let mut other = harness.pool.begin().await.expect("begin");
-                let sql = format!("select from pages where page = 'page-{page:03}' {lock}");
-                other.execute(sqlx::AssertSqlSafe(sql)).await.expect("locked");
-                let continuing = ContinueParams {
-                    stage: StageId::FIRST,
-                    leases: left.clone(),
-                    token: FencingToken::draw(),
-                    holder: Holder::named("another"),
-                    limits: LIMITS,
-                    now: None,
-                };
-                let continued = store.continue_items(&continuing).await.expect("continue");
-                left.retain(|lease| !continued.iter().any(|item| item.lease.key == lease.key));
-                let kept: Vec<&str> = left.iter().map(|lease| lease.key.as_str()).collect();
-                assert_eq!(kept, [format!("page-{page:03}")], "{lock}");
-                other.rollback().await.expect("rollback");
-                let keys = names(many).into_iter().map(Key::from).collect();
-                let again = SetParams { keys, to: Status::Ready(StageId::FIRST), error: None, now: None };
-                store.set(&again).await.expect("set");
-                left = lease_all(&store).await;
-            }
-        })
-        .await;
-    }
-}
-
-/// The partitions of a table have rows at the same places.
+/// The parts of a partitioned table have rows at the same places.
 #[tokio::test]
 async fn a_batch_in_a_partitioned_table_finishes_only_its_own_items() {
     for many in SIZES {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rowlock::pipeline::{Pipeline, StageId};
 use rowlock::store::{
-    Added, ClaimBatch, ClaimParams, ClaimedRow, ContinueParams, CountParams, Counts, Exclusion, Expiry, Explanation,
-    FailureRecord, Finish, FinishParams, Finished, HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Page,
-    RequeueParams, SetParams, Store, SweepParams, Swept,
+    Added, ClaimBatch, ClaimParams, ClaimedRow, CountParams, Counts, Exclusion, Expiry, Explanation, FailureRecord,
+    Finish, FinishParams, Finished, HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Page, RequeueParams,
+    SetParams, Store, SweepParams, Swept,
 };
 use rowlock::{Error, Fault, FencingToken, Key, Lease, Result};
 
@@ -58,12 +58,8 @@ pub(crate) struct Special {
     pub(crate) turned_away: AtomicUsize,
     /// A finish of these is answered "refused, and failed".
     pub(crate) refused: Mutex<HashSet<Key>>,
-    /// An answer to continuing waits for this, if it is there.
-    pub(crate) held_answer: Mutex<Option<tokio::sync::watch::Receiver<bool>>>,
     /// The last of this many finishes is answered when this allows it, if it is set.
     pub(crate) held_finish: Mutex<Option<(usize, tokio::sync::watch::Receiver<bool>)>>,
-    /// How many items continued with the next stage.
-    pub(crate) continued_items: AtomicUsize,
     /// The tokens of all claims, as they were sent.
     pub(crate) tokens: Mutex<Vec<FencingToken>>,
     /// How far the database's clock was set forward, for the verbs of a worker.
@@ -180,23 +176,6 @@ impl<S: Store> Store for Faulty<S> {
         self.hold_finish().await;
         let mut written = self.meet("finish", self.inner.finish(&sent)).await?.into_iter();
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| written.next().expect("one each"))).collect())
-    }
-    async fn continue_items(&self, continuing: &ContinueParams) -> Result<Vec<ClaimedRow<S::Row>>> {
-        self.special.tokens.lock().expect("no panic").push(continuing.token);
-        let special = [&self.special.unwritable, &self.special.locked, &self.special.refused];
-        let is_special = |lease: &Lease| special.iter().any(|keys| keys.lock().expect("no panic").contains(&lease.key));
-        let leases = continuing.leases.iter().filter(|lease| !is_special(lease)).cloned().collect();
-        let continuing = ContinueParams { leases, ..continuing.clone() };
-        let call = async {
-            let rows = self.inner.continue_items(&continuing).await?;
-            self.special.continued_items.fetch_add(rows.len(), Ordering::Relaxed);
-            let held = self.special.held_answer.lock().expect("no panic").clone();
-            if let Some(mut held) = held {
-                held.wait_for(|may_go| *may_go).await.expect("the test says so");
-            }
-            Ok(rows)
-        };
-        self.meet("continue_items", call).await
     }
     async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
         let now = self.clock(now).await?;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use rowlock::{Failure, Handled, Outcome, Record, StageId, Status, Worker};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -270,4 +271,94 @@ where
     assert!(matches!(result(&keys[2]), Ok(Handled::Settled(settled)) if settled.to == Status::Succeeded));
     assert!(result(&keys[3]).is_err());
     assert_eq!(count::<D>(&repository, Status::Ready(StageId::FIRST)).await, 4);
+}
+
+pub(crate) async fn by_default_a_worker_passes_through_the_word_between_two_stages<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    const ITEMS: i64 = 500;
+    let repository = repository(database, pipeline(&["ONE", "TWO"])).await;
+    database.note_moves().await;
+    add::<D>(&repository, 500).await;
+    let worker = Worker::new(repository.clone()).handle("ONE", |_, _| async { Ok(()) });
+    let report = told(soon(worker.handle("TWO", |_, _| async { Ok(()) }).run_until_idle()).await);
+    assert_eq!((report.completed, report.lost, report.errors), (1_000, 0, 0), "{report:?}");
+    let moves = database.moves().await;
+    let out_of_one: Vec<_> =
+        moves.iter().filter(|(was, became, _)| was == "ONE_IN_PROGRESS" && became != "PENDING").collect();
+    let into_two: Vec<_> = moves.iter().filter(|(_, became, _)| became == "TWO_IN_PROGRESS").collect();
+    let [one, between, two] = ["ONE_IN_PROGRESS", "ONE_COMPLETE", "TWO_IN_PROGRESS"].map(str::to_owned);
+    assert_eq!(out_of_one, [&(one, between.clone(), ITEMS)], "{moves:?}");
+    assert_eq!(into_two, [&(between, two, ITEMS)], "{moves:?}");
+}
+
+/// The stage before never runs dry, and what comes from there keeps the later one busy: what waits for that is claimed all
+/// the same.
+pub(crate) async fn what_waits_for_the_next_stage_has_its_turn<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    has_its_turn(
+        database,
+        "update items set status = 'ONE_COMPLETE', created_at = '2000-01-01 00:00:00+00' where id = 'item-39999'",
+    )
+    .await;
+}
+
+pub(crate) async fn a_suspect_of_the_next_stage_has_its_turn<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let last = "update items set status = 'ONE_COMPLETE', reset_count = 2, created_at = '2000-01-01 00:00:00+00' \
+                where id = 'item-39999'";
+    has_its_turn(database, last).await;
+}
+
+/// The last of many items is put into another state in full swing, and must be handled in stage TWO before the others are.
+async fn has_its_turn<D: Database>(database: &D, last: &str)
+where
+    Item: Record<D::S>,
+{
+    const MANY: usize = 40_000;
+    let repository = repository(database, pipeline(&["ONE", "TWO"])).await;
+    add::<D>(&repository, MANY).await;
+    let (stop, runs) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+    let (in_full_swing, mut is_in_full_swing) = watch::channel(false);
+    // However fast the drain is, its last item is still to come then.
+    let (let_finish, may_finish) = watch::channel(false);
+    let (ran, stopped) = (Arc::clone(&runs), stop.clone());
+    let worker = Worker::new(repository.clone())
+        .concurrency("ONE", 8)
+        .handle("ONE", move |_, _| {
+            let turn = ran.fetch_add(1, Ordering::AcqRel);
+            in_full_swing.send_replace(turn >= MANY / 10);
+            let mut may_finish = may_finish.clone();
+            async move {
+                if turn >= MANY / 10 {
+                    may_finish.wait_for(|may| *may).await.expect("the test says so");
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(())
+            }
+        })
+        .concurrency("TWO", 4)
+        .handle("TWO", move |_, claim| {
+            if claim.id == "item-39999" {
+                stopped.cancel();
+            }
+            async {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                Ok(())
+            }
+        })
+        .shutdown_on(stop);
+    let running = tokio::spawn(worker.run());
+    soon(is_in_full_swing.wait_for(|is| *is)).await.expect("it works");
+    database.execute(last).await;
+    let_finish.send_replace(true);
+    let report = told(soon(running).await.expect("no panic"));
+    assert_eq!((report.lost, report.unknown, report.retried), (0, 0, 0), "{report:?}");
+    let turn = runs.load(Ordering::Acquire);
+    assert!(turn < MANY / 2, "it was kept waiting until {turn} others had run");
 }

@@ -17,20 +17,10 @@ macro_rules! with_all_cases {
             flow::slow_handlers_hoard_nothing,
             flow::an_undecodable_row_harms_only_itself,
             flow::a_dry_run_is_refused_every_write_by_the_database,
+            flow::by_default_a_worker_passes_through_the_word_between_two_stages,
+            flow::what_waits_for_the_next_stage_has_its_turn,
+            flow::a_suspect_of_the_next_stage_has_its_turn,
             clocks::a_step_of_the_databases_clock_takes_nothing_from_the_living,
-            continuing::items_continue_to_the_next_stage_without_a_claim,
-            continuing::items_that_continued_by_a_lost_answer_are_adopted,
-            continuing::items_that_continued_and_are_found_later_are_given_back,
-            continuing::items_that_did_not_continue_by_a_lost_call_are_completed,
-            continuing::one_that_cannot_be_written_holds_up_none_that_may_have_continued,
-            continuing::items_that_cannot_continue_are_completed,
-            continuing::nothing_continues_to_a_stage_that_is_paused,
-            continuing::by_default_a_worker_passes_through_the_word_between_two_stages,
-            continuing::nothing_continues_to_a_stage_without_a_handler,
-            continuing::what_waits_for_the_next_stage_has_its_turn,
-            continuing::a_suspect_of_the_next_stage_has_its_turn,
-            continuing::a_stop_while_items_continue_keeps_nothing,
-            continuing::items_that_continued_while_the_worker_stopped_are_given_back,
             due::what_is_never_due_is_named_and_not_waited_for,
             due::a_worker_can_end_when_nothing_is_due,
             due::a_worker_that_ends_when_nothing_is_due_waits_for_the_leases_of_others,
@@ -131,7 +121,6 @@ macro_rules! with_all_cases {
 
 pub(crate) mod broken_deploys;
 pub(crate) mod clocks;
-pub(crate) mod continuing;
 pub(crate) mod due;
 pub(crate) mod failures;
 pub(crate) mod faulty;
@@ -173,12 +162,21 @@ pub(crate) trait Database: Send + Sync {
     /// Ends that refusal.
     fn allow_updates(&self) -> impl Future<Output = ()> + Send;
 
+    /// Has the database note every change of an item's status from now on.
+    fn note_moves(&self) -> impl Future<Output = ()> + Send;
+
+    /// Which words items went from and to since then, with the number of items.
+    fn moves(&self) -> impl Future<Output = Vec<(String, String, i64)>> + Send;
+
     /// Runs a statement in a user's transaction.
     fn execute_in(
         transaction: &mut <Self::S as Store>::Transaction,
         sql: &'static str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 }
+
+/// Reads what `note_moves` had noted.
+pub(crate) const MOVES: &str = "select was, became, count(distinct id) from moves group by was, became order by 1, 2";
 
 /// The record of the tests.
 #[derive(Debug, Clone, sqlx::FromRow)]

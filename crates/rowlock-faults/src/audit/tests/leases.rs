@@ -37,49 +37,15 @@ fn a_token_that_is_used_twice() {
     finds(&evidence, |one| matches!(one, Violation::TokenReused { .. }));
 }
 
-/// One item that continued from the second stage to the third, under the tokens 1, 2 and 3.
-fn continued() -> Evidence {
-    let mut evidence = clean();
-    let claim = evidence.moves.remove(5);
-    let done = &mut evidence.moves[4];
-    (done.became, done.token, done.token_before) = (claim.became, claim.token, Some(2));
-    evidence
-}
-
+/// No worker may take an item from one stage in progress to another without giving it back.
 #[test]
-fn nothing_is_found_where_an_item_continued() {
-    let findings = audit(&continued());
-    assert_eq!(findings.violations, []);
-    assert_eq!((findings.runs, findings.completions, findings.continued), (3, 3, 1));
-}
-
-#[test]
-fn continuing_under_a_token_that_was_not_the_holders() {
-    let mut evidence = continued();
-    evidence.moves[4].token_before = Some(1);
-    finds(&evidence, |it| matches!(it, Violation::WrongToken { .. }));
-}
-
-#[test]
-fn continuing_by_another_than_the_holder() {
-    let mut evidence = continued();
-    evidence.moves[4].holder = Some(OTHER.to_owned());
-    finds(&evidence, |it| matches!(it, Violation::WrongToken { .. }));
-}
-
-#[test]
-fn continuing_under_the_token_that_it_had() {
-    let mut evidence = continued();
-    evidence.moves[4].token = Some(2);
-    finds(&evidence, |it| matches!(it, Violation::TokenReused { .. }));
-}
-
-#[test]
-fn continuing_past_a_stage() {
-    let mut evidence = continued();
-    evidence.moves.drain(3..=4);
-    evidence.moves[2].became = Some("THREE_IN_PROGRESS".to_owned());
-    finds(&evidence, |it| matches!(it, Violation::HeldTwice { .. }));
+fn an_item_that_goes_straight_to_another_stage() {
+    for to in ["TWO_IN_PROGRESS", "THREE_IN_PROGRESS"] {
+        let mut evidence = clean();
+        evidence.moves.truncate(2);
+        moved(&mut evidence, "ONE_IN_PROGRESS", to, 2, (0, 0));
+        finds(&evidence, |it| matches!(it, Violation::HeldTwice { .. }));
+    }
 }
 
 /// One claim takes many items under one token; a token of two holders was drawn twice.

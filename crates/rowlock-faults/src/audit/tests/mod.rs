@@ -32,7 +32,6 @@ fn moved(evidence: &mut Evidence, was: &str, became: &str, token: i64, counts: (
         was: (!was.is_empty()).then(|| was.to_owned()),
         became: (!became.is_empty()).then(|| became.to_owned()),
         token: (token != 0).then_some(token),
-        token_before: None,
         holder: Some(HOLDER.to_owned()),
         heartbeat_at: Some(at(n - 1)),
         retries: Some(counts.0),

@@ -19,7 +19,6 @@ create table moves (
   was text,
   became text,
   token bigint,
-  token_before bigint,
   holder text,
   heartbeat_at timestamptz,
   retries int,
@@ -36,11 +35,11 @@ begin
   elsif tg_op = 'INSERT' then
     insert into moves (item, became) values (new.id, new.status);
   else
-    insert into moves (item, was, became, token, token_before, holder, heartbeat_at, retries, resets, error)
+    insert into moves (item, was, became, token, holder, heartbeat_at, retries, resets, error)
     values (
       new.id, old.status, new.status,
       case when new.status like '%\_IN\_PROGRESS' then new.claim_token else old.claim_token end,
-      old.claim_token, new.claimed_by, old.heartbeat_at, new.retry_count, new.reset_count, new.error_message
+      new.claimed_by, old.heartbeat_at, new.retry_count, new.reset_count, new.error_message
     );
   end if;
   return null;

@@ -18,7 +18,6 @@ create table moves (
   was text,
   became text,
   token integer,
-  token_before integer,
   holder text,
   heartbeat_at text,
   retries int,
@@ -33,11 +32,11 @@ create trigger record_update after update on items
 when old.status is not new.status
   or (old.claim_token is not new.claim_token and new.status like '%!_IN!_PROGRESS' escape '!')
 begin
-  insert into moves (item, was, became, token, token_before, holder, heartbeat_at, retries, resets, error)
+  insert into moves (item, was, became, token, holder, heartbeat_at, retries, resets, error)
   values (
     new.id, old.status, new.status,
     case when new.status like '%!_IN!_PROGRESS' escape '!' then new.claim_token else old.claim_token end,
-    old.claim_token, new.claimed_by, old.heartbeat_at, new.retry_count, new.reset_count, new.error_message
+    new.claimed_by, old.heartbeat_at, new.retry_count, new.reset_count, new.error_message
   );
 end;
 create trigger record_insert after insert on items

@@ -71,12 +71,6 @@ impl Model {
         resets >= 1 && resets == i64::from(limits.max_resets) - 1 && !Model::is_exhausted(item, limits)
     }
 
-    /// Whether a claim would neither fail the item nor take it alone.
-    pub(in crate::conformance) fn is_ordinary(&self, key: &str, limits: Limits) -> bool {
-        let item = &self.items[key];
-        !Model::is_exhausted(item, limits) && !Model::is_suspect(item, limits)
-    }
-
     /// The items that a claim may take, in the order of the queue.
     fn queue(&self, claiming: &ClaimParams, now: DateTime<Utc>) -> Vec<(Place, &RawItem)> {
         let mut queue: Vec<(Place, &RawItem)> = self

@@ -105,7 +105,7 @@ impl PostgresStore {
 }
 
 /// The distinct tokens of leases, if there are so many leases per token that the index on the token is worth it.
-pub(super) fn few_tokens<'a>(leases: impl ExactSizeIterator<Item = &'a Lease>) -> Option<Vec<i64>> {
+fn few_tokens<'a>(leases: impl ExactSizeIterator<Item = &'a Lease>) -> Option<Vec<i64>> {
     let items = leases.len();
     let mut tokens: Vec<i64> = leases.map(|lease| lease.token.as_i64()).collect();
     tokens.sort_unstable();

@@ -8,7 +8,6 @@ mod claim;
 mod complete_batch;
 mod connections;
 mod containers;
-mod continuing;
 mod encoding;
 mod errors;
 mod fields;
@@ -50,9 +49,9 @@ use super::exclusion::Exclusions;
 use super::passed_over::PassedOver;
 use super::url::{postgres_url, unreadable};
 use super::{
-    Added, ClaimBatch, ClaimParams, ClaimedRow, ContinueParams, CountParams, Counts, Exclusion, Explanation,
-    FailureRecord, Finish, FinishParams, Finished, HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Page,
-    RefusedStage, RequeueParams, SetParams, Store, SweepParams, Swept,
+    Added, ClaimBatch, ClaimParams, ClaimedRow, CountParams, Counts, Exclusion, Explanation, FailureRecord, Finish,
+    FinishParams, Finished, HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Page, RefusedStage,
+    RequeueParams, SetParams, Store, SweepParams, Swept,
 };
 use crate::limits::VERB_DEADLINE;
 use crate::pipeline::{Pipeline, StageId};
@@ -261,10 +260,6 @@ impl Store for PostgresStore {
 
     async fn finish(&self, finishing: &FinishParams) -> Result<Vec<Finished>> {
         Box::pin(self.finish_batch(finishing)).await
-    }
-
-    async fn continue_items(&self, continuing: &ContinueParams) -> Result<Vec<ClaimedRow<PgRow>>> {
-        Box::pin(self.continue_leases(continuing)).await
     }
 
     async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {

@@ -111,8 +111,6 @@ statements!(
     columns,
     columns_now,
     complete_batch,
-    continue_batch,
-    continue_items,
     counts,
     explain,
     failures,
@@ -214,14 +212,6 @@ const LOCKED_HERE: &str = "t.ctid = any (array(select place from leases)) and t.
 /// The rows that this statement waited for, which may have moved in the meantime.
 const LOCKED_IN_TURN: &str = "t.:\"key\" = any (array(select key from leases)) and t.:\"key\" = i.key";
 
-/// What may go on to the next stage: if the stage is not paused, and a claim would take the item as an ordinary one.
-/// Counts that restart are below any limit.
-const MAY_CONTINUE: &str = "(:budget_is_per_stage or (
-    coalesce(t.:\"retry_count\", 0) < $8::int
-    and coalesce(t.:\"reset_count\", 0) < greatest($9::int - 1, 1)
-  ))
-  and not exists (select from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = $10::text)";
-
 /// How much of an error its column holds. Looked up at most once per statement, and only by one that writes an error.
 const ERROR_CHARS_MAX: &str = "(
   select case when a.atttypid = 'varchar'::regtype and a.atttypmod > 4 then a.atttypmod - 4 else :error_bytes_max end
@@ -247,8 +237,6 @@ impl Statements {
         template.set("unless_locked", include_str!("sql/unless_locked.sql"));
         template.set("leases", "select * from input");
         set_completed(&mut template, pipeline, ERROR_AFTER_SUCCESS);
-        template.set("continued", include_str!("sql/continued.sql"));
-        template.set("may_continue", MAY_CONTINUE);
         template.set("locked_by_nobody", LOCKED_BY_NOBODY);
         template.set("rows_to_write", NOT_LOCKED);
         let mut statements = Statements::render(&template);
@@ -259,7 +247,6 @@ impl Statements {
         template.set("leases", include_str!("sql/lock_leases.sql"));
         template.set("rows_to_write", LOCKED_HERE);
         statements.finish_locked = Forms::render(&template, include_str!("sql/finish.sql"));
-        statements.continue_items = template.render(include_str!("sql/continue_items.sql")).into();
         // The repetition one by one may wait for the row.
         template.set("lock_lease", "for no key update");
         template.set("leases", include_str!("sql/lock_leases.sql"));

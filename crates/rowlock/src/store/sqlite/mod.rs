@@ -6,7 +6,6 @@
 mod checks;
 mod claim;
 mod clock;
-mod continuing;
 mod errors;
 mod failure_log;
 mod file;
@@ -51,9 +50,9 @@ use super::exclusion::Exclusions;
 use super::passed_over::PassedOver;
 use super::url::{displayable_url, refuse_url, split_scheme};
 use super::{
-    Added, ClaimBatch, ClaimParams, ClaimedRow, ContinueParams, CountParams, Counts, Exclusion, Expiry, Explanation,
-    FailureRecord, Finish, FinishParams, Finished, HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Page,
-    RefusedStage, RequeueParams, SetParams, Store, SweepParams, Swept,
+    Added, ClaimBatch, ClaimParams, ClaimedRow, CountParams, Counts, Exclusion, Expiry, Explanation, FailureRecord,
+    Finish, FinishParams, Finished, HeldItem, ItemRow, LeaseState, Limits, ListParams, Moved, Page, RefusedStage,
+    RequeueParams, SetParams, Store, SweepParams, Swept,
 };
 use crate::limits::{BATCH_ITEMS_MAX, PREPARE_DEADLINE, SQLITE_READERS, VERB_DEADLINE};
 use crate::pipeline::{Pipeline, StageId};
@@ -370,11 +369,6 @@ impl Store for SqliteStore {
     async fn finish(&self, finishing: &FinishParams) -> Result<Vec<Finished>> {
         let verb = self.verb("finish");
         verb.within(self.finish_items(&verb, finishing)).await
-    }
-
-    async fn continue_items(&self, continuing: &ContinueParams) -> Result<Vec<ClaimedRow<SqliteRow>>> {
-        let verb = self.verb("continue_items");
-        verb.within(self.continue_leases(&verb, continuing)).await
     }
 
     async fn renew(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {

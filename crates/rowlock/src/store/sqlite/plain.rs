@@ -180,7 +180,7 @@ impl SqliteStore {
     }
 
     /// Whether the items of a group are looked up by the index on their token.
-    pub(super) async fn is_by_token(&self, session: &mut Session, group: &Group) -> Result<bool> {
+    async fn is_by_token(&self, session: &mut Session, group: &Group) -> Result<bool> {
         if group.count < MANY {
             return Ok(false);
         }
@@ -238,7 +238,7 @@ impl SqliteStore {
         keys.into_iter().map(group).collect::<Result<Vec<Group>>>().map(Some)
     }
 
-    pub(super) fn group_binds(&self, group: &Group, now: &str) -> [Bind; 4] {
+    fn group_binds(&self, group: &Group, now: &str) -> [Bind; 4] {
         let word = self.pipeline.word(Status::InProgress(group.stage));
         [group.keys.as_str().into(), now.into(), group.token.as_i64().into(), word.into()]
     }

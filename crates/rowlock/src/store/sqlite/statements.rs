@@ -11,11 +11,6 @@ use crate::store::template::Template;
 /// What a batch statement returns for each row that it wrote.
 const RETURNING: &str = "returning :\"key\", :\"status\", :\"claimed_by\", :\"error_message\", :\"claim_token\"";
 
-/// What may go on to the next stage: if the stage is not paused, and a claim would take the item as an ordinary one.
-/// Counts that restart are below any limit.
-const MAY_CONTINUE: &str = "(:budget_is_per_stage or (:retries < ?8 and :resets < max(?9 - 1, 1)))
-  and not exists (select 1 from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = ?10)";
-
 /// The error of an item that succeeded: none, or '' if the column takes no null. Looked up only if there is an error.
 const ERROR_AFTER_SUCCESS: &str = "iif(t.:\"error_message\" is null, null, (
   select iif(c.\"notnull\", '', null)
@@ -70,8 +65,6 @@ statements! {
     find_claimed: "find_claimed", "find";
     finish: "finish";
     complete_few: "complete_plain", "few";
-    continue_few: "continue_items", "few";
-    continue_many: "continue_items", "many";
     has_index: "complete_plain", "has_index";
     complete_many: "complete_plain", "many";
     count_completed: "complete_plain", "as_written";
@@ -241,8 +234,6 @@ fn template(pipeline: &Pipeline) -> Template {
     template.set("delayed", include_str!("sql/delayed.sql"));
     template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
     template.set("completed", include_str!("sql/completed.sql"));
-    template.set("continued", include_str!("sql/continued.sql"));
-    template.set("may_continue", MAY_CONTINUE);
 
     for kind in indexes::KINDS {
         template.insert(&format!("{kind}_index"), quote_identifier(&indexes::name(pipeline, kind)));

@@ -1,15 +1,19 @@
 //! What a claim brought: items for the crews, and what else it tells.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Dispatcher;
-use crate::decoding::Record;
+use crate::decoding::{Record, decode};
 use crate::limits::{BATCH_ITEMS_MAX, EXCLUDED_KEYS_MAX};
 use crate::pipeline::StageId;
 use crate::store::{ClaimBatch, ClaimedRow};
 use crate::worker::claiming::found_empty;
+use crate::worker::crew::Entry;
+use crate::worker::ended::{Verdict, retry};
 use crate::worker::hooks::{FailedBy, FailedItem};
-use crate::{Key, Store};
+use crate::worker::leases::Held;
+use crate::{Claim, Key, Store};
 
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(super) fn take_batch(&mut self, asked: &[StageId], sent_at: Instant, batch: ClaimBatch<S::Row>) {
@@ -32,24 +36,67 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         // A claim beside this one may have found less than this one did.
         self.empty.retain(|stage, _| !taken.contains(stage));
         let empty = found_empty(asked, &taken, may_have_more && found);
-        for crew in self.engine.crews.iter().filter(|crew| asked.contains(&crew.stage)) {
-            if empty.contains(&crew.stage) {
-                crew.passage.found_empty(Instant::now());
-            } else {
-                crew.passage.found_more();
-            }
-        }
         self.empty.extend(empty.into_iter().map(|stage| (stage, look_at)));
         if !found && !passed_over {
             self.poll_delay = (self.poll_delay * 2).min(self.poll_max());
         }
         self.tell(&exhausted, &refused);
-        if let Some(suspect) = self.engine.take_in(claimed, sent_at) {
+        if let Some(suspect) = self.take_in(claimed, sent_at) {
             self.suspect = Some(suspect);
         }
         self.make_room(asked, sent_at, suspect_at_head);
         if self.is_every_stage_empty() {
             self.hearing.queue_is_empty();
+        }
+    }
+
+    /// Holds rows that were claimed by a call sent at this time, and hands them to the crews. The answer is the suspect
+    /// among them.
+    fn take_in(&self, claimed: Vec<ClaimedRow<S::Row>>, sent_at: Instant) -> Option<Arc<Held>> {
+        let engine = &self.engine;
+        let mut entries: Vec<Vec<Entry<R>>> = engine.crews.iter().map(|_| Vec::new()).collect();
+        let mut suspect = None;
+        let now = Instant::now();
+        for row in claimed {
+            let is_suspect = row.suspect;
+            let Some(entry) = self.entry(row, sent_at, now) else { continue };
+            if is_suspect {
+                tracing::info!(key = %entry.held.lease.key, "one more reset is the item's last: it runs alone");
+                suspect = Some(Arc::clone(&entry.held));
+            }
+            match engine.crews.iter().position(|crew| crew.stage == entry.claim.stage()) {
+                Some(crew) => entries[crew].push(entry),
+                None => engine.release(&entry.held),
+            }
+        }
+        for (crew, entries) in engine.crews.iter().zip(entries) {
+            let turns_back = || crew.hold.turns_back(sent_at) || crew.refusals.turns_back(sent_at);
+            if turns_back() {
+                entries.iter().for_each(|entry| engine.release(&entry.held));
+            } else if !entries.is_empty() {
+                crew.push(entries);
+                // Who began to hold the stage between the two took the queue back before they were in it.
+                if turns_back() {
+                    crew.take_back(0).iter().for_each(|entry| engine.release(&entry.held));
+                }
+            }
+        }
+        suspect
+    }
+
+    /// A claimed row for the queue; one that does not decode is retried, and harms no other.
+    fn entry(&self, row: ClaimedRow<S::Row>, sent_at: Instant, now: Instant) -> Option<Entry<R>> {
+        let engine = &self.engine;
+        let held = engine.floor.leases.hold(row.lease.clone(), sent_at);
+        match decode::<S, R>(row) {
+            Ok((record, details)) => {
+                let claim = Claim::new(record, details, Arc::clone(&self.finisher));
+                Some(Entry { claim, held, queued_at: now })
+            }
+            Err((_, error)) => {
+                engine.floor.ended.end(&held, || Verdict::Undecodable(retry(error.to_string())));
+                None
+            }
         }
     }
 
@@ -73,6 +120,13 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         for row in &rows {
             tracing::info!(key = %row.lease.key, "claimed by a statement whose answer was lost: given back");
         }
-        self.engine.give_back(rows, Instant::now());
+        self.release_claimed(rows);
+    }
+    /// Gives rows back that were claimed, and that nobody is to work on.
+    pub(super) fn release_claimed(&self, claimed: Vec<ClaimedRow<S::Row>>) {
+        let now = Instant::now();
+        for row in claimed {
+            self.engine.release(&self.engine.floor.leases.hold(row.lease, now));
+        }
     }
 }

@@ -16,7 +16,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
-use super::claiming::{Pace, keep_queued, plan, wanted};
+use super::claiming::{Pace, keep_queued, low_water, plan, wanted};
+use super::context::WorkerFinisher;
 use super::crew::Crew;
 use super::engine::{Engine, Phase};
 use super::idle::{Verdict, Waiting};
@@ -24,6 +25,7 @@ use super::leases::Held;
 use super::refusals::Refused;
 use super::report::Remaining;
 use super::wakeup::Hearing;
+use crate::claim::Finisher;
 use crate::decoding::Record;
 use crate::dispatch::{Dispatch, Recovered};
 use crate::limits::{BATCH_ITEMS_MAX, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX};
@@ -38,6 +40,8 @@ pub(crate) struct Dispatcher<S: Store, R> {
     engine: Arc<Engine<S, R>>,
     verbs: Dispatch<S>,
     hearing: Hearing,
+    /// Finishes claims for handlers that do it by themselves.
+    finisher: Arc<dyn Finisher>,
     paces: Vec<Pace>,
     /// Stages that were found empty, each with the time at which it is looked at again.
     empty: HashMap<StageId, Instant>,
@@ -76,7 +80,12 @@ enum Answer<Row> {
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(crate) fn new(engine: Arc<Engine<S, R>>, verbs: Dispatch<S>, hearing: Hearing) -> Dispatcher<S, R> {
         let now = Instant::now();
+        let finisher = Arc::new(WorkerFinisher {
+            repository: Arc::clone(&engine.floor.repository),
+            leases: Arc::clone(&engine.floor.leases),
+        });
         Dispatcher {
+            finisher,
             paces: vec![Pace::default(); engine.crews.len()],
             empty: HashMap::new(),
             poll_delay: engine.settings.poll_min,
@@ -246,7 +255,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             let mut load = crew.load(now);
             load.queued += asked_for;
             let ahead = pace.ahead(&load);
-            crew.note_ahead(ahead);
+            crew.wake_at(low_water(ahead));
             let empty = self.empty.contains_key(&crew.stage) && !self.engine.is_nudged(crew.stage);
             let want = match crew.hold.is_held() {
                 false => wanted(&load, ahead),

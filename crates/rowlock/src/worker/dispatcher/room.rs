@@ -32,7 +32,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(super) fn is_making_room(&mut self) -> bool {
         let made = self.engine.floor.leases.is_empty() && !self.verbs.has_lost_claims();
         if made && self.room.is_some() {
-            self.set_room(None);
+            self.room = None;
             self.empty.clear();
         }
         self.room.is_some()
@@ -50,7 +50,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         if !suspect_at_head {
             match &self.room {
                 Some(room) if sent_at < room.found_at => self.engine.release_queued(|_| 0),
-                _ => self.set_room(None),
+                _ => self.room = None,
             }
             return;
         }
@@ -58,12 +58,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             tracing::info!("one more reset is the last of the item at the head of the queue: making room for it");
         }
         let look_at = self.next_look();
-        self.set_room(Some(Room { stages: asked.to_vec(), found_at: Instant::now(), look_at }));
+        self.room = Some(Room { stages: asked.to_vec(), found_at: Instant::now(), look_at });
         self.engine.release_queued(|_| 0);
-    }
-    /// While there is one nothing continues to another stage either.
-    fn set_room(&mut self, room: Option<Room>) {
-        self.engine.set_making_room(room.is_some());
-        self.room = room;
     }
 }

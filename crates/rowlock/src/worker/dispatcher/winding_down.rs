@@ -50,7 +50,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             match answer {
                 Answer::Claimed { batch: Ok(batch), .. } => {
                     self.tell(&batch.exhausted, &batch.refused);
-                    self.engine.give_back(batch.claimed, Instant::now());
+                    self.release_claimed(batch.claimed);
                 }
                 Answer::Recovered(recovered) => self.give_back(recovered.rows),
                 Answer::Claimed { batch: Err(_), .. } | Answer::LookedAround(_) => {}

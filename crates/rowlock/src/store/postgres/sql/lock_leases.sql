@@ -1,5 +1,4 @@
--- lock_leases: the leases of `input` that are still held, locked, with the places of their rows. A part of finish and
--- continue_items.
+-- lock_leases: the leases of `input` that are still held, locked, with the places of their rows. A part of finish.
   select input.*, locked.place
   from input
   cross join lateral (

@@ -104,8 +104,6 @@ async fn the_plans_are_bounded_on_a_large_table_with_and_without_statistics() {
         ("finish", &statements.finish, by_key),
         ("complete_few", &statements.complete_few, by_key),
         ("complete_many", &statements.complete_many, "rowlock_videos_running_"),
-        ("continue_few", &statements.continue_few, by_key),
-        ("continue_many", &statements.continue_many, "rowlock_videos_running_"),
         ("renew", &statements.renew, by_key),
         ("renew_plain", &statements.renew_plain, by_key),
         ("read_leases", &statements.read_leases, by_key),
@@ -159,29 +157,20 @@ async fn a_plain_batch_goes_by_its_keys_whatever_indexes_there_are() {
             };
             let complete =
                 || -> [Bind; 5] { ["[1]".into(), "now".into(), 7_i64.into(), running.into(), "SUCCEEDED".into()] };
-            let continuing = || -> [Bind; 10] {
-                let [keys, now, token, word, next] = complete();
-                [keys, now, token, word, next, 8_i64.into(), "me".into(), 5.into(), 3.into(), "EMBEDDING".into()]
-            };
             let renew: [Bind; 4] = ["[1]".into(), "now".into(), 7_i64.into(), running.into()];
             for plan in [
                 plan_with(&scene, &statements.claim_by_rowid.take, take()).await,
                 plan_with(&scene, &statements.claim_by_key.take, take()).await,
                 plan_with(&scene, &statements.complete_few, complete()).await,
-                plan_with(&scene, &statements.continue_few, continuing()).await,
                 plan_with(&scene, &statements.renew_plain, renew).await,
             ] {
                 let table: Vec<&String> = plan.iter().filter(|step| step.contains(" t ")).collect();
                 let by_key = |step: &str| step.contains("(id=?)") || step.contains("(rowid=?)");
                 assert!(matches!(&table[..], [one] if by_key(one)), "after {more:?}: {plan:#?}");
             }
-            for plan in [
-                plan_with(&scene, &statements.complete_many, complete()).await,
-                plan_with(&scene, &statements.continue_many, continuing()).await,
-            ] {
-                let table: Vec<&String> = plan.iter().filter(|step| step.contains(" t ")).collect();
-                assert!(matches!(&table[..], [one] if one.contains("(claim_token=?)")), "after {more:?}: {plan:#?}");
-            }
+            let plan = plan_with(&scene, &statements.complete_many, complete()).await;
+            let table: Vec<&String> = plan.iter().filter(|step| step.contains(" t ")).collect();
+            assert!(matches!(&table[..], [one] if one.contains("(claim_token=?)")), "after {more:?}: {plan:#?}");
         }
     }
 }

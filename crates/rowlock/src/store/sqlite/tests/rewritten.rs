@@ -112,26 +112,6 @@ async fn a_swept_row_whose_status_a_trigger_changes_is_reported_as_that() {
     );
 }
 
-/// Nothing goes on: what was to continue is as it was, and finishing says of each what became of it.
-#[tokio::test]
-async fn where_a_trigger_changes_what_continues_the_items_can_still_be_finished() {
-    let scene = three().await;
-    let leases = claim(&scene.store, 10).await;
-    rewrites(&scene, "B_IN_PROGRESS", "'ON_HOLD'").await;
-    let continuing = ContinueParams {
-        stage: leases[0].stage,
-        leases: leases.clone(),
-        token: FencingToken::draw(),
-        holder: Holder::named("test"),
-        limits: limits(&scene.store),
-        now: None,
-    };
-    let continued = scene.store.continue_items(&continuing).await.expect("continue_items");
-    assert!(continued.is_empty());
-    let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
-    assert!(finished.iter().all(|finished| matches!(finished, Finished::Applied { .. })), "{finished:?}");
-}
-
 #[tokio::test]
 async fn an_operator_is_told_that_a_trigger_changed_the_status() {
     let scene = three().await;
