@@ -1,4 +1,4 @@
-//! The time that verbs go by: the database's, unless a test moves a clock of its own.
+//! The time that verbs use: the database's, unless a test supplies a clock that it moves by hand.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ impl Clock {
         self.by_hand = Some(clock);
     }
 
-    /// The time to go by; `None` is the database's.
+    /// The current time for a verb; `None` means the database's clock.
     pub(super) fn now(&self) -> Option<DateTime<Utc>> {
         #[cfg(feature = "testing")]
         return self.by_hand.as_ref().map(crate::testing::TestClock::now);
@@ -27,7 +27,7 @@ impl Clock {
         None
     }
 
-    /// The parameters at that time, unless they have one already.
+    /// The parameters with that time, unless they already have one.
     pub(super) fn timed<'a, P: Timed>(&self, params: &'a P) -> Cow<'a, P> {
         match self.now() {
             Some(now) => {

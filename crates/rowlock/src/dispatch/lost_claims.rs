@@ -1,4 +1,4 @@
-//! Claims whose answers were lost: what they took is looked for by their tokens until they can no longer commit.
+//! Claims whose answers were lost: their rows are looked up by token until the claim can no longer commit.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,28 +12,28 @@ use crate::pipeline::Pipeline;
 use crate::store::{ClaimedRow, Finish, FinishParams, Finished, Outcome, Store};
 use crate::{Error, FencingToken, Key, Lease, Result};
 
-/// The list; its clones are one list.
+/// The list of lost claims, which all clones share.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LostClaims {
     entries: Arc<Mutex<VecDeque<LostClaim>>>,
 }
 
-/// A claim whose answer was lost. Its token is never used again, and is kept until its time is over whatever was found
-/// under it: a look passes over rows that somebody has locked just then.
+/// A claim whose answer was lost. Its token is never used again. The entry is kept until its time is over, whatever was
+/// found under the token: a lookup passes over rows that are locked at that moment.
 #[derive(Debug)]
 struct LostClaim {
     token: FencingToken,
     until: Instant,
-    /// Rows that were handed over to somebody who adopts or releases them.
+    /// Rows that were handed over to a caller that adopts or releases them.
     found: HashSet<Key>,
 }
 
-/// What a look for the rows of lost claims brought.
+/// The result of a lookup of the rows of lost claims.
 #[derive(Debug)]
 pub(crate) struct Recovered<Row> {
-    /// Rows that nobody was given before. The caller adopts or releases them.
+    /// Rows that no caller was given before. The caller adopts or releases them.
     pub(crate) rows: Vec<ClaimedRow<Row>>,
-    /// What ended the look before its time.
+    /// The error that ended the lookup early.
     pub(crate) error: Option<Error>,
 }
 
@@ -50,11 +50,11 @@ impl LostClaims {
         self.locked().iter().map(|lost| lost.token).collect()
     }
 
-    /// Those of the rows that were found for the first time. Forgets the claim if it was looked for after its time.
+    /// Keeps the rows that were found for the first time. Forgets the claim if the lookup was sent after its time.
     fn hand_over<Row>(&self, token: FencingToken, sent_at: Instant, rows: &mut Vec<ClaimedRow<Row>>) {
         let mut entries = self.locked();
         let Some(at) = entries.iter().position(|lost| lost.token == token) else {
-            rows.clear(); // another look came first, and saw the same
+            rows.clear(); // another lookup came first, and saw the same rows
             return;
         };
         rows.retain(|row| entries[at].found.insert(row.lease.key.clone()));
@@ -63,7 +63,7 @@ impl LostClaims {
         }
     }
 
-    /// Whoever these rows were handed over to could not give them back: they are to be found again.
+    /// The caller could not release these rows: the next lookup finds them again.
     fn take_back(&self, leases: &[Lease]) {
         let mut entries = self.locked();
         for lease in leases {
@@ -86,22 +86,21 @@ impl<S: Store> Dispatch<S> {
         Ok(rows)
     }
 
-    /// The rows of a claim whose answer was lost by this error just now, for its caller to adopt; the error if there is none. The
-    /// token is looked for later as well: a row that was locked just now was not found.
+    /// The rows of a claim whose answer was just lost with this error, for its caller to adopt; the error if there are
+    /// none. The token is looked up again later, because this lookup misses rows that are locked.
     pub(super) async fn adopt(
         &self,
         mut guard: LostClaimGuard<'_>,
         token: FencingToken,
         error: Error,
     ) -> Result<Vec<ClaimedRow<S::Row>>> {
-        // An error of this look says no more than the first one.
+        // An error of this lookup adds nothing to the first one.
         let found = self.find_claimed_once(token).await.unwrap_or_default();
         guard.found(&found);
         if found.is_empty() { Err(error) } else { Ok(found) }
     }
 
-    /// The rows of claims whose answers were lost, if their statements took effect after all. Nothing is lost if the
-    /// future is dropped.
+    /// The rows of lost claims whose statements took effect after all. Dropping the future loses nothing.
     pub(crate) async fn recover_lost_claims(&self) -> Recovered<S::Row> {
         let mut looks = Vec::new();
         let mut error = None;
@@ -115,7 +114,7 @@ impl<S: Store> Dispatch<S> {
                 }
             }
         }
-        // From here on nothing is awaited: what is noted as handed over is returned.
+        // No await from here on: the rows that are noted as handed over are returned.
         let mut found = Vec::new();
         for (token, sent_at, mut rows) in looks {
             self.lost_claims.hand_over(token, sent_at, &mut rows);
@@ -124,8 +123,8 @@ impl<S: Store> Dispatch<S> {
         Recovered { rows: found, error }
     }
 
-    /// Gives back what lost claims took, for a caller who knows nothing of those items. What cannot be given back now
-    /// is found again by the next look.
+    /// Releases the rows that lost claims took, for a caller that knows nothing of those items. The next lookup finds
+    /// again what cannot be released now.
     pub(crate) async fn release_lost_claims(&self) {
         if !self.has_lost_claims() {
             return;
@@ -155,13 +154,13 @@ impl<S: Store> Dispatch<S> {
         !self.lost_claims.locked().is_empty()
     }
 
-    /// Whether one of them may still take something: nothing was found under it, and its time is not over.
+    /// Whether a lost claim may still take rows: nothing was found under its token, and its time is not over.
     pub(crate) fn may_lost_claims_commit(&self) -> bool {
         self.lost_claims.locked().iter().any(|lost| lost.found.is_empty())
     }
 }
 
-/// Lets rows be found again unless they were given back.
+/// Lets the next lookup find the rows again unless they were released.
 struct TakeBackGuard<'a> {
     lost_claims: &'a LostClaims,
     leases: &'a [Lease],
@@ -173,7 +172,7 @@ impl Drop for TakeBackGuard<'_> {
     }
 }
 
-/// Remembers a claim's token if the claim ends in any way but with its answer.
+/// Remembers a claim's token unless the claim ends with its answer.
 pub(super) struct LostClaimGuard<'a> {
     list: &'a LostClaims,
     lost: Option<LostClaim>,
@@ -186,12 +185,12 @@ impl<'a> LostClaimGuard<'a> {
         LostClaimGuard { list, lost: Some(lost), pipeline }
     }
 
-    /// The answer is here.
+    /// The answer has arrived.
     pub(super) fn disarm(mut self) {
         self.lost = None;
     }
 
-    /// These rows were found, and are adopted.
+    /// These rows were found and are adopted.
     pub(super) fn found<Row>(&mut self, rows: &[ClaimedRow<Row>]) {
         if let Some(lost) = &mut self.lost {
             lost.found.extend(rows.iter().map(|row| row.lease.key.clone()));
@@ -202,7 +201,8 @@ impl<'a> LostClaimGuard<'a> {
 impl Drop for LostClaimGuard<'_> {
     fn drop(&mut self) {
         if let Some(mut lost) = self.lost.take() {
-            // The server ends the statement after the deadline; as much again for what was under way before it.
+            // The server ends the statement after the deadline; the same time again allows for what preceded the
+            // statement.
             lost.until = Instant::now() + 2 * VERB_DEADLINE.min(self.pipeline.stale_after() / 3);
             self.list.add(lost);
         }
@@ -236,7 +236,7 @@ mod tests {
         let mut rows = vec![row(token, "a")];
         claims.hand_over(token, now, &mut rows);
         assert_eq!(keys(&rows), ["a"]);
-        // A row that was locked at the first look is found by the second.
+        // A row that was locked at the first lookup is found by the second.
         let mut rows = vec![row(token, "a"), row(token, "locked")];
         claims.hand_over(token, now, &mut rows);
         assert_eq!(keys(&rows), ["locked"]);

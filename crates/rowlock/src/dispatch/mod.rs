@@ -1,7 +1,7 @@
-//! Every engine call goes through here: one span around each verb, retries of what will pass by itself, and the
-//! settling of answers that were lost. The stores contain none of it.
+//! Every store call goes through this layer: one span for each verb, retries of transient errors, and the resolution of
+//! lost answers. The stores do none of this.
 
-/// The span of a verb, under the verb's own name. Fields have their units in their names.
+/// The span of a verb, named after the verb. The names of its fields contain their units.
 macro_rules! verb_span {
     ($dispatch:expr, $verb:literal $(, $field:ident = $value:expr)*) => {
         tracing::debug_span!(
@@ -35,7 +35,7 @@ use lost_claims::{LostClaimGuard, LostClaims};
 pub(crate) use lost_claims::Recovered;
 pub(crate) use settling::Settling;
 
-/// A store, and what every call of it needs.
+/// An instrumented store: the store, and what every call of it needs.
 #[derive(Debug)]
 pub(crate) struct Dispatch<S> {
     store: S,
@@ -54,7 +54,7 @@ impl<S: Store> Dispatch<S> {
         Dispatch { store, lost_claims: LostClaims::default(), clock: Clock::default() }
     }
 
-    /// The same over connections of its own, made on the present runtime; lost claims are looked for by both.
+    /// The same dispatch over separate connections, made on the current runtime. Both share the list of lost claims.
     pub(crate) async fn fork(&self) -> Result<Dispatch<S>> {
         let (lost_claims, clock) = (self.lost_claims.clone(), self.clock.clone());
         Ok(Dispatch { store: self.store.fork().await?, lost_claims, clock })
@@ -79,8 +79,8 @@ impl<S: Store> Dispatch<S> {
 
     /// Claims once. The token must have been drawn for this call.
     ///
-    /// If the answer is lost the rows are looked for by the token at once and adopted; what may still be committed
-    /// later is remembered for [`Dispatch::recover_lost_claims`]. A dropped future is a lost answer too.
+    /// If the answer is lost, the rows are looked up by the token at once and adopted. Rows that may be committed later
+    /// are left to [`Dispatch::recover_lost_claims`]. A dropped future counts as a lost answer too.
     pub(crate) async fn claim_once(&self, claiming: &ClaimParams) -> Result<ClaimBatch<S::Row>> {
         claiming.holder.check()?;
         let claiming = &*self.clock.timed(claiming);
@@ -110,7 +110,7 @@ impl<S: Store> Dispatch<S> {
         Ok(batch)
     }
 
-    /// Claims, and again after an error that will pass and surely took nothing. Each sending has a token of its own.
+    /// Claims, and tries again after a transient error that surely took nothing. Each attempt draws a new token.
     pub(crate) async fn claim(&self, mut claiming: ClaimParams) -> Result<ClaimBatch<S::Row>> {
         let mut attempts = Attempts::default();
         loop {
@@ -135,7 +135,7 @@ impl<S: Store> Dispatch<S> {
         within(span, retrying(Resend::Always, || self.store.read_leases(leases))).await
     }
 
-    /// Sweeps, and again after any error that will pass.
+    /// Sweeps, and tries again after any transient error.
     pub(crate) async fn sweep(&self, sweeping: &SweepParams) -> Result<Swept> {
         let mut attempts = Attempts::default();
         loop {
@@ -146,12 +146,12 @@ impl<S: Store> Dispatch<S> {
         }
     }
 
-    /// Asks once whose turn it is to sweep.
+    /// Asks once for the turn to sweep.
     pub(crate) async fn sweep_turn_once(&self, every: Duration) -> Result<Duration> {
         within(verb_span!(self, "sweep_turn"), self.store.sweep_turn(every)).await
     }
 
-    /// Sweeps once: whoever may have been cut off has to ask before each sending whether it may sweep at all.
+    /// Sweeps once: a caller that may have been cut off has to check before each attempt whether it may sweep at all.
     pub(crate) async fn sweep_once(&self, sweeping: &SweepParams) -> Result<Swept> {
         let span = verb_span!(self, "sweep", limit_items = sweeping.limit, swept_items = field::Empty);
         let sweeping = &*self.clock.timed(sweeping);
@@ -161,17 +161,17 @@ impl<S: Store> Dispatch<S> {
     }
 }
 
-/// After which errors that will pass a call is sent again.
+/// The transient errors after which a call is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Resend {
-    /// After all: a second effect is none.
+    /// All: the call is idempotent.
     Always,
-    /// Only if the call surely had no effect.
+    /// Only those after which the call surely had no effect.
     IfNotApplied,
 }
 
-/// Whether another attempt within seconds may succeed. A server without connections has none for longer, and whoever
-/// waits should be told at once.
+/// Whether another attempt within seconds may succeed. A server that has run out of connections stays so for longer,
+/// and the caller should learn that at once.
 fn passes_soon(error: &Error) -> bool {
     error.is_transient() && !matches!(error, Error::TooManyConnections { .. })
 }
@@ -199,7 +199,7 @@ struct Attempts {
 }
 
 impl Attempts {
-    /// Waits before the next attempt; false at once if there is none.
+    /// Waits before the next attempt; returns false at once if none is left.
     async fn wait_for_another(&mut self) -> bool {
         self.failed += 1;
         if self.failed >= VERB_ATTEMPTS_MAX {
@@ -210,7 +210,7 @@ impl Attempts {
     }
 }
 
-/// Does the work within the span, and records how long it took.
+/// Runs the work within the span, and records its duration.
 async fn within<T>(span: Span, work: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let answer = work.instrument(span.clone()).await;

@@ -1,4 +1,4 @@
-//! Finishes, and the proof of what became of those whose answers were lost.
+//! Finishes, and the proof of their outcomes where answers were lost.
 
 use std::mem;
 
@@ -9,7 +9,7 @@ use crate::pipeline::Status;
 use crate::store::{Finish, FinishParams, Finished, LeaseState, Outcome, Store};
 use crate::{Error, Fault, Result};
 
-/// A finish under way: what is to be written, and of which items an earlier sending may have been applied.
+/// A finish in progress: what is to be written, and to which items an earlier attempt may have been applied.
 #[derive(Debug)]
 pub(crate) struct Settling {
     finishing: FinishParams,
@@ -26,12 +26,12 @@ impl Settling {
         self.finishing.items.len()
     }
 
-    /// What is to be said of an item that will not be sent again, by its place.
+    /// The answer for an item, by its place, that will not be sent again.
     pub(crate) fn given_up(&self, place: usize) -> Finished {
         if self.uncertain[place] { Finished::Unknown } else { Finished::LeaseLost }
     }
 
-    /// Takes the items from this place on out, for a statement of their own.
+    /// Splits off the items from this place on, for a separate statement.
     pub(crate) fn split_off(&mut self, at: usize) -> Settling {
         let finishing = FinishParams {
             items: self.finishing.items.split_off(at),
@@ -41,7 +41,7 @@ impl Settling {
         Settling { finishing, uncertain: self.uncertain.split_off(at) }
     }
 
-    /// Takes the items out that are marked, for a statement of their own.
+    /// Takes out the marked items, for a separate statement.
     pub(crate) fn extract(&mut self, out: &[bool]) -> Settling {
         let finishing = FinishParams {
             items: extract(&mut self.finishing.items, out),
@@ -51,38 +51,38 @@ impl Settling {
         Settling { finishing, uncertain: extract(&mut self.uncertain, out) }
     }
 
-    /// Keeps the items that are marked, in order.
+    /// Keeps the marked items, in order.
     pub(crate) fn retain(&mut self, keep: &[bool]) {
         retain(&mut self.finishing.items, keep);
         retain(&mut self.uncertain, keep);
     }
 
-    /// Whether an earlier sending may have been applied to one of the items.
+    /// Whether an earlier attempt may have been applied to one of the items.
     pub(crate) fn is_uncertain(&self) -> bool {
         self.uncertain.contains(&true)
     }
 }
 
-/// Takes out what is marked, in order.
+/// Takes out the marked elements, in order.
 fn extract<T>(items: &mut Vec<T>, out: &[bool]) -> Vec<T> {
     let mut out = out.iter();
     items.extract_if(.., |_| *out.next().unwrap_or(&false)).collect()
 }
 
-/// Keeps what is marked, in order.
+/// Keeps the marked elements, in order.
 fn retain<T>(items: &mut Vec<T>, keep: &[bool]) {
     let mut keep = keep.iter();
     items.retain(|_| *keep.next().unwrap_or(&false));
 }
 
 impl<S: Store> Dispatch<S> {
-    /// Sends a finish once and settles what earlier sendings left open. With an error nothing is settled yet, and
-    /// the same `Settling` may be sent again; so may what is answered [`Finished::Busy`].
+    /// Sends a finish once and resolves what earlier attempts left open. After an error nothing is settled yet, and the
+    /// same `Settling` may be sent again; so may the items that are answered [`Finished::Busy`].
     pub(crate) async fn finish_once(&self, settling: &mut Settling) -> Result<Vec<Finished>> {
         let span = verb_span!(self, "finish", items = settling.len(), applied_items = field::Empty);
         let work = async {
             settling.finishing.now = settling.finishing.now.or(self.clock.now());
-            // Until the answer is here, a dropped future would leave the outcome open.
+            // Until the answer arrives, a dropped future leaves the outcome open.
             let everything = vec![true; settling.len()];
             let before = mem::replace(&mut settling.uncertain, everything);
             let mut answers = match self.store.finish(&settling.finishing).await {
@@ -97,9 +97,9 @@ impl<S: Store> Dispatch<S> {
             let mut after = before;
             for ((item, answer), uncertain) in settling.finishing.items.iter().zip(&mut answers).zip(&mut after) {
                 match answer {
-                    // With an error what this sending wrote stays uncertain.
+                    // After an error, what this attempt wrote stays uncertain.
                     Finished::LeaseLost if *uncertain => *answer = self.settle(item).await?,
-                    // The store has lost the answer for this item alone. Sent again it is either written or proved.
+                    // The store lost the answer for this item alone. Sent again, the item is either written or proved.
                     Finished::Unknown => {
                         *uncertain = true;
                         *answer = Finished::Busy;
@@ -116,8 +116,9 @@ impl<S: Store> Dispatch<S> {
         Ok(answers)
     }
 
-    /// Finishes, sending again what is busy or meets a transient error, a limited number of times. What cannot be proved
-    /// after that is [`Finished::Unknown`]; what is still locked is [`Finished::Busy`].
+    /// Finishes, and sends busy items and items that met a transient error again, a limited number of times. Items
+    /// whose outcome cannot be proved after that are [`Finished::Unknown`]; items that are still locked are
+    /// [`Finished::Busy`].
     pub(crate) async fn finish(&self, finishing: FinishParams) -> Result<Vec<Finished>> {
         let mut settling = Settling::new(finishing);
         let mut answers = vec![None; settling.len()];
@@ -141,7 +142,7 @@ impl<S: Store> Dispatch<S> {
                 continue;
             }
             return match error {
-                // With this error nothing was written, and nothing is known of any item.
+                // With this error nothing was written, and no item's outcome is known.
                 Some(error) if open.len() == answers.len() && !settling.uncertain.contains(&true) => Err(error),
                 _ => {
                     for (place, uncertain) in open.iter().zip(&settling.uncertain) {
@@ -153,7 +154,7 @@ impl<S: Store> Dispatch<S> {
         }
     }
 
-    /// Writes the move in the user's transaction and commits. If the answer to the commit is lost the row is read:
+    /// Writes the move in the user's transaction and commits it. If the answer to the commit is lost, the row is read:
     /// the statement cannot be sent again without the user's own writes.
     pub(crate) async fn finish_in(&self, transaction: S::Transaction, finish: &Finish) -> Result<Finished> {
         let span = verb_span!(self, "finish_in", outcome = finish.outcome.name());
@@ -166,7 +167,8 @@ impl<S: Store> Dispatch<S> {
             loop {
                 let state = self.store.renew(std::slice::from_ref(&finish.lease), None).await;
                 match state.as_deref() {
-                    // Renewed: no other transaction has the row, and it is still ours: ours was rolled back.
+                    // Renewed: no other transaction has locked the row, and the lease is still ours, so our transaction
+                    // was rolled back.
                     Ok([LeaseState::Held]) => return Err(not_applied(error)),
                     Ok([LeaseState::Cancelled | LeaseState::Lost]) => return self.settle(finish).await,
                     _ => {}
@@ -180,7 +182,7 @@ impl<S: Store> Dispatch<S> {
     }
 
     /// Reads whether a finish whose answer was lost was applied: the row has our token and a state that the outcome
-    /// leads to. Everybody else who ends a lease clears the token, so nobody else can have written that.
+    /// leads to. Every other writer that ends a lease clears the token, so none of them can have written that state.
     async fn settle(&self, finish: &Finish) -> Result<Finished> {
         let row = retrying(Resend::Always, || self.store.get(&finish.lease.key)).await?;
         let Some(row) = row else { return Ok(Finished::Unknown) };
@@ -202,7 +204,7 @@ impl<S: Store> Dispatch<S> {
     }
 }
 
-/// The error of a write that turned out not to have been applied.
+/// The error of a write that was proved not to have been applied.
 fn not_applied(error: Error) -> Error {
     match error {
         Error::Database { verb, source, .. } => Error::Database { verb, fault: Fault::NotApplied, source },

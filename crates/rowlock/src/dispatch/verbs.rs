@@ -1,5 +1,5 @@
-//! The verbs that need nothing but their span and their retries. An operator's verb is sent again only if it surely was
-//! not applied; a reading one after any error that will pass.
+//! The verbs that need only a span and retries. A verb for operators is sent again only if it surely was not applied; a
+//! verb that reads, after any transient error.
 
 use std::time::Duration;
 
@@ -56,7 +56,12 @@ impl<S: Store> Dispatch<S> {
         let added = within(span.clone(), retrying(Resend::IfNotApplied, || self.store.add_many(keys))).await?;
         span.record("added_items", added.added);
         if let Some((key, reason)) = added.refused.first() {
-            tracing::warn!(%key, %reason, refused_items = added.refused.len(), "keys that no row can have were not added");
+            tracing::warn!(
+                %key,
+                %reason,
+                refused_items = added.refused.len(),
+                "keys that no row can have were not added"
+            );
         }
         Ok(added)
     }
@@ -112,7 +117,7 @@ impl<S: Store> Dispatch<S> {
         within(verb_span!(self, "now"), retrying(Resend::Always, || self.store.now())).await
     }
 
-    /// Asks once, for a caller who has a way of his own to go on.
+    /// Asks once, for a caller that handles errors itself.
     pub(crate) async fn now_once(&self) -> Result<DateTime<Utc>> {
         if let Some(now) = self.clock.now() {
             return Ok(now);

@@ -1,4 +1,4 @@
-//! What became of the items: counted, logged, told.
+//! Accounts for ended items: counts, log entries and the on-failed hook.
 
 use std::collections::HashSet;
 
@@ -10,8 +10,8 @@ use crate::pipeline::{StageId, Status};
 use crate::store::Finished;
 use crate::{Error, Outcome, Store};
 
-/// Accounts for items that are over, and forgets their leases. `answers` has one for each item that was to be written,
-/// in order.
+/// Accounts for items that are over, and removes their leases from the lease table. `answers` has one answer, in order,
+/// for each item that was to be written.
 pub(crate) fn account<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     over: &[Ended],
@@ -61,7 +61,7 @@ fn error_of(verdict: &Verdict) -> Option<&str> {
     }
 }
 
-/// How an item's lease ended in fact.
+/// How an item's lease actually ended.
 enum End {
     Moved { to: Status, outcome: Option<&'static str>, error: Option<String> },
     Lost(LossReason),
@@ -133,7 +133,7 @@ fn tell<S: Store, R: Send + 'static>(engine: &Engine<S, R>, counts: &mut WorkerR
     }
 }
 
-/// The name of the move; where the handler did not say, what its effect looks like.
+/// The name of the move, or the name that its effect suggests if the outcome is not known.
 fn kind_of(stage: StageId, to: Status, outcome: Option<&'static str>) -> &'static str {
     match outcome {
         Some(name) => name,

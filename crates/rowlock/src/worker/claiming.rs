@@ -1,4 +1,4 @@
-//! How much to claim, and for which stages. Pure.
+//! The demand for items: how many to claim, and for which stages. Pure.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use super::crew::Load;
 use crate::limits::{BATCH_ITEMS_MAX, CLAIM_AHEAD_ITEMS_MAX, CLAIM_LOOK_AHEAD};
 use crate::pipeline::StageId;
 
-/// The time that a stage's handler takes for one item, as measured: an average that forgets.
+/// The measured time that a stage's handler takes for one item, as an exponential moving average.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Pace {
-    /// Slot time for one item; `None` until something was measured.
+    /// Slot time for one item; `None` before the first measurement.
     per_item: Option<Duration>,
 }
 
-/// Share of the newest measurement in the average.
+/// The newest measurement's share of the average.
 const NEWEST_SHARE: f64 = 0.5;
 
 impl Pace {
-    /// Takes a measurement in: so much time of busy slots for so many items.
+    /// Adds a measurement: the time of busy slots, and the number of items that they handled in it.
     pub(crate) fn measure(&mut self, busy: Duration, items: u64) {
         if items == 0 {
             return;
@@ -29,11 +29,11 @@ impl Pace {
         });
     }
 
-    /// The items that these slots will have handled within the look-ahead: what is worth holding beyond the ones
-    /// that run. Nothing before the first measurement, so that a stage of unknown pace hoards nothing.
+    /// How many items these slots will handle within the look-ahead: as many are worth holding beyond those that run.
+    /// Zero before the first measurement, so that a stage of unknown pace hoards nothing.
     pub(crate) fn ahead(&self, load: &Load) -> usize {
         let Some(average) = self.per_item else { return 0 };
-        // Runs that have lasted longer than the average are the newest thing known about the pace.
+        // Runs that have lasted longer than the average are the newest information about the pace.
         let under_way = load.youngest_run.map_or(Duration::ZERO, |lasted| lasted.div_f64(load.size.max(1) as f64));
         let per_item = average.max(under_way).as_secs_f64().max(1e-9);
         let items = CLAIM_LOOK_AHEAD.as_secs_f64() * load.slots as f64 / per_item;
@@ -44,8 +44,8 @@ impl Pace {
     }
 }
 
-/// How many items a stage wants now: enough for its idle slots, and as many ahead as its pace is worth. Nothing while
-/// more than half of what it should have ahead is still queued, so that claims are few and large.
+/// A stage's demand: enough items for its idle slots, and as many ahead as its pace justifies. Zero while more than
+/// half of what it should have ahead is still queued, so that claims are few and large.
 pub(crate) fn wanted(load: &Load, ahead: usize) -> usize {
     let feeds_idle_slots = load.queued >= load.idle * load.size;
     if feeds_idle_slots && load.queued > low_water(ahead) { 0 } else { space(load, ahead) }
@@ -57,27 +57,27 @@ fn space(load: &Load, ahead: usize) -> usize {
     worth.saturating_sub(load.queued).min(BATCH_ITEMS_MAX)
 }
 
-/// The queue length at which the dispatcher is to look again.
+/// The queue length at which the dispatcher looks again.
 pub(crate) fn low_water(ahead: usize) -> usize {
     ahead / 2
 }
 
-/// How many items that have been queued for too long are kept: what the pace is worth, with room for its changes. None
-/// where a slot is idle all the same: it is not polled, and would not take them up.
+/// How many items to keep in the queue when they have waited for too long: as many as the pace justifies, with room for
+/// its changes. None if a slot is idle nevertheless: it is not polled, and would not take them.
 pub(crate) fn keep_queued(load: &Load, ahead: usize) -> usize {
     if load.idle > 0 { 0 } else { 2 * ahead }
 }
 
-/// One claim for several stages: the limit is what the latest of them wants, and each of the others wants at least
-/// as much, so that no stage can get more than it wants whatever the mixture.
+/// One claim for several stages. Its limit is the demand of the latest stage that has one; each of the other stages in
+/// the claim demands at least as much. So no stage can get more than it wants, whatever the mix.
 pub(crate) fn plan(wants: &[(StageId, usize)]) -> Option<(Vec<StageId>, usize)> {
     let (_, limit) = wants.iter().copied().filter(|(_, want)| *want > 0).max_by_key(|(stage, _)| *stage)?;
     let stages = wants.iter().filter(|(_, want)| *want >= limit).map(|(stage, _)| *stage).collect();
     Some((stages, limit))
 }
 
-/// The stages that a claim for `asked` found empty: all if it came back short, else those later than the earliest
-/// that it took something from.
+/// The stages that a claim for `asked` found empty: all if the claim came back short, else those later than the
+/// earliest stage that it took an item of.
 pub(crate) fn found_empty(asked: &[StageId], taken: &[StageId], may_have_more: bool) -> Vec<StageId> {
     if !may_have_more {
         return asked.to_vec();

@@ -1,13 +1,15 @@
-//! How far the database's clock and this process's own went between two answers. Pure.
+//! Clock-step detector: compares how far the database's clock and this process's clock advanced between two answers.
+//! Pure.
 //!
-//! A machine that was suspended does not see it by its own clock, which stood still meanwhile, and nobody sees by it that
-//! the database's was set. Either way every heartbeat in the table looks older, or younger, than its holder has been silent.
+//! The clock of a machine stands still while the machine is suspended, so it does not show the suspend; nor does it
+//! show that the database's clock was set. In both cases every heartbeat in the table looks older, or younger, than the
+//! time for which its holder has been silent.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The database's time, and this process's own from when it asked to when it knew.
+/// The database's time, with this process's times of the question and of the answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading {
     pub(crate) time: DateTime<Utc>,
@@ -28,8 +30,8 @@ impl Clocks {
         Clocks { bearable, before: None, last: None }
     }
 
-    /// By how much the database's clock went further than this one, if that is more than is bearable; less than zero if
-    /// it went less far. From then on the clocks are compared anew.
+    /// How much further the database's clock went than this one, if that is more than the tolerance; less than zero if
+    /// it went less far. A result starts the comparison anew.
     pub(crate) fn compare(&mut self, now: Reading) -> Option<TimeDelta> {
         let bearable = TimeDelta::from_std(self.bearable).unwrap_or(TimeDelta::MAX);
         let parted = |since: &Reading| Some(since.surplus(&now)).filter(|surplus| surplus.abs() > bearable);
@@ -47,7 +49,8 @@ impl Clocks {
 }
 
 impl Reading {
-    /// How much more time went by for the database than can have gone by here; nothing if it may be as much.
+    /// How much more time passed for the database than can have passed here, less than zero if it was less; zero if
+    /// both may have passed equally.
     fn surplus(&self, later: &Reading) -> TimeDelta {
         let passed = later.time - self.time;
         let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
@@ -74,7 +77,7 @@ mod tests {
     }
 
     impl Machine {
-        /// What was read so many seconds after the start by this clock, and by the database's.
+        /// A reading this many seconds after the start, by this clock and by the database's.
         fn read(&self, here_secs: u64, there_secs: i64) -> Reading {
             let at = self.started_at + Duration::from_secs(here_secs);
             let time = DateTime::from_timestamp(1_800_000_000 + there_secs, 0).expect("a time");
@@ -90,7 +93,7 @@ mod tests {
     fn clocks_that_go_alike_never_part() {
         let (machine, mut clocks) = machine();
         for secs in 0..5_000_u32 {
-            // A clock that is off by a tenth of a second in a minute, which none is.
+            // A clock that is off by a tenth of a second per minute, which is worse than any real one.
             let there_secs = i64::from(secs) + i64::from(secs) / 600;
             assert_eq!(clocks.compare(machine.read(secs.into(), there_secs)), None);
         }

@@ -15,15 +15,15 @@ use crate::pipeline::{Pipeline, Status};
 use crate::store::{Finish, LeaseState, Outcome};
 use crate::{Holder, Lease, Repository, Result, Settled, Store};
 
-/// What a handler can ask of its worker: the state that the worker was given, whether to stop, whether this is a dry run,
-/// and a transaction. Cheap to clone.
+/// What a handler can ask of its worker: the state that the worker was given, whether to stop, whether this is a dry
+/// run, and a transaction. Cheap to clone.
 pub struct Context<S: Store, R, T = ()> {
     repository: Arc<Repository<S, R>>,
     of: Of,
     state: Arc<T>,
 }
 
-/// What the handler works under.
+/// What the handler belongs to: a run or a dry run.
 #[derive(Clone)]
 enum Of {
     Run { run: Arc<Run> },
@@ -52,7 +52,7 @@ impl<S: Store, R> Context<S, R> {
 }
 
 impl<S: Store, R, T> Context<S, R, T> {
-    /// The state that the worker was given by [`Worker::with_state`](crate::Worker::with_state).
+    /// The state that was passed to [`Worker::with_state`](crate::Worker::with_state).
     pub fn state(&self) -> &T {
         &self.state
     }
@@ -64,16 +64,16 @@ impl<S: Store, R, T> Context<S, R, T> {
         }
     }
 
-    /// Returns when the handler is to stop: its lease was lost or cancelled (in a batch: those of all its items),
+    /// Returns when the handler should stop: its lease was lost or cancelled (in a batch: the leases of all its items),
     /// its timeout passed, or the worker stops at once.
     ///
-    /// The handler is polled once after this, and then its future is dropped: whatever must be undone belongs into
-    /// the `Drop` of what the handler holds (a child process that is killed on drop, for instance).
+    /// The handler is polled once after this, and then its future is dropped. Put whatever must be undone into the
+    /// `Drop` of what the handler holds (a child process that is killed on drop, for instance).
     pub async fn cancelled(&self) {
         self.stop().cancelled().await;
     }
 
-    /// The same as a token, for what runs elsewhere on the handler's behalf.
+    /// The same as a token, for work that runs elsewhere on the handler's behalf.
     pub fn token(&self) -> CancellationToken {
         self.stop().clone()
     }
@@ -83,7 +83,7 @@ impl<S: Store, R, T> Context<S, R, T> {
         matches!(self.of, Of::DryRun { .. })
     }
 
-    /// The repository that the worker works for; in a dry run one over connections that may only read.
+    /// The repository that the worker uses; in a dry run, one over read-only connections.
     pub fn repository(&self) -> &Repository<S, R> {
         &self.repository
     }
@@ -93,9 +93,9 @@ impl<S: Store, R, T> Context<S, R, T> {
         self.repository.holder()
     }
 
-    /// A transaction for what the handler writes; in a dry run one that may only read. Begin it after the computing:
-    /// at a third of `stale_after` PostgreSQL ends it if it is idle, and on SQLite, where it keeps everybody else from
-    /// writing, the handler that holds it is stopped and its item retried.
+    /// A transaction for the handler's writes; in a dry run, a read-only one. Begin it after the computation: after a
+    /// third of `stale_after`, PostgreSQL ends it if it is idle; on SQLite, where it keeps all others from writing, the
+    /// handler that holds it is stopped and its item is retried.
     ///
     /// # Errors
     /// Those of the database.
@@ -125,14 +125,14 @@ impl<S: Store, R, T> fmt::Debug for Context<S, R, T> {
     }
 }
 
-/// Finishes claims for handlers that do it by `claim.complete()` and its like, and tells the worker.
+/// Finishes claims for handlers that call `claim.complete()` and the like, and informs the worker.
 pub(crate) struct WorkerFinisher<S: Store, R> {
     pub(crate) repository: Arc<Repository<S, R>>,
     pub(crate) leases: Arc<Leases>,
 }
 
 impl<S: Store, R: Send + 'static> WorkerFinisher<S, R> {
-    /// Finishes, and tells the worker that the handler does so by itself, and what came of it.
+    /// Finishes; informs the worker that the handler does so itself, and of the result.
     async fn tell<'a, Fut>(&'a self, finish: Finish, write: impl FnOnce(Finish) -> Fut) -> Result<Settled>
     where
         Fut: Future<Output = Result<Settled>> + 'a,
@@ -167,7 +167,7 @@ impl<S: Store, R: Send + 'static> Finisher for WorkerFinisher<S, R> {
     }
 }
 
-/// Answers what a finish would do, and writes nothing.
+/// Returns what a finish would do, and writes nothing.
 pub(crate) struct DryFinisher<S: Store, R> {
     pub(crate) reader: Arc<Repository<S, R>>,
     pub(crate) retry_count: i32,

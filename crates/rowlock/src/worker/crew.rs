@@ -1,4 +1,5 @@
-//! The crew of a stage: its queue of claimed items and the slots that work on them, on the user's runtime.
+//! A stage pool, the *crew* of a stage: its queue of claimed items, and the slots that work on them on the user's
+//! runtime.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -21,7 +22,7 @@ use crate::limits::{QUEUED_FOR_MAX, WORKER_ITEMS_BETWEEN_YIELDS};
 use crate::pipeline::StageId;
 use crate::{Claim, Failure, Handled, Outcome, Repository, Store};
 
-/// The crew of one stage.
+/// The stage pool of one stage.
 pub(crate) struct Crew<S: Store, R> {
     pub(crate) stage: StageId,
     pub(crate) timeout: Option<Duration>,
@@ -30,9 +31,9 @@ pub(crate) struct Crew<S: Store, R> {
     queue: Mutex<VecDeque<Entry<R>>>,
     ready: Notify,
     closed: AtomicBool,
-    /// Since when the idle slots do not take up what is queued: handlers block the threads that would poll them.
+    /// When the idle slots stopped taking queued items: handlers block the threads that would poll them.
     stalled_since: Mutex<Option<Instant>>,
-    /// The dispatcher is woken when the queue has shrunk to this.
+    /// The dispatcher is woken when the queue has shrunk to this length.
     low_water: AtomicUsize,
     pub(crate) hold: Hold,
     pub(crate) refusals: Refusals,
@@ -48,7 +49,7 @@ pub(crate) struct Entry<R> {
     pub(crate) queued_at: Instant,
 }
 
-/// What the slots of every crew need of the worker.
+/// The state that the slots of all stage pools share with the worker's thread.
 pub(crate) struct Floor<S: Store, R> {
     pub(crate) repository: Arc<Repository<S, R>>,
     pub(crate) leases: Arc<Leases>,
@@ -57,10 +58,10 @@ pub(crate) struct Floor<S: Store, R> {
     pub(crate) wake: Notify,
 }
 
-/// How busy a crew is, for the sizing of claims.
+/// How busy a stage pool is, for the size of claims.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Load {
-    /// Slots that could work: not leaked, and polled.
+    /// Slots that can work: not leaked, and polled.
     pub(crate) slots: usize,
     /// Slots that wait for an item.
     pub(crate) idle: usize,
@@ -68,7 +69,7 @@ pub(crate) struct Load {
     pub(crate) size: usize,
     /// Items in the queue.
     pub(crate) queued: usize,
-    /// How long the run has lasted that started last, if every slot is busy.
+    /// How long the run that started last has lasted, if every slot is busy.
     pub(crate) youngest_run: Option<Duration>,
 }
 
@@ -120,7 +121,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         self.ready.notify_waiters();
     }
 
-    /// Takes queued items back, those beyond the first `keep`.
+    /// Takes queued items back, except the first `keep`.
     pub(crate) fn take_back(&self, keep: usize) -> Vec<Entry<R>> {
         let mut queue = self.queue_locked();
         let keep = keep.min(queue.len());
@@ -132,12 +133,12 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         self.queue_locked().front().map(|entry| now.saturating_duration_since(entry.queued_at))
     }
 
-    /// Notes that the idle slots are not polled. Ends with the first one that is.
+    /// Notes that the idle slots are not polled. The first one that is polled ends this.
     pub(crate) fn stall(&self, now: Instant) {
         self.stalled_locked().get_or_insert(now);
     }
 
-    /// The idle slots that have not been polled for long.
+    /// How many idle slots have not been polled for a long time.
     pub(crate) fn stalled_slots(&self, now: Instant) -> usize {
         let since = *self.stalled_locked();
         if since.is_none_or(|since| now.saturating_duration_since(since) <= QUEUED_FOR_MAX) {
@@ -150,7 +151,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         self.stalled_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The slots end when their handlers do.
+    /// Closes the pool: each slot ends when its handler does.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.ready.notify_waiters();
@@ -168,14 +169,14 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         self.slots.iter().filter(|slot| slot.is_lost()).count()
     }
 
-    /// The runs under way, each with the slot that it is in.
+    /// The current runs, each with the index of its slot.
     pub(crate) fn runs(&self) -> Vec<(usize, Arc<Run>)> {
         let running = |(index, slot): (usize, &Slot)| slot.run().map(|run| (index, run));
         self.slots.iter().enumerate().filter_map(running).collect()
     }
 
-    /// Counts a slot as leaked: its handler does not let go of its thread. False if it was leaked already, or the
-    /// run is over.
+    /// Counts a slot as leaked: its handler does not release its thread. False if it was leaked already, or if the run
+    /// is over.
     pub(crate) fn leak(&self, slot: usize, run: &Arc<Run>) -> bool {
         let leaked = self.slots[slot].leak(run);
         if leaked {
@@ -185,7 +186,8 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     }
 
     pub(crate) fn load(&self, now: Instant) -> Load {
-        // Before the slots: what is taken from it meanwhile counts twice, and not as neither, which would claim more.
+        // Read before the slots: an item that is taken from the queue meanwhile counts twice. Counted as neither, it
+        // would make the next claim larger.
         let queued = self.queue_locked().len();
         let (mut idle, mut slots, mut youngest) = (0, 0, None);
         for slot in self.slots.iter().filter(|slot| !slot.is_lost()) {
@@ -206,7 +208,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         Load { slots, idle, size: self.handler.size(), queued, youngest_run }
     }
 
-    /// The time that slots were busy and the items that they handled, since the last call.
+    /// The time for which slots were busy, and the number of items that they handled, since the last call.
     pub(crate) fn take_work_done(&self) -> (Duration, u64) {
         let busy = Duration::from_nanos(self.busy_nanos.swap(0, Ordering::Relaxed));
         (busy, self.handled_items.swap(0, Ordering::Relaxed))
@@ -232,7 +234,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         }
     }
 
-    /// Takes what one run is to work on. The slot is busy before the queue is seen to be shorter.
+    /// Takes the items of one run. The slot is busy before the queue is seen to be shorter.
     fn pop(&self, floor: &Floor<S, R>, slot: usize) -> Option<(OfRun<Claim<R>>, Arc<Run>)> {
         if self.stalled_locked().take().is_some() {
             floor.wake.notify_one();
@@ -251,7 +253,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             && let Some(Entry { claim, held, .. }) = queue.pop_front()
         {
             if held.is_ended() {
-                // Lost, or given back, while it was queued. Dropped below: that is the user's code.
+                // Lost or released while it was queued. Dropped below, without the lock: dropping runs the user's code.
                 ended.push(claim);
             } else {
                 claims.push(claim);
@@ -314,7 +316,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         }
     }
 
-    /// Learns from what a handler returned whether the stage is to be held, and what becomes of the items of an outage.
+    /// Decides by a handler's results whether to hold the stage, and what becomes of items that met an outage.
     fn note_outages(
         &self,
         floor: &Floor<S, R>,
@@ -337,7 +339,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         if passed.peek().is_some() {
             self.hold.passed(passed);
         } else if !is_outage {
-            // It failed in a way of its own: the next item may say more.
+            // The handler failed in another way: the next item may tell more.
             self.hold.end_try(run.since, true);
         }
         let is_held = self.hold.is_held();
@@ -357,7 +359,8 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     }
 }
 
-/// Frees the slot when a run is over, also when the user's runtime drops it: what nobody reported counts as stopped.
+/// Frees the slot when a run is over, also when the user's runtime drops the run: items that were not reported count as
+/// stopped.
 struct RunGuard<'a, S: Store, R> {
     floor: &'a Floor<S, R>,
     crew: &'a Crew<S, R>,
@@ -381,12 +384,12 @@ impl<S: Store, R> Drop for RunGuard<'_, S, R> {
     }
 }
 
-/// Whether the dispatcher is to know that a slot is free: the queue has nothing for it.
+/// Whether the dispatcher needs to know that a slot is free: the queue has nothing for it.
 fn slot_matters<S: Store, R>(crew: &Crew<S, R>) -> bool {
     crew.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
-/// Marks a slot whose task ended: the crew was closed, or the user's runtime went away.
+/// Marks a slot whose task ended: the pool was closed, or the user's runtime shut down.
 struct GoneGuard<'a, S: Store, R> {
     crew: &'a Crew<S, R>,
     slot: usize,
@@ -404,7 +407,7 @@ mod tests {
     use crate::store::sqlite::SqliteStore;
     use crate::worker::engine::tests::engine_over;
 
-    /// Else the dispatcher, which the shorter queue wakes, would claim for the slot once more.
+    /// Otherwise the dispatcher, which the shorter queue wakes, would claim once more for the slot.
     #[tokio::test]
     async fn a_slot_is_busy_as_soon_as_the_queue_is_shorter() {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,4 +1,4 @@
-//! Running handlers on a sample while the database refuses every write.
+//! A dry run: handlers run on a sample while the database refuses every write.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ async fn run_batch<S: Store, R: Record<S>>(
     Ok(keys.into_iter().zip(results).map(|(key, result)| DryRun { key, stage, result }).collect())
 }
 
-/// A claim whose lease exists nowhere, and whose finishing calls answer as if.
+/// A claim whose lease is not in the database, and whose finishing calls only return what they would do.
 async fn dry_claim<S: Store, R: Record<S>>(
     reader: &Arc<Repository<S, R>>,
     stage: StageId,

@@ -1,4 +1,4 @@
-//! Items whose handlers are done with them, on their way to the database.
+//! Completions: items whose handlers are done with them, on their way to the database.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::run::Stop;
 use crate::pipeline::{StageId, Status};
 use crate::{Failure, Handled, Outcome};
 
-/// An item that nobody works on any more.
+/// A completion: an item that no handler works on any more.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) held: Arc<Held>,
@@ -19,30 +19,31 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// The stage that it leaves, and by which outcome; none if nothing is to be written.
+    /// The stage that the item leaves, and the outcome by which it does; `None` if nothing is to be written.
     pub(crate) fn moves(&self) -> Option<(StageId, &'static str)> {
         self.verdict.outcome().map(|outcome| (self.held.lease.stage, outcome.name()))
     }
 }
 
-/// What is to become of it.
+/// The disposition of an ended item: what becomes of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Verdict {
-    /// This is to be written.
+    /// This outcome is to be written.
     Write(Outcome),
-    /// As `Write`, after the handler's own finish whose answer was lost: if the lease is gone, that was it.
+    /// As `Write`, after a finish by the handler whose answer was lost: a lease that is gone is explained by that
+    /// finish.
     WriteAfterUnknown(Outcome),
-    /// The run past its timeout: a retry that says so.
+    /// The run exceeded its timeout: a retry that says so.
     TimedOut(Outcome),
     /// The handler panicked: a retry that says so.
     Panicked(Outcome),
-    /// What its handler needs is away: it is put off, and no attempt is counted.
+    /// What its handler needs is unavailable: the item is put off, and no attempt is counted.
     Outage { outcome: Outcome, error: String },
     /// The row does not decode: a retry that says so.
     Undecodable(Outcome),
-    /// The handler has finished it by itself.
+    /// The handler has finished the item itself.
     Settled { to: Status, outcome: Option<&'static str>, error: Option<String> },
-    /// The handler tried to, and the database refused the row and has the item `FAILED` now.
+    /// The handler tried to finish the item, but the database refused the row; the item is `FAILED` now.
     Refused { reason: String },
     /// The lease was lost.
     Lost(LossReason),
@@ -51,15 +52,15 @@ pub(crate) enum Verdict {
 /// How a lease was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LossReason {
-    /// Somebody else ended it.
+    /// Someone else ended it.
     Ended,
     /// An operator cancelled the item.
     Cancelled,
-    /// No renewal got through for as long as a lease lives.
+    /// No renewal succeeded within the life of a lease.
     NotRenewed,
 }
 
-/// The ended items that were not yet written.
+/// The completions that are not yet written.
 #[derive(Debug, Default)]
 pub(crate) struct EndedItems {
     items: Mutex<Vec<Ended>>,
@@ -67,7 +68,7 @@ pub(crate) struct EndedItems {
 }
 
 impl EndedItems {
-    /// Ends what goes on under a lease with this verdict, unless it has ended already. True for the one caller who
+    /// Ends the work under a lease with this disposition, unless it has ended already. True for the one caller that
     /// ended it.
     pub(crate) fn end(&self, held: &Arc<Held>, verdict: impl FnOnce() -> Verdict) -> bool {
         let first = held.end();
@@ -89,7 +90,7 @@ impl EndedItems {
         self.locked().len()
     }
 
-    /// Returns when there is one.
+    /// Returns when there is at least one.
     pub(crate) async fn some(&self) {
         loop {
             let some = self.some.notified();
@@ -125,7 +126,7 @@ impl EndedItems {
 }
 
 impl Verdict {
-    /// What is to be written, if anything is.
+    /// The outcome to write, if there is one.
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
         match self {
             Verdict::Write(outcome)
@@ -139,13 +140,13 @@ impl Verdict {
     }
 }
 
-/// A failed attempt that says this.
+/// A failed attempt with this error.
 pub(crate) fn retry(error: impl Into<String>) -> Outcome {
     Outcome::Retry { error: error.into(), delay: None }
 }
 
-/// What becomes of an item after its run: what the handler did by itself goes before what it returned, and what it
-/// returned before why it was stopped.
+/// The disposition of an item after its run: a finish by the handler takes precedence over its result, and its result
+/// over the reason why it was stopped.
 pub(crate) fn verdict_of(
     by_handler: ByHandler,
     result: Result<Option<Result<Handled, Failure>>, &RunEnd>,
@@ -180,11 +181,11 @@ pub(crate) fn verdict_of(
     }
 }
 
-/// What is stored for an item whose handler kept others from writing.
+/// The stored error of an item whose handler kept others from writing.
 const HELD_TRANSACTION: &str = "the handler kept its transaction open for longer than a third of stale_after: let it \
                                 begin one after the computing";
 
-/// What is stored for an item whose handler ran for too long.
+/// The stored error of an item whose handler ran for too long.
 pub(crate) fn timeout_error(timeout: Option<Duration>) -> String {
     match timeout {
         Some(timeout) => format!("the handler ran for longer than the stage's timeout of {timeout:?}"),

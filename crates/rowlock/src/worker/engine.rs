@@ -1,4 +1,4 @@
-//! What the tasks of a worker share.
+//! With `thread`, the worker's supervisor: the state that the tasks of a worker share, and the checks of its tick.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,15 +22,15 @@ use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER, OUTAGE_PATIENCE};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Error, Outcome, Store};
 
-/// What the tasks of a worker share.
+/// The state that the tasks of a worker share.
 pub(crate) struct Engine<S: Store, R> {
     pub(crate) floor: Arc<Floor<S, R>>,
-    /// The stages that have a handler, in order.
+    /// The stage pools of the stages that have a handler, in order.
     pub(crate) crews: Vec<Arc<Crew<S, R>>>,
     pub(crate) settings: Settings,
     pub(crate) tally: Tally,
     pub(crate) pulse: Pulse,
-    /// Items that are sent again apart.
+    /// The retry lane: items that are sent again apart from the others.
     pub(crate) side_lane: SideLane,
     pub(crate) failed: FailedHook,
     pub(crate) on_wait: Option<OnWait>,
@@ -42,20 +42,20 @@ pub(crate) struct Engine<S: Store, R> {
     problem: Mutex<Option<Error>>,
 }
 
-/// How a worker works.
+/// The settings of a worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) poll_min: Duration,
     pub(crate) poll_max: Option<Duration>,
     pub(crate) until_idle: bool,
-    /// With `until_idle`: what will be due later is not waited for.
+    /// With `until_idle`: the worker does not wait for items that become due later.
     pub(crate) until_nothing_is_due: bool,
     pub(crate) signals: bool,
     pub(crate) hold_pauses: Pauses,
 }
 
-/// Where a worker is on its way.
+/// The phase of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     /// It claims and works.
@@ -99,7 +99,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         self.floor.repository.pipeline()
     }
 
-    /// The crew of a stage, if it has a handler.
+    /// The stage pool of a stage that has a handler.
     pub(crate) fn crew(&self, stage: StageId) -> Option<&Arc<Crew<S, R>>> {
         self.crews.iter().find(|crew| crew.stage == stage)
     }
@@ -112,7 +112,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         self.phase.subscribe()
     }
 
-    /// Goes on to this phase; never back.
+    /// Advances to this phase; never goes back.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {
             let later = phase > *now;
@@ -123,7 +123,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         });
     }
 
-    /// Ends the worker with this error, unless it has one.
+    /// Ends the worker with this error, unless it already has one.
     pub(crate) fn fail(&self, error: Error) {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.enter(Phase::Draining);
@@ -144,7 +144,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
     }
 
-    /// Says that stages may have new items.
+    /// Marks stages that may have new items, and wakes the dispatcher.
     pub(crate) fn nudge(&self, stages: impl IntoIterator<Item = StageId>) {
         let bits = stages.into_iter().fold(0, |bits, stage| bits | bit(stage));
         if bits != 0 {
@@ -162,23 +162,23 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         self.nudged.load(Ordering::Acquire) & bit(stage) != 0
     }
 
-    /// Forgets the nudges of stages that are about to be looked at.
+    /// Clears the marks of stages that are about to be polled.
     pub(crate) fn look_at(&self, stages: &[StageId]) {
         let bits = stages.iter().fold(0, |bits, stage| bits | bit(*stage));
         self.nudged.fetch_and(!bits, Ordering::AcqRel);
     }
 
-    /// Whether so much waits to be written or told that nothing more should be claimed.
+    /// Whether so much waits to be written or reported that nothing more should be claimed.
     pub(crate) fn is_clogged(&self) -> bool {
         self.floor.ended.len() + self.side_lane.len() + self.failed.pending() > ENDED_ITEMS_MAX
     }
 
-    /// When the dispatcher ticked last.
+    /// When the dispatcher last ticked.
     pub(crate) fn ticked_at(&self) -> Instant {
         *self.ticked_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time between two ticks: a small part of the shortest time that a tick looks after.
+    /// The time between two ticks: a small part of the shortest time that a tick checks.
     pub(crate) fn tick_interval(&self) -> Duration {
         let shortest_timeout = self.crews.iter().filter_map(|crew| crew.timeout).min().unwrap_or(Duration::MAX);
         (self.pipeline().stale_after() / 20)
@@ -186,7 +186,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             .clamp(Duration::from_millis(5), Duration::from_millis(500))
     }
 
-    /// Looks after what goes by time: timeouts, leaked slots, leases past their life.
+    /// Checks everything that depends on time: timeouts, leaked slots, leases past their life, stages that are held.
     pub(crate) fn tick(&self, now: Instant) {
         self.runs(now);
         *self.ticked_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
@@ -209,7 +209,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
         match run.timed_out_at() {
             None => run.stop(Stop::TimedOut(now)),
-            // The answer to a finish of the handler's own is worth more than the slot, as long as one may come.
+            // The answer to the handler's own finish is worth more than the slot, as long as it may still come.
             Some(told_at) if now.saturating_duration_since(told_at) > self.leak_after() && !run.is_settling(now) => {
                 if !crew.leak(slot, run) {
                     return;
@@ -233,8 +233,8 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         LEAK_AFTER.min(self.pipeline().stale_after() / 3)
     }
 
-    /// Ends the worker if no slot of a crew can work any more. Slots that nobody polls while another one is leaked stand
-    /// on its thread.
+    /// Ends the worker if no slot of a stage pool can work any more. While one slot is leaked, slots that are not
+    /// polled count too: the leaked handler blocks their thread.
     pub(crate) fn check_leaks(&self, crew: &Crew<S, R>) {
         let leaked = crew.leaked_count();
         let blocked = if leaked > 0 { crew.stalled_slots(Instant::now()) } else { 0 };
@@ -250,7 +250,8 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
     }
 
-    /// Notices that this process was stopped and goes on: whoever looks at the time on the worker's thread says so first.
+    /// Detects that this process was stopped and has resumed: the first check of the time on the worker's thread
+    /// reports it.
     pub(crate) fn runs(&self, now: Instant) {
         let Some(stood_still) = self.pulse.runs(now) else { return };
         tracing::warn!(
@@ -265,9 +266,9 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
     }
 
-    /// Stops what goes on under leases that got no renewal for as long as a lease lives, by this process's own clock:
-    /// others may hold those items by now. After a stop of this process a renewal is tried first: nobody may have been
-    /// there to take them.
+    /// Stops the work under leases that were not renewed within the life of a lease, by this process's own clock:
+    /// others may hold those items by now. After a standstill of this process a renewal is tried first: there may have
+    /// been no other worker to take the items.
     pub(crate) fn drop_over_aged(&self, now: Instant) {
         let (stale_after, respite) = (self.pipeline().stale_after(), self.pulse.respite());
         for held in self.floor.leases.all() {
@@ -286,7 +287,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         self.crews.iter().flat_map(current).collect()
     }
 
-    /// Tells which stages are held now, and which go on.
+    /// Reports which stages are held now, and which resume.
     pub(crate) fn tell_holds(&self) {
         for crew in &self.crews {
             for news in crew.hold.take_news().into_iter().chain(crew.refusals.take_news()) {
@@ -309,7 +310,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         HeldStage { stage, name: self.pipeline().stage(stage).name().to_owned(), cause, reason, held_for, is_over }
     }
 
-    /// Ends a worker that is to end when idle, where a stage is held for too long.
+    /// Ends a worker that is to end when idle if a stage has been held for too long.
     pub(crate) fn check_holds(&self, now: Instant) {
         if !self.settings.until_idle {
             return;
@@ -328,7 +329,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
     }
 
-    /// Gives queued items back, those beyond the first `keep` of each crew.
+    /// Releases queued items, except the first `keep` of each stage pool.
     pub(crate) fn release_queued(&self, keep: impl Fn(&Crew<S, R>) -> usize) {
         for crew in &self.crews {
             for entry in crew.take_back(keep(crew)) {
@@ -341,7 +342,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         self.floor.ended.end(held, || Verdict::Write(Outcome::Release));
     }
 
-    /// Tells every handler to stop because the worker does.
+    /// Tells every handler to stop because the worker stops.
     pub(crate) fn stop_runs(&self) {
         for crew in &self.crews {
             for (_, run) in crew.runs() {
@@ -362,7 +363,7 @@ pub(crate) mod tests {
     use crate::store::sqlite::SqliteStore;
     use crate::{Pipeline, Repository};
 
-    /// What the tasks of a worker share, without the tasks, over a new table.
+    /// The state that the tasks of a worker share, without the tasks, over a new table.
     pub(crate) async fn engine_over(folder: &std::path::Path) -> Engine<SqliteStore, (String,)> {
         let pipeline = Pipeline::builder("p").table("items").key("id").stage("ONE").stale_after(Duration::from_secs(3));
         let pipeline = pipeline.heartbeat_interval(Duration::from_millis(100)).build().expect("a valid pipeline");

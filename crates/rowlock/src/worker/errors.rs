@@ -1,4 +1,4 @@
-//! Errors of the worker's calls in the log: an outage is told when it begins and when it ends.
+//! Errors of the worker's calls in the log: an outage is logged when it begins and when it ends.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub(crate) struct Errors {
 }
 
 impl Errors {
-    /// Notes an error; logs it if it is a new one.
+    /// Notes an error, and logs it if it is new.
     pub(crate) fn met(&mut self, what: &str, error: &Error) {
         self.since.get_or_insert_with(Instant::now);
         let text = error.to_string();
@@ -36,17 +36,17 @@ impl Errors {
         }
     }
 
-    /// As they are after an outage that has lasted for this long.
+    /// The state after an outage of this length.
     #[cfg(all(test, feature = "sqlite"))]
     pub(crate) fn failing_for(lasted: Duration) -> Errors {
         Errors { since: Instant::now().checked_sub(lasted), recent: VecDeque::new() }
     }
 
-    /// For how long it has failed.
+    /// For how long calls have failed.
     pub(crate) fn lasted(&self) -> Duration {
         self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 
-/// Different errors of one outage that are logged once: an outage shows itself in a few ways.
+/// How many different errors of one outage are logged only once: an outage shows in a few ways.
 const ERRORS_REMEMBERED_MAX: usize = 8;

@@ -1,5 +1,5 @@
-//! Writing what became of the items: while one statement is under way the next ones gather. What cannot be written with
-//! the others goes on in the side lane, so that one item never holds the rest up.
+//! The completer writes the outcomes of items. While one statement runs, the next outcomes gather. Items that cannot be
+//! written with the others go to the retry lane (`side_lane`), so that one item never holds up the rest.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::store::Finished;
 
-/// Writes ended items for as long as it is polled.
+/// Writes completions for as long as it is polled.
 pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
     let mut errors = Errors::default();
     let mut last = Last { items: 0, took: Duration::ZERO };
@@ -45,16 +45,16 @@ pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S,
     }
 }
 
-/// The batch before.
+/// The previous batch.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     items: usize,
     took: Duration,
 }
 
-/// Sends again what could not be written with the others, for as long as it is polled. One part at a time, and after one
-/// that did not go through it waits. One that meets an error which will not pass is halved, as in `write`: what waited for
-/// others, or for the end of an outage, comes here many at once.
+/// Sends again what could not be written with the others, for as long as it is polled. It sends one part at a time, and
+/// waits after a part that did not get through. A part that meets a lasting error is halved, as in `write`: items that
+/// waited for others, or for the end of an outage, arrive here in large numbers.
 pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
     let mut errors = Errors::default();
     let mut backoff = Backoff::default();
@@ -73,11 +73,11 @@ pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S,
         match tries {
             Some(waiting) => {
                 engine.side_lane.wait(waiting, part);
-                // What is given back because the worker ends has not passed.
+                // Items that are released because the worker ends have not passed.
                 if engine.phase() < Phase::Stopping && !engine.side_lane.has(waiting) {
                     engine.note_passed(Refused::Finishes(waiting.1), waiting.0);
                 }
-                // The next try has its own time.
+                // The next try has a separate schedule.
                 continue;
             }
             None if !part.is_empty() => engine.side_lane.push(part),
@@ -91,8 +91,8 @@ pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S,
     }
 }
 
-/// Sets aside what the store is refused one after the other, for the same cause: it waits until one passes. True if there was
-/// any.
+/// Sets aside the kinds of finishes (by stage and outcome) that the database refuses one after the other for the same
+/// cause: they wait until one of the kind passes. True if there were any.
 fn set_refused_aside<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>, part: &mut Part) -> bool {
     let before = part.len();
     if before > 0 && !verbs.store().refused_stages().is_empty() {
@@ -109,8 +109,8 @@ fn set_refused_aside<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: 
     part.len() < before
 }
 
-/// When items end quickly, waits a moment for more of them: the longer, the slower the database is, for many small finishes
-/// make it slower yet.
+/// When items end quickly, waits a moment for more of them. The slower the database is, the longer this waits: many
+/// small finishes would slow it down further.
 async fn gather<S: Store, R>(engine: &Engine<S, R>, last: Last) {
     if last.items < FINISH_GATHER_ITEMS_MIN {
         return;
@@ -121,7 +121,7 @@ async fn gather<S: Store, R>(engine: &Engine<S, R>, last: Last) {
     }
 }
 
-/// A key may stand in a statement once; an item that was lost and claimed again waits for the next.
+/// A key may appear in a statement once; an item that was lost and claimed again waits for the next one.
 fn split_off_repeated(batch: &mut Vec<Ended>) -> Vec<Ended> {
     let mut keys = HashSet::with_capacity(batch.len());
     let repeated: Vec<bool> = batch.iter().map(|ended| !keys.insert(&ended.held.lease.key)).collect();
@@ -133,9 +133,10 @@ fn split_off_repeated(batch: &mut Vec<Ended>) -> Vec<Ended> {
     again.into_iter().map(|(ended, _)| ended).collect()
 }
 
-/// Writes a batch. An outage is waited for; for a while where others wait, since it may be one item's own. What the store says
-/// to be everybody's is set aside. After another error that will not pass the batch is halved, until the items are alone that
-/// meet it; they go to the side lane, as do those whose rows somebody has locked.
+/// Writes a batch. It waits for an outage to end, but only for a while if others wait, since the error may be one
+/// item's own. Finishes that the database refuses for a common cause are set aside. After another lasting error the
+/// batch is halved until the items that meet it are alone; these go to the retry lane, as do items whose rows are
+/// locked.
 async fn write<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     verbs: &Dispatch<S>,
@@ -160,7 +161,7 @@ async fn write<S: Store, R: Send + 'static>(
             continue;
         }
         if is_held {
-            // The others have not been tried without them.
+            // The others have not been tried without the refused ones.
             parts.push(part);
             continue;
         }
@@ -186,7 +187,7 @@ async fn write<S: Store, R: Send + 'static>(
     }
 }
 
-/// Sets aside at once what would be refused, as others of its kind were.
+/// Sets aside at once the items that would be refused, as others of their kind were.
 fn let_wait<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>, batch: &mut Vec<Ended>) {
     let waits = |ended: &mut Ended| ended.moves().is_some_and(|(stage, outcome)| engine.waits(stage, outcome));
     let waiting: Vec<Ended> = batch.extract_if(.., waits).collect();
@@ -196,7 +197,8 @@ fn let_wait<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch
     }
 }
 
-/// Sends a part once. Accounts for what was answered, and for what nobody can hope any more to write; the rest stays.
+/// Sends a part once. Accounts for the items that were answered, and for those whose time to be written is over; the
+/// rest stays in the part.
 async fn send<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     verbs: &Dispatch<S>,
@@ -227,7 +229,7 @@ async fn send<S: Store, R: Send + 'static>(
     met
 }
 
-/// Lets those go on that waited for one of these to pass.
+/// Lets items resume that waited for one of these to pass.
 fn note_written<S: Store, R: Send + 'static>(engine: &Engine<S, R>, over: &[Ended], answers: &[Finished]) {
     let answers = answers.iter().filter(|answer| **answer != Finished::Busy);
     for (ended, answer) in over.iter().zip(answers) {

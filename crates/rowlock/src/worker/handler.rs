@@ -1,4 +1,4 @@
-//! What the user gives the worker to run, and how one run of it ends.
+//! The user's handlers, and how one run of a handler ends.
 
 use std::any::Any;
 use std::future::Future;
@@ -18,14 +18,14 @@ type Batch<S, R> = dyn Fn(Context<S, R>, Vec<Claim<R>>) -> BoxFuture<Vec<Result<
 
 /// The handler of a stage.
 pub(crate) enum Handler<S: Store, R> {
-    /// One item at a time: a run has one.
+    /// One item at a time: a run has one item.
     One(Box<One<S, R>>),
     /// Up to `size` items at a time, with one result for each, in order.
     Batch { size: usize, handle: Box<Batch<S, R>> },
 }
 
 impl<S: Store, R: Send + 'static> Handler<S, R> {
-    /// The state goes into the handler's context here, so that nothing else in the worker has to know its type.
+    /// The handler's context gets the state here, so that nothing else in the worker has to know its type.
     pub(crate) fn one<F, Fut, O, T>(state: Arc<T>, handler: F) -> Handler<S, R>
     where
         F: Fn(Context<S, R, T>, Claim<R>) -> Fut + Send + Sync + 'static,
@@ -53,7 +53,7 @@ impl<S: Store, R: Send + 'static> Handler<S, R> {
         Handler::Batch { size, handle: Box::new(handle) }
     }
 
-    /// The most items that one run takes.
+    /// The largest number of items that one run takes.
     pub(crate) fn size(&self) -> usize {
         match self {
             Handler::One(_) => 1,
@@ -61,7 +61,7 @@ impl<S: Store, R: Send + 'static> Handler<S, R> {
         }
     }
 
-    /// Runs the handler; one result for each item, in order, whatever the handler returns.
+    /// Runs the handler; returns one result for each item, in order, whatever the handler returns.
     pub(crate) async fn run(
         &self,
         context: Context<S, R>,
@@ -99,7 +99,7 @@ pub(crate) enum RunEnd {
     Stopped,
 }
 
-/// What a handler's panic is told as.
+/// The message that reports a handler's panic.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     format!("the handler panicked: {}", panic_words(panic))
 }

@@ -1,4 +1,4 @@
-//! Heartbeats: one statement renews everything that this worker holds, over connections of its own.
+//! Heartbeats: one statement renews all leases that this worker holds, over separate connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::limits::{BATCH_ITEMS_MAX, LEASE_CHECK_INTERVAL};
 use crate::store::{LeaseState, Outcome};
 use crate::{Lease, Result, Store};
 
-/// So many looks in a row at a dispatcher that does not tick, and it is said.
+/// The dispatcher has to miss its ticks in this many checks in a row before the log says so.
 const SILENT_LOOKS: u32 = 10;
 
 /// Renews leases for as long as it is polled.
@@ -29,7 +29,7 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
         engine.runs(now);
         engine.drop_over_aged(now);
         if now.saturating_duration_since(engine.ticked_at()) > engine.pipeline().stale_after() {
-            // A process that was stopped and goes on meets this for a moment, before its dispatcher ticks again.
+            // A process that was stopped and has resumed gets here for a moment, before its dispatcher ticks again.
             silent_looks = silent_looks.saturating_add(1);
             if silent_looks == SILENT_LOOKS {
                 tracing::error!("the dispatcher does not tick any more: no lease is renewed");
@@ -66,8 +66,8 @@ pub(crate) async fn beat<S: Store, R: Send + 'static>(engine: &Engine<S, R>, bea
 }
 
 /// The leases to renew: once the first is due, all that are not quite new, so that they stay together. After a step of
-/// the database's clock all that were renewed before it are due: others see another age of them than this process. So they
-/// are after a stop of this process.
+/// the database's clock, all leases that were renewed before it are due: their age looks different to others than to
+/// this process. The same holds after a standstill of this process.
 fn due<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     now: Instant,
@@ -78,10 +78,11 @@ fn due<S: Store, R: Send + 'static>(
     let mut all = engine.floor.leases.all();
     all.retain(|held| held.is_renewable(now, stale_after, respite));
     let age = |held: &Held| now.saturating_duration_since(held.renewed_at());
-    // Two looks early: the next look may be late, and the statement takes its time.
+    // Two checks early: the next check may be late, and the statement takes time.
     let early = (interval / 25).max(2 * pause);
     let parted_at = engine.pulse.parted_at();
-    // Of a stage whose heartbeats are refused the one that is tried says at once whether they pass.
+    // Where the heartbeats of a stage are refused, the item that is tried is renewed at once, to show whether they
+    // pass.
     let is_tried =
         |held: &Held| engine.crew(held.lease.stage).is_some_and(|crew| crew.refusals.has(Refused::Heartbeats));
     let looks_old = |held: &Held| parted_at.is_some_and(|parted_at| held.renewed_at() < parted_at) || is_tried(held);
@@ -96,7 +97,7 @@ fn leases(held: &[Arc<Held>]) -> Vec<Lease> {
     held.iter().map(|held| held.lease.clone()).collect()
 }
 
-/// Reads whether the leases of queued and running items still hold.
+/// Reads whether the leases of queued and running items are still held.
 async fn check<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispatch<S>) -> Result<()> {
     let mut all = engine.floor.leases.all();
     all.retain(|held| held.can_be_lost());
@@ -108,7 +109,7 @@ async fn check<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispa
     Ok(())
 }
 
-/// Takes in what the database says about leases.
+/// Acts on what the database says about leases.
 async fn learn<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     beats: &Dispatch<S>,
@@ -118,7 +119,7 @@ async fn learn<S: Store, R: Send + 'static>(
 ) {
     for (held, state) in held.iter().zip(states) {
         let reason = match (state, sent_at) {
-            // It would be swept in time, and run again for nothing.
+            // Otherwise it would be swept in time, and run again for nothing.
             (LeaseState::Refused { reason }, _) => {
                 let is_everybodys = is_refused(engine, beats, held);
                 if held.can_be_lost() && held.lose() {
@@ -135,7 +136,7 @@ async fn learn<S: Store, R: Send + 'static>(
                 }
                 continue;
             }
-            // It is due as it was, and among the first of the next renewal.
+            // It stays due, and is among the first of the next renewal.
             (LeaseState::NotRenewed, _) | (LeaseState::Held | LeaseState::Busy, None) => continue,
             (LeaseState::Cancelled, _) => LossReason::Cancelled,
             (LeaseState::Lost, _) => LossReason::Ended,
@@ -156,8 +157,8 @@ fn is_refused<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispat
     engine.crew(stage).is_some_and(|crew| crew.refusals.has(Refused::Heartbeats))
 }
 
-/// Gives back uncounted what was not renewed for half of a lease's life, because the database refuses the heartbeats of its whole
-/// stage: it would be swept in time, which counts. Until then it may end by itself.
+/// Releases, uncounted, items that were not renewed for half of a lease's life because the database refuses the
+/// heartbeats of their whole stage: in time they would be swept, which counts. Until then they may end by themselves.
 fn give_unrenewed_back<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats: &Dispatch<S>, chunk: &[Arc<Held>]) {
     let (now, half) = (Instant::now(), engine.pipeline().stale_after() / 2);
     for held in chunk {
@@ -171,8 +172,8 @@ fn give_unrenewed_back<S: Store, R: Send + 'static>(engine: &Engine<S, R>, beats
     }
 }
 
-/// Whether the lease ended by a finish of the holder's own, one that did not go through the handler's context:
-/// everybody else who ends a lease clears its token.
+/// Whether the holder itself ended the lease, by a finish that did not go through the handler's context: every other
+/// writer that ends a lease clears its token.
 async fn was_finished_by_its_holder<S: Store>(beats: &Dispatch<S>, lease: &Lease) -> bool {
     match beats.get(&lease.key).await {
         Ok(Some(row)) => row.token == Some(lease.token.as_i64()),

@@ -1,5 +1,5 @@
-//! A held stage: what all of its items need is away, or the database refuses them all for the same cause. Nothing is claimed
-//! for it but one item now and then, until that passes.
+//! Outage detector. The items of a held stage all need something that is unavailable, or the database refuses them all
+//! for the same cause (see `refusals`). One item is claimed for it now and then, and nothing else, until one passes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::limits::{HELD_UNTRIED_MAX, OUTAGES_ALONE_MAX, OUTAGES_REMEMBERED_MAX,
 use crate::pipeline::StageId;
 use crate::{Failure, Key};
 
-/// A stage that a worker holds, or held: it tries one item now and then.
+/// A stage that a worker holds or held: it tries one item now and then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldStage {
@@ -23,22 +23,22 @@ pub struct HeldStage {
     pub name: String,
     /// Why it is held.
     pub cause: HeldBy,
-    /// The first error that said so.
+    /// The first error that showed it.
     pub reason: String,
     /// For how long it has been held.
     pub held_for: Duration,
-    /// Whether it goes on again: a try has succeeded.
+    /// Whether the hold is over: a try has succeeded.
     pub is_over: bool,
 }
 
-/// What a stage is held by.
+/// Why a stage is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeldBy {
-    /// What its handlers need is away: the database, or another service.
+    /// What its handlers need is unavailable: the database, or another service.
     Outage,
-    /// The database refuses its items one after the other for the same cause, as a trigger or a constraint does that came with a
-    /// deploy. Ten of them are `FAILED` at the most.
+    /// The database refuses its items one after the other for the same cause, such as a trigger or a constraint that
+    /// came with a deploy. At most ten of them become `FAILED`.
     Refusals,
 }
 
@@ -64,12 +64,12 @@ pub(crate) struct Pauses {
     pub(crate) max: Duration,
 }
 
-/// Whether a stage is held. Cheap to ask where nothing is amiss.
+/// Whether a stage is held. Cheap to check in normal operation.
 #[derive(Debug)]
 pub(crate) struct Hold {
     pauses: Pauses,
     is_held: AtomicBool,
-    /// Whether anything is remembered that a success ends.
+    /// Whether anything is remembered that a success clears.
     is_watching: AtomicBool,
     /// Runs that succeeded.
     passed: AtomicU64,
@@ -83,7 +83,7 @@ struct State {
     news: Vec<News>,
 }
 
-/// What began or ended, for the log and whoever asked to be told.
+/// News of a hold that began or ended, for the log and the on-hold callback.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct News {
     pub(crate) cause: HeldBy,
@@ -101,19 +101,19 @@ pub(crate) struct Since {
     /// The last pause.
     pub(crate) pause: Duration,
     pub(crate) next_try_at: Instant,
-    /// When it will be over, as somebody said.
+    /// When the outage will be over, if a handler said so.
     over_at: Option<Instant>,
-    /// Tries that run, and when the last one was started.
+    /// How many tries are running, and when the last one was started.
     pub(crate) tries: usize,
     tried_at: Instant,
 }
 
-/// What an item has met.
+/// The outages of one item.
 #[derive(Debug, Clone, Copy)]
 struct OfItem {
-    /// Outages that it met although others had succeeded since the one before.
+    /// Outages that it met although others had succeeded since its previous one.
     alone: u32,
-    /// How many had succeeded when it met its last one.
+    /// How many runs had succeeded when it met its last one.
     passed: u64,
 }
 
@@ -127,8 +127,8 @@ impl Hold {
         self.is_held.load(Ordering::Acquire)
     }
 
-    /// Whether one more item may be claimed: always where nothing holds the stage, and otherwise when it is time for a try.
-    /// One that lasts longer than the longest pause has come further than those before it, and others may follow.
+    /// Whether one more item may be claimed: always if nothing holds the stage, otherwise when a try is due. A try that
+    /// lasts longer than the longest pause has come further than those before it, and others may follow.
     pub(crate) fn may_try(&self, now: Instant) -> bool {
         self.locked().outage.as_ref().is_none_or(|since| {
             let is_trying = since.tries > 0 && now.saturating_duration_since(since.tried_at) < self.pauses.max;
@@ -136,7 +136,7 @@ impl Hold {
         })
     }
 
-    /// When to look whether it may be tried.
+    /// When to check whether a try is due.
     pub(crate) fn next_try_at(&self) -> Option<Instant> {
         if !self.is_held() {
             return None;
@@ -144,7 +144,7 @@ impl Hold {
         self.locked().outage.as_ref().map(|since| since.next_try_at)
     }
 
-    /// A claim of one item is sent: if it brings none, the next is sent after another pause.
+    /// A claim of one item is sent: if it brings none, the next one is sent after another pause.
     pub(crate) fn asked(&self, now: Instant) {
         if self.is_held()
             && let Some(since) = &mut self.locked().outage
@@ -153,13 +153,13 @@ impl Hold {
         }
     }
 
-    /// Whether rows that were asked for at this time are to be given back: the stage was not held then, and so more were asked
-    /// for than one.
+    /// Whether rows that were asked for at this time are to be released: the stage was not held then, so more than one
+    /// was asked for.
     pub(crate) fn turns_back(&self, asked_at: Instant) -> bool {
         self.is_held() && self.locked().outage.as_ref().is_some_and(|since| asked_at < since.began_at)
     }
 
-    /// Takes the place of a try; false if the item has to stay in the queue.
+    /// Starts a try if one may start; false if the item has to stay in the queue.
     pub(crate) fn start_try(&self, now: Instant) -> bool {
         let mut state = self.locked();
         let Some(since) = &mut state.outage else { return true };
@@ -171,7 +171,8 @@ impl Hold {
         true
     }
 
-    /// A try was none after all, or nothing came of it: the next one is due after the same pause, or at once.
+    /// Ends a try without a success. The next one is due at once if this one says nothing about the outage, otherwise
+    /// after the same pause.
     pub(crate) fn end_try(&self, started_at: Instant, says_nothing: bool) {
         if !self.is_held() {
             return;
@@ -200,15 +201,15 @@ impl Hold {
         self.note(&state);
     }
 
-    /// A handler met an outage with this item, in a run that was started at this time. The answer is what it is to be written
-    /// as.
+    /// A handler met an outage with this item, in a run that was started at this time. Returns the failure to be
+    /// written for the item.
     pub(crate) fn outage(&self, key: &Key, failure: Failure, started_at: Instant, now: Instant) -> Failure {
         let Some(outage) = failure.as_outage() else { return failure };
         let passed = self.passed.load(Ordering::Relaxed);
         let mut state = self.locked();
         let alone = state.met(key, passed);
         let put_off = if alone > 0 && state.outage.is_none() {
-            // Others got through since it said so the last time: it is no outage of everybody's.
+            // Others have succeeded since its previous outage: this is no outage of the whole stage.
             let pause = self.pauses.min.saturating_mul(1 << alone.min(OUTAGES_ALONE_MAX * 4)).min(PUT_OFF_MAX);
             (outage.is_told || alone < OUTAGES_ALONE_MAX).then_some(pause)
         } else {
@@ -218,7 +219,8 @@ impl Hold {
         failure.settled_by(put_off)
     }
 
-    /// How long the stage has been held for longer than it was said to be, and why.
+    /// For how long the stage has been held since the predicted end of the outage, or since its beginning if no later
+    /// end was predicted; and why.
     pub(crate) fn overdue(&self, now: Instant) -> Option<(Duration, String)> {
         if !self.is_held() {
             return None;
@@ -229,7 +231,7 @@ impl Hold {
         Some((now.saturating_duration_since(due_at), since.reason.clone()))
     }
 
-    /// How it is held.
+    /// The current hold, if there is one.
     pub(crate) fn current(&self, now: Instant) -> Option<News> {
         let state = self.locked();
         let since = state.outage.as_ref()?;
@@ -259,7 +261,7 @@ impl Hold {
 }
 
 impl State {
-    /// Notes an outage of an item; how many it has met alone.
+    /// Notes an outage of an item. Returns how many it has met alone.
     fn met(&mut self, key: &Key, passed: u64) -> u32 {
         if self.items.len() >= OUTAGES_REMEMBERED_MAX && !self.items.contains_key(key) {
             self.items.clear();
@@ -270,21 +272,21 @@ impl State {
         of_item.alone
     }
 
-    /// Holds the stage, or goes on to hold it. For how long the item is to be put off: it comes back before the next try that
-    /// could need it.
+    /// Holds the stage, or continues to. Returns for how long to put the item off: it comes back before the next try
+    /// that could need it.
     fn hold(&mut self, outage: Outage, reason: &str, pauses: Pauses, started_at: Instant, now: Instant) -> Duration {
         if self.outage.is_none() {
             let reason = reason.to_owned();
             self.news.push(News { cause: HeldBy::Outage, reason, held_for: Duration::ZERO, is_over: false });
         } else if let Some(since) = self.outage.as_mut().filter(|since| started_at >= since.began_at) {
-            // What ran before it was held says nothing new.
+            // Runs that started before the hold say nothing new.
             since.tries = since.tries.saturating_sub(1);
             since.put_off(now);
         }
         let since = self.outage.get_or_insert_with(|| Since::new(reason, pauses, now));
         let said = match outage.until {
             Some(Until::In(duration)) => Some(duration),
-            // How far that is only the database's clock could say: it is tried now and then.
+            // Only the database's clock could say how far away that is: the stage is tried now and then.
             Some(Until::At(_)) | None => None,
         };
         if let Some(over_at) = said.and_then(|said| now.checked_add(said)) {
@@ -329,7 +331,7 @@ mod tests {
         Key::from(format!("item-{number}"))
     }
 
-    /// A try at the time at which one is due, and what it was settled by.
+    /// A try at the time when one is due, and the outcome for its item.
     fn fail(hold: &Hold, number: usize, now: &mut Instant) -> Outcome {
         if let Some(next_try_at) = hold.next_try_at() {
             *now = next_try_at;

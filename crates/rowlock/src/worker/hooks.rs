@@ -1,4 +1,4 @@
-//! What the user is told while the worker runs.
+//! The user's callbacks while the worker runs.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,17 +15,17 @@ use super::hold::HeldStage;
 use crate::Key;
 use crate::pipeline::StageId;
 
-/// An item that became `FAILED` by this worker.
+/// An item that this worker made `FAILED`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FailedItem {
     /// The item.
     pub key: Key,
-    /// The stage it was in, where the worker knows it.
+    /// The stage that it was in, if the worker knows it.
     pub stage: Option<StageId>,
     /// What made it fail.
     pub cause: FailedBy,
-    /// What was written as its error, or what led to it.
+    /// The error that was written for it, or what led to the failure.
     pub error: String,
 }
 
@@ -33,9 +33,9 @@ pub struct FailedItem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailedBy {
-    /// A failure of its handler: a permanent one, or the last of its budget.
+    /// A failure of its handler: a permanent one, or the last one of its budget.
     Handler,
-    /// It was taken back from stopped workers once too often.
+    /// Sweeps took it back from stopped workers once too often.
     Sweep,
     /// It was ready, but at a limit.
     Exhaust,
@@ -61,7 +61,7 @@ impl FailedHook {
     ) -> (FailedHook, Option<JoinHandle<()>>) {
         let pending = Arc::new(AtomicUsize::new(0));
         let Some(hook) = hook else { return (FailedHook { sender: Mutex::new(None), pending }, None) };
-        // Its length is limited by the dispatcher, which claims nothing while many are pending.
+        // The dispatcher limits the channel's length: it claims nothing while many calls are pending.
         let (sender, receiver) = unbounded_channel();
         let task = runtime.spawn(call(hook, receiver, Arc::clone(&pending)));
         (FailedHook { sender: Mutex::new(Some(sender)), pending }, Some(task))
@@ -76,7 +76,7 @@ impl FailedHook {
         }
     }
 
-    /// No more items come: the task ends when it has told those that there are.
+    /// No more items come: the task ends when it has reported those that there are.
     pub(crate) fn close(&self) {
         self.sender_locked().take();
     }
@@ -85,7 +85,7 @@ impl FailedHook {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls that were not made yet.
+    /// Calls that have not finished yet.
     pub(crate) fn pending(&self) -> usize {
         self.pending.load(Ordering::Acquire)
     }

@@ -1,4 +1,4 @@
-//! Whether there is anything left to wait for. Pure.
+//! The idle check: whether there is anything left to wait for. Pure.
 
 use std::fmt;
 
@@ -14,19 +14,19 @@ use crate::store::Counts;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiting {
-    /// Items whose due time has not come; of each stage no more than 1,000 are counted.
+    /// Items that are not due yet; at most 1,000 are counted for each stage.
     pub delayed_items: i64,
-    /// When the first of them is due, by the database's clock.
+    /// When the first of them becomes due, by the database's clock.
     pub next_due_at: Option<DateTime<Utc>>,
-    /// Items that are never due (at `infinity`), for which nobody waits; counted likewise.
+    /// Items that are never due (at `infinity`), for which the worker does not wait; counted in the same way.
     pub never_due_items: i64,
-    /// Items that others hold; counted likewise.
+    /// Items that others hold; counted in the same way.
     pub held_items: i64,
     /// When the first of their leases ends if its holder has stopped, by the database's clock.
     pub lease_ends_at: Option<DateTime<Utc>>,
-    /// Stages that are held, why and for how long: what is due there waits for the next try.
+    /// Stages that are held, why and for how long: items that are due there wait for the next try.
     pub held_stages: Vec<HeldStage>,
-    /// The database's time of this answer.
+    /// The database's time when it counted.
     pub at: DateTime<Utc>,
 }
 
@@ -64,23 +64,23 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// With the day: what is delayed may be due in months.
+/// With the date: a delayed item may become due in months.
 pub(super) fn clock(at: DateTime<Utc>) -> impl fmt::Display {
     at.format("%Y-%m-%d %H:%M:%SZ")
 }
 
-/// What counts say to a worker that holds nothing and whose claims came back empty.
+/// What the counts mean for a worker that holds nothing and whose claims came back empty.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Verdict {
     /// Items are due: claim again.
     Work,
-    /// Nothing to do now, but something will be.
+    /// There is nothing to do now, but there will be.
     Wait(Waiting),
-    /// Nothing will change by waiting.
+    /// Waiting changes nothing.
     Idle(Remaining),
 }
 
-/// A key that the database refuses to have changed, and the state that it is stuck in.
+/// The key of a row that the database refuses to change, and the state that it is stuck in.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stuck {
     pub(crate) key: Key,
@@ -88,7 +88,7 @@ pub(crate) struct Stuck {
     pub(crate) status: Option<Status>,
 }
 
-/// What a worker is there for, and what it has met.
+/// What a worker handles, and what it has met.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outlook<'a> {
     /// The stages that it has handlers for.
@@ -96,7 +96,7 @@ pub(crate) struct Outlook<'a> {
     pub(crate) stuck: &'a [Stuck],
     /// The stages that it holds.
     pub(crate) held: &'a [HeldStage],
-    /// Whether it ends although items will be due later.
+    /// Whether it ends even if items become due later.
     pub(crate) until_nothing_is_due: bool,
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>
         } else {
             let is_held = held_stage(stage.stage).cloned();
             let never_due = stage.never_due.clamp(0, ready);
-            // Both are counted up to the same limit: of many that are never due nobody sees how few others there are.
+            // Both counts stop at the same limit: many items that are never due can hide how few others there are.
             let delayed = (ready - never_due).max(i64::from(stage.next_due_at.is_some()));
             waiting.never_due_items += never_due;
             remaining.never_due.extend(items.of(never_due));
@@ -161,7 +161,7 @@ pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>
     Verdict::Idle(remaining)
 }
 
-/// Whether a change is worth a line in the log: renewals of other workers are not.
+/// Whether a change is worth a line in the log. Renewals by other workers are not.
 pub(crate) fn is_news<'a>(before: Option<&'a Waiting>, now: &'a Waiting) -> bool {
     let reason = |held: &'a HeldStage| (held.stage, &held.reason);
     before.is_none_or(|before| {
@@ -195,7 +195,7 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
 
-    /// Counts of nothing.
+    /// Counts that are all zero.
     fn counts(pipeline: &Pipeline) -> Counts {
         let status = |status| StatusCount {
             status: Some(status),
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Of a worker with handlers for these stages that met nothing strange.
+    /// The verdict for a worker that has handlers for these stages and met nothing unusual.
     fn judged(counts: &Counts, handled: &[StageId]) -> Verdict {
         verdict(&pipeline(), counts, Outlook { handled, stuck: &[], held: &[], until_nothing_is_due: false })
     }
@@ -271,7 +271,7 @@ mod tests {
             "2 delayed, the first at 2027-01-15 08:01:00Z; 3 never due, and not waited for"
         );
 
-        // Both counts have ended at a limit of 3.
+        // Both counts stopped at a limit of 3.
         put(&mut counts, Status::Ready(stages[0]), 3);
         let Verdict::Wait(waiting) = judged(&counts, &stages) else { panic!("one is delayed") };
         assert_eq!(waiting.delayed_items, 1);
@@ -377,7 +377,8 @@ mod tests {
         let Verdict::Idle(remaining) = verdict(&pipeline, &counts, ends) else { panic!("nothing is due") };
         assert_eq!(
             remaining.to_string(),
-            "2 delayed for ONE; the next is due at 2027-01-15 08:01:00Z; ONE held for 12 s by an outage: the API answers 503"
+            "2 delayed for ONE; the next is due at 2027-01-15 08:01:00Z; ONE held for 12 s by an outage: \
+             the API answers 503"
         );
         put(&mut counts, Status::Ready(stages[1]), 1);
         counts.stages[1].oldest_ready_since = Some(at(-1));

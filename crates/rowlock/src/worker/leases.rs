@@ -1,7 +1,7 @@
-//! The leases that this worker holds: queued, running and waiting to be finished.
+//! The lease table: the leases that this worker holds, for items that are queued, running or waiting to be finished.
 //!
-//! Whoever ends a lease first (its handler's result, a timeout, a heartbeat that found it lost) calls [`Held::end`]
-//! and alone reports it; what comes later is discarded.
+//! The first to end a lease (its handler's result, a timeout, a heartbeat that found it lost) calls [`Held::end`] and
+//! alone reports it; what comes later is discarded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,15 +14,15 @@ use crate::limits::FINISH_KEPT_FOR;
 use crate::pipeline::Status;
 use crate::{Error, FencingToken, Key, Lease, Settled};
 
-/// Every lease that this worker holds.
+/// The lease table of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     held: Mutex<ByClaim>,
     emptied: Notify,
 }
 
-/// By the claim that they are of: a claim brings up to a thousand, and an entry in a map for each of them would cost more
-/// than the rest of its way through the worker.
+/// The leases by claim: a claim brings up to a thousand, and an entry in a map for each of them would cost more than
+/// the rest of its way through the worker.
 #[derive(Debug, Default)]
 struct ByClaim {
     claims: HashMap<FencingToken, OfClaim>,
@@ -31,18 +31,18 @@ struct ByClaim {
 
 #[derive(Debug, Default)]
 struct OfClaim {
-    /// Each at its place; none where it is over.
+    /// Each lease at its place; `None` where it is over.
     held: Vec<Option<Arc<Held>>>,
     len: usize,
-    /// The place of each key. Made when somebody asks for one by its lease, which handlers do that finish by themselves.
+    /// The place of each key. Built when a lease is looked up, which happens for handlers that finish items themselves.
     places: Option<HashMap<Key, usize>>,
 }
 
-/// One lease and what goes on under it.
+/// One lease, and the state of the work under it.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) lease: Lease,
-    /// Among those of its claim.
+    /// Its position among the leases of its claim.
     place: usize,
     state: Mutex<State>,
 }
@@ -50,11 +50,11 @@ pub(crate) struct Held {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// When the last renewal that got through, or the claim, was sent.
+    /// When the claim, or the last renewal that succeeded, was sent.
     renewed_at: Instant,
-    /// False past the stage's timeout: what hangs is not renewed for ever.
+    /// False past the stage's timeout: the lease of a handler that hangs is not renewed for ever.
     renewable: bool,
-    /// When nobody worked on the item any more. From then on its time runs out, whatever is renewed.
+    /// When the work on the item ended. From then on its time runs out, whatever is renewed.
     ended_at: Option<Instant>,
     by_handler: ByHandler,
 }
@@ -66,33 +66,33 @@ enum Phase {
     Ended,
 }
 
-/// This process stood still until a moment ago, so that its leases are older than they may be. Until the end of the respite
-/// they are renewed all the same: whether somebody else has taken the item is for the database to say.
+/// This process stood still until a moment ago, so its leases are older than they may be. Until the end of the respite
+/// they are renewed nevertheless: only the database can say whether someone else has taken an item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Respite {
     pub(crate) since: Instant,
     pub(crate) until: Instant,
 }
 
-/// What the handler has done to its lease by itself, through its context or its claim.
+/// What the handler itself has done to its lease, through its context or its claim.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ByHandler {
     /// Nothing.
     Nothing,
-    /// A finish of its own is under way since then: until it is answered nobody can say whether the lease still holds.
+    /// Its own finish has been running since then: until it is answered, it is unknown whether the lease still holds.
     Settling { since: Instant },
     /// It has finished the item.
     Settled { to: Status, outcome: &'static str, error: Option<String> },
     /// It learnt that the lease was lost.
     Lost,
-    /// It learnt that the database refuses the row, and has the item `FAILED`.
+    /// It learnt that the database refuses the row, and that the item is `FAILED` now.
     Refused { reason: String },
     /// It could not learn whether its finish was applied.
     Unknown,
 }
 
 impl Leases {
-    /// Registers a lease under a claim or renewal that was sent at this time.
+    /// Registers a lease by a claim or renewal that was sent at this time.
     pub(crate) fn hold(&self, lease: Lease, sent_at: Instant) -> Arc<Held> {
         let state = State {
             phase: Phase::Queued,
@@ -183,7 +183,7 @@ impl OfClaim {
 }
 
 impl Held {
-    /// A handler takes the item up. False if the lease ended while it was queued.
+    /// A handler starts on the item. False if the lease ended while the item was queued.
     pub(crate) fn start(&self, run: &Arc<Run>) -> bool {
         let mut state = self.locked();
         let queued = matches!(state.phase, Phase::Queued);
@@ -193,13 +193,13 @@ impl Held {
         queued
     }
 
-    /// Ends what goes on under the lease. True for the one caller who is to report it.
+    /// Ends the work under the lease. True for the one caller that has to report it.
     pub(crate) fn end(&self) -> bool {
         !matches!(self.locked().end(), Phase::Ended)
     }
 
-    /// As [`Held::end`] for a lease that does not hold any more, unless a finish of the handler's own is under way,
-    /// whose answer says more. The handler is stopped if it has no other item.
+    /// As [`Held::end`], for a lease that no longer holds, unless the handler is finishing the item itself: the answer
+    /// to that says more. The handler is stopped if it has no other item.
     pub(crate) fn lose(&self) -> bool {
         let mut state = self.locked();
         if state.by_handler != ByHandler::Nothing {
@@ -224,8 +224,8 @@ impl Held {
         matches!(self.locked().phase, Phase::Running(_))
     }
 
-    /// Whether the lease may be renewed now: not past its timeout, not past its life, not in the handler's hands, and
-    /// not once its outcome has been given up.
+    /// Whether the lease may be renewed now: not past its timeout, not past its life, not after the handler's own
+    /// finish, and not once its outcome has been given up.
     pub(crate) fn is_renewable(&self, now: Instant, stale_after: Duration, respite: Option<Respite>) -> bool {
         let state = self.locked();
         let lives = match state.ended_at {
@@ -235,12 +235,12 @@ impl Held {
         state.renewable && matches!(state.by_handler, ByHandler::Nothing | ByHandler::Settling { .. }) && lives
     }
 
-    /// Until when its outcome is sent again; `None` while somebody works on it.
+    /// Until when its outcome is sent again; `None` until the work on it has ended.
     pub(crate) fn kept_until(&self, stale_after: Duration) -> Option<Instant> {
         self.locked().ended_at.map(|ended_at| kept_until(ended_at, stale_after))
     }
 
-    /// Its outcome waits for others: its time begins anew.
+    /// Its outcome waits for others: its time starts again.
     pub(crate) fn keep(&self, now: Instant) {
         let mut state = self.locked();
         state.ended_at = state.ended_at.map(|ended_at| ended_at.max(now));
@@ -255,13 +255,13 @@ impl Held {
         state.renewed_at = state.renewed_at.max(sent_at);
     }
 
-    /// Whether it got no renewal for as long as a lease lives, and none is to be tried any more.
+    /// Whether it was not renewed within the life of a lease, and no other renewal is to be tried.
     pub(crate) fn is_over_aged(&self, now: Instant, stale_after: Duration, respite: Option<Respite>) -> bool {
         self.locked().is_over_aged(now, stale_after, respite)
     }
 
-    /// This process stood still for so long, which is no part of the time that an outcome is sent again, nor of that which
-    /// a handler waits for an answer.
+    /// This process stood still for this long. That does not count towards the time for which an outcome is sent again,
+    /// or for which a handler waits for an answer.
     pub(crate) fn stood_still(&self, stood_still: Duration) {
         let mut state = self.locked();
         if let Some(ended_at) = &mut state.ended_at {
@@ -276,7 +276,7 @@ impl Held {
         self.locked().renewed_at
     }
 
-    /// Whether a renewal's "lost" can be believed: nobody is writing the item's outcome just now.
+    /// Whether a renewal's "lost" can be believed: the item's outcome is not being written at the moment.
     pub(crate) fn can_be_lost(&self) -> bool {
         let state = self.locked();
         state.by_handler == ByHandler::Nothing && !matches!(state.phase, Phase::Ended)
@@ -286,7 +286,7 @@ impl Held {
         self.locked().by_handler.clone()
     }
 
-    /// Since when the handler finishes the item by itself, if it does just now.
+    /// Since when the handler has been finishing the item itself, if it is doing so.
     pub(crate) fn settling_since(&self) -> Option<Instant> {
         match self.locked().by_handler {
             ByHandler::Settling { since } => Some(since),
@@ -294,7 +294,7 @@ impl Held {
         }
     }
 
-    /// The handler starts to finish the item by itself.
+    /// The handler starts to finish the item itself.
     pub(crate) fn settling(self: &Arc<Self>) -> SettlingGuard {
         self.locked().by_handler = ByHandler::Settling { since: Instant::now() };
         SettlingGuard { held: Some(Arc::clone(self)) }
@@ -317,12 +317,12 @@ impl State {
     }
 }
 
-/// Counted from the end and not from the last renewal: renewals would put it off for ever.
+/// Counted from the end, not from the last renewal: renewals would put it off for ever.
 fn kept_until(ended_at: Instant, stale_after: Duration) -> Instant {
     ended_at + stale_after + FINISH_KEPT_FOR
 }
 
-/// A finish by the handler under way. Dropped without an answer, the outcome is unknown.
+/// A running finish by the handler. If it is dropped without an answer, the outcome is unknown.
 #[derive(Debug)]
 pub(crate) struct SettlingGuard {
     held: Option<Arc<Held>>,

@@ -1,5 +1,4 @@
-//! The worker: claims items, runs the user's handlers on them, keeps their leases alive and writes what became of
-//! them.
+//! The worker: claims items, runs the user's handlers on them, renews their leases and writes their outcomes.
 
 mod accounting;
 mod claiming;
@@ -66,10 +65,10 @@ use observer::Observed;
 
 /// Works on the items of a pipeline with a handler for each stage.
 ///
-/// Handlers run on the runtime that calls [`Worker::run`]; claims, heartbeats, timeouts and the writing of outcomes
-/// run on a thread of the worker's own with connections of its own, so that busy handlers cannot starve them. A
-/// handler runs at least once for each item; what it writes in the transaction that it hands to
-/// [`Claim::complete_in`] is committed exactly once.
+/// Handlers run on the runtime that calls [`Worker::run`]. Claims, heartbeats, timeouts and the writing of outcomes run
+/// on a separate thread with separate connections, so that busy handlers cannot starve them. A handler runs at least
+/// once for each item; what it writes in the transaction that it hands to [`Claim::complete_in`] is committed exactly
+/// once.
 ///
 /// ```no_run
 /// use rowlock::store::sqlite::SqliteStore;
@@ -117,7 +116,7 @@ impl<S: Store, R, T> fmt::Debug for Worker<S, R, T> {
 }
 
 impl<S: Store, R: Record<S>> Worker<S, R> {
-    /// A worker without handlers. It claims under the repository's holder's name.
+    /// A worker without handlers. It claims under the name of the repository's holder.
     pub fn new(repository: Repository<S, R>) -> Worker<S, R> {
         Worker {
             repository,
@@ -143,7 +142,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
 }
 
 impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
-    /// Gives state to the handlers that are added after this call: a client, a model, a pool. They read it by
+    /// Gives state to the handlers that are added after this call: a client, a model, a pool. They read it with
     /// [`Context::state`], so that a handler can be a plain function. It is shared, never cloned.
     ///
     /// ```no_run
@@ -188,9 +187,9 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
 
     /// The handler of a stage, for one item at a time.
     ///
-    /// What it returns is written: `Ok(())` completes the stage, an [`Outcome`](crate::Outcome) is written as it is,
-    /// a [`Settled`](crate::Settled) says that the handler has finished the item by itself, and an error is a
-    /// [`Failure`]: by `?` a retryable one. A panic is a retryable failure too.
+    /// Its result is written: `Ok(())` completes the stage, an [`Outcome`](crate::Outcome) is written as it is, a
+    /// [`Settled`](crate::Settled) says that the handler has finished the item itself, and an error is a [`Failure`]:
+    /// `?` makes a retryable one. A panic is a retryable failure too.
     pub fn handle<F, Fut, O>(mut self, stage: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Context<S, R, T>, Claim<R>) -> Fut + Send + Sync + 'static,
@@ -201,9 +200,9 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         self
     }
 
-    /// The handler of a stage, for up to `size` items at a time, with one result for each, in order.
+    /// The handler of a stage, for up to `size` items at a time. It returns one result for each, in order.
     ///
-    /// It is called with what there is, and never waits for a batch to fill. If it returns another number of results
+    /// It gets the items that there are, and never waits for a batch to fill. If it returns another number of results,
     /// each of its items is retried, as after a panic. Its context is cancelled when the leases of all its items are
     /// lost.
     pub fn handle_batch<F, Fut, O>(mut self, stage: impl Into<String>, size: usize, handler: F) -> Self
@@ -216,15 +215,15 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         self
     }
 
-    /// How many handlers of a stage run at once, or batches of it. By default one for each processor, at least 2.
+    /// How many handlers of a stage, or batches, run at once. By default one for each processor, at least 2.
     pub fn concurrency(mut self, stage: impl Into<String>, handlers: usize) -> Self {
         self.concurrency.insert(stage.into(), handlers);
         self
     }
 
-    /// Is called for each item that became `FAILED` by this worker, on the caller's runtime, one after the other.
+    /// Called for each item that this worker made `FAILED`, on the caller's runtime, one after the other.
     ///
-    /// A hint for people: a worker that is killed in the moment does not call it.
+    /// A hint for people: a worker that is killed at that moment does not call it.
     pub fn on_failed<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(FailedItem) -> Fut + Send + Sync + 'static,
@@ -234,29 +233,29 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         self
     }
 
-    /// Is called when what [`Worker::run_until_idle`] waits for has changed, on the worker's thread: it must return
+    /// Called on the worker's thread when what [`Worker::run_until_idle`] waits for has changed. It must return
     /// quickly.
     pub fn on_wait(mut self, callback: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
         self.on_wait = Some(Arc::new(callback));
         self
     }
 
-    /// Is called when a stage is held and when it goes on again, on the worker's thread: it must return quickly. A stage is held
-    /// while what its handlers need is away; see [`Failure::outage`]. [`WorkerReport::held_stages`] names those that
-    /// are held when the worker ends.
+    /// Called on the worker's thread when a stage is held and when it resumes. It must return quickly. A stage is held
+    /// while what its handlers need is unavailable; see [`Failure::outage`]. [`WorkerReport::held_stages`] names the
+    /// stages that are held when the worker ends.
     pub fn on_hold(mut self, callback: impl Fn(&HeldStage) + Send + Sync + 'static) -> Self {
         self.on_hold = Some(Arc::new(callback));
         self
     }
 
-    /// Tells this observer of every handler that starts and ends.
+    /// Informs this observer of every handler that starts and ends.
     pub fn observe(mut self, observer: impl HandlerObserver) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
 
-    /// Shortest and longest pause of a held stage between two items that it tries; doubled each time, with jitter. By default
-    /// 1 s and 60 s.
+    /// Shortest and longest pause between two items that a held stage tries. The pause doubles each time, with jitter.
+    /// By default 1 s and 60 s.
     pub fn hold_between(mut self, min: Duration, max: Duration) -> Self {
         self.settings.hold_pauses = Pauses { min, max };
         self
@@ -274,14 +273,14 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         self
     }
 
-    /// Catches SIGTERM and SIGINT: the first one stops the worker gracefully, the second one at once. Both stay caught for
-    /// as long as the process lives.
+    /// Catches SIGTERM and SIGINT: the first one stops the worker gracefully, the second one at once. Both stay caught
+    /// for the life of the process.
     pub fn shutdown_on_signals(mut self) -> Self {
         self.settings.signals = true;
         self
     }
 
-    /// Shortest and longest wait between two looks at an empty queue. By default from 50 ms up to 10 s where
+    /// Shortest and longest wait between two polls of an empty queue. By default from 50 ms up to 10 s where
     /// notifications work, up to 1 s where they do not.
     pub fn poll_between(mut self, min: Duration, max: Duration) -> Self {
         self.settings.poll_min = min;
@@ -289,33 +288,33 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         self
     }
 
-    /// Works until it is asked to stop. Goes on through errors of the database, however long they last.
+    /// Works until it is asked to stop. Errors of the database do not end it, however long they last.
     ///
     /// Dropping the future stops the worker at once.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a stage that does not exist or a number that cannot be meant;
-    /// [`Error::Worker`] if the worker cannot go on: every slot of a stage is held by a handler that does not stop.
+    /// [`Error::InvalidArgument`] for a stage that does not exist or an invalid number; [`Error::Worker`] if the worker
+    /// cannot go on: every slot of a stage is held by a handler that does not stop.
     pub async fn run(self) -> Result<WorkerReport> {
         self.start().await
     }
 
-    /// Works until every item is terminal, or nothing is left that waiting would change:
-    /// [`WorkerReport::remaining`] names paused stages, stages without a handler, unknown words and what is never due.
+    /// Works until every item is terminal, or until waiting would change nothing: [`WorkerReport::remaining`] names
+    /// paused stages, stages without a handler, unknown words and items that are never due.
     ///
-    /// Waits for items that are delayed and for those that others hold, and says so by [`Worker::on_wait`].
+    /// Waits for items that are delayed and for those that others hold, and reports this through [`Worker::on_wait`].
     ///
     /// # Errors
-    /// As [`Worker::run`]; and the database's error once it has lasted for 30 s, or for 10 minutes if it is one
-    /// that may pass by itself.
+    /// As [`Worker::run`]; and the database's error once it has lasted for 30 s, or for 10 minutes if it is transient.
     pub async fn run_until_idle(mut self) -> Result<WorkerReport> {
         self.settings.until_idle = true;
         self.start().await
     }
 
-    /// As [`Worker::run_until_idle`], but ends also where items are left that will be due later, for tables with schedules
-    /// far in the future: [`WorkerReport::remaining`] says how many, and when the next one is due. It works on all that is
-    /// due, and waits for what others hold, which may be due again soon; not for a retry that is still to come.
+    /// As [`Worker::run_until_idle`], but also ends if items are left that become due later, for tables with schedules
+    /// far in the future: [`WorkerReport::remaining`] says how many, and when the next one is due. It works on all due
+    /// items, and waits for items that others hold, which may be due again soon; it does not wait for a retry that is
+    /// still to come.
     ///
     /// # Errors
     /// As [`Worker::run_until_idle`].
@@ -326,9 +325,9 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
 
     /// Runs the handlers on up to `limit` items that a claim would take now, one after the other, and writes nothing.
     ///
-    /// The handlers' context works over connections that the database lets only read: a handler that tries to write
-    /// through it is refused by the database. What a handler does elsewhere (another pool that it holds, files, other
-    /// services) is beyond that. The record is the row as it is, not as a claim would leave it.
+    /// The handlers' context uses connections on which the database allows only reads: it refuses a handler that tries
+    /// to write through them. What a handler does elsewhere (another pool that it holds, files, other services) is
+    /// beyond that. The record is the row as it is, not as a claim would leave it.
     ///
     /// # Errors
     /// As [`Repository::preview`](crate::Repository::preview), and those of connecting.
@@ -365,7 +364,7 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         let report = thread::run(Arc::clone(&engine), self.tokens, runtime).await;
         engine.failed.close();
         if let Some(task) = hook_task {
-            // What the hook does after the grace period is its own affair.
+            // After the grace period the worker does not wait for the hook.
             let _late = tokio::time::timeout(grace, task).await;
         }
         report
@@ -416,7 +415,7 @@ fn default_concurrency() -> usize {
 }
 
 impl Settings {
-    /// Refuses what cannot be meant, and shortens what cannot be waited for.
+    /// Refuses settings that make no sense, and shortens waits that are too long.
     fn check(&mut self) -> Result<()> {
         let pauses = &mut self.hold_pauses;
         for (argument, min, max) in [

@@ -1,4 +1,4 @@
-//! What a user's own metrics and tracing hear of the handlers.
+//! The observer of handlers, for the user's metrics and tracing.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use super::run::{Run, Stop};
 use crate::pipeline::StageId;
 use crate::{Key, Lease};
 
-/// Hears of every handler that starts and ends, for metrics and tracing of your own. All methods run on the task of the
-/// handler, and must return quickly. A panic in one of them is logged and harms nothing.
+/// Observes every handler that starts and ends, for your metrics and tracing. All methods run on the task of the
+/// handler, and must return quickly. A panic in one of them is logged and has no other effect.
 ///
-/// They say what the handler did. What the database then says of the outcome (a lease that was lost meanwhile) is in the
-/// [`WorkerReport`](crate::WorkerReport) and in the log.
+/// The methods report what the handler did. What the database then says about the outcome (a lease that was lost
+/// meanwhile) is in the [`WorkerReport`](crate::WorkerReport) and in the log.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,7 +69,7 @@ pub struct HandledItem<'a> {
     pub stage_name: &'a str,
 }
 
-/// The observer of a crew, if the worker has one.
+/// The observer of a stage pool, if the worker has one.
 #[derive(Clone)]
 pub(crate) struct Observed {
     pub(crate) observer: Arc<dyn HandlerObserver>,
@@ -110,7 +110,7 @@ impl Observed {
     }
 }
 
-/// The user's code may panic; that is no reason to lose a slot.
+/// The user's code may panic; that must not cost a slot.
 fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
     match std::panic::catch_unwind(AssertUnwindSafe(call)) {
         Ok(answer) => Some(answer),

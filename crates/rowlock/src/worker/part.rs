@@ -1,4 +1,4 @@
-//! Ended items that are written by one statement.
+//! Batches of completions: ended items that one statement writes.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::dispatch::Settling;
 use crate::pipeline::StageId;
 use crate::store::{Finish, FinishParams, Finished, Limits, Outcome};
 
-/// Ended items that are written by one statement. Never empty, but for the moment in which it is taken apart.
+/// Ended items that one statement writes. Never empty, except while it is taken apart.
 #[derive(Debug)]
 pub(crate) struct Part {
     ended: Vec<Ended>,
@@ -15,7 +15,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Of these items, each of which has an outcome to be written.
+    /// The part of these items, each of which has an outcome to write.
     pub(crate) fn new(ended: Vec<Ended>, limits: Limits) -> Part {
         let finish = |ended: &Ended| {
             ended.verdict.outcome().map(|outcome| Finish { lease: ended.held.lease.clone(), outcome: outcome.clone() })
@@ -32,7 +32,7 @@ impl Part {
         self.ended.is_empty()
     }
 
-    /// The stages that its items leave, each with the outcomes.
+    /// The stages that its items leave, each with the outcome.
     pub(crate) fn moves(&self) -> Vec<(StageId, &'static str)> {
         let mut moves: Vec<_> = self.ended.iter().filter_map(Ended::moves).collect();
         moves.sort_unstable();
@@ -44,13 +44,13 @@ impl Part {
         &self.ended
     }
 
-    /// Takes the second half out.
+    /// Takes out the second half.
     pub(crate) fn halve(&mut self) -> Part {
         let half = self.len().div_ceil(2);
         Part { ended: self.ended.split_off(half), settling: self.settling.split_off(half) }
     }
 
-    /// Takes the items out that this says, for a statement of their own.
+    /// Takes out the items for which this holds, for a separate statement.
     pub(crate) fn extract(&mut self, is_out: impl Fn(&Ended) -> bool) -> Part {
         let out: Vec<bool> = self.ended.iter().map(is_out).collect();
         let mut marked = out.iter();
@@ -58,18 +58,18 @@ impl Part {
         Part { ended, settling: self.settling.extract(&out) }
     }
 
-    /// Keeps the first item; the answer is the rest.
+    /// Keeps the first item and returns the rest.
     pub(crate) fn split_off_first(&mut self) -> Part {
         Part { ended: self.ended.split_off(1), settling: self.settling.split_off(1) }
     }
 
-    /// The same items, to be given back.
+    /// The same items, to be released.
     pub(crate) fn into_release(self, limits: Limits) -> Part {
         let release = |ended: Ended| Ended { verdict: Verdict::Write(Outcome::Release), ..ended };
         Part::new(self.ended.into_iter().map(release).collect(), limits)
     }
 
-    /// Takes the items out that nobody can hope any more to write, each with what is to be said of it.
+    /// Takes out the items whose time to be written is over, each with its answer.
     pub(crate) fn take_given_up(&mut self, now: Instant, stale_after: Duration) -> (Vec<Ended>, Vec<Finished>) {
         let is_kept = |ended: &Ended| ended.held.kept_until(stale_after).is_none_or(|kept_until| now < kept_until);
         let keep: Vec<bool> = self.ended.iter().map(is_kept).collect();
@@ -78,7 +78,7 @@ impl Part {
         (self.take_all_but(&keep), answers)
     }
 
-    /// Takes the items out that are not marked.
+    /// Takes out the items that are not marked.
     pub(crate) fn take_all_but(&mut self, keep: &[bool]) -> Vec<Ended> {
         if !keep.contains(&true) {
             self.settling.retain(keep);

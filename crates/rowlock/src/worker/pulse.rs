@@ -1,4 +1,5 @@
-//! When the database answered last, and what an outage, a step of its clock, or a stop of this process means for the sweep.
+//! Outage and clock-step detector: when the database last answered, and what an outage, a step of its clock, or a
+//! standstill of this process means for the sweep.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::clock::{Clocks, Reading};
 use super::leases::Respite;
 
-/// When the database answered last.
+/// When the database last answered.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     stale_after: Duration,
@@ -17,15 +18,15 @@ pub(crate) struct Pulse {
 #[derive(Debug)]
 struct State {
     answered_at: Instant,
-    /// Whether a call has failed since, in a way that will pass.
+    /// Whether a call has failed since, with an error that will pass.
     failing: bool,
-    /// Whether it takes no writes at the moment: what it answers to those who read says nothing of renewals.
+    /// Whether it takes no writes at the moment: its answers to reads then say nothing about renewals.
     takes_no_writes: bool,
     sweep_from: Instant,
     clocks: Clocks,
-    /// When the database's clock was last found to have gone another way than this one, or this process to have stood still.
+    /// When the database's clock and this one were last found to have gone apart, or this process to have stood still.
     parted_at: Option<Instant>,
-    /// When this process was last seen to run.
+    /// When this process was last seen running.
     ran_at: Option<Instant>,
     /// When it was last found to have stood still.
     woke_at: Option<Instant>,
@@ -47,8 +48,8 @@ impl Pulse {
         Pulse { stale_after, heartbeat_interval, state: Mutex::new(state) }
     }
 
-    /// A call succeeded that may only have read. After an outage in which others may have missed renewals, the living get one
-    /// heartbeat interval to renew their leases before this worker sweeps.
+    /// A call that may only have read succeeded. After an outage in which others may have missed renewals, living
+    /// workers get one heartbeat interval to renew their leases before this worker sweeps.
     pub(crate) fn answered(&self, now: Instant) {
         let mut state = self.locked();
         if state.takes_no_writes {
@@ -61,15 +62,15 @@ impl Pulse {
         state.failing = false;
     }
 
-    /// A call succeeded that writes.
+    /// A call that writes succeeded.
     pub(crate) fn wrote(&self, now: Instant) {
         self.locked().takes_no_writes = false;
         self.answered(now);
     }
 
-    /// The database said what time it is. Where its clock went another way than this one by more than a heartbeat
-    /// interval (the machine was suspended, or the clock was set), that is an outage: what the living hold looks older than
-    /// they are silent, so all renew first, and this worker sweeps one interval later.
+    /// The database told its time. If its clock and this one went apart by more than a heartbeat interval (the machine
+    /// was suspended, or a clock was set), that counts as an outage: the leases of living workers look older than the
+    /// time for which these have been silent. So all renew first, and this worker sweeps one interval later.
     pub(crate) fn told_time(&self, reading: Reading) {
         let now = reading.answered_at;
         self.answered(now);
@@ -79,15 +80,15 @@ impl Pulse {
             state.sweep_from = now + self.heartbeat_interval;
             tracing::warn!(
                 surplus_s = surplus.num_seconds(),
-                "the database's clock and this machine's went apart: the machine was suspended, or a clock was set; leases \
-                 are renewed before the next sweep"
+                "the database's clock and this machine's went apart: the machine was suspended, or a clock was set; \
+                 leases are renewed before the next sweep"
             );
         }
     }
 
-    /// This process runs, which is said with every tick. For how long it stood still before, if that is so long that the
-    /// next renewal may come too late: it was stopped, or its machine was. Others may have been as well, so all renew
-    /// first, and this worker sweeps one interval later.
+    /// Called with every tick: this process runs. Returns how long it stood still before, if that is so long that the
+    /// next renewal may come too late: the process was stopped, or its machine was. Others may have been stopped as
+    /// well, so all renew first, and this worker sweeps one interval later.
     pub(crate) fn runs(&self, now: Instant) -> Option<Duration> {
         let mut state = self.locked();
         let before = state.ran_at.replace(now)?;
@@ -101,13 +102,13 @@ impl Pulse {
         Some(stood_still)
     }
 
-    /// What the leases have that are older than they may be because this process stood still.
+    /// The respite of leases that are older than they may be because this process stood still.
     pub(crate) fn respite(&self) -> Option<Respite> {
         let since = self.locked().woke_at?;
         Some(Respite { since, until: since + self.heartbeat_interval })
     }
 
-    /// Leases that were renewed before this are to be renewed at once.
+    /// Leases that were renewed before this time are to be renewed at once.
     pub(crate) fn parted_at(&self) -> Option<Instant> {
         self.locked().parted_at
     }
@@ -117,14 +118,14 @@ impl Pulse {
         self.locked().failing = true;
     }
 
-    /// A call that writes was refused because the database may only be read, as at a fail-over.
+    /// A call that writes was refused because the database is read-only at the moment, as in a fail-over.
     pub(crate) fn refused_writes(&self) {
         let mut state = self.locked();
         (state.failing, state.takes_no_writes) = (true, true);
     }
 
-    /// How long the sweep has to wait; `None` while the database has not answered for so long that another call
-    /// must get through first.
+    /// How long the sweep has to wait; `None` while the database has not answered for so long that another call must
+    /// get through first.
     pub(crate) fn sweep_in(&self, now: Instant) -> Option<Duration> {
         let state = self.locked();
         if self.is_cut_off(&state, now) {
@@ -133,9 +134,9 @@ impl Pulse {
         Some(state.sweep_from.saturating_duration_since(now))
     }
 
-    /// Whether leases of the living may run out although they tried to renew them. In an outage that is after one
-    /// interval: the next renewal was missed. Without errors nobody knows whether there was an outage, only that this
-    /// worker asked for nothing; then a lease renewed just before would be about to run out.
+    /// Whether leases of living workers may expire although these tried to renew them. In an outage, that is after one
+    /// interval: the next renewal was missed. Without errors this worker only asked for nothing, and whether there was
+    /// an outage is unknown; then it is when a lease that was renewed just before would be about to expire.
     fn is_cut_off(&self, state: &State, now: Instant) -> bool {
         let unanswered_for = now.saturating_duration_since(state.answered_at);
         let bearable = if state.failing { self.heartbeat_interval } else { self.stale_after - self.heartbeat_interval };

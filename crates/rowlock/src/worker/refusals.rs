@@ -1,5 +1,5 @@
-//! A stage of which the database refuses every item for the same cause, as a trigger or a constraint does that came with a
-//! deploy: who waits for it, and when one item is tried.
+//! Refusal detector: a stage for which the database refuses every item for the same cause, such as a trigger or a
+//! constraint that came with a deploy; what waits for it, and when one item is tried.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::Store;
 use crate::pipeline::StageId;
 use crate::store::RefusedStage;
 
-/// What is refused.
+/// A kind of call that the database refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Claims: one item is claimed now and then.
@@ -22,12 +22,12 @@ pub(crate) enum Refused {
     Finishes(&'static str),
     /// Heartbeats: one item is claimed now and then, and renewed at once.
     Heartbeats,
-    /// Sweeps: they are tried again at their own interval, and nothing else waits.
+    /// Sweeps: they are tried again at their usual interval, and nothing else waits.
     Sweeps,
 }
 
 impl Refused {
-    /// What a store calls it.
+    /// The name that a store uses for it.
     fn verb(self) -> &'static str {
         match self {
             Refused::Claims => "claim",
@@ -38,7 +38,7 @@ impl Refused {
     }
 }
 
-/// What of a stage is refused. Cheap to ask where nothing is.
+/// The refusals of a stage. Cheap to check if there are none.
 #[derive(Debug)]
 pub(crate) struct Refusals {
     pauses: Pauses,
@@ -50,14 +50,15 @@ pub(crate) struct Refusals {
 #[derive(Debug, Default)]
 struct State {
     refused: Vec<(Refused, Since)>,
-    /// Tries in a row that found nothing to be claimed.
+    /// Consecutive tries that found nothing to claim.
     empty_tries: u32,
     news: Vec<News>,
-    /// How often each was refused when that was looked at last.
+    /// How often each was refused at the last check.
     seen: HashMap<&'static str, u64>,
 }
 
-/// Tries in a row that find nothing to be claimed, after which nothing is held: after one, others may have had the rows locked.
+/// After this many consecutive tries that find nothing to claim, nothing is held: after one, others may have had the
+/// rows locked.
 const EMPTY_TRIES: u32 = 2;
 
 impl Refusals {
@@ -77,7 +78,7 @@ impl Refusals {
         self.is_any() && self.locked().refused.iter().any(|(what, _)| matches!(what, Refused::Finishes(_)))
     }
 
-    /// It was refused, or was so again when it was tried: the next try comes after a longer pause. True if that is new.
+    /// It was refused, or refused again in a try: the next try comes after a longer pause. True if the refusal is new.
     pub(crate) fn refused(&self, what: Refused, reason: &str, now: Instant) -> bool {
         let mut state = self.locked();
         if let Some(since) = state.find(what) {
@@ -97,12 +98,12 @@ impl Refusals {
         true
     }
 
-    /// Whether it was refused again since the last look.
+    /// Whether it was refused again since the last check.
     fn is_news(&self, what: Refused, times: u64) -> bool {
         self.locked().seen.insert(what.verb(), times) != Some(times)
     }
 
-    /// It passed, or there is nothing left that it could be tried with.
+    /// It passed, or there is nothing left to try it with.
     pub(crate) fn passed(&self, what: Refused) {
         if !self.is_any() {
             return;
@@ -116,12 +117,12 @@ impl Refusals {
         self.note(&state);
     }
 
-    /// Whether it is time for a try.
+    /// Whether a try is due.
     pub(crate) fn is_due(&self, what: Refused, now: Instant) -> bool {
         self.is_any() && self.locked().find(what).is_some_and(|since| now >= since.next_try_at)
     }
 
-    /// A try is sent: if nothing is heard of it the next is sent after another pause.
+    /// A try is sent: if nothing is heard of it, the next one is sent after another pause.
     pub(crate) fn tried(&self, what: Refused, now: Instant) {
         if self.is_any()
             && let Some(since) = self.locked().find(what)
@@ -145,8 +146,8 @@ impl Refusals {
         }
     }
 
-    /// How many items are to be claimed beside others: all that are wanted where nothing is refused. Where claims are, they
-    /// are tried by a claim of their own.
+    /// How many items to claim together with other stages: all that are wanted if nothing is refused. Refused claims
+    /// are tried by a separate claim.
     pub(crate) fn wanted(&self, load: &Load, wanted: usize, now: Instant) -> usize {
         if !self.is_any() {
             return wanted;
@@ -162,12 +163,12 @@ impl Refusals {
         }
     }
 
-    /// Whether a claim of one item is due, to see whether claims pass.
+    /// Whether a claim of one item is due, to find out whether claims pass.
     pub(crate) fn is_claim_due(&self, load: &Load, now: Instant) -> bool {
         self.is_due(Refused::Claims, now) && !self.has_finishes() && load.idle > 0 && load.queued == 0
     }
 
-    /// Whether rows that were asked for at this time are to be given back.
+    /// Whether rows that were asked for at this time are to be released.
     pub(crate) fn turns_back(&self, asked_at: Instant) -> bool {
         self.is_any()
             && self.locked().refused.iter().any(|(what, since)| match what {
@@ -177,7 +178,7 @@ impl Refusals {
             })
     }
 
-    /// When the next try is due of what the dispatcher or the side lane tries.
+    /// When the next try of the dispatcher or of the retry lane is due.
     pub(crate) fn next_try_at(&self) -> Option<Instant> {
         if !self.is_any() {
             return None;
@@ -187,7 +188,7 @@ impl Refusals {
         tried.map(|(_, since)| since.next_try_at).min()
     }
 
-    /// What is refused now.
+    /// The current refusals.
     pub(crate) fn current(&self, now: Instant) -> Vec<News> {
         let news = |(_, since): &(Refused, Since)| News {
             cause: HeldBy::Refusals,
@@ -225,7 +226,7 @@ impl State {
 }
 
 impl<S: Store, R: Send + 'static> Engine<S, R> {
-    /// Holds the stages among these of which the store was refused this since the last look; the answer is which.
+    /// Holds those of these stages for which the database refused this since the last check, and returns them.
     pub(crate) fn note_refused(&self, store: &S, what: Refused, stages: &[StageId]) -> Vec<StageId> {
         let now = Instant::now();
         let is_asked = |refused: &RefusedStage| refused.verb == what.verb() && stages.contains(&refused.stage);
@@ -237,7 +238,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             }
             held.push(stage);
             if crew.refusals.refused(what, &reason, now) {
-                // Where a claim was refused what came before has passed.
+                // Not for claims: where those are refused, what was claimed before has passed.
                 if matches!(what, Refused::Finishes(_) | Refused::Heartbeats) {
                     crew.take_back(0).iter().for_each(|entry| self.release(&entry.held));
                 }
@@ -257,7 +258,7 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         }
     }
 
-    /// Whether anything is refused of any stage.
+    /// Whether anything is refused for any stage.
     pub(crate) fn is_anything_refused(&self) -> bool {
         self.crews.iter().any(|crew| crew.refusals.is_any())
     }

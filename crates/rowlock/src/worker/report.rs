@@ -1,4 +1,4 @@
-//! What a worker did.
+//! The report of a worker.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,15 +17,15 @@ use crate::pipeline::StageId;
 pub struct WorkerReport {
     /// Stages that were completed: an item of two stages counts twice.
     pub completed: u64,
-    /// Failed attempts after which the item waits for another.
+    /// Failed attempts after which the item waits for another one.
     pub retried: u64,
     /// Items that became `FAILED` by their handler: permanently, or with their budget spent.
     pub failed: u64,
-    /// Items that were given back uncounted, by the worker or by their handler.
+    /// Items that the worker or their handler released, uncounted.
     pub released: u64,
-    /// Items that their handler put off, those of outages among them.
+    /// Items that their handler put off, including those of outages.
     pub snoozed: u64,
-    /// Items that were put off because what their handler needs was away. No attempt was counted.
+    /// Items that were put off because what their handler needs was unavailable. No attempt was counted.
     pub outages: u64,
     /// Leases that were lost: swept, set or deleted by others, or not renewed in time.
     pub lost: u64,
@@ -33,13 +33,13 @@ pub struct WorkerReport {
     pub cancelled: u64,
     /// Items whose last write may or may not have been applied.
     pub unknown: u64,
-    /// Items that this worker took back from others that had stopped.
+    /// Items that this worker took back from workers that had stopped.
     pub swept: u64,
-    /// Of those, the ones that were taken back once too often and are `FAILED`.
+    /// The part of `swept` that was taken back once too often and is `FAILED`.
     pub sweep_failed: u64,
     /// Items at a limit that this worker's claims met; they are `FAILED`.
     pub exhausted: u64,
-    /// Items whose row the database refuses to have moved.
+    /// Items whose row the database refuses to change.
     pub refused: u64,
     /// Runs that were stopped by their stage's timeout.
     pub timed_out: u64,
@@ -47,21 +47,21 @@ pub struct WorkerReport {
     pub panicked: u64,
     /// Rows that did not decode to the record.
     pub undecodable: u64,
-    /// Slots whose handler never let go of its thread.
+    /// Slots whose handler never released its thread.
     pub leaked_slots: u64,
     /// Claims, sweeps and other calls that met an error. Each was logged and tried again.
     pub errors: u64,
     /// How long the worker ran.
     pub duration: Duration,
-    /// Stages that were held when the worker ended, because what their handlers need was away, or the database refused their
-    /// items one after the other.
+    /// Stages that were held when the worker ended, because what their handlers need was unavailable, or because the
+    /// database refused their items one after the other.
     pub held_stages: Vec<HeldStage>,
-    /// What cannot go on by itself. Filled by [`Worker::run_until_idle`](super::Worker::run_until_idle) and
-    /// [`Worker::run_until_nothing_is_due`](super::Worker::run_until_nothing_is_due) alone.
+    /// What cannot go on by itself. Only [`Worker::run_until_idle`](super::Worker::run_until_idle) and
+    /// [`Worker::run_until_nothing_is_due`](super::Worker::run_until_nothing_is_due) fill this in.
     pub remaining: Remaining,
 }
 
-/// Items that are not terminal and that waiting will not change, or that were not to be waited for.
+/// Items that are not terminal, and that waiting will not change or for which the worker was not to wait.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Remaining {
@@ -69,18 +69,19 @@ pub struct Remaining {
     pub paused: Vec<StageItems>,
     /// Stages for which this worker has no handler, with the number of items that are ready for them.
     pub without_handler: Vec<StageItems>,
-    /// Words in the status column that the pipeline does not know, each with its number of items; empty for NULL.
+    /// Words in the status column that the pipeline does not know, each with its number of items; the empty word stands
+    /// for NULL.
     pub unknown_words: Vec<(String, i64)>,
-    /// Items that the database refuses to have moved, with its reason.
+    /// Items whose row the database refuses to change, with its reason.
     pub refused: Vec<(Key, String)>,
     /// Stages with items that are never due: at `infinity`, or from the last day of the year 9999 on.
     pub never_due: Vec<StageItems>,
-    /// Stages with items that will be due later. Only after
+    /// Stages with items that become due later. Only after
     /// [`Worker::run_until_nothing_is_due`](super::Worker::run_until_nothing_is_due), which does not wait for them.
     pub delayed: Vec<StageItems>,
     /// When the first of those is due, by the database's clock.
     pub next_due_at: Option<DateTime<Utc>>,
-    /// Stages of those that are held, why and for how long: their items were put off by an outage.
+    /// Those of these stages that are held, why and for how long: an outage put their items off.
     pub held_stages: Vec<HeldStage>,
 }
 
@@ -97,7 +98,7 @@ pub struct StageItems {
 }
 
 impl StageItems {
-    /// So many of them, if there are any.
+    /// The same stage with this many items, if there are any.
     pub(super) fn of(&self, items: i64) -> Option<StageItems> {
         (items > 0).then(|| StageItems { items, ..self.clone() })
     }
@@ -147,7 +148,7 @@ impl fmt::Display for Remaining {
     }
 }
 
-/// The report as it grows.
+/// The report while it grows.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     report: Mutex<WorkerReport>,

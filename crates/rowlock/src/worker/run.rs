@@ -1,4 +1,4 @@
-//! One run of a handler: the items it works on, since when, and how it is told to stop.
+//! One run of a handler: its items, its start, and the signal to stop.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -16,16 +16,16 @@ use super::leases::Held;
 use crate::limits::FINISH_KEPT_FOR;
 use crate::{Failure, Handled};
 
-/// As many as a run works on: one, unless its handler takes batches.
+/// One element for each item of a run: one, unless the handler takes batches.
 pub(crate) type OfRun<T> = SmallVec<[T; 1]>;
 
 /// One run of a handler.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Made for whoever waits for it: most handlers end before anybody does.
+    /// Made when something waits for it: most handlers end before that.
     stop: OnceLock<CancellationToken>,
     pub(crate) since: Instant,
-    /// For how long this process stood still since then, in milliseconds.
+    /// For how long this process has stood still since then, in milliseconds.
     stood_still_ms: AtomicU64,
     pub(crate) items: OfRun<Arc<Held>>,
     left: AtomicUsize,
@@ -50,13 +50,13 @@ impl Run {
         Run { stop, since: now, stood_still_ms, items, left, reason }
     }
 
-    /// This process stood still for so long, which is no part of the time that a handler may take.
+    /// This process stood still for this long, which does not count towards the handler's time.
     pub(crate) fn stood_still(&self, stood_still: Duration) {
         let ms = u64::try_from(stood_still.as_millis()).unwrap_or(u64::MAX);
         self.stood_still_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
-    /// How long it has run, as far as this process ran.
+    /// How long it has run, without the standstills of this process.
     pub(crate) fn lasted(&self, now: Instant) -> Duration {
         let stood_still = Duration::from_millis(self.stood_still_ms.load(Ordering::Relaxed));
         now.saturating_duration_since(self.since).saturating_sub(stood_still)
@@ -82,21 +82,21 @@ impl Run {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One of the items is lost; with the last one the handler is told to stop.
+    /// One of the items is lost. With the last one, the handler is told to stop.
     pub(crate) fn lose_item(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.stop_token().cancel();
         }
     }
 
-    /// Whether the handler finishes one of the items by itself just now, and may still learn the answer. It must not be
-    /// dropped meanwhile: the answer would be lost.
+    /// Whether the handler is finishing one of the items itself, and may still learn the answer. It must not be dropped
+    /// meanwhile: the answer would be lost.
     pub(crate) fn is_settling(&self, now: Instant) -> bool {
         self.settling_for(now).any(|lasted| lasted < FINISH_KEPT_FOR)
     }
 
-    /// Whether a finish of the handler's own has been under way for longer than any call can take: nobody polls the
-    /// handler any more, as when another one blocks the thread on which it is to be polled.
+    /// Whether the handler's own finish has been running for longer than any call can take: the handler is not polled
+    /// any more, for instance because another one blocks the thread on which it would be polled.
     pub(crate) fn is_unanswered(&self, now: Instant) -> bool {
         self.settling_for(now).any(|lasted| lasted >= FINISH_KEPT_FOR)
     }
@@ -106,7 +106,7 @@ impl Run {
         since.map(move |since| now.saturating_duration_since(since))
     }
 
-    /// Whether the handler keeps a transaction open for too long. A finish of its own may be waiting for just that one.
+    /// Whether the handler keeps a transaction open for too long. Its own finish may be waiting for that transaction.
     fn holds_transaction(&self) -> bool {
         matches!(self.stop_reason(), Some(Stop::HeldTransaction(_)))
     }
@@ -119,8 +119,8 @@ impl Run {
         }
     }
 
-    /// Runs a handler until it returns, panics or is told to stop. It is polled once after it was told, and is not
-    /// dropped while it finishes an item by itself, unless it keeps a transaction open meanwhile.
+    /// Runs a handler until it returns, panics or is told to stop. After that signal it is polled once more. It is not
+    /// dropped while it is finishing an item itself, unless it keeps a transaction open meanwhile.
     pub(crate) async fn drive(&self, work: impl Future<Output = OfRun<Result<Handled, Failure>>>) -> RunEnd {
         let mut work = pin!(Some(AssertUnwindSafe(work).catch_unwind()));
         let mut stopped = None;
@@ -147,7 +147,7 @@ impl Run {
             Some(Ok(results)) => RunEnd::Returned(results),
             Some(Err(panic)) => RunEnd::Panicked(panic_message(&*panic)),
             None => {
-                // What the handler holds may panic when it is dropped; that must not take the slot with it.
+                // Dropping what the handler holds may panic; that must not cost the slot.
                 match std::panic::catch_unwind(AssertUnwindSafe(|| work.set(None))) {
                     Ok(()) => RunEnd::Stopped,
                     Err(panic) => RunEnd::Panicked(panic_message(&*panic)),

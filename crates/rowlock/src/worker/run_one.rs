@@ -1,4 +1,4 @@
-//! One item through one stage, for tests of handlers.
+//! Takes one item through one stage, for tests of handlers.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -31,12 +31,12 @@ pub struct TestRun {
 }
 
 impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
-    /// Claims this item, runs the stage's handler on it under the stage's timeout, and writes the outcome, as the worker
-    /// would. A batch handler gets a batch of one. No heartbeats are sent, and an outage holds nothing.
+    /// Claims this item, runs the stage's handler on it under the stage's timeout, and writes the outcome, as the
+    /// worker would. A batch handler gets a batch of one. No heartbeats are sent, and an outage holds no stage.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a stage that does not exist or has no handler; [`Error::Worker`] if the item cannot
-    /// be claimed for that stage now, with the reason; and those of the database.
+    /// [`Error::InvalidArgument`] for a stage that does not exist or has no handler; [`Error::Worker`], with the
+    /// reason, if the item cannot be claimed for that stage now; and those of the database.
     pub async fn run_one(self, stage: impl IntoStage, key: impl Into<Key>) -> Result<TestRun> {
         let (key, repository) = (key.into(), Arc::new(self.repository));
         let pipeline = Arc::clone(repository.pipeline());
@@ -93,7 +93,7 @@ async fn handle_one<S: Store, R: Record<S>>(
     verdict_of(held.by_handler(), result, run.stop_reason(), timeout)
 }
 
-/// Claims the item. A claim takes what is first in the queue: what else it took is released.
+/// Claims the item. A claim takes the head of the queue: the other items are released.
 async fn claim_one<S: Store, R: Record<S>>(
     repository: &Repository<S, R>,
     stage: StageId,
@@ -120,7 +120,7 @@ async fn claim_one<S: Store, R: Record<S>>(
     }
 }
 
-/// Writes what is to be written, and says what went wrong.
+/// Writes the outcome, if there is one. Returns what went wrong.
 async fn write<S: Store, R: Record<S>>(
     repository: &Repository<S, R>,
     lease: Lease,

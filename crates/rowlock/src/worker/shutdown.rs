@@ -1,4 +1,4 @@
-//! Being asked to stop.
+//! Requests to stop: signals and cancellation tokens.
 
 use tokio_util::sync::CancellationToken;
 

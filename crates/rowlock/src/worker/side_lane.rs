@@ -1,6 +1,6 @@
-//! Items whose outcome could not be written with that of the others. They are sent again apart, so that none of the
-//! others waits for them. Those of which the database refuses one after the other wait until one passes, which is tried now
-//! and then.
+//! The retry lane: items whose outcome could not be written with the others. They are sent again apart, so that none of
+//! the others waits for them. Items that the database refuses one after the other wait until one of them passes; one is
+//! tried now and then.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,8 @@ use crate::pipeline::StageId;
 use crate::store::Limits;
 use crate::{Outcome, Store};
 
-/// The items that are sent again apart. Their number is limited by the dispatcher, which claims nothing while there are
-/// many, nor anything of a stage whose items wait.
+/// The items that are sent again apart. The dispatcher limits their number: it claims nothing while there are many, and
+/// nothing for a stage whose items wait.
 #[derive(Debug, Default)]
 pub(crate) struct SideLane {
     lanes: Mutex<Lanes>,
@@ -29,17 +29,17 @@ struct Lanes {
     parts: VecDeque<Part>,
     /// Each is of one stage and one outcome.
     waiting: VecDeque<(Waiting, Part)>,
-    /// The worker ends: what would wait is given back, within these limits.
+    /// The worker ends: items that would wait are released, within these limits.
     gives_back: Option<Limits>,
 }
 
 /// What items wait for: that a finish of this stage with this outcome passes.
 pub(crate) type Waiting = (StageId, &'static str);
 
-/// What is sent next.
+/// The part that is sent next.
 pub(crate) enum Next {
     Part(Part),
-    /// One item, to see whether others of its kind would pass.
+    /// One item, to find out whether others of its kind would pass.
     Try(Waiting, Part),
 }
 
@@ -49,7 +49,7 @@ impl SideLane {
         self.some.notify_one();
     }
 
-    /// Until one of them passes.
+    /// Lets the part wait until an item of its kind passes.
     pub(crate) fn wait(&self, waiting: Waiting, part: Part) {
         if part.is_empty() {
             return;
@@ -68,7 +68,7 @@ impl SideLane {
         self.locked().parts.iter().map(Part::len).sum()
     }
 
-    /// One has passed: the others are sent, all that there are at once.
+    /// One has passed: all the others are sent at once.
     pub(crate) fn resume(&self, passed: Waiting) {
         let mut lanes = self.locked();
         let of_it = lanes.waiting.iter_mut().filter(|(waiting, _)| *waiting == passed);
@@ -79,12 +79,13 @@ impl SideLane {
         self.some.notify_one();
     }
 
-    /// Whether items wait for this.
+    /// Whether items wait for this kind of finish.
     pub(crate) fn has(&self, what: Waiting) -> bool {
         self.locked().waiting.iter().any(|(waiting, _)| *waiting == what)
     }
 
-    /// Gives back uncounted what waits, for its worker ends: a sweep would count it. It is sent once more.
+    /// Releases the waiting items, uncounted, because their worker ends: a sweep would count them. They are sent once
+    /// more.
     pub(crate) fn give_back(&self, limits: Limits) {
         let mut lanes = self.locked();
         lanes.gives_back = Some(limits);
@@ -96,7 +97,7 @@ impl SideLane {
         self.some.notify_one();
     }
 
-    /// What is to be sent, when there is something: what waits for nothing goes first.
+    /// Waits until there is something to send, and returns it. Parts that wait for nothing go first.
     pub(crate) async fn next<S: Store, R: Send + 'static>(&self, engine: &Engine<S, R>) -> Next {
         loop {
             let some = self.some.notified();
@@ -118,13 +119,14 @@ impl SideLane {
     }
 }
 
-/// Not what may have been written already, nor what is to be released anyway.
+/// Not if the part may have been written already, or is to be released anyway.
 fn may_be_released(waiting: Waiting, part: &Part) -> bool {
     !part.settling.is_uncertain() && waiting.1 != Outcome::Release.name()
 }
 
 impl Lanes {
-    /// An item that is to be tried now, each time another. All that waits with it is kept: no lease of it is given up.
+    /// The item that is to be tried now, a different one each time. All items that wait with it are kept: none of their
+    /// leases is given up.
     fn due<S: Store, R: Send + 'static>(&mut self, engine: &Engine<S, R>, now: Instant) -> Option<(Waiting, Part)> {
         let is_due = |(stage, outcome): Waiting| {
             engine.crew(stage).is_none_or(|crew| {

@@ -9,14 +9,14 @@ use super::run::Run;
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     run: Mutex<Option<Arc<Run>>>,
-    /// Its handler does not let go of its thread.
+    /// Its handler does not release its thread.
     leaked: AtomicBool,
     /// Its task has ended.
     gone: AtomicBool,
 }
 
 impl Slot {
-    /// The run under way.
+    /// The current run.
     pub(crate) fn run(&self) -> Option<Arc<Run>> {
         self.locked().clone()
     }

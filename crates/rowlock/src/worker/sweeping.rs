@@ -1,4 +1,4 @@
-//! Taking back what stopped workers held.
+//! The sweep: takes back what stopped workers held.
 
 use std::time::{Duration, Instant};
 
@@ -16,17 +16,19 @@ use crate::pipeline::{StageId, Status};
 use crate::store::{SweepParams, Swept};
 use crate::{Result, Store};
 
-/// Share of the interval for which a turn lasts. In the rest of it, and a quarter more, the next one is taken.
+/// The share of the interval for which a turn lasts. The next turn is taken in the rest of the interval and a quarter
+/// more.
 const TURN: f64 = 0.75;
 
-/// Sweeps at intervals for as long as it is polled; in a fleet, where it is this worker's turn.
+/// Sweeps at intervals for as long as it is polled; in a fleet, only when it is this worker's turn.
 pub(crate) async fn sweep_at_intervals<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
     let interval = engine.pipeline().stale_after() / 10;
     let turn = interval.mul_f64(TURN);
     let (mut errors, mut turn_errors) = (Errors::default(), Errors::default());
     let mut pause = turn;
     loop {
-        // All that wait for the same turn come within half an interval: whoever had the last one may be gone.
+        // All workers that wait for the same turn come within half an interval: the one that had the last turn may be
+        // gone.
         let share: f64 = rand::rng().random_range(0.0..=0.5);
         tokio::time::sleep(pause + interval.mul_f64(share)).await;
         pause = match sweep_in_turn(engine, verbs, turn, &mut turn_errors).await {
@@ -43,10 +45,10 @@ pub(crate) async fn sweep_at_intervals<S: Store, R: Send + 'static>(engine: &Eng
     }
 }
 
-/// What came of an attempt to sweep.
+/// The result of an attempt to sweep.
 enum Done {
     Swept,
-    /// It may not yet, or it is somebody else's turn.
+    /// It may not sweep yet, or it is another worker's turn.
     Waits(Duration),
 }
 
@@ -57,7 +59,7 @@ async fn sweep_in_turn<S: Store, R: Send + 'static>(
     turn: Duration,
     turn_errors: &mut Errors,
 ) -> Result<Done> {
-    // Whoever may not sweep takes no turn.
+    // A worker that may not sweep takes no turn.
     if let MaySweep::In(wait) = may_sweep(engine, verbs).await? {
         return Ok(Done::Waits(wait));
     }
@@ -69,8 +71,8 @@ async fn sweep_in_turn<S: Store, R: Send + 'static>(
                 return Ok(Done::Waits(wait));
             }
         }
-        // Where turns cannot be taken everybody sweeps: what a dead worker held does not wait until that is mended. In an
-        // outage the sweep fails as well, or may not be sent.
+        // If turns cannot be taken, every worker sweeps: the items of a dead worker do not wait until that is repaired.
+        // In an outage the sweep fails as well, or may not be sent.
         Err(error) => engine.met(turn_errors, "sweep_turn", &error),
     }
     match sweep(engine, verbs).await? {
@@ -79,8 +81,8 @@ async fn sweep_in_turn<S: Store, R: Send + 'static>(
     }
 }
 
-/// Sweeps until nothing stale is left, or until it may not: then it says how long it has to wait. After an error it is
-/// for the caller to come again, because an outage changes whether it may sweep.
+/// Sweeps until nothing stale is left, or until it may not: then it returns how long it has to wait. After an error the
+/// caller has to come again, because an outage changes whether it may sweep.
 pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) -> Result<Duration> {
     let pipeline = engine.pipeline();
     loop {
@@ -89,8 +91,8 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
             MaySweep::In(wait) => return Ok(wait),
             MaySweep::AfterAWrite => return Ok(pipeline.stale_after() / 10),
         };
-        // By the time that was compared, and not by that of the statement: between the two the machine may be suspended,
-        // or this process stopped.
+        // With the time that was compared, not the time of the statement: in between the machine may be suspended, or
+        // this process stopped.
         let sweeping = SweepParams {
             limit: BATCH_ITEMS_MAX,
             stale_after: pipeline.stale_after(),
@@ -109,8 +111,8 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
     }
 }
 
-/// As [`sweep`], for a worker that starts: where the database refuses to have a stage's items taken back the others do not wait
-/// for that.
+/// As [`sweep`], for a worker that starts: if the database refuses to have a stage's items taken back, the other stages
+/// do not wait for that.
 pub(crate) async fn sweep_first<S: Store, R: Send + 'static>(
     engine: &Engine<S, R>,
     verbs: &Dispatch<S>,
@@ -126,16 +128,17 @@ pub(crate) async fn sweep_first<S: Store, R: Send + 'static>(
 
 /// Whether this worker may sweep.
 enum MaySweep {
-    /// It may take back what is stale at this time of the database's.
+    /// It may take back what is stale at this time by the database's clock.
     At(DateTime<Utc>),
     /// It has to wait.
     In(Duration),
-    /// The database may only be read at the moment, or might have been until now: what writes and is no sweep comes first.
+    /// The database is read-only at the moment, or may have been until now: a write that is not a sweep has to come
+    /// first.
     AfterAWrite,
 }
 
-/// Asks the database for its time, since only that shows a suspend or a step of the clock. The first call that gets through
-/// ends an outage; a sweep after it waits for the living.
+/// Asks the database for its time, because only that shows a suspend or a step of the clock. The first call that gets
+/// through ends an outage; a sweep after it waits until living workers have renewed their leases.
 async fn may_sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) -> Result<MaySweep> {
     let asked_at = Instant::now();
     engine.runs(asked_at);
@@ -153,7 +156,7 @@ async fn may_sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &D
     })
 }
 
-/// Says which stages' items cannot be taken back, and which can again. Nothing waits for that but the next sweep.
+/// Notes for which stages items cannot be taken back, and for which they can again. Only the next sweep waits for that.
 fn note_refusals<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>, answer: &Result<Swept>) {
     let all: Vec<StageId> = engine.crews.iter().map(|crew| crew.stage).collect();
     let refused = match answer {

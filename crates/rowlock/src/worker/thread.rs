@@ -1,4 +1,4 @@
-//! Rowlock's own thread: claims, finishes, timeouts and heartbeats go on there whatever the handlers do.
+//! The worker's own thread: claims, finishes, timeouts and heartbeats run there, whatever the handlers do.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::dispatch::Dispatch;
 use crate::limits::{LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, STOP_WAIT, VERB_BACKOFF_MAX};
 use crate::{Error, Result, Store};
 
-/// Runs a worker on a thread of its own. Dropping the future stops the worker at once.
+/// Runs a worker on a separate thread. Dropping the future stops the worker at once.
 pub(crate) async fn run<S: Store, R: Record<S>>(
     engine: Arc<Engine<S, R>>,
     tokens: Vec<CancellationToken>,
@@ -44,7 +44,7 @@ pub(crate) async fn run<S: Store, R: Record<S>>(
             let _subscriber = tracing::dispatcher::set_default(&subscriber);
             let _closed = CloseOnDrop(Arc::clone(&on_thread));
             let result = own.block_on(work(on_thread, tokens, runtime).instrument(span));
-            // Statements that were left alone must not hold the thread.
+            // Abandoned statements must not hold up the thread.
             own.shutdown_timeout(Duration::from_millis(100));
             let _unheard = sender.send(result);
         })
@@ -64,7 +64,7 @@ impl<S: Store, R: Send + 'static> Drop for StopOnDrop<S, R> {
     }
 }
 
-/// Lets the slots end with the thread, whatever ended it.
+/// Lets the slots end with the thread, however that ended.
 struct CloseOnDrop<S: Store, R: Send + 'static>(Arc<Engine<S, R>>);
 
 impl<S: Store, R: Send + 'static> Drop for CloseOnDrop<S, R> {
@@ -136,8 +136,8 @@ async fn dispatch<S: Store, R: Record<S>>(
     stores.push(verbs.clone());
     let Some(beats) = persist(engine, "connect", || own.fork()).await? else { return Ok(Remaining::default()) };
     stores.push(beats.clone());
-    // The first call that gets through ends an outage, so that the sweep after it waits for the living; the claims do not
-    // wait for that.
+    // The first call that gets through ends an outage, so that the sweep after it waits until living workers have
+    // renewed their leases; the claims do not wait for that.
     if persist(engine, "now", || verbs.now_once()).await?.is_none()
         || persist(engine, "sweep", || sweeping::sweep_first(engine, &verbs)).await?.is_none()
     {
@@ -172,19 +172,19 @@ async fn dispatch<S: Store, R: Record<S>>(
     loop {
         tokio::select! {
             end = &mut work => return end,
-            // Without that task leases would lapse, or finished items would never be written.
+            // Without that task leases would expire, or outcomes would never be written.
             error = tasks.panicked() => engine.fail(error),
         }
     }
 }
 
-/// Whether no time will mend it: this program is too old for the database, or was told something that cannot be.
+/// Whether the error is permanent: this program is too old for the database, or an argument is invalid.
 fn is_for_good(error: &Error) -> bool {
     matches!(error, Error::SchemaTooNew { .. } | Error::InvalidArgument { .. } | Error::InvalidPipeline { .. })
 }
 
-/// Calls until it succeeds. `None` if the worker is to stop; an error if it is one for good, or if `run_until_idle`
-/// gives up.
+/// Calls until it succeeds. `None` if the worker is to stop; the error if it is permanent, or if `run_until_idle` gives
+/// up.
 async fn persist<S: Store, R: Send + 'static, T, F>(
     engine: &Engine<S, R>,
     what: &str,
@@ -232,7 +232,7 @@ impl Tasks {
         self.running.spawn(task.in_current_span());
     }
 
-    /// The error of one that panicked; never, if none does.
+    /// The error of a task that panicked; never returns if none does.
     async fn panicked(&mut self) -> Error {
         while let Some(ended) = self.running.join_next().await {
             if let Err(ended) = ended

@@ -1,4 +1,4 @@
-//! Hearing of new items, where the database can tell. Polling goes on underneath.
+//! The listener: news of new items, where the database can send it. Polling goes on underneath.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::limits::{HEARING_TESTED_EVERY, POLL_MAX, VERB_BACKOFF_MAX, WAKE_SPREA
 use crate::store::Listener;
 use crate::{Result, Store};
 
-/// What the dispatcher and the listening task tell each other.
+/// The state that the dispatcher and the listening task share.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hearing {
     shared: Arc<Shared>,
@@ -24,25 +24,26 @@ pub(crate) struct Hearing {
 struct Shared {
     works: AtomicBool,
     empty: Notify,
-    /// A claim is to be sent because of what was heard.
+    /// A claim is to be sent because of a notification.
     was_woken: AtomicBool,
-    /// Within so many milliseconds this worker looks at what it is told, at random.
+    /// This worker acts on a notification after a random delay of at most this many milliseconds.
     spread_ms: AtomicU64,
 }
 
 impl Hearing {
-    /// Whether new items are told at the moment.
+    /// Whether the worker is notified of new items at the moment.
     pub(crate) fn works(&self) -> bool {
         self.shared.works.load(Ordering::Acquire)
     }
 
-    /// The dispatcher found every stage empty, and would like to be told of new items.
+    /// The dispatcher found every stage empty, and wants to be notified of new items.
     pub(crate) fn queue_is_empty(&self) {
         self.shared.empty.notify_one();
     }
 
-    /// What a claim brought. Everybody who waits is told of an item, and one gets it: who came in vain is slower the next
-    /// time, who did not is at once there again. So a fleet that idles does not all claim for one insert.
+    /// Notes whether a claim found anything. All idle workers are notified and one gets the item; each fruitless
+    /// wake-up doubles that worker's delay, a success resets it. So not every worker of an idle fleet claims for one
+    /// insert.
     pub(crate) fn claimed(&self, found: bool) {
         let was_woken = self.shared.was_woken.swap(false, Ordering::Relaxed);
         let spread_ms = self.shared.spread_ms.load(Ordering::Relaxed);
@@ -65,7 +66,7 @@ impl Hearing {
         }
     }
 
-    /// Says so in the log where it was otherwise: from then on an empty queue is looked at more seldom, or more often.
+    /// Logs a change: from then on an empty queue is polled less often, or more often.
     fn set_works(&self, works: bool) {
         match (self.shared.works.swap(works, Ordering::AcqRel), works) {
             (true, false) => tracing::warn!("nobody tells of new items at the moment: they are found by polling"),
@@ -75,13 +76,13 @@ impl Hearing {
     }
 }
 
-/// For how long the database is told that this worker waits.
+/// For how long the worker is registered as waiting.
 const ARMED_FOR: Duration = Duration::from_secs(60);
 
 /// Listens for as long as it is polled.
 ///
-/// When the dispatcher finds the queue empty it is registered as waiting, and only then the dispatcher looks once
-/// more and believes that it is empty: nothing that is inserted after that look goes unheard.
+/// When the dispatcher finds the queue empty, the worker is registered as waiting. Only after that the dispatcher polls
+/// once more, and believes that the queue is empty: no insert after that poll goes unnoticed.
 pub(crate) async fn listen<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>, hearing: &Hearing) {
     let mut errors = Errors::default();
     loop {
@@ -101,7 +102,7 @@ async fn hear<S: Store, R: Send + 'static>(
     let mut listener = verbs.listen().await?;
     hearing.set_works(listener.is_told());
     let mut armed_until = Instant::now();
-    // As often as heartbeats: who would notice later that it is cut off has lost its leases.
+    // As often as heartbeats: a worker that noticed only later that it is cut off would have lost its leases.
     let test_every = HEARING_TESTED_EVERY.min(engine.pipeline().heartbeat_interval());
     let mut heard_at = Instant::now();
     loop {
@@ -112,7 +113,7 @@ async fn hear<S: Store, R: Send + 'static>(
         let heard = tokio::select! {
             heard = listener.wait(POLL_MAX.min(test_every)) => {
                 let heard = heard?;
-                // What was heard once is relied on; a table may also have a trigger of the user's own that tells.
+                // One notification is enough to rely on them; a trigger of the user's may send them too.
                 if heard {
                     heard_at = Instant::now();
                     hearing.set_works(true);
@@ -151,7 +152,7 @@ mod tests {
         for _ in 0..8 {
             hearing.woken();
             hearing.claimed(false);
-            // A look of its own after that.
+            // A poll without a notification after that.
             hearing.claimed(false);
             spreads.push(spread_ms());
         }

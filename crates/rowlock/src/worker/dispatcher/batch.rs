@@ -1,4 +1,4 @@
-//! What a claim brought: items for the crews, and what else it tells.
+//! Handles the result of a claim: items for the stage pools, and what else the result says.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,8 +21,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         let found = !claimed.is_empty() || !exhausted.is_empty();
         self.hearing.claimed(found);
         self.full = claimed.len() >= BATCH_ITEMS_MAX;
-        // Refused rows are left out of the next look, which is worth taking soon, but not at once and for ever: there may
-        // be more of them than can be left out.
+        // Poll again soon: the next claim leaves the refused rows out. But not once the list of excluded rows is full:
+        // there may be more refused rows than it holds.
         let passed_over = !refused.is_empty() && self.verbs.store().excluded().len() < EXCLUDED_KEYS_MAX;
         let taken: Vec<StageId> = claimed.iter().map(|row| row.lease.stage).collect();
         if found || passed_over {
@@ -31,9 +31,9 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         if found {
             self.waiting = None;
         }
-        // A claim that took nothing and says there is more (all that is due is held back) is not repeated at once.
+        // A claim that took nothing and says that there is more (all due items are held back) is not repeated at once.
         let look_at = self.next_look();
-        // A claim beside this one may have found less than this one did.
+        // A concurrent claim may have found less than this one did.
         self.empty.retain(|stage, _| !taken.contains(stage));
         let empty = found_empty(asked, &taken, may_have_more && found);
         self.empty.extend(empty.into_iter().map(|stage| (stage, look_at)));
@@ -50,8 +50,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
     }
 
-    /// Holds rows that were claimed by a call sent at this time, and hands them to the crews. The answer is the suspect
-    /// among them.
+    /// Registers the leases of rows that were claimed by a call sent at this time, and passes the rows to the stage
+    /// pools. Returns the suspect among them.
     fn take_in(&self, claimed: Vec<ClaimedRow<S::Row>>, sent_at: Instant) -> Option<Arc<Held>> {
         let engine = &self.engine;
         let mut entries: Vec<Vec<Entry<R>>> = engine.crews.iter().map(|_| Vec::new()).collect();
@@ -75,7 +75,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 entries.iter().for_each(|entry| engine.release(&entry.held));
             } else if !entries.is_empty() {
                 crew.push(entries);
-                // Who began to hold the stage between the two took the queue back before they were in it.
+                // If the stage became held between the two checks, its queue was emptied before these entries were in
+                // it.
                 if turns_back() {
                     crew.take_back(0).iter().for_each(|entry| engine.release(&entry.held));
                 }
@@ -84,7 +85,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         suspect
     }
 
-    /// A claimed row for the queue; one that does not decode is retried, and harms no other.
+    /// A claimed row as an entry of the queue. A row that does not decode is retried, and affects no other row.
     fn entry(&self, row: ClaimedRow<S::Row>, sent_at: Instant, now: Instant) -> Option<Entry<R>> {
         let engine = &self.engine;
         let held = engine.floor.leases.hold(row.lease.clone(), sent_at);
@@ -115,14 +116,14 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         });
     }
 
-    /// Gives rows back that a claim took whose answer was lost.
+    /// Releases rows of a claim whose answer was lost.
     pub(super) fn give_back(&self, rows: Vec<ClaimedRow<S::Row>>) {
         for row in &rows {
             tracing::info!(key = %row.lease.key, "claimed by a statement whose answer was lost: given back");
         }
         self.release_claimed(rows);
     }
-    /// Gives rows back that were claimed, and that nobody is to work on.
+    /// Releases claimed rows that are not to be worked on.
     pub(super) fn release_claimed(&self, claimed: Vec<ClaimedRow<S::Row>>) {
         let now = Instant::now();
         for row in claimed {

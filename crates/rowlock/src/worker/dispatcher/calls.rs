@@ -1,4 +1,4 @@
-//! One kind of the dispatcher's calls: its errors, and how they hold it back.
+//! One kind of the dispatcher's calls: its errors, and how they delay it.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::worker::engine::Engine;
 use crate::worker::errors::Errors;
 use crate::{Error, Result, Store};
 
-/// One kind of calls. Each has errors of its own: the successes of one kind say nothing of another.
+/// One kind of call. Each kind has separate errors: the successes of one say nothing about another.
 #[derive(Debug)]
 pub(super) struct Calls {
     what: &'static str,
@@ -28,7 +28,7 @@ impl Calls {
         self.backoff = Backoff::default();
     }
 
-    /// Notes an error, and holds the next call of this kind back; returns the error if the worker is to give up.
+    /// Notes an error, and delays the next call of this kind. Returns the error if the worker should give up.
     pub(super) fn met<S: Store, R: Send + 'static>(&mut self, engine: &Engine<S, R>, error: Error) -> Result<()> {
         engine.met(&mut self.errors, self.what, &error);
         self.hold_until = Instant::now() + self.backoff.next();
@@ -36,7 +36,7 @@ impl Calls {
         if engine.settings.until_idle && self.errors.lasted() > patience { Err(error) } else { Ok(()) }
     }
 
-    /// Notes an error that is that of a stage alone, which waits for itself.
+    /// Notes an error that concerns one stage alone, which is delayed separately.
     pub(super) fn met_by_few<S: Store, R: Send + 'static>(&mut self, engine: &Engine<S, R>, error: &Error) {
         engine.pulse.answered(Instant::now());
         engine.met(&mut self.errors, self.what, error);

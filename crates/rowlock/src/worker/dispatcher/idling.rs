@@ -1,4 +1,4 @@
-//! When there is nothing to claim: what the counts say about going on, waiting or ending.
+//! The idle check: when there is nothing to claim, the counts say whether to go on, wait or end.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::worker::report::Remaining;
 use crate::{Result, Store};
 
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
-    /// Reads what a worker that is to stop when idle has to wait for.
+    /// Counts what a worker that is to stop when idle has to wait for.
     pub(super) fn look_around(&self) -> Call<S::Row> {
         let verbs = self.verbs.clone();
         let handled: Vec<StageId> = self.engine.crews.iter().map(|crew| crew.stage).collect();
@@ -25,7 +25,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         Box::pin(async move { Answer::LookedAround(verdict(&verbs, &handled, &held, until_nothing_is_due).await) })
     }
 
-    /// What that means, unless something came meanwhile.
+    /// Acts on that verdict, unless something came meanwhile. Returns what remains if the worker is done.
     pub(super) fn judge(&mut self, verdict: Verdict) -> Option<Remaining> {
         if !self.can_only_wait() {
             return None;
@@ -35,7 +35,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             Verdict::Idle(remaining) => Some(remaining),
             Verdict::Wait(waiting) => {
                 if let Some(due_in) = waiting.next_due_at.and_then(|due| (due - waiting.at).to_std().ok()) {
-                    // Items that come due one by one are not looked for one by one.
+                    // Items that become due one by one are not polled for one by one.
                     let due_at = Instant::now() + due_in.max(self.engine.settings.poll_min);
                     self.empty.values_mut().for_each(|look_at| *look_at = due_at.min(*look_at));
                 }
@@ -59,7 +59,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     }
 }
 
-/// A short look as long as there is something to wait for; what remains at the end is counted as a report should have it.
+/// A cheap count as long as there is something to wait for; at the end, what remains is counted as the report should
+/// show it.
 async fn verdict<S: Store>(
     verbs: &Dispatch<S>,
     handled: &[StageId],
@@ -67,7 +68,7 @@ async fn verdict<S: Store>(
     until_nothing_is_due: bool,
 ) -> Result<Verdict> {
     let excluded = verbs.store().excluded();
-    // They are counted with the others, and must not fill the count.
+    // Excluded rows are counted with the others, and must not use up the limit.
     let excluded_items = i64::try_from(excluded.len()).unwrap_or(i64::MAX);
     let count = |up_to: i64| CountParams { up_to: up_to.saturating_add(excluded_items), ..CountParams::default() };
     let pipeline = verbs.store().pipeline();
@@ -84,11 +85,11 @@ async fn verdict<S: Store>(
     }
 }
 
-/// Where the items stand that the database refuses to change.
+/// The states of the items that the database refuses to change.
 async fn find_stuck<S: Store>(verbs: &Dispatch<S>, excluded: Vec<Exclusion>) -> Vec<Stuck> {
     let mut stuck = Vec::with_capacity(excluded.len());
     for exclusion in excluded {
-        // A key that cannot even be asked for stands in a state that nobody knows.
+        // The state of a row that cannot even be read is unknown.
         let status = verbs.get(&exclusion.key).await.ok().flatten().and_then(|row| row.status);
         stuck.push(Stuck { key: exclusion.key, reason: exclusion.reason, status });
     }

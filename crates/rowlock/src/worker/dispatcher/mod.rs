@@ -1,4 +1,4 @@
-//! The dispatcher: claims for the crews, and ticks.
+//! The dispatcher, the worker's producer: the loop that claims items for the stage pools, and ticks.
 
 mod batch;
 mod calls;
@@ -40,23 +40,23 @@ pub(crate) struct Dispatcher<S: Store, R> {
     engine: Arc<Engine<S, R>>,
     verbs: Dispatch<S>,
     hearing: Hearing,
-    /// Finishes claims for handlers that do it by themselves.
+    /// Finishes claims for handlers that do so themselves.
     finisher: Arc<dyn Finisher>,
     paces: Vec<Pace>,
-    /// Stages that were found empty, each with the time at which it is looked at again.
+    /// Stages that were found empty, each with the time of its next poll.
     empty: HashMap<StageId, Instant>,
     poll_delay: Duration,
-    /// Whether the counts were read since the last look at the queue.
+    /// Whether the counts were read since the queue was last polled.
     counted: bool,
-    /// A suspect that runs, alone.
+    /// The suspect that runs, alone.
     suspect: Option<Arc<Held>>,
-    /// Room that is made for a suspect at the head of the queue.
+    /// Set while the worker drains for a suspect at the head of the queue.
     room: Option<Room>,
-    /// Items that claims under way have asked for; no item where there is none.
+    /// The limits of the claims that run; empty if none does.
     asked_for: Vec<usize>,
-    /// A claim is under way that may bring a suspect.
+    /// A claim that may bring a suspect is running.
     alone: bool,
-    /// The last claim brought a full batch: the next may.
+    /// The last claim brought a full batch, so the next one may too.
     full: bool,
     claims: Calls,
     recoveries: Calls,
@@ -65,10 +65,10 @@ pub(crate) struct Dispatcher<S: Store, R> {
     waiting: Option<Waiting>,
 }
 
-/// A call under way.
+/// A running call.
 type Call<Row> = Pin<Box<dyn Future<Output = Answer<Row>> + Send>>;
 
-/// All that are: one, or two claims.
+/// The running calls: one call, or two claims.
 type UnderWay<Row> = FuturesUnordered<Call<Row>>;
 
 enum Answer<Row> {
@@ -106,8 +106,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
     }
 
-    /// Works until the worker is to stop or, if it is to stop when idle, there is nothing to wait for. Then nothing
-    /// is held any more, as far as that can be had.
+    /// Works until the worker should stop or, if it is to stop when idle, until there is nothing to wait for. After
+    /// that nothing is held any more, as far as that can be achieved.
     pub(crate) async fn run(&mut self) -> Result<Remaining> {
         let mut phase = self.engine.watch_phase();
         let mut tick = tokio::time::interval(self.engine.tick_interval());
@@ -178,7 +178,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
     }
 
-    /// When the loop has something to do although nothing happened.
+    /// When the loop has something to do even if nothing happens before.
     fn wake_at(&self, now: Instant) -> Instant {
         let held = [&self.claims, &self.recoveries, &self.counts].map(|calls| calls.held_until());
         let room = self.room.iter().map(|room| room.look_at);
@@ -219,11 +219,12 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         None
     }
 
-    /// A second claim beside one that is under way, so that the server works on it while this worker takes in what the first
-    /// one brings. Only where handlers are so fast that one full batch after the other is wanted, and as long as they come.
+    /// A second claim while one is running, so that the server works on it while this worker takes in the items of the
+    /// first. Only where handlers are so fast that full batches are wanted one after the other, and only as long as
+    /// they come.
     fn claim_beside(&mut self, now: Instant) -> Option<Call<S::Row>> {
         let is_pointless = !self.full || !self.verbs.store().claims_side_by_side();
-        // What comes before the next claim has its turn when this one is answered.
+        // Anything that has to precede the next claim gets its turn when the running one is answered.
         let is_held_back = self.alone
             || self.room.is_some()
             || self.verbs.has_lost_claims()
@@ -237,7 +238,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         (limit == BATCH_ITEMS_MAX).then(|| self.claim(stages, limit))
     }
 
-    /// Forgets which stages were found empty, where it is time to look again.
+    /// Forgets that stages were found empty when it is time to poll them again.
     fn forget_empty(&mut self, now: Instant) {
         let known = self.empty.len();
         self.empty.retain(|_, look_at| *look_at > now);
@@ -267,8 +268,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         wants
     }
 
-    /// A stage whose claims were refused and are to be tried again: by one item, and with no other stage, which it would keep
-    /// from its own.
+    /// A stage whose claims were refused and are due for a try. The try claims one item for this stage alone: it would
+    /// keep another stage in the same claim from its items.
     fn due_try(&self, now: Instant) -> Option<StageId> {
         let is_due = |crew: &Arc<Crew<S, R>>| crew.refusals.is_claim_due(&crew.load(now), now);
         self.engine.crews.iter().find(|crew| is_due(crew)).map(|crew| crew.stage)
@@ -282,7 +283,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         self.engine.crews.iter().all(|crew| self.was_found_empty(crew.stage))
     }
 
-    /// Whether nothing is held, and no stage can be claimed for now: a held one waits for its next try.
+    /// Whether nothing is held, and no stage can be claimed for now: a held stage waits for its next try.
     fn can_only_wait(&self) -> bool {
         let now = Instant::now();
         let is_held = |crew: &Crew<S, R>| {
@@ -320,7 +321,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         Box::pin(async move { Answer::Recovered(verbs.recover_lost_claims().await) })
     }
 
-    /// Takes an answer in. Something to return if the worker is done.
+    /// Handles an answer. Returns what remains if the worker is done.
     fn take(&mut self, answer: Answer<S::Row>) -> Result<Option<Remaining>> {
         if let Answer::Claimed { limit, .. } = &answer {
             if let Some(at) = self.asked_for.iter().position(|asked_for| asked_for == limit) {
@@ -353,10 +354,10 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             }
             Answer::Claimed { asked, batch: Err(error), .. } => {
                 self.recover_at = Instant::now();
-                // The stages that it asked for are not empty, only not known.
+                // The stages that it asked for are not empty, but unknown.
                 self.engine.nudge(self.engine.crews.iter().map(|crew| crew.stage));
                 if !error.is_transient() && self.note_refused_claim(&asked) {
-                    // Others are not held back by it.
+                    // The error does not delay other stages.
                     self.claims.met_by_few(&self.engine, &error);
                     return Ok(None);
                 }
@@ -369,7 +370,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
     }
 
-    /// Which of these stages go on, and which are held all the same, because only others had items that passed.
+    /// Notes which of these stages go on, and which stay held although the claim succeeded, because only others had
+    /// items that passed.
     fn note_claimed(&self, asked: &[StageId], batch: &ClaimBatch<S::Row>) {
         if !self.engine.is_anything_refused() && self.verbs.store().refused_stages().is_empty() {
             return;
@@ -394,7 +396,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         self.engine.settings.poll_max.unwrap_or(default).max(self.engine.settings.poll_min)
     }
 
-    /// When to look again at what was found empty now.
+    /// When to poll again what was found empty now.
     fn next_look(&self) -> Instant {
         Instant::now() + self.poll_delay.mul_f64(rand::rng().random_range(0.75..=1.25))
     }

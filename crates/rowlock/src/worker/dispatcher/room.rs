@@ -1,4 +1,4 @@
-//! Suspects: items of which one more reset is the last. They run alone, and room is made for them.
+//! Suspects: items of which one more reset is the last. A suspect runs alone; the worker drains for it.
 
 use std::time::Instant;
 
@@ -7,15 +7,16 @@ use crate::Store;
 use crate::decoding::Record;
 use crate::pipeline::StageId;
 
-/// Room that is made for a suspect at the head of the queue: nothing is claimed until nothing else is held, or until
-/// the suspect is gone, because another worker took it or an operator moved it.
+/// A drain for a suspect at the head of the queue: nothing is claimed until nothing else is held, or until the suspect
+/// is gone because another worker took it or an operator moved it.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// The stages that were asked for when it was found.
+    /// The stages of the claim that found it.
     stages: Vec<StageId>,
-    /// When that was: of a claim that was sent before, nothing follows for the suspect, whose row the other claim had locked.
+    /// When it was found. The result of a claim that was sent earlier proves nothing about the suspect, whose row the
+    /// other claim had locked.
     found_at: Instant,
-    /// When to see whether it is still there.
+    /// When to check whether it is still there.
     pub(super) look_at: Instant,
 }
 
@@ -28,7 +29,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         self.suspect.is_some()
     }
 
-    /// Whether room is still being made.
+    /// Whether the worker still drains for a suspect.
     pub(super) fn is_making_room(&mut self) -> bool {
         let made = self.engine.floor.leases.is_empty() && !self.verbs.has_lost_claims();
         if made && self.room.is_some() {
@@ -38,14 +39,14 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         self.room.is_some()
     }
 
-    /// Looks whether the suspect is still at the head, by a claim of the head alone: it leaves a suspect out, because
+    /// Checks by a claim of the head alone whether the suspect is still there: the claim leaves a suspect out, because
     /// this worker holds other items.
     pub(super) fn look_from_the_room(&mut self, now: Instant) -> Option<Call<S::Row>> {
         let stages = self.room.as_ref().filter(|room| now >= room.look_at)?.stages.clone();
         Some(self.claim(stages, 1))
     }
 
-    /// Takes in what a claim says of the head of the queue.
+    /// Notes what a claim says about the head of the queue.
     pub(super) fn make_room(&mut self, asked: &[StageId], sent_at: Instant, suspect_at_head: bool) {
         if !suspect_at_head {
             match &self.room {

@@ -1,4 +1,4 @@
-//! The end of a worker: nothing more is claimed, and what is held is finished or given back.
+//! The drain at the end of a worker: it claims nothing more, and finishes or releases what it holds.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::worker::engine::Phase;
 use crate::worker::leases::ByHandler;
 
 impl<S: Store, R: Record<S>> Dispatcher<S, R> {
-    /// Ends what goes on: queued items are given back at once, running ones may finish within the grace period.
+    /// Drains the worker: queued items are released at once, running ones may finish within the grace period.
     ///
-    /// A claim whose answer was lost may still take items, which then count as held. Not if `is_idle`: then there was
-    /// nothing to take.
+    /// A claim whose answer was lost may still take items, which then count as held. This does not apply if `is_idle`:
+    /// there was nothing to take.
     pub(super) async fn wind_down(&mut self, calls: UnderWay<S::Row>, is_idle: bool) {
         self.engine.release_queued(|_| 0);
         self.end_calls(calls).await;
@@ -34,7 +34,10 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         self.wait_until_empty(STOP_WAIT, Phase::Stopping, is_idle).await;
         for held in self.engine.floor.leases.all() {
             if matches!(held.by_handler(), ByHandler::Settling { .. } | ByHandler::Unknown) {
-                tracing::warn!(key = %held.lease.key, "a finish of its handler's own was not answered: its outcome is unknown");
+                tracing::warn!(
+                    key = %held.lease.key,
+                    "a finish of its handler's own was not answered: its outcome is unknown"
+                );
                 self.engine.tally.count(|report| report.unknown += 1);
             } else {
                 tracing::warn!(key = %held.lease.key, "could not be given back: it is left to the sweep");
@@ -42,10 +45,10 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
     }
 
-    /// Waits for claims that are under way, and gives back what they bring.
+    /// Waits for running claims, and releases the items that they bring.
     async fn end_calls(&mut self, mut calls: UnderWay<S::Row>) {
         let until = tokio::time::Instant::now() + STOP_WAIT;
-        // A claim that is dropped here, or that failed, is looked for below.
+        // The rows of a claim that is dropped here, or that failed, are looked up below.
         while let Ok(Some(answer)) = tokio::time::timeout_at(until, calls.next()).await {
             match answer {
                 Answer::Claimed { batch: Ok(batch), .. } => {
@@ -62,7 +65,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         self.engine.floor.leases.is_empty() && (is_idle || !self.verbs.may_lost_claims_commit())
     }
 
-    /// Waits until nothing is held, at most this long, and only in this phase.
+    /// Waits until nothing is held, at most for this long, and not beyond this phase.
     async fn wait_until_empty(&self, at_most: Duration, phase: Phase, is_idle: bool) {
         let mut phases = self.engine.watch_phase();
         let mut tick = tokio::time::interval(self.engine.tick_interval());
