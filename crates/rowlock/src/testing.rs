@@ -1,9 +1,9 @@
 //! A kit for tests of your own pipelines and handlers, on a real database: the feature `testing`.
 //!
 //! A [`TestQueue`] is a repository over a temporary SQLite file, or over a store of yours (on PostgreSQL, for instance,
-//! [`PostgresStore::from_pool`](crate::store::postgres::PostgresStore::from_pool) with the pool of `#[sqlx::test]`). Its
-//! clock stands still until you move it. [`Worker::run_one`](crate::Worker::run_one) takes one item through one stage with
-//! the handlers of your real worker.
+//! [`PostgresStore::from_pool`](crate::store::postgres::PostgresStore::from_pool) with the pool of `#[sqlx::test]`).
+//! Its clock stands still until you move it. [`Worker::run_one`](crate::Worker::run_one) takes one item through one
+//! stage with the handlers of your real worker.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -59,8 +59,8 @@ pub use crate::worker::TestRun;
 
 /// A clock that only you move. Its clones are one clock.
 ///
-/// The verbs go by it instead of the database's: what is due, stale and delayed. `complete_in` and its like, and what the
-/// table's own defaults and triggers write, go by the database's.
+/// The verbs use it instead of the database's clock to decide what is due, stale and delayed. `complete_in` and the
+/// like, and what the table's own defaults and triggers write, use the database's clock.
 #[derive(Debug, Clone)]
 pub struct TestClock(Arc<Mutex<DateTime<Utc>>>);
 

@@ -293,8 +293,8 @@ where
     assert_eq!(into_two, [&(between, two, ITEMS)], "{moves:?}");
 }
 
-/// The stage before never runs dry, and what comes from there keeps the later one busy: what waits for that is claimed all
-/// the same.
+/// The earlier stage never runs dry, and the items that come from it keep the later one busy: what waits for the later
+/// stage is claimed nevertheless.
 pub(crate) async fn what_waits_for_the_next_stage_has_its_turn<D: Database>(database: &D)
 where
     Item: Record<D::S>,
@@ -315,7 +315,8 @@ where
     has_its_turn(database, last).await;
 }
 
-/// The last of many items is put into another state in full swing, and must be handled in stage TWO before the others are.
+/// While the worker is busy, the last of many items is put into another state. It must be handled in stage TWO before
+/// the others are.
 async fn has_its_turn<D: Database>(database: &D, last: &str)
 where
     Item: Record<D::S>,

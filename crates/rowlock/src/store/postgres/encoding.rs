@@ -49,7 +49,8 @@ const ALWAYS_LEGIBLE: [&str; 12] = [
 fn shown(text: &str) -> String {
     let hex = format!("encode(convert_to({text}, 'SQL_ASCII'), 'hex')");
     format!(
-        "case when getdatabaseencoding() <> 'SQL_ASCII' or {hex} ~ :legible_hex then {text} else concat('\\x', {hex}) end"
+        "case when getdatabaseencoding() <> 'SQL_ASCII' or {hex} ~ :legible_hex then {text} \
+         else concat('\\x', {hex}) end"
     )
 }
 

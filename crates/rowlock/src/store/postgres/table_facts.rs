@@ -146,8 +146,8 @@ impl PostgresStore {
         for row in session.fetch(query(&self.statements.unreadable_columns).bind(table)).await? {
             let (name, type_name): (String, String) = (column(VERB, &row, "name")?, column(VERB, &row, "type")?);
             unusable.push(format!(
-                "the column {name:?} holds the type {type_name}, which the driver cannot read, so that each claim would fail: \
-                 give it another type, or keep it in a table of its own"
+                "the column {name:?} holds the type {type_name}, which the driver cannot read, so that each claim \
+                 would fail: give it another type, or keep it in a table of its own"
             ));
         }
         if let (Some(part), Some(publication)) = (
@@ -155,8 +155,9 @@ impl PostgresStore {
             column::<Option<String>>(VERB, row, "publication")?,
         ) {
             unusable.push(format!(
-                "the publication {publication:?} publishes the updates of {part}, which has no replica identity, so that \
-                 the server refuses each of them: `alter table {part} replica identity full`, or give it a primary key"
+                "the publication {publication:?} publishes the updates of {part}, which has no replica identity, so \
+                 that the server refuses each of them: `alter table {part} replica identity full`, or give it a \
+                 primary key"
             ));
         }
         Ok(unusable)
@@ -209,8 +210,8 @@ impl PostgresStore {
         let at_least = if seen >= COUNT_EXACT_MAX { "at least " } else { "" };
         let of = if about > 0 { format!(" of about {about}") } else { String::new() };
         Ok(format!(
-            "row security is on for this role, which sees {at_least}{seen}{of} rows: what a policy hides is no item of this \
-             worker's; give the role a policy for all rows, or bypassrls"
+            "row security is on for this role, which sees {at_least}{seen}{of} rows: what a policy hides is no item of \
+             this worker's; give the role a policy for all rows, or bypassrls"
         ))
     }
 }

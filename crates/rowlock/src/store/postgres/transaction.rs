@@ -147,8 +147,8 @@ impl PostgresStore {
         let idle_ms = (self.pipeline.stale_after() / 3).as_millis().max(1);
         // The first query fixes the read-only mode of a transaction: after it, the mode cannot change.
         let set_up = format!(
-            "begin isolation level read committed, {access}; {clean}set local statement_timeout = 0; set local lock_timeout = 0; \
-             set local idle_in_transaction_session_timeout = {idle_ms}; {columns}"
+            "begin isolation level read committed, {access}; {clean}set local statement_timeout = 0; \
+             set local lock_timeout = 0; set local idle_in_transaction_session_timeout = {idle_ms}; {columns}"
         );
         let rows = lent.fetch_all(AssertSqlSafe(set_up)).await?;
         if !asks_columns {

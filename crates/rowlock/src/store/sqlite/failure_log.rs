@@ -62,7 +62,10 @@ impl SqliteStore {
         match self.write_failures(session, &json(&records), &batch.now).await {
             Err(error) if errors::may_be_left_out(&error) => {
                 if !self.failure_log.is_told.swap(true, Ordering::AcqRel) {
-                    tracing::warn!(%error, "failures of items are not logged in rowlock_failures; the items move all the same");
+                    tracing::warn!(
+                        %error,
+                        "failures of items are not logged in rowlock_failures; the items move all the same"
+                    );
                 }
                 // Only an attempt to begin another transaction shows whether this one is still open.
                 match session.run("BEGIN").await {

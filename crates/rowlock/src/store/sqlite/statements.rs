@@ -36,7 +36,10 @@ macro_rules! statements {
             pub(super) fn new(pipeline: &Pipeline) -> Statements {
                 let template = template(pipeline);
                 Statements {
-                    $($name: Sql::new(template.render(step(include_str!(concat!("sql/", $file, ".sql")), statements!(@step $($step)?)))),)*
+                    $($name: Sql::new(template.render(step(
+                        include_str!(concat!("sql/", $file, ".sql")),
+                        statements!(@step $($step)?)
+                    ))),)*
                     claim_by_rowid: PlainClaim::new(&template, "t._rowid_"),
                     claim_by_key: PlainClaim::new(&template, "t.:\"key\""),
                 }
@@ -46,7 +49,9 @@ macro_rules! statements {
             #[cfg(test)]
             pub(super) fn all(&self) -> Vec<(&'static str, &Sql)> {
                 let plain = [("by rowid", &self.claim_by_rowid), ("by key", &self.claim_by_key)];
-                let plain = plain.into_iter().flat_map(|(name, claim)| [&claim.pick, &claim.take, &claim.read].map(|sql| (name, sql)));
+                let plain = plain
+                    .into_iter()
+                    .flat_map(|(name, claim)| [&claim.pick, &claim.take, &claim.read].map(|sql| (name, sql)));
                 [$((stringify!($name), &self.$name)),*].into_iter().chain(plain).collect()
             }
         }

@@ -147,7 +147,8 @@ impl SqliteStore {
             };
             let column = quote_identifier(&found.name);
             let sql = Sql::new(format!(
-                "select 1 from (select {column} as word from {table} where false union all select 'a' union all select 'b ')
+                "select 1 from (select {column} as word from {table} where false \
+                 union all select 'a' union all select 'b ')
                  where word = 'A' or word = 'b'"
             ));
             found.blurs_texts = !session.rows(&sql, []).await?.is_empty();

@@ -30,15 +30,15 @@ async fn a_table_that_is_rebuilt_with_its_columns_in_another_order_is_read_by_th
     for (key, columns) in [
         (
             "a",
-            "updated_at text, created_at text, resume_status text, claimed_at text, claimed_by text, claim_token integer, \
-             heartbeat_at text, error_message text, retry_after text, reset_count integer, retry_count integer, \
-             status text default 'PENDING', id text primary key",
+            "updated_at text, created_at text, resume_status text, claimed_at text, claimed_by text, \
+             claim_token integer, heartbeat_at text, error_message text, retry_after text, reset_count integer, \
+             retry_count integer, status text default 'PENDING', id text primary key",
         ),
         (
             "b",
-            "id text primary key, heartbeat_at text, status text default 'PENDING', retry_count integer, reset_count integer, \
-             retry_after text, error_message text, claim_token integer, claimed_by text, claimed_at text, \
-             resume_status text, created_at text, updated_at text",
+            "id text primary key, heartbeat_at text, status text default 'PENDING', retry_count integer, \
+             reset_count integer, retry_after text, error_message text, claim_token integer, claimed_by text, \
+             claimed_at text, resume_status text, created_at text, updated_at text",
         ),
     ] {
         scene.execute(&format!("insert into videos (id, status) values ('{key}', 'PENDING')")).await;

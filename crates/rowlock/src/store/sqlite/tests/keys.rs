@@ -161,7 +161,8 @@ const BYTES: [(&str, bool); 30] = [
     ("00", false),
 ];
 
-/// SQLite does not look at a text's bytes. Such a key would come back as another one, and its item could not be finished.
+/// SQLite does not check the bytes of a text. Such a key would come back as another one, and its item could not be
+/// finished.
 #[tokio::test]
 async fn a_key_that_is_no_utf8_or_holds_nul_is_no_item_and_is_reported() {
     for (bytes, is_item) in BYTES {

@@ -9,7 +9,8 @@ async fn table_of(columns: &str, options: &str, items: usize) -> Scene {
     scene
         .execute(&format!(
             "drop table videos;
-             create table videos (id text primary key not null, status text not null default 'PENDING' {columns}) {options}"
+             create table videos (id text primary key not null, status text not null default 'PENDING' {columns}) \
+             {options}"
         ))
         .await;
     scene.store.prepare().await.expect("prepares");

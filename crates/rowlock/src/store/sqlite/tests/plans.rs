@@ -58,7 +58,10 @@ async fn p13_a_claim_reads_the_head_of_a_large_queue_in_the_order_of_an_index() 
     let plan = plan(&scene, &scene.store.statements.pick).await;
     let table: Vec<&String> = plan.iter().filter(|step| step.contains(" t ") || step.contains("B-TREE")).collect();
     assert!(
-        matches!(&table[..], [one] if one.contains("INDEX rowlock_videos_ready_") && one.contains("(status=? AND <expr><?)")),
+        matches!(
+            &table[..],
+            [one] if one.contains("INDEX rowlock_videos_ready_") && one.contains("(status=? AND <expr><?)")
+        ),
         "{plan:#?}"
     );
 }
@@ -134,8 +137,8 @@ async fn the_plans_are_bounded_on_a_large_table_with_and_without_statistics() {
     }
 }
 
-/// Where a pipeline has one stage, its ready word is all of the ready index's predicate, and an index of the user's may be
-/// on the status too: neither must lead a batch of known keys through the whole backlog.
+/// If a pipeline has one stage, its ready word is the whole predicate of the ready index, and an index of the user's
+/// may be on the status too: neither must lead a batch of known keys through the whole backlog.
 #[tokio::test]
 async fn a_plain_batch_goes_by_its_keys_whatever_indexes_there_are() {
     let one_stage = || Pipeline::builder("videos").table("videos").key("id").stage("A");
