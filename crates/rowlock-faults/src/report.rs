@@ -348,7 +348,7 @@ mod tests {
         assert!(!is_completion(&moved("TWO_IN_PROGRESS", "ONE_COMPLETE")));
         assert!(!is_completion(&moved("ONE_IN_PROGRESS", "PENDING")));
         assert!(!is_completion(&moved("ONE_IN_PROGRESS", "FAILED")));
-        assert!(is_completion(&moved("TWO_IN_PROGRESS", "THREE_IN_PROGRESS")));
+        assert!(!is_completion(&moved("TWO_IN_PROGRESS", "THREE_IN_PROGRESS")));
         assert!(!is_completion(&moved("TWO_IN_PROGRESS", "TWO_IN_PROGRESS")));
     }
 

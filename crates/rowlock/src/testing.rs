@@ -2,8 +2,8 @@
 //!
 //! A [`TestQueue`] is a repository over a temporary SQLite file, or over a store of yours (on PostgreSQL, for instance,
 //! [`PostgresStore::from_pool`](crate::store::postgres::PostgresStore::from_pool) with the pool of `#[sqlx::test]`).
-//! Its clock stands still until you move it. [`Worker::run_one`](crate::Worker::run_one) takes one item through one
-//! stage with the handlers of your real worker.
+//! Its clock is the database's, and you can move it on. [`Worker::run_one`](crate::Worker::run_one) takes one item
+//! through one stage with the handlers of your real worker.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -57,22 +57,25 @@ use crate::{Key, Repository, Result, Store};
 
 pub use crate::worker::TestRun;
 
-/// A clock that only you move. Its clones are one clock.
+/// The database's clock, which you can move on. Its clones are one clock.
 ///
-/// The verbs use it instead of the database's clock to decide what is due, stale and delayed. `complete_in` and the
-/// like, and what the table's own defaults and triggers write, use the database's clock.
+/// The verbs go by it: what is due, stale and delayed. `complete_in` and its like, and what the table's own defaults
+/// and triggers write, go by the database's clock.
 #[derive(Debug, Clone)]
-pub struct TestClock(Arc<Mutex<DateTime<Utc>>>);
+pub struct TestClock {
+    /// How far it is ahead of this process's clock.
+    ahead: Arc<Mutex<TimeDelta>>,
+}
 
 impl TestClock {
-    /// A clock that stands at this time.
+    /// A clock that shows this time now.
     pub fn at(time: DateTime<Utc>) -> TestClock {
-        TestClock(Arc::new(Mutex::new(time)))
+        TestClock { ahead: Arc::new(Mutex::new(time - Utc::now())) }
     }
 
     /// The time that it shows.
     pub fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Utc::now() + *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves it on.
@@ -80,8 +83,8 @@ impl TestClock {
     /// # Panics
     /// Past the last time that there is.
     pub fn advance(&self, by: Duration) {
-        let mut time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *time += TimeDelta::from_std(by).expect("a duration that a clock can go on by");
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        *ahead += TimeDelta::from_std(by).expect("a duration that a clock can go on by");
     }
 }
 
@@ -111,14 +114,17 @@ impl<R> TestQueue<SqliteStore, R> {
 }
 
 impl<S: Store, R> TestQueue<S, R> {
-    /// On a store of yours, whose table is prepared. The clock begins at the database's time.
+    /// On a store of yours, whose table is prepared. The clock is the database's until you move it.
     ///
     /// # Errors
     /// As [`Repository::prepare`].
     pub async fn over(store: S) -> Result<TestQueue<S, R>> {
         let repository = Repository::new(store);
         repository.prepare().await?;
-        let clock = TestClock::at(repository.now().await?);
+        // Not behind the database's clock, by which the items that a test adds are due.
+        let asked_at = Utc::now();
+        let ahead = repository.now().await? - asked_at;
+        let clock = TestClock { ahead: Arc::new(Mutex::new(ahead)) };
         Ok(TestQueue { repository: repository.with_clock(clock.clone()), clock, _folder: None })
     }
 

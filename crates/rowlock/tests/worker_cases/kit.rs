@@ -77,7 +77,8 @@ where
         worker::<D>(&queue).run_one(stage, key).await.expect_err("it cannot be claimed").to_string()
     };
     assert!(refused("ONE", "nobody").await.contains("there is no such item"));
-    assert!(refused("TWO", "retried").await.contains("for TWO: ready for ONE"));
+    let error = refused("TWO", "retried").await;
+    assert!(error.contains("cannot be claimed for TWO: ready for ONE"), "{error}");
     let error = refused("THREE", "retried").await;
     assert!(error.contains("pipeline test has no such stage, but ONE, TWO"), "{error}");
     worker::<D>(&queue).run_one("ONE", "retried").await.expect("it can be claimed");
@@ -103,5 +104,6 @@ where
     queue.clock().advance(Duration::from_secs(230));
     let swept = queue.repository().sweep().await.expect("swept");
     assert_eq!(swept.items.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["held"]);
-    assert_eq!(queue.repository().now().await.expect("the time"), queue.clock().now());
+    let (now, shown) = (queue.repository().now().await.expect("the time"), queue.clock().now());
+    assert!((shown - now).num_seconds() < 60, "{now} is not {shown}");
 }

@@ -29,7 +29,10 @@ impl PostgresStore {
         if items.len() < ITEMS_A_TOKEN_MIN || !items.iter().all(is_simple) {
             return None;
         }
-        few_tokens(items.iter().map(|item| &item.lease))
+        let mut tokens: Vec<i64> = items.iter().map(|item| item.lease.token.as_i64()).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        (items.len() >= ITEMS_A_TOKEN_MIN * tokens.len()).then_some(tokens)
     }
 
     /// Completes the items that are still held and locked by no other transaction. An item without an answer afterwards
@@ -102,15 +105,6 @@ impl PostgresStore {
         }
         Ok(())
     }
-}
-
-/// The distinct tokens of leases, if there are so many leases per token that the index on the token is worth it.
-fn few_tokens<'a>(leases: impl ExactSizeIterator<Item = &'a Lease>) -> Option<Vec<i64>> {
-    let items = leases.len();
-    let mut tokens: Vec<i64> = leases.map(|lease| lease.token.as_i64()).collect();
-    tokens.sort_unstable();
-    tokens.dedup();
-    (items >= ITEMS_A_TOKEN_MIN * tokens.len().max(1)).then_some(tokens)
 }
 
 /// How many items of a batch got this word.

@@ -454,7 +454,7 @@ impl PostgresStore {
 
 /// A statement for a whole batch waits for no row. If it got no lock, a trigger of the user's waited for a row: trying
 /// items one by one shows which item's it was, and bisecting would wait for it again and again.
-pub(super) fn is_trigger_without_lock(error: &Error) -> bool {
+fn is_trigger_without_lock(error: &Error) -> bool {
     is_lock_timeout(error)
 }
 
