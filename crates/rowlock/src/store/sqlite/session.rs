@@ -21,6 +21,11 @@ use crate::{Error, Fault, Result};
 /// SQLite's virtual-machine steps between two checks whether a statement is still wanted: a few microseconds.
 const STEPS_BETWEEN_INTERRUPT_CHECKS: i32 = 10_000;
 
+/// How long SQLite itself waits for a busy file before [`Session::begin`] tries again, until the verb's deadline.
+/// SQLite sleeps longer between two tries the longer it waits, up to 100 ms. On a file that is busy most of the time, a
+/// connection that has waited for long would hardly ever find it free: heartbeats would starve beside new claims.
+const BUSY_TRIES: Duration = Duration::from_millis(50);
+
 /// Wait before another attempt to open a connection: `busy_timeout` does not cover turning a new file into WAL mode.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
@@ -178,7 +183,7 @@ impl Connections {
 
     async fn open_once(&self, opening: Duration) -> Result<Open, sqlx::Error> {
         let mut raw = self.options.clone().busy_timeout(opening).connect().await?;
-        let busy_timeout = format!("PRAGMA busy_timeout = {}", self.busy_timeout.as_millis());
+        let busy_timeout = format!("PRAGMA busy_timeout = {}", self.busy_timeout.min(BUSY_TRIES).as_millis());
         sqlx::query(AssertSqlSafe(busy_timeout)).execute(&mut raw).await?;
         count_one_transaction(&mut raw).await?;
         let interrupt = Arc::new(AtomicBool::new(false));
@@ -261,7 +266,13 @@ impl Session {
     async fn begin(&mut self, statement: &'static str) -> Result<()> {
         let verb = self.verb.name;
         let of_statement = |error| errors::of_statement(verb, error);
-        let row = sqlx::query(statement).fetch_one(&mut **self).await.map_err(of_statement)?;
+        let until = Instant::now() + self.home.busy_timeout;
+        let row = loop {
+            match sqlx::query(statement).fetch_one(&mut **self).await {
+                Err(sqlx::Error::Database(error)) if is_busy(&*error) && Instant::now() < until => {}
+                answer => break answer.map_err(of_statement)?,
+            }
+        };
         let version = rows::integer(&row, 0);
         if version.is_none() || version != self.open().schema_version {
             self.clear_cached_statements().await.map_err(of_statement)?;
