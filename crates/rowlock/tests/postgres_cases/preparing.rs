@@ -1,5 +1,6 @@
 //! What `prepare` and `inspect` report on a table on which every item would fail, and two calls of `prepare` at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rowlock::conformance::{Harness, run};
@@ -92,24 +93,32 @@ async fn two_prepare_a_table_in_use_at_once() {
                      where datname = current_database() and query like '%pg_try_advisory_xact_lock%'
                        and pid <> pg_backend_pid()";
 
+        // Whatever ends one of them early is said below, and not waited for here.
+        let is_over = AtomicBool::new(false);
         let both = async {
             tokio::join!(
-                first.prepare(),
                 async {
-                    while value(harness, building).await == "0" || value(harness, tried).await == "0" {
+                    let prepared = first.prepare().await;
+                    is_over.store(true, Ordering::Relaxed);
+                    prepared
+                },
+                async {
+                    let is_on = async || value(harness, building).await != "0" && value(harness, tried).await != "0";
+                    while !is_on().await && !is_over.load(Ordering::Relaxed) {
                         tokio::task::yield_now().await;
                     }
                     other.commit().await.expect("commit");
                 },
                 async {
-                    while value(harness, building).await == "0" {
+                    while value(harness, building).await == "0" && !is_over.load(Ordering::Relaxed) {
                         tokio::task::yield_now().await;
                     }
-                    second.prepare().await
+                    let prepared = second.prepare().await;
+                    is_over.store(true, Ordering::Relaxed);
+                    prepared
                 }
             )
         };
-        // If one of them failed, the others would look for an index that is not being built.
         let (prepared, (), also) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("both prepare");
 
         prepared.expect("prepare");
