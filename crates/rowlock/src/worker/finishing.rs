@@ -11,13 +11,13 @@ use super::errors::Errors;
 use super::part::Part;
 use super::refusals::Refused;
 use super::side_lane::Next;
-use crate::Store;
 use crate::backoff::Backoff;
 use crate::dispatch::Dispatch;
 use crate::limits::{
     BATCH_ITEMS_MAX, FINISH_GATHER_ITEMS_MIN, FINISH_GATHER_MAX, FINISH_HALVINGS_MAX, FINISH_OUTAGE_TRIES_MAX,
 };
 use crate::store::Finished;
+use crate::{Error, Store};
 
 /// Writes completions for as long as it is polled.
 pub(crate) async fn finish_ended<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
@@ -58,6 +58,7 @@ struct Last {
 pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
     let mut errors = Errors::default();
     let mut backoff = Backoff::default();
+    let mut failures_in_a_row = 0;
     loop {
         let (tries, mut part) = match engine.side_lane.next(engine).await {
             Next::Part(part) => (None, part),
@@ -67,7 +68,9 @@ pub(crate) async fn finish_apart<S: Store, R: Send + 'static>(engine: &Engine<S,
         let sent = send(engine, verbs, &mut part, &mut errors).await;
         let progress = sent.is_ok() && part.len() < before;
         let is_held = set_refused_aside(engine, verbs, &mut part);
-        if sent.is_err_and(|error| !error.is_transient()) && part.len() > 1 && !is_held {
+        failures_in_a_row = if sent.is_ok() { 0 } else { failures_in_a_row + 1 };
+        let is_to_be_halved = |error: Error| !error.is_transient() || failures_in_a_row > FINISH_OUTAGE_TRIES_MAX;
+        if sent.is_err_and(is_to_be_halved) && part.len() > 1 && !is_held {
             engine.side_lane.push(part.halve());
         }
         match tries {
@@ -171,6 +174,10 @@ async fn write<S: Store, R: Send + 'static>(
         if error.is_transient() && others_wait && failures_in_a_row > FINISH_OUTAGE_TRIES_MAX {
             engine.side_lane.push(part);
         } else if error.is_transient() {
+            // Rows that all raise an error, some of them one that might pass, would keep one another for ever.
+            if failures_in_a_row > FINISH_OUTAGE_TRIES_MAX && part.len() > 1 {
+                parts.push(part.halve());
+            }
             parts.push(part);
         } else if part.len() > 1 {
             let second = part.halve();
