@@ -26,6 +26,9 @@ const STEPS_BETWEEN_INTERRUPT_CHECKS: i32 = 10_000;
 /// connection that has waited for long would hardly ever find it free: heartbeats would starve beside new claims.
 const BUSY_TRIES: Duration = Duration::from_millis(50);
 
+/// Wait between two of these tries: SQLite answers at once where it sees that waiting would not help.
+const BETWEEN_BUSY_TRIES: Duration = Duration::from_millis(1);
+
 /// Wait before another attempt to open a connection: `busy_timeout` does not cover turning a new file into WAL mode.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
@@ -269,7 +272,10 @@ impl Session {
         let until = Instant::now() + self.home.busy_timeout;
         let row = loop {
             match sqlx::query(statement).fetch_one(&mut **self).await {
-                Err(sqlx::Error::Database(error)) if is_busy(&*error) && Instant::now() < until => {}
+                Err(sqlx::Error::Database(error)) if is_busy(&*error) && Instant::now() + BUSY_TRIES < until => {
+                    // SQLite does not wait before every busy answer.
+                    tokio::time::sleep(BETWEEN_BUSY_TRIES).await;
+                }
                 answer => break answer.map_err(of_statement)?,
             }
         };
