@@ -2,13 +2,12 @@
 
 use std::any::Any;
 use std::fmt;
-use std::future::Future;
 use std::ops::Deref;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 
 use crate::pipeline::{StageId, Status};
 use crate::store::{Finish, LeaseState, Outcome, Transaction};
@@ -45,14 +44,10 @@ pub(crate) struct ClaimDetails {
 
 /// The operations of a repository that the finishing calls need, for any store.
 pub(crate) trait Finisher: Send + Sync {
-    fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>>;
+    fn finish(&self, finish: Finish) -> BoxFuture<'_, Result<Settled>>;
     /// The transaction is the store's own; a claim does not know its type.
-    fn finish_in(
-        &self,
-        transaction: Box<dyn Any + Send>,
-        finish: Finish,
-    ) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>>;
-    fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>>;
+    fn finish_in(&self, transaction: Box<dyn Any + Send>, finish: Finish) -> BoxFuture<'_, Result<Settled>>;
+    fn renew(&self, lease: Lease) -> BoxFuture<'_, Result<LeaseState>>;
 }
 
 /// The transaction, downcast to its store's own type.

@@ -1,12 +1,11 @@
 //! The typed interface over a store.
 
 use std::any::Any;
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 
 use crate::claim::{Finisher, own_transaction};
 use crate::decoding::{Item, Items, Record, decode, decode_item, decode_items};
@@ -214,8 +213,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn requeue_many(&self, keys: impl IntoIterator<Item: Into<Key>>) -> Result<Vec<Moved>> {
-        let keys = keys.into_iter().map(Into::into).collect();
-        self.dispatch.requeue(&RequeueParams { keys, stage: None, now: None }).await
+        self.requeue_keys(keys.into_iter().map(Into::into).collect(), None).await
     }
 
     /// As [`Repository::requeue_from`] for many items; the answer has one entry for each item, in order.
@@ -228,14 +226,16 @@ impl<S: Store, R> Repository<S, R> {
         stage: impl IntoStage,
     ) -> Result<Vec<Moved>> {
         let stage = stage.into_stage(self.pipeline())?;
-        let keys = keys.into_iter().map(Into::into).collect();
-        self.dispatch.requeue(&RequeueParams { keys, stage: Some(stage), now: None }).await
+        self.requeue_keys(keys.into_iter().map(Into::into).collect(), Some(stage)).await
     }
 
     async fn requeue_one(&self, key: Key, stage: Option<StageId>) -> Result<Status> {
-        let requeueing = RequeueParams { keys: vec![key.clone()], stage, now: None };
-        let moved = self.dispatch.requeue(&requeueing).await?;
+        let moved = self.requeue_keys(vec![key.clone()], stage).await?;
         self.single(key, moved, self.pipeline().stage(stage.unwrap_or(StageId::FIRST)).ready_word())
+    }
+
+    async fn requeue_keys(&self, keys: Vec<Key>, stage: Option<StageId>) -> Result<Vec<Moved>> {
+        self.dispatch.requeue(&RequeueParams { keys, stage, now: None }).await
     }
 
     fn single(&self, key: Key, moved: Vec<Moved>, wanted: &str) -> Result<Status> {
@@ -436,15 +436,11 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
 }
 
 impl<S: Store, R: 'static> Finisher for Repository<S, R> {
-    fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+    fn finish(&self, finish: Finish) -> BoxFuture<'_, Result<Settled>> {
         Box::pin(self.finish_lease(finish.lease, finish.outcome, self.dispatch.limits()))
     }
 
-    fn finish_in(
-        &self,
-        transaction: Box<dyn Any + Send>,
-        finish: Finish,
-    ) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+    fn finish_in(&self, transaction: Box<dyn Any + Send>, finish: Finish) -> BoxFuture<'_, Result<Settled>> {
         Box::pin(async move {
             let transaction = own_transaction::<S::Transaction>(transaction)?;
             let finished = self.dispatch.finish_in(transaction, &finish).await?;
@@ -452,7 +448,7 @@ impl<S: Store, R: 'static> Finisher for Repository<S, R> {
         })
     }
 
-    fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
+    fn renew(&self, lease: Lease) -> BoxFuture<'_, Result<LeaseState>> {
         Box::pin(self.renew_lease(lease))
     }
 }

@@ -2,10 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::leases::Leases;
@@ -37,13 +37,19 @@ impl<S: Store, R, T> Clone for Context<S, R, T> {
     }
 }
 
-impl<S: Store, R> Context<S, R> {
-    pub(crate) fn live(repository: Arc<Repository<S, R>>, run: &Arc<Run>) -> Context<S, R> {
-        Context { repository, of: Of::Run { run: Arc::clone(run) }, state: Arc::new(()) }
+/// A context before it has the worker's state, whose type only the handler knows.
+pub(crate) struct Stateless<S: Store, R> {
+    repository: Arc<Repository<S, R>>,
+    of: Of,
+}
+
+impl<S: Store, R> Stateless<S, R> {
+    pub(crate) fn live(repository: Arc<Repository<S, R>>, run: &Arc<Run>) -> Stateless<S, R> {
+        Stateless { repository, of: Of::Run { run: Arc::clone(run) } }
     }
 
-    pub(crate) fn dry(repository: Arc<Repository<S, R>>, stop: CancellationToken) -> Context<S, R> {
-        Context { repository, of: Of::DryRun { stop }, state: Arc::new(()) }
+    pub(crate) fn dry(repository: Arc<Repository<S, R>>, stop: CancellationToken) -> Stateless<S, R> {
+        Stateless { repository, of: Of::DryRun { stop } }
     }
 
     pub(super) fn with_state<T>(self, state: Arc<T>) -> Context<S, R, T> {
@@ -150,19 +156,15 @@ impl<S: Store, R: Send + 'static> WorkerFinisher<S, R> {
 }
 
 impl<S: Store, R: Send + 'static> Finisher for WorkerFinisher<S, R> {
-    fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+    fn finish(&self, finish: Finish) -> BoxFuture<'_, Result<Settled>> {
         Box::pin(self.tell(finish, |finish| Finisher::finish(&*self.repository, finish)))
     }
 
-    fn finish_in(
-        &self,
-        transaction: Box<dyn Any + Send>,
-        finish: Finish,
-    ) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+    fn finish_in(&self, transaction: Box<dyn Any + Send>, finish: Finish) -> BoxFuture<'_, Result<Settled>> {
         Box::pin(self.tell(finish, |finish| self.repository.finish_in(transaction, finish)))
     }
 
-    fn renew(&self, lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
+    fn renew(&self, lease: Lease) -> BoxFuture<'_, Result<LeaseState>> {
         Finisher::renew(&*self.repository, lease)
     }
 }
@@ -174,23 +176,19 @@ pub(crate) struct DryFinisher<S: Store, R> {
 }
 
 impl<S: Store, R: 'static> Finisher for DryFinisher<S, R> {
-    fn finish(&self, finish: Finish) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+    fn finish(&self, finish: Finish) -> BoxFuture<'_, Result<Settled>> {
         let to = as_if(self.reader.pipeline(), self.retry_count, &finish);
         Box::pin(async move { Ok(Settled { to }) })
     }
 
-    fn finish_in(
-        &self,
-        transaction: Box<dyn Any + Send>,
-        finish: Finish,
-    ) -> Pin<Box<dyn Future<Output = Result<Settled>> + Send + '_>> {
+    fn finish_in(&self, transaction: Box<dyn Any + Send>, finish: Finish) -> BoxFuture<'_, Result<Settled>> {
         Box::pin(async move {
             self.reader.dispatch().rollback(own_transaction::<S::Transaction>(transaction)?).await?;
             self.finish(finish).await
         })
     }
 
-    fn renew(&self, _lease: Lease) -> Pin<Box<dyn Future<Output = Result<LeaseState>> + Send + '_>> {
+    fn renew(&self, _lease: Lease) -> BoxFuture<'_, Result<LeaseState>> {
         Box::pin(async { Ok(LeaseState::Held) })
     }
 }

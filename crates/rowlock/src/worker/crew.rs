@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::Instrument;
 
-use super::Context;
+use super::context::Stateless;
 use super::ended::{EndedItems, Verdict, verdict_of};
 use super::handler::{Handler, RunEnd};
 use super::hold::{Hold, Pauses};
@@ -284,7 +284,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             }
         }
         let guard = RunGuard { floor, crew: self, slot, run: &run };
-        let context = Context::live(Arc::clone(&floor.repository), &run);
+        let context = Stateless::live(Arc::clone(&floor.repository), &run);
         let work = self.handler.run(context, claims);
         let end = match &self.observed {
             None => run.drive(work).await,
@@ -417,7 +417,9 @@ mod tests {
         let claim = repository.claim(1).await.expect("claimed").items.remove(0);
         let now = Instant::now();
         let handler =
-            Handler::one(Arc::new(()), |_: Context<SqliteStore, (String,)>, _: Claim<(String,)>| async { Ok(()) });
+            Handler::one(Arc::new(()), |_: crate::Context<SqliteStore, (String,)>, _: Claim<(String,)>| async {
+                Ok(())
+            });
         let crew = Crew::new(StageId::FIRST, None, handler, 2, engine.settings.hold_pauses);
         let held = engine.floor.leases.hold(claim.lease().clone(), now);
         crew.push([Entry { claim, held, queued_at: now }]);

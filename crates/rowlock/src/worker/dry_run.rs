@@ -7,8 +7,7 @@ use futures_util::FutureExt;
 use smallvec::smallvec;
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
-use super::context::DryFinisher;
+use super::context::{DryFinisher, Stateless};
 use super::ended::timeout_error;
 use super::handler::{Handler, panic_message};
 use super::run::OfRun;
@@ -82,7 +81,7 @@ async fn run_batch<S: Store, R: Record<S>>(
         claims.push(dry_claim(reader, stage, item).await?);
     }
     let stop = CancellationToken::new();
-    let context = Context::dry(Arc::clone(reader), stop.clone());
+    let context = Stateless::dry(Arc::clone(reader), stop.clone());
     let work = AssertUnwindSafe(handler.run(context, claims)).catch_unwind();
     let timeout = reader.pipeline().stage(stage).timeout();
     let answer = match timeout {

@@ -182,8 +182,8 @@ pub(crate) fn verdict_of(
 }
 
 /// The stored error of an item whose handler kept others from writing.
-const HELD_TRANSACTION: &str = "the handler kept its transaction open for longer than a third of stale_after: let it \
-                                begin one after the computing";
+pub(super) const HELD_TRANSACTION: &str = "the handler kept its transaction open for longer than a third of \
+                                           stale_after: let it begin one after the computing";
 
 /// The stored error of an item whose handler ran for too long.
 pub(crate) fn timeout_error(timeout: Option<Duration>) -> String {

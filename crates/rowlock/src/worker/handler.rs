@@ -2,19 +2,20 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use smallvec::smallvec;
 
 use super::Context;
+use super::context::Stateless;
 use super::run::OfRun;
 use crate::decoding::panic_words;
 use crate::{Claim, Failure, Handled, Store};
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type One<S, R> = dyn Fn(Context<S, R>, Claim<R>) -> BoxFuture<Result<Handled, Failure>> + Send + Sync;
-type Batch<S, R> = dyn Fn(Context<S, R>, Vec<Claim<R>>) -> BoxFuture<Vec<Result<Handled, Failure>>> + Send + Sync;
+type One<S, R> = dyn Fn(Stateless<S, R>, Claim<R>) -> BoxFuture<'static, Result<Handled, Failure>> + Send + Sync;
+type Batch<S, R> =
+    dyn Fn(Stateless<S, R>, Vec<Claim<R>>) -> BoxFuture<'static, Vec<Result<Handled, Failure>>> + Send + Sync;
 
 /// The handler of a stage.
 pub(crate) enum Handler<S: Store, R> {
@@ -46,7 +47,7 @@ impl<S: Store, R: Send + 'static> Handler<S, R> {
         O: Into<Handled>,
         T: Send + Sync + 'static,
     {
-        let handle = move |context: Context<S, R>, claims| -> BoxFuture<Vec<Result<Handled, Failure>>> {
+        let handle = move |context: Stateless<S, R>, claims| -> BoxFuture<'static, Vec<Result<Handled, Failure>>> {
             let work = handler(context.with_state(Arc::clone(&state)), claims);
             Box::pin(async move { work.await.into_iter().map(|result| result.map(Into::into)).collect() })
         };
@@ -64,7 +65,7 @@ impl<S: Store, R: Send + 'static> Handler<S, R> {
     /// Runs the handler; returns one result for each item, in order, whatever the handler returns.
     pub(crate) async fn run(
         &self,
-        context: Context<S, R>,
+        context: Stateless<S, R>,
         mut claims: OfRun<Claim<R>>,
     ) -> OfRun<Result<Handled, Failure>> {
         match self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::Span;
 
-use super::ended::timeout_error;
+use super::ended::{HELD_TRANSACTION, timeout_error};
 use super::handler::{RunEnd, panic_message};
 use super::run::{Run, Stop};
 use crate::pipeline::StageId;
@@ -99,7 +99,8 @@ impl Observed {
                 RunEnd::Panicked(message) => failed(message),
                 RunEnd::Stopped => match run.stop_reason() {
                     Some(Stop::TimedOut(_)) => failed(&timeout_error(timeout)),
-                    Some(Stop::HeldTransaction(_) | Stop::Shutdown) | None => failed("the handler was stopped"),
+                    Some(Stop::HeldTransaction(_)) => failed(HELD_TRANSACTION),
+                    Some(Stop::Shutdown) | None => failed(&timeout_error(None)),
                 },
             };
         }

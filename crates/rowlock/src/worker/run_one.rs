@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use smallvec::smallvec;
 
-use super::context::WorkerFinisher;
+use super::context::{Stateless, WorkerFinisher};
 use super::ended::{Verdict, retry, verdict_of};
 use super::handler::{Handler, RunEnd};
 use super::leases::Leases;
 use super::run::{Run, Stop};
-use super::{Context, Worker, resolve};
+use super::{Worker, resolve};
 use crate::decoding::{Record, decode};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{IntoStage, StageId};
@@ -75,7 +75,7 @@ async fn handle_one<S: Store, R: Record<S>>(
     let held = leases.hold(details.lease.clone(), Instant::now());
     let run = Arc::new(Run::new(smallvec![Arc::clone(&held)], Instant::now()));
     held.start(&run);
-    let context = Context::live(Arc::clone(repository), &run);
+    let context = Stateless::live(Arc::clone(repository), &run);
     let finisher = WorkerFinisher { repository: Arc::clone(repository), leases };
     let claims = smallvec![Claim::new(record, details, Arc::new(finisher))];
     let mut work = pin!(run.drive(handler.run(context, claims)));
