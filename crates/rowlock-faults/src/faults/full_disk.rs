@@ -36,6 +36,8 @@ async fn fill_under_file(round: &Round) -> Result<Verdict> {
 }
 
 async fn fill_and_free(mut scene: Scene, disk: &SmallDisk, server: Option<&Cluster>) -> Result<Verdict> {
+    // Without space a line of the log of failures is lost, and the item moves all the same.
+    scene.log_of_failures_is_harmed = true;
     scene.start()?;
     for _ in 0..scene.injections_wanted().div_ceil(4) {
         if !scene.is_busy_after(300..=1_200).await? {

@@ -96,8 +96,8 @@ pub enum LeaseState {
     Held,
     /// It holds, but the row was locked and the heartbeat could not be written this time.
     Busy,
-    /// It holds, but a renewal that was tried in parts ran out of time before it. The row is not locked; it becomes
-    /// stale unless it is renewed again at once.
+    /// It holds, but a renewal that was tried in parts ran out of time before it, or the server had no space for its
+    /// heartbeat. The row is not locked; it becomes stale unless it is renewed again at once.
     NotRenewed,
     /// It holds, but the database refuses heartbeats of this row. The sweep would take it back in time: its holder
     /// should end it.

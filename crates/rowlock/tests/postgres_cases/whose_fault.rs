@@ -25,6 +25,9 @@ const CODES: [&str; 52] = [
 const PASSING_CODES: [&str; 10] =
     ["25006", "40001", "40P01", "55P03", "57014", "53100", "53300", "53400", "58030", "72000"];
 
+/// Those among them that say that the server ran out of a resource.
+const RESOURCE_CODES: [&str; 5] = ["53100", "53300", "53400", "58030", "72000"];
+
 const BAD: &str = "new.page = 'bad' and new.status <> 'FAILED'";
 
 fn raising(code: &str) -> String {
@@ -98,6 +101,7 @@ async fn one_row_keeps_no_other_from_its_heartbeat_whatever_it_raises() {
                 for (lease, state) in leases.iter().zip(states) {
                     let refused = LeaseState::Refused { reason: "no".to_owned() };
                     let expected = match lease.key.as_str() {
+                        "bad" if RESOURCE_CODES.contains(&code) => LeaseState::NotRenewed,
                         "bad" if beat == 0 && PASSING_CODES.contains(&code) => LeaseState::Busy,
                         "bad" => refused,
                         _ => LeaseState::Held,

@@ -105,8 +105,8 @@ impl PostgresStore {
     }
 
     /// Renews what can be renewed of a batch that failed as a whole by this error: one row that refuses heartbeats must
-    /// not keep the others from theirs. A row that only took too long, or met others, is refused if it does so again.
-    /// Returns the leases that there was no time to try.
+    /// not keep the others from theirs. A row that only took too long, or met others, is refused if it does so again;
+    /// a resource that ran out is no row's fault. Returns the leases that there was no time to try.
     async fn renew_in_parts(
         &self,
         session: &mut Session,
@@ -142,15 +142,20 @@ impl PostgresStore {
         session.run("commit").await?;
         states.clone_from_slice(&renewed);
         for (item, refusal) in refused {
-            // The holder decides by the count whether the item is to be failed.
-            self.may_fail(scope(item), &refusal);
-            let item = order[item];
-            let (key, reason) = (&leases[item].key, refusal.reason());
-            states[item] = Some(if refusal.lasts() || self.exclusions.contains(key) {
-                LeaseState::Refused { reason }
+            let lease = &leases[order[item]];
+            let reason = refusal.reason();
+            states[order[item]] = Some(if refusal.is_of_resources() {
+                // The heartbeats of others fit where there was still space. This one stays due until it fits as well.
+                LeaseState::NotRenewed
             } else {
-                self.leave_out(RefusedRow::Held(&leases[item]), &reason);
-                LeaseState::Busy
+                // The holder decides by the count whether the item is to be failed.
+                self.may_fail(scope(item), &refusal);
+                if refusal.lasts() || self.exclusions.contains(&lease.key) {
+                    LeaseState::Refused { reason }
+                } else {
+                    self.leave_out(RefusedRow::Held(lease), &reason);
+                    LeaseState::Busy
+                }
             });
         }
         Ok(untried)
