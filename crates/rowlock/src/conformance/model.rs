@@ -139,13 +139,7 @@ impl Model {
         }
         let key = lease.key.as_str();
         let count = self.item(key).retry_count.unwrap_or(0) + 1;
-        let step = match outcome {
-            Outcome::Complete => Move::Complete,
-            Outcome::Retry { .. } => Move::Retry { spent: count >= i64::from(limits.max_retries) },
-            Outcome::Fail { .. } => Move::Fail,
-            Outcome::Release => Move::Release,
-            Outcome::SnoozeUntil(_) | Outcome::SnoozeFor(_) => Move::Snooze,
-        };
+        let step = outcome.to_move(count >= i64::from(limits.max_retries));
         let to = self.pipeline.after(Status::InProgress(lease.stage), step).expect("a lease is in progress");
         match outcome {
             Outcome::Complete => {

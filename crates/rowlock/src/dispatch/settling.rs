@@ -6,7 +6,7 @@ use tracing::field;
 
 use super::{Attempts, Dispatch, Resend, retrying, within};
 use crate::pipeline::Status;
-use crate::store::{Finish, FinishParams, Finished, LeaseState, Outcome, Store};
+use crate::store::{Finish, FinishParams, Finished, LeaseState, Store};
 use crate::{Error, Fault, Result};
 
 /// A finish in progress: what is to be written, and to which items an earlier attempt may have been applied.
@@ -193,14 +193,10 @@ impl<S: Store> Dispatch<S> {
         })
     }
 
+    /// Whether the finish may have led to this state. The row does not say whether a retry was the last one.
     fn leads_to(&self, finish: &Finish, to: Status) -> bool {
-        let stage = finish.lease.stage;
-        match &finish.outcome {
-            Outcome::Complete => to == self.pipeline().completed(stage),
-            Outcome::Retry { .. } => to == Status::Ready(stage) || to == Status::Failed,
-            Outcome::Fail { .. } => to == Status::Failed,
-            Outcome::Release | Outcome::SnoozeUntil(_) | Outcome::SnoozeFor(_) => to == Status::Ready(stage),
-        }
+        let from = Status::InProgress(finish.lease.stage);
+        [false, true].into_iter().any(|spent| self.pipeline().after(from, finish.outcome.to_move(spent)) == Ok(to))
     }
 }
 

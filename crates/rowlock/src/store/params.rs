@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::limits::COUNT_EXACT_MAX;
-use crate::pipeline::{StageId, Status};
+use crate::pipeline::{Move, StageId, Status};
 use crate::{FencingToken, Holder, Key, Lease};
 
 /// The parameters of a claim.
@@ -100,6 +100,17 @@ impl Outcome {
         }
     }
 
+    /// The move that it is; `spent` says whether this failure used up the budget.
+    pub fn to_move(&self, spent: bool) -> Move {
+        match self {
+            Outcome::Complete => Move::Complete,
+            Outcome::Retry { .. } => Move::Retry { spent },
+            Outcome::Fail { .. } => Move::Fail,
+            Outcome::Release => Move::Release,
+            Outcome::SnoozeUntil(_) | Outcome::SnoozeFor(_) => Move::Snooze,
+        }
+    }
+
     /// The error to store in the row, if there is one.
     pub fn error(&self) -> Option<&str> {
         match self {
@@ -148,7 +159,8 @@ pub struct RequeueParams {
 }
 
 /// The parameters of a list.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ListParams {
     /// Only items in this state.
     pub status: Option<Status>,
@@ -156,6 +168,27 @@ pub struct ListParams {
     pub after: Option<Key>,
     /// The most items to return.
     pub limit: usize,
+}
+
+impl ListParams {
+    /// The first so many items, in whatever state.
+    pub fn new(limit: usize) -> ListParams {
+        ListParams { status: None, after: None, limit }
+    }
+
+    /// Only items in this state.
+    #[must_use]
+    pub fn status(mut self, status: Status) -> ListParams {
+        self.status = Some(status);
+        self
+    }
+
+    /// The next page: only items whose key is greater than the last key of the previous page.
+    #[must_use]
+    pub fn after(mut self, key: impl Into<Key>) -> ListParams {
+        self.after = Some(key.into());
+        self
+    }
 }
 
 /// The parameters of a count.

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::leases::Leases;
 use super::run::{Run, Stop};
 use crate::claim::{Finisher, own_transaction};
-use crate::pipeline::{Pipeline, Status};
-use crate::store::{Finish, LeaseState, Outcome};
-use crate::{Holder, Lease, Repository, Result, Settled, Store};
+use crate::pipeline::Status;
+use crate::store::{Finish, LeaseState};
+use crate::{Error, Holder, Lease, Repository, Result, Settled, Store};
 
 /// What a handler can ask of its worker: the state that the worker was given, whether to stop, whether this is a dry
 /// run, and a transaction. Cheap to clone.
@@ -177,8 +177,15 @@ pub(crate) struct DryFinisher<S: Store, R> {
 
 impl<S: Store, R: 'static> Finisher for DryFinisher<S, R> {
     fn finish(&self, finish: Finish) -> BoxFuture<'_, Result<Settled>> {
-        let to = as_if(self.reader.pipeline(), self.retry_count, &finish);
-        Box::pin(async move { Ok(Settled { to }) })
+        let pipeline = self.reader.pipeline();
+        let from = Status::InProgress(finish.lease.stage);
+        let spent = self.retry_count.saturating_add(1) >= pipeline.max_retries();
+        let to = pipeline.after(from, finish.outcome.to_move(spent)).map_err(|_| Error::IllegalMove {
+            key: finish.lease.key,
+            from: pipeline.word(from).to_owned(),
+            to: finish.outcome.name().to_owned(),
+        });
+        Box::pin(async move { Ok(Settled { to: to? }) })
     }
 
     fn finish_in(&self, transaction: Box<dyn Any + Send>, finish: Finish) -> BoxFuture<'_, Result<Settled>> {
@@ -190,18 +197,5 @@ impl<S: Store, R: 'static> Finisher for DryFinisher<S, R> {
 
     fn renew(&self, _lease: Lease) -> BoxFuture<'_, Result<LeaseState>> {
         Box::pin(async { Ok(LeaseState::Held) })
-    }
-}
-
-/// The state that a finish would lead to.
-pub(crate) fn as_if(pipeline: &Pipeline, retry_count: i32, finish: &Finish) -> Status {
-    let stage = finish.lease.stage;
-    match finish.outcome {
-        Outcome::Complete => pipeline.completed(stage),
-        Outcome::Retry { .. } if retry_count.saturating_add(1) >= pipeline.max_retries() => Status::Failed,
-        Outcome::Fail { .. } => Status::Failed,
-        Outcome::Retry { .. } | Outcome::Release | Outcome::SnoozeUntil(_) | Outcome::SnoozeFor(_) => {
-            Status::Ready(stage)
-        }
     }
 }

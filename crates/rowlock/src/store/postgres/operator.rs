@@ -16,7 +16,7 @@ use super::refusal::{Refusal, SILENTLY_REFUSED, refusal_reason};
 use super::rows::column;
 use super::session::Session;
 use crate::limits::BATCH_ITEMS_MAX;
-use crate::pipeline::KeyType;
+use crate::pipeline::{KeyType, Move};
 use crate::store::bisection::Parts;
 use crate::store::error_text::stored_error;
 use crate::store::ladder::{AtFault, Ladder};
@@ -30,6 +30,7 @@ const UNTRIED: &str = "it was not tried: finding out what the database refuses h
 struct Operation<'a> {
     verb: &'static str,
     sql: &'a Arc<str>,
+    step: Move,
     /// The word for `set`, the ready word of the named stage for `requeue`.
     word: Option<String>,
     now: Option<DateTime<Utc>>,
@@ -56,6 +57,7 @@ impl PostgresStore {
         let operation = Operation {
             verb: "set",
             sql: &self.statements.set,
+            step: Move::Set(setting.to),
             word: Some(self.pipeline.word(setting.to).to_owned()),
             now: setting.now,
             error: setting.error.as_deref().map(stored_error),
@@ -77,7 +79,8 @@ impl PostgresStore {
     }
 
     pub(super) async fn cancel_items(&self, keys: &[Key], now: Option<DateTime<Utc>>) -> Result<Vec<Moved>> {
-        let operation = Operation { verb: "cancel", sql: &self.statements.cancel, word: None, now, error: None };
+        let (sql, step) = (&self.statements.cancel, Move::Cancel);
+        let operation = Operation { verb: "cancel", sql, step, word: None, now, error: None };
         let moved = self.move_items(&operation, keys).await?;
         let cancelled = self.pipeline.word(Status::Cancelled);
         Ok(moved.into_iter().map(|moved| moved.into_word(cancelled)).collect())
@@ -87,6 +90,7 @@ impl PostgresStore {
         let operation = Operation {
             verb: "requeue",
             sql: &self.statements.requeue,
+            step: Move::Requeue(requeueing.stage.unwrap_or(StageId::FIRST)),
             word: requeueing.stage.map(|stage| self.pipeline.word(Status::Ready(stage)).to_owned()),
             now: requeueing.now,
             error: None,
@@ -138,7 +142,7 @@ impl PostgresStore {
         let whole = match self.try_part(session, operation_query(operation, items, &batch)).await? {
             Ok(rows) => {
                 session.run("release savepoint part").await?;
-                return self.note_moved(operation.verb, &rows, &batch, moved);
+                return self.note_moved(operation, &rows, &batch, moved);
             }
             Err(error) => error,
         };
@@ -153,7 +157,7 @@ impl PostgresStore {
             match self.try_part(session, operation_query(operation, items, &of_batch)).await? {
                 Ok(rows) => {
                     session.run("release savepoint part").await?;
-                    unmoved.extend(self.note_moved(operation.verb, &rows, &of_batch, moved)?);
+                    unmoved.extend(self.note_moved(operation, &rows, &of_batch, moved)?);
                     ladder.passed(&part);
                 }
                 Err(error) => ladder.failed(part, Refusal::Loud(error)),
@@ -256,11 +260,13 @@ impl PostgresStore {
     /// not.
     fn note_moved(
         &self,
-        verb: &'static str,
+        operation: &Operation<'_>,
         rows: &[PgRow],
         part: &[usize],
         moved: &mut [Moved],
     ) -> Result<Vec<usize>> {
+        let verb = operation.verb;
+        let is_legal_from = |from| self.pipeline.after(from, operation.step).is_ok();
         let mut unmoved = HashSet::new();
         for row in rows {
             let word = column::<Option<String>>(verb, row, "word")?.unwrap_or_default();
@@ -270,7 +276,7 @@ impl PostgresStore {
             moved[item] = match (column::<bool>(verb, row, "moved")?, self.pipeline.status(&word)) {
                 (true, Some(to)) => Moved::Applied { to },
                 (true, None) => Moved::Refused { reason: format!("a trigger changed the status to {word:?}") },
-                (false, from) if self.is_legal_from(verb, from) => {
+                (false, Some(from)) if is_legal_from(from) => {
                     unmoved.insert(item);
                     Moved::Refused { reason: SILENTLY_REFUSED.to_owned() }
                 }
@@ -280,16 +286,6 @@ impl PostgresStore {
         let mut unmoved: Vec<usize> = unmoved.into_iter().collect();
         unmoved.sort_unstable();
         Ok(unmoved)
-    }
-
-    /// Whether the statement would have moved an item from this state; the same rule as in the SQL.
-    fn is_legal_from(&self, verb: &str, from: Option<Status>) -> bool {
-        match (verb, from) {
-            (_, None) => false,
-            ("cancel", Some(from)) => !from.is_terminal(),
-            ("requeue", Some(from)) => from.is_terminal(),
-            (_, Some(_)) => true,
-        }
     }
 
     pub(super) async fn pause_stage(&self, stage: StageId) -> Result<bool> {

@@ -10,7 +10,7 @@ use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::{Bind, Sql, Verb};
 use super::{SqliteStore, rows};
 use crate::limits::SQLITE_ADDED_KEYS_MAX;
-use crate::pipeline::{StageId, Status};
+use crate::pipeline::{Move, StageId, Status};
 use crate::store::error_text::stored_error;
 use crate::store::{Added, Moved, RequeueParams, SetParams};
 use crate::{Key, Result};
@@ -21,7 +21,7 @@ struct Operation<'a> {
     binds: Vec<Bind>,
     error: Option<String>,
     now: Option<DateTime<Utc>>,
-    is_legal_from: fn(Status) -> bool,
+    step: Move,
 }
 
 impl SqliteStore {
@@ -32,8 +32,7 @@ impl SqliteStore {
             binds: vec![word.into()],
             error: setting.error.as_deref().map(stored_error),
             now: setting.now,
-            // Only a claim puts an item in progress.
-            is_legal_from: if setting.to.is_in_progress() { |_| false } else { |_| true },
+            step: Move::Set(setting.to),
         };
         self.operate(verb, &operation, &setting.keys).await
     }
@@ -49,7 +48,7 @@ impl SqliteStore {
             binds: Vec::new(),
             error: None,
             now,
-            is_legal_from: |status| !status.is_terminal(),
+            step: Move::Cancel,
         };
         let moved = self.operate(verb, &operation, keys).await?;
         let cancelled = self.pipeline.word(Status::Cancelled);
@@ -63,7 +62,7 @@ impl SqliteStore {
             binds: vec![word.into()],
             error: None,
             now: requeueing.now,
-            is_legal_from: Status::is_terminal,
+            step: Move::Requeue(requeueing.stage.unwrap_or(StageId::FIRST)),
         };
         self.operate(verb, &operation, &requeueing.keys).await
     }
@@ -117,7 +116,7 @@ impl SqliteStore {
     fn judge(&self, operation: &Operation<'_>, found: Option<Found>) -> Result<Found, Moved> {
         let Some(found) = found else { return Err(Moved::NotFound) };
         match self.pipeline.status(&found.word) {
-            Some(status) if (operation.is_legal_from)(status) => Ok(found),
+            Some(from) if self.pipeline.after(from, operation.step).is_ok() => Ok(found),
             Some(_) | None => Err(Moved::Illegal { from: found.word }),
         }
     }
