@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rowlock::pipeline::Pipeline;
 use rowlock::store::Store;
 use rowlock::store::postgres::{PostgresStore, PostgresTransaction};
-use rowlock::{Failure, Handled, Key, Worker};
+use rowlock::{Failure, Handled, Key, Status, Worker};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -131,6 +131,11 @@ macro_rules! on_postgres {
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn an_item_that_refuses_heartbeats_alone_ends_with_that_reason() {
                 super::an_item_refuses_heartbeats().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn a_batch_in_which_each_row_refuses_its_completion_ends_for_the_row_at_fault() {
+                super::each_row_of_a_batch_refuses_its_completion().await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -276,9 +281,45 @@ async fn an_item_refuses_heartbeats() {
     database.end().await;
 }
 
+/// More rows meet a full disk than a batch is tried in parts for, so that the batch as a whole looks like an outage. The
+/// row behind them raises an error of its own.
+async fn each_row_of_a_batch_refuses_its_completion() {
+    let database = Postgres::new("each_row_refuses").await;
+    let repository: worker_cases::Repo<Postgres> = worker_cases::repository(&database, pipeline(&["ONE"])).await;
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "z"];
+    repository.add_many(keys).await.expect("added");
+    database
+        .execute(
+            "create function refuse() returns trigger language plpgsql as $$begin
+               if new.id = 'z' then raise exception 'no such table' using errcode = '42P01'; end if;
+               raise exception 'no space' using errcode = '53100'; end$$;
+             create trigger refusing before update on items for each row
+               when (new.status = 'SUCCEEDED') execute function refuse()",
+        )
+        .await;
+    let worker = Worker::new(repository.clone())
+        .handle_batch("ONE", keys.len(), |_, claims| async move { claims.iter().map(|_| Ok(())).collect() });
+    let is_settled = async {
+        let z = Key::from("z");
+        while worker_cases::status_of::<Postgres>(&repository, &z).await != Status::Failed {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ended = soon(async {
+        tokio::select! {
+            ended = worker.run_until_idle() => Some(ended),
+            () = is_settled => None,
+        }
+    });
+    assert!(ended.await.is_none(), "nothing else can end");
+    let item = repository.explain("z").await.expect("explain").expect("an item");
+    assert!(item.error.is_some_and(|error| error.contains("no such table")));
+    database.end().await;
+}
+
 /// Kills the server with all its processes five times while 2,000 items go through two stages.
 async fn the_server_is_killed_and_started_again() {
-    use rowlock::{Repository, Status, Worker};
+    use rowlock::Repository;
     use worker_cases::{Item, Repo, add, count, pipeline, soon, told};
 
     let server = OwnServer::start();
