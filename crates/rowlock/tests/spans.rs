@@ -72,7 +72,7 @@ async fn every_verb(file: std::path::PathBuf) -> rowlock::Result<()> {
     repository.requeue("c").await?;
     repository.cancel("c").await?;
     repository.get("c").await?;
-    repository.list(&ListParams { limit: 9, ..ListParams::default() }).await?;
+    repository.list(&ListParams::new(9)).await?;
     repository.counts_exact().await?;
     repository.explain("c").await?;
     repository.failures("c").await?;

@@ -52,7 +52,7 @@ async fn every_row<H: Harness>(scene: &Scene<'_, H>, key: &str, columns: &[&str]
     let lease = claimed.lease;
     is_whole(&sent(async || store.find_claimed(lease.token).await).await[0].row, "find_claimed");
     for status in [None, Some(Status::InProgress(lease.stage))] {
-        let listing = ListParams { status, limit: 1, ..ListParams::default() };
+        let listing = ListParams { status, ..ListParams::new(1) };
         is_whole(&sent(async || store.list(&listing).await).await.items[0].row, "list");
     }
     let explanation = sent(async || store.explain(&Key::from(key), Some(at(1))).await).await.expect("an item");
@@ -62,7 +62,7 @@ async fn every_row<H: Harness>(scene: &Scene<'_, H>, key: &str, columns: &[&str]
     let finished = store.finish_in(transaction, &finish, limits(scene.pipeline())).await.expect("finish_in");
     assert_eq!(finished, Finished::Applied { to: Status::Failed });
     is_whole(&sent(async || store.get(&Key::from(key)).await).await.expect("an item").row, "get");
-    let listing = ListParams { status: Some(Status::Failed), limit: 1, ..ListParams::default() };
+    let listing = ListParams::new(1).status(Status::Failed);
     is_whole(&sent(async || store.list(&listing).await).await.items[0].row, "list");
     scene.delete(key).await;
 }

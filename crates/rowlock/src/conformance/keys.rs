@@ -82,7 +82,7 @@ async fn keys_of_type<H: Harness>(harness: &H, key_type: KeyType, ordered: [&str
     let all = keys(&ordered);
     assert_eq!(scene.store.add_many(&all).await.expect("add_many").added, 3);
     assert_eq!(scene.store.add_many(&all).await.expect("add_many").added, 0);
-    let listed = scene.store.list(&ListParams { limit: 9, ..ListParams::default() }).await.expect("list");
+    let listed = scene.store.list(&ListParams::new(9)).await.expect("list");
     assert_eq!(listed.items.iter().map(|item| item.key.clone()).collect::<Vec<_>>(), all);
     let after = ListParams { after: Some(all[0].clone()), limit: 9, status: None };
     assert_eq!(scene.store.list(&after).await.expect("list").items.len(), 2);

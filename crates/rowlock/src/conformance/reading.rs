@@ -80,7 +80,7 @@ pub async fn a_list_is_paged_in_the_order_of_the_keys<H: Harness>(harness: &H) {
 pub async fn a_full_last_page_is_known_to_be_the_last<H: Harness>(harness: &H) {
     let scene = Scene::new(harness).await;
     scene.insert_all(&["a", "b"]).await;
-    let page = scene.store.list(&ListParams { limit: 2, ..ListParams::default() }).await.expect("list");
+    let page = scene.store.list(&ListParams::new(2)).await.expect("list");
     assert_eq!(item_keys(&page.items), ["a", "b"]);
     assert_eq!(page.next, None);
 }
@@ -105,7 +105,7 @@ pub async fn a_page_has_a_limit<H: Harness>(harness: &H) {
     let many: Vec<Key> = (0..=PAGE_ITEMS_MAX).map(|n| Key::from(n.to_string())).collect();
     scene.store.add_many(&many).await.expect("add_many");
 
-    let list = async |limit| scene.store.list(&ListParams { limit, ..ListParams::default() }).await;
+    let list = async |limit| scene.store.list(&ListParams::new(limit)).await;
 
     let page = list(usize::MAX).await.expect("list");
     assert_eq!(page.items.len(), PAGE_ITEMS_MAX);

@@ -396,7 +396,7 @@ impl<'h, H: Harness> Scene<'h, H> {
         vec![
             ("preview", store.preview(&self.claiming(1)).await.map(drop)),
             ("get", store.get(&lease.key).await.map(drop)),
-            ("list", store.list(&ListParams { limit: 10, ..ListParams::default() }).await.map(drop)),
+            ("list", store.list(&ListParams::new(10)).await.map(drop)),
             ("counts", store.counts(&CountParams::default()).await.map(drop)),
             ("explain", store.explain(&lease.key, None).await.map(drop)),
             ("failures", store.failures(&lease.key).await.map(drop)),

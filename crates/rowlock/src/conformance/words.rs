@@ -70,7 +70,7 @@ pub async fn unknown_words_are_shown_as_they_are<H: Harness>(harness: &H) {
         let explanation = scene.store.explain(&Key::from(key), None).await.expect("explain").expect("an item");
         assert_eq!((explanation.status, explanation.word.as_str()), (None, word));
     }
-    let page = scene.store.list(&ListParams { limit: 10, ..ListParams::default() }).await.expect("list");
+    let page = scene.store.list(&ListParams::new(10)).await.expect("list");
     assert_eq!(page.items.len(), 5);
     assert_eq!(page.items.iter().filter(|item| item.status.is_none()).count(), 4);
 }

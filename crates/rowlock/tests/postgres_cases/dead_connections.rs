@@ -60,7 +60,7 @@ async fn every_verb(harness: &PostgresHarness) {
         pages.pause(stage),
         pages.resume(stage),
         pages.get(key(22)),
-        pages.list(&ListParams { status: None, after: None, limit: 9 }),
+        pages.list(&ListParams::new(9)),
         pages.preview(3),
         pages.counts_exact(),
         pages.explain(key(22)),

@@ -43,7 +43,7 @@ async fn bytes_that_are_no_text_harm_only_their_own_row() {
         harness.execute("alter table pages add column note text").await.expect("alter");
         harness.execute(EXECUTED).await.expect("insert");
 
-        let listing = ListParams { status: None, after: None, limit: 10 };
+        let listing = ListParams::new(10);
         let page = store.list(&listing).await.expect("list");
         assert_eq!(page.items.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["a", "c"]);
         assert_eq!(store.preview(&claiming(9)).await.expect("preview").len(), 2);

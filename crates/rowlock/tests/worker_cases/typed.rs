@@ -303,7 +303,7 @@ where
     Picky: Record<D::S>,
 {
     let repository = picky(database, answered()).await;
-    let page = repository.list(&ListParams { limit: 3, ..ListParams::default() }).await.expect("listed");
+    let page = repository.list(&ListParams::new(3)).await.expect("listed");
     assert_eq!((page.items.len(), page.next), (1, Some(Key::from("panics"))));
     assert_eq!(words(&page.undecodable), [("fails", true, false), ("panics", false, true)]);
     let preview = repository.preview(9).await.expect("previewed");

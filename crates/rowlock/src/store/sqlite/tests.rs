@@ -222,7 +222,7 @@ async fn values_of_any_type_are_read_without_a_panic() {
     for key in ["typed", "timed", "word", "blob"] {
         scene.store.explain(&Key::from(key), None).await.expect("explain").expect("an item");
     }
-    scene.store.list(&ListParams { limit: 10, ..ListParams::default() }).await.expect("list");
+    scene.store.list(&ListParams::new(10)).await.expect("list");
     scene.store.held(10).await.expect("held");
 }
 

@@ -51,7 +51,7 @@ async fn a_table_that_is_rebuilt_with_its_columns_in_another_order_is_read_by_th
 
         let found = other.get(&Key::from(key)).await.expect("get").expect("an item");
         assert_eq!((found.word.as_str(), found.token), ("A_IN_PROGRESS", Some(leases[0].token.as_i64())));
-        let page = other.list(&ListParams { limit: 9, ..ListParams::default() }).await.expect("list");
+        let page = other.list(&ListParams::new(9)).await.expect("list");
         assert_eq!(page.items.last().map(|item| &item.key), Some(&leases[0].key));
         other.prepare().await.expect("the indexes went with the old table");
         let renewed = other.renew(&leases, None).await.expect("renew");
@@ -110,7 +110,7 @@ async fn columns_that_come_and_go_during_calls_fail_none_and_lose_nothing() {
     };
     let read = async {
         while !is_changed.load(Ordering::Acquire) {
-            let page = reading.list(&ListParams { limit: 20, ..ListParams::default() }).await.expect("list");
+            let page = reading.list(&ListParams::new(20)).await.expect("list");
             assert_eq!(page.items.len(), 20);
             let item = reading.get(&keys[7]).await.expect("get").expect("an item");
             assert!(item.status.is_some(), "{}", item.word);

@@ -25,7 +25,7 @@ async fn assert_only_good_is_an_item(scene: &Scene, good: &str) {
     assert_eq!(scene.store.renew(&leases, None).await.expect("renew"), [LeaseState::Held]);
     let held = scene.store.held(10).await.expect("held");
     assert_eq!(held.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), [good]);
-    let listed = scene.store.list(&ListParams { limit: 10, ..ListParams::default() }).await.expect("list");
+    let listed = scene.store.list(&ListParams::new(10)).await.expect("list");
     assert_eq!(listed.items.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), [good]);
     let finished = scene.store.finish(&finishing(&scene.store, &leases, &Outcome::Complete)).await.expect("finish");
     assert!(matches!(finished[..], [Finished::Applied { .. }]), "{finished:?}");
@@ -226,7 +226,7 @@ async fn bytes_that_are_no_utf8_elsewhere_keep_nobody_from_being_worked_on() {
     assert_eq!(leases.len(), 2);
     scene.execute("update videos set claimed_by = cast(x'e9' as text) where id = 'a'").await;
     assert_eq!(scene.store.held(10).await.expect("held").len(), 2);
-    let listed = scene.store.list(&ListParams { limit: 10, ..ListParams::default() }).await.expect("list");
+    let listed = scene.store.list(&ListParams::new(10)).await.expect("list");
     let titles: Vec<bool> = listed.items.iter().map(|item| item.row.try_get::<String, _>("title").is_ok()).collect();
     assert_eq!(titles, [false, true], "that row alone does not decode");
     let retry = Outcome::Retry { error: "not yet".to_owned(), delay: Some(Duration::ZERO) };
