@@ -370,7 +370,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
             let finishing = FinishParams { items: failed_attempts, limits: self.dispatch.limits(), now: None };
             // The good claims matter more than this error: without them nothing could finish those items.
             if let Err(error) = self.dispatch.finish(finishing).await {
-                tracing::error!(%error, "items that do not decode could not be given back: they are left to the sweep");
+                tracing::error!(%error, "items that do not decode could not be released: the sweep will take them");
             }
         }
         Ok(claims)

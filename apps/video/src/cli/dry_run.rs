@@ -33,7 +33,7 @@ where
             Ok(Handled::Settled(settled)) => (pipeline.word(settled.to).to_owned(), None),
             Ok(Handled::With(outcome)) => (outcome.name().to_owned(), outcome.error().map(str::to_owned)),
             Err(failure) if failure.is_permanent() => ("FAILED".to_owned(), Some(failure.message().to_owned())),
-            Err(failure) if failure.is_outage() => ("given back".to_owned(), Some(failure.message().to_owned())),
+            Err(failure) if failure.is_outage() => ("released".to_owned(), Some(failure.message().to_owned())),
             Err(failure) => ("retried".to_owned(), Some(failure.message().to_owned())),
         };
         let stage = pipeline.stage(run.stage).name();

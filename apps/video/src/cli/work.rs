@@ -16,7 +16,7 @@ where
 {
     let report = worker(videos, library, tools, working.jobs()).run().await.map_err(WorkStopped)?;
     print_error(format_args!(
-        "stopped: {} stages completed, {} attempts failed, {} videos failed, {} given back, {} taken back from others, \
+        "stopped: {} stages completed, {} attempts failed, {} videos failed, {} released, {} taken back from others, \
          {} leases lost",
         report.completed, report.retried, report.failed, report.released, report.swept, report.lost
     ));

@@ -143,10 +143,10 @@ impl<S: Store> Dispatch<S> {
         match self.finish(finishing).await {
             Ok(answers) => {
                 let released = answers.iter().filter(|answer| matches!(answer, Finished::Applied { .. })).count();
-                tracing::info!(released, "claimed by a statement whose answer was lost: given back");
+                tracing::info!(released, "released: the answer to the statement that claimed them was lost");
                 guard.leases = &[];
             }
-            Err(error) => tracing::warn!(%error, "items of a claim whose answer was lost could not be given back"),
+            Err(error) => tracing::warn!(%error, "items of a claim whose answer was lost could not be released"),
         }
     }
 

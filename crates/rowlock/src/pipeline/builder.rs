@@ -277,7 +277,7 @@ fn check_words(pipeline: &Pipeline) -> Result<()> {
             return refuse(
                 field,
                 format!("{word:?}"),
-                format!("is the {other} too: each state needs a word of its own"),
+                format!("is the {other} too: no two states may share a word"),
             );
         }
     }

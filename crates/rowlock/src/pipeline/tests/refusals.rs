@@ -103,13 +103,13 @@ fn a_word_stands_for_one_state() {
         two_stages().succeeded_word("PENDING"),
         "word of Succeeded",
         "\"PENDING\"",
-        "is the word of Ready(StageId(0)) too: each state needs a word of its own",
+        "is the word of Ready(StageId(0)) too: no two states may share a word",
     );
     refused(
         two_stages().add_stage(Stage::new("X").with_ready_word("FAILED")),
         "word of Failed",
         "\"FAILED\"",
-        "is the word of Ready(StageId(2)) too: each state needs a word of its own",
+        "is the word of Ready(StageId(2)) too: no two states may share a word",
     );
     refused(two_stages().failed_word(""), "word of Failed", "\"\"", "must not be empty");
     let rule = "must be at most 63 bytes long";
