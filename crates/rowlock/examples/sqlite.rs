@@ -1,5 +1,5 @@
-//! The whole in one file: a queue of two stages on SQLite, a failure, and how an operator finds the reason and requeues
-//! the item.
+//! Everything in one file: a queue of two stages on SQLite, a failure, and how an operator finds the reason and
+//! requeues the item.
 //!
 //! Run it by `cargo run --example sqlite`. It works on an SQLite file in a temporary folder.
 
