@@ -10,13 +10,13 @@ setup: ## Get what demo and test need: programs, image model, clips
 demo: ## Take a few real clips, or VIDEOS=/some/folder, through the pipeline; show which look alike
 	@scripts/demo
 
-test: ## Run every test on PostgreSQL (a throwaway server, or DATABASE_URL) and on SQLite
+test: ## Run every test, and the examples, on PostgreSQL (a throwaway server, or DATABASE_URL) and on SQLite
 	@scripts/test
 
 test-versions: ## Run the library's tests on servers of PostgreSQL 14 to 18, or of VERSIONS="14 18"
 	@scripts/test-versions $(VERSIONS)
 
-check: ## What CI checks besides the tests: format, lints, docs, features, dependencies, offline data
+check: ## What CI checks besides the tests: format, lints, docs, features, dependencies, package, offline data
 	@scripts/check
 
 faults: ## Attack real workers and servers, and audit what is left; SEED=… repeats a run, FAULT=a,b runs some of it, AT_ONCE=3 three at a time

@@ -10,8 +10,18 @@ use crate::store::{ClaimedRow, ItemRow, Store};
 use crate::{Error, Key, Lease, Result};
 
 /// A record type that a store's rows decode to: any type that derives `sqlx::FromRow` and is `Send`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a record of `{S}`: the store's rows do not decode to it",
+    label = "not a record of this store",
+    note = "a record implements `sqlx::FromRow` for the store's rows: `#[derive(sqlx::FromRow)]`",
+    note = "if it derives that, check its fields: sqlx must decode the type of each from this database, which for \
+            some types takes a feature of sqlx",
+    note = "it is also `Send` and `'static`; `rowlock::JsonRecord` is a record for any table"
+)]
 pub trait Record<S: Store>: for<'r> FromRow<'r, S::Row> + Send + 'static {}
 
+// Otherwise the compiler would ask for a `FromRow` over all lifetimes, and say nothing of records.
+#[diagnostic::do_not_recommend]
 impl<S: Store, R: for<'r> FromRow<'r, S::Row> + Send + 'static> Record<S> for R {}
 
 /// One item, as the table has it.

@@ -18,6 +18,27 @@ pub enum Handled {
     Settled(Settled),
 }
 
+/// What a handler may return in `Ok`: whatever converts into [`Handled`], such as `()`, an [`Outcome`] or a
+/// [`Settled`].
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot return `Ok` with a `{Self}`",
+    label = "expected `()`, an `Outcome`, a `Settled` or a `Handled`",
+    note = "`Ok(())` completes the stage, and an `Outcome` says how else the lease ends",
+    note = "a `Settled` says that the handler has ended the lease itself: `Ok(claim.complete_in(transaction).await?)`"
+)]
+pub trait IntoHandled {
+    /// How the handler dealt with its item.
+    fn into_handled(self) -> Handled;
+}
+
+// Otherwise the compiler would ask for an `impl From<…> for Handled`.
+#[diagnostic::do_not_recommend]
+impl<T: Into<Handled>> IntoHandled for T {
+    fn into_handled(self) -> Handled {
+        self.into()
+    }
+}
+
 impl From<()> for Handled {
     fn from((): ()) -> Handled {
         Handled::With(Outcome::Complete)

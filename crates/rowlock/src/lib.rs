@@ -33,7 +33,7 @@ pub use aliases::{SqliteContext, SqliteRepository};
 pub use claim::{Claim, FinishError, Settled};
 pub use decoding::{Item, Items, Record};
 pub use error::{Error, Fault, Result};
-pub use failure::{Failure, Handled};
+pub use failure::{Failure, Handled, IntoHandled};
 pub use json_record::JsonRecord;
 pub use key::Key;
 pub use lease::{FencingToken, Holder, Lease};

@@ -11,7 +11,7 @@ use super::Context;
 use super::context::Stateless;
 use super::run::OfRun;
 use crate::decoding::panic_words;
-use crate::{Claim, Failure, Handled, Store};
+use crate::{Claim, Failure, Handled, IntoHandled, Store};
 
 type One<S, R> = dyn Fn(Stateless<S, R>, Claim<R>) -> BoxFuture<'static, Result<Handled, Failure>> + Send + Sync;
 type Batch<S, R> =
@@ -31,12 +31,12 @@ impl<S: Store, R: Send + 'static> Handler<S, R> {
     where
         F: Fn(Context<S, R, T>, Claim<R>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, Failure>> + Send + 'static,
-        O: Into<Handled>,
+        O: IntoHandled,
         T: Send + Sync + 'static,
     {
         Handler::One(Box::new(move |context, claim| {
             let work = handler(context.with_state(Arc::clone(&state)), claim);
-            Box::pin(async move { work.await.map(Into::into) })
+            Box::pin(async move { work.await.map(IntoHandled::into_handled) })
         }))
     }
 
@@ -44,12 +44,15 @@ impl<S: Store, R: Send + 'static> Handler<S, R> {
     where
         F: Fn(Context<S, R, T>, Vec<Claim<R>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<Result<O, Failure>>> + Send + 'static,
-        O: Into<Handled>,
+        O: IntoHandled,
         T: Send + Sync + 'static,
     {
         let handle = move |context: Stateless<S, R>, claims| -> BoxFuture<'static, Vec<Result<Handled, Failure>>> {
             let work = handler(context.with_state(Arc::clone(&state)), claims);
-            Box::pin(async move { work.await.into_iter().map(|result| result.map(Into::into)).collect() })
+            Box::pin(async move {
+                let results = work.await.into_iter();
+                results.map(|result| result.map(IntoHandled::into_handled)).collect()
+            })
         };
         Handler::Batch { size, handle: Box::new(handle) }
     }

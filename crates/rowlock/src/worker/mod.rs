@@ -55,7 +55,7 @@ use crate::limits::{
     BATCH_ITEMS_MAX, CONCURRENCY_MAX, HOLD_PAUSE_MAX, HOLD_PAUSE_MIN, POLL_MIN, SHUTDOWN_GRACE, WAIT_MAX,
 };
 use crate::pipeline::{Pipeline, StageId};
-use crate::{Claim, Error, Failure, Handled, Repository, Result, Store};
+use crate::{Claim, Error, Failure, IntoHandled, Repository, Result, Store};
 use crew::{Crew, Floor};
 use engine::{Engine, Settings};
 use handler::Handler;
@@ -194,7 +194,7 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
     where
         F: Fn(Context<S, R, T>, Claim<R>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, Failure>> + Send + 'static,
-        O: Into<Handled>,
+        O: IntoHandled,
     {
         self.handlers.push((stage.into(), Handler::one(Arc::clone(&self.state), handler)));
         self
@@ -209,7 +209,7 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
     where
         F: Fn(Context<S, R, T>, Vec<Claim<R>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<Result<O, Failure>>> + Send + 'static,
-        O: Into<Handled>,
+        O: IntoHandled,
     {
         self.handlers.push((stage.into(), Handler::batch(size, Arc::clone(&self.state), handler)));
         self
