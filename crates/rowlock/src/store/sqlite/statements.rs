@@ -6,7 +6,7 @@ use super::session::Sql;
 use crate::limits::{NEVER_DUE_FROM, RETRY_TABLE_ATTEMPTS_MAX};
 use crate::pipeline::{Budget, KeyType, Pipeline, Role};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
-use crate::store::template::Template;
+use crate::store::template::{Template, step};
 
 /// What a batch statement returns for each row that it wrote.
 const RETURNING: &str = "returning :\"key\", :\"status\", :\"claimed_by\", :\"error_message\", :\"claim_token\"";
@@ -180,14 +180,6 @@ impl PlainClaim {
     }
 }
 
-/// One step of a file. A file is split before it is rendered, because rendering removes its comments.
-fn step<'a>(file: &'a str, name: Option<&str>) -> &'a str {
-    let Some(name) = name else { return file };
-    file.split("-- step: ")
-        .find_map(|step| step.strip_prefix(name)?.strip_prefix('\n'))
-        .unwrap_or_else(|| panic!("a .sql file has no step {name}"))
-}
-
 fn template(pipeline: &Pipeline) -> Template {
     let mut template = Template::new(pipeline, Dialect::Sqlite);
     let key_type = match pipeline.key_type() {
@@ -233,12 +225,12 @@ fn template(pipeline: &Pipeline) -> Template {
     // Not `is null or not in`: on a column that is not null SQLite drops the first half from the query but not from the
     // index, which then matches no query.
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
-    template.set("ready_rows", include_str!("sql/ready_rows.sql"));
-    template.set("items", include_str!("sql/items.sql"));
+    template.add_fragment("ready_rows", include_str!("sql/ready_rows.sql"));
+    template.add_fragment("items", include_str!("sql/items.sql"));
     template.set("returning", RETURNING);
-    template.set("delayed", include_str!("sql/delayed.sql"));
+    template.add_fragment("delayed", include_str!("sql/delayed.sql"));
     template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
-    template.set("completed", include_str!("sql/completed.sql"));
+    template.add_fragment("completed", include_str!("sql/completed.sql"));
 
     for kind in indexes::KINDS {
         template.insert(&format!("{kind}_index"), quote_identifier(&indexes::name(pipeline, kind)));
