@@ -393,7 +393,7 @@ struct Added {
     unclaimed: Vec<(Lease, Unclaimed)>,
 }
 
-/// The binds of `pick.sql`.
+/// The binds of the pick of `claim.sql`.
 #[derive(Clone)]
 struct Pick {
     ready_words: Vec<String>,
@@ -417,7 +417,7 @@ impl Pick {
             .bind(self.alone)
     }
 
-    /// The binds of `ready_rows.sql`.
+    /// Those of them that every claim has.
     fn bind_rows<'q>(&'q self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
         query
             .bind(self.limit)

@@ -5,18 +5,14 @@ use sqlx::AssertSqlSafe;
 use super::PostgresStore;
 use super::claim::query;
 use super::rows::column;
-use super::schema::{LOCK_RETRY, try_lock};
+use super::schema::{LOCK_RETRY, SCHEMA, try_lock};
 use super::session::Session;
 use crate::Result;
 use crate::store::identifier::quote_identifier;
-use crate::store::template::Template;
+use crate::store::template::{Template, step};
 
-/// The indexes: the variable for the name, and the statement.
-pub(super) const CREATE_INDEX: [(&str, &str); 3] = [
-    ("ready_index", include_str!("sql/create_ready_index.sql")),
-    ("running_index", include_str!("sql/create_running_index.sql")),
-    ("stopped_index", include_str!("sql/create_stopped_index.sql")),
-];
+/// The indexes: each is a step of `SCHEMA` and the variable for the index's name.
+pub(super) const INDEXES: [&str; 3] = ["ready_index", "running_index", "stopped_index"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IndexState {
@@ -38,10 +34,10 @@ impl PostgresStore {
     pub(super) async fn build_indexes(&self, session: &mut Session) -> Result<()> {
         let template = self.ddl_template();
         let mut missing = Vec::new();
-        for (variable, sql) in CREATE_INDEX {
+        for variable in INDEXES {
             let name = self.index_name(&template, variable);
             if index_state(session, &name).await? != IndexState::Valid {
-                missing.push((variable, name, sql));
+                missing.push((variable, name, step(SCHEMA, Some(variable))));
             }
         }
         if missing.is_empty() {

@@ -1,6 +1,6 @@
 //! PostgreSQL: a store for a fleet.
 //!
-//! Every verb has its statement in `sql/<verb>.sql`.
+//! Every verb has its statement in `sql/<verb>.sql`; `statements` says which text runs when.
 
 mod add_many;
 mod asked_key;

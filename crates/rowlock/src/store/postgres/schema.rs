@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::PostgresStore;
 use super::claim::query;
-use super::indexes::{CREATE_INDEX, IndexState, index_state};
+use super::indexes::{INDEXES, IndexState, index_state};
 use super::rows::column;
 use super::session::Session;
 use super::statements::{key_type, template};
@@ -14,8 +14,11 @@ use crate::limits::PREPARE_DEADLINE;
 use crate::pipeline::{Pipeline, Role};
 use crate::schema::{SCHEMA_VERSION, TableFacts, check_version, refused};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
-use crate::store::template::Template;
+use crate::store::template::{Template, step};
 use crate::{Error, Result};
+
+/// The statements that create what the table needs.
+pub(super) const SCHEMA: &str = include_str!("sql/schema.sql");
 
 /// How long `prepare` waits for the table's lock, so that it never queues everybody behind a long transaction.
 const LOCK_TIMEOUT: &str = "5s";
@@ -73,11 +76,11 @@ impl PostgresStore {
             return Err(refused(&self.pipeline, &problems));
         }
         let template = self.ddl_template();
-        session.run(&template.render(include_str!("sql/create_own_tables.sql"))).await?;
+        session.run(&template.render(step(SCHEMA, Some("own_tables")))).await?;
         if facts.columns.is_empty() {
-            session.run(&template.render(include_str!("sql/create_table.sql"))).await?;
-            for (_, sql) in CREATE_INDEX {
-                session.run(&template.render(sql)).await?;
+            session.run(&template.render(step(SCHEMA, Some("table")))).await?;
+            for index in INDEXES {
+                session.run(&template.render(step(SCHEMA, Some(index)))).await?;
             }
             let schema = session_schema(session).await?;
             return session.run(&self.render_trigger(&schema)).await;
@@ -160,7 +163,7 @@ impl PostgresStore {
             lacking.push("the table is missing: run prepare".to_owned());
         } else {
             lacking.extend(facts.lacking(&self.pipeline));
-            for (variable, _) in CREATE_INDEX {
+            for variable in INDEXES {
                 let name = self.index_name(&rendered, variable);
                 if index_state(session, &name).await? != IndexState::Valid {
                     lacking.push(format!("the index {name} is missing or was not built to its end: run prepare"));
@@ -194,7 +197,7 @@ impl PostgresStore {
         template.insert("notify_function", qualify(&self.notify_trigger()));
         template.insert("notify_trigger", quote_identifier(&self.notify_trigger()));
         template.insert("channel", quote_literal(&channel(&self.pipeline), Dialect::Postgres));
-        template.render(include_str!("sql/create_trigger.sql"))
+        template.render(step(SCHEMA, Some("trigger")))
     }
 
     fn notify_trigger(&self) -> String {
@@ -253,9 +256,10 @@ impl PostgresStore {
         let mut template = template(&self.pipeline);
         template.insert("schema_version", format!("'{SCHEMA_VERSION}'"));
         // An index is named after its definition: if the words change, `prepare` builds the index that fits.
-        for (variable, file) in CREATE_INDEX {
+        for variable in INDEXES {
             template.insert(variable, String::new());
-            let name = format!("rowlock_{variable}_{:016x}", hash(&template.render(file)));
+            let definition = template.render(step(SCHEMA, Some(variable)));
+            let name = format!("rowlock_{variable}_{:016x}", hash(&definition));
             template.insert(variable, quote_identifier(&name));
         }
         let columns: Vec<String> = Role::ALL.iter().map(|role| self.column_definition(*role)).collect();
