@@ -62,8 +62,9 @@ macro_rules! statements {
 
 statements! {
     now: "now";
-    pick: "pick";
+    pick: "claim", "pick";
     take: "claim", "take";
+    read_claimed: "claim", "read";
     has_rowids: "claim_plain", "has_rowids";
     preview: "preview";
     renew_claimed: "find_claimed", "renew";
@@ -225,7 +226,6 @@ fn template(pipeline: &Pipeline) -> Template {
     // Not `is null or not in`: on a column that is not null SQLite drops the first half from the query but not from the
     // index, which then matches no query.
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
-    template.add_fragment("ready_rows", include_str!("sql/ready_rows.sql"));
     template.add_fragment("items", include_str!("sql/items.sql"));
     template.set("returning", RETURNING);
     template.add_fragment("delayed", include_str!("sql/delayed.sql"));
