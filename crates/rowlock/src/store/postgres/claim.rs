@@ -1,4 +1,4 @@
-//! Claims: `claim`, `find_claimed`, `preview`.
+//! Claims: `claim`, `preview`.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -21,8 +21,8 @@ use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX, QUEUE_FULL_ITEMS_MIN};
 use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;
 use crate::store::params::row_limit;
-use crate::store::{ClaimBatch, ClaimParams, ClaimedRow, ItemRow, Limits};
-use crate::{Error, FencingToken, Lease, Result, Status};
+use crate::store::{ClaimBatch, ClaimParams, ItemRow};
+use crate::{Error, Lease, Result, Status};
 
 impl PostgresStore {
     /// One statement in the ordinary case. Once a statement is committed, no later error may hide what it claimed.
@@ -307,21 +307,6 @@ impl PostgresStore {
         let until = order.last().map(|(_, ready_since, _)| ready_since.0).filter(|since| *since > TIME_MIN);
         batch.claimed.extend(order.into_iter().filter_map(|(_, _, at)| claimed[at].take()));
         Ok(Added { left_as_they_were: tally.chosen - moved, until, unclaimed })
-    }
-
-    pub(super) async fn find_claimed_rows(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
-        let mut session = self.sessions.open("find_claimed").await?;
-        let rows = session
-            .fetch(
-                query(&self.statements.find_claimed).bind(token.as_i64()).bind(None::<chrono::DateTime<chrono::Utc>>),
-            )
-            .await?;
-        session.done();
-        let Some(first) = rows.first() else { return Ok(Vec::new()) };
-        let columns = ClaimedColumns::of("find_claimed", &self.pipeline, first)?;
-        let limits = Limits { max_retries: self.pipeline.max_retries(), max_resets: self.pipeline.max_resets() };
-        let found = rows.into_iter().map(|row| columns.claimed_row(&self.pipeline, token, limits, row));
-        found.filter_map(|row| row.map(Result::ok).transpose()).collect()
     }
 
     pub(super) async fn preview_rows(&self, claiming: &ClaimParams) -> Result<Vec<ItemRow<PgRow>>> {
