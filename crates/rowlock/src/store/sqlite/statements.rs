@@ -76,7 +76,6 @@ statements! {
     count_completed: "complete_plain", "as_written";
     let_go: "claim", "let_go";
     renew: "renew";
-    renew_plain: "renew_plain";
     read_leases: "read_leases";
     find_stale: "sweep", "find";
     take_back: "sweep", "take_back";
