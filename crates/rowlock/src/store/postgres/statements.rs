@@ -337,3 +337,20 @@ impl DelayTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Each claim can be read by itself, so that the rule of what is ready stands in three files.
+    #[test]
+    fn every_claim_takes_the_same_rows_for_ready() {
+        fn conditions(file: &str) -> Vec<&str> {
+            let (_, after) = file.split_once("and t.:\"key\" is not null").expect("where the rule begins");
+            let (rule, _) = after.split_once("and (not $6::bool").expect("where the rule ends");
+            rule.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("--")).collect()
+        }
+        let of_claim = conditions(include_str!("sql/claim.sql"));
+        assert!(of_claim.len() > 5, "{of_claim:?}");
+        assert_eq!(conditions(include_str!("sql/claim_plain.sql")), of_claim);
+        assert_eq!(conditions(include_str!("sql/claim_full.sql")), of_claim);
+    }
+}
