@@ -12,8 +12,7 @@
 //! | | `pick_locked`, `claim_part` | the batch failed, or a trigger suppressed updates: it is tried in parts |
 //! | finish | `complete` | a single completion |
 //! | | `complete_batch` | completions alone, at least 64 a claim |
-//! | | `finish_locked` | any other batch of less than 16 items; parts; what other texts left out |
-//! | | `finish` | any other batch |
+//! | | `finish` | any other batch; parts; what the other two left out |
 //! | | `complete_one`, `finish_one` | items that are tried one by one; in the user's transaction |
 //! | sweep | `sweep` | first |
 //! | | `pick_stale`, `sweep_part` | the batch failed, or a trigger suppressed updates: it is tried in parts |
@@ -111,7 +110,6 @@ statements! {
         complete: "complete";
         complete_one: "complete" with waits;
         complete_batch: "complete_batch";
-        finish: "finish";
         renew: "renew";
         read_leases: "read_leases";
         probe_lock: "probe_lock";
@@ -156,8 +154,8 @@ statements! {
     }
     logged {
         claim_part: "claim" with locks, may_be_full, by_place;
-        finish_locked: "finish" with locks;
-        finish_one: "finish" with locks, waits;
+        finish: "finish";
+        finish_one: "finish" with waits;
         refuse: "refuse";
         refuse_held: "refuse" with by_token;
         refuse_place: "refuse" with by_place;

@@ -3,7 +3,7 @@
 -- Buys:      it costs a fifth of what `finish` costs for a single item. Under the fault suite's load, a completion by
 --            `complete_in` went from 2.1 to 0.27 ms, waiting for the processor included.
 -- Forms:     `complete` skips a locked row. It overwrites the last error with null, and looks nothing up: if the column
---            takes no null, it fails, and `finish_locked` follows, for this item and for all later ones.
+--            takes no null, it fails, and `finish` follows, for this item and for all later ones.
 --            `complete_one` (`waits`), used in the user's transaction and where items are repeated one by one, waits
 --            for its row, and looks up how to treat an error.
 -- Guarantee: the row is matched by key, token and its stage's word in progress; the token stays.

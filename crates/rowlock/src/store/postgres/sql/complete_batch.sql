@@ -1,11 +1,11 @@
 -- complete_batch: ends many leases of a few claims with success.
 --
--- Buys:      it costs less than two thirds of what `finish` costs an item: 18 µs in the server instead of 28, and 8
---            blocks instead of 14.
+-- Buys:      it costs less than two thirds of what a finish by the keys costs an item: 18 µs in the server instead of
+--            28, and 8 blocks instead of 14. Without the lock, the drain's WAL went from 1.10 of raw to 1.02.
 -- Guarantee: every row is matched by key, token and its stage's word in progress; a row that does not match is not
 --            written; the token stays.
--- Locks:     it locks nothing before it writes, and leaves out what others have locked. `finish_locked` follows for
---            what was left out.
+-- Locks:     it locks nothing before it writes, and leaves out what others have locked. `finish` follows for what was
+--            left out.
 -- Index:     the one on the token, in which the rows of a claim lie side by side, in the order in which they lie in the
 --            table; each row is checked just before it is written. The leases are a hashed subquery and not a join,
 --            which the planner could turn round; `is true` keeps it from turning the subquery into a join.
