@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Postgres};
 
 use super::PostgresStore;
 use super::encoding::is_illegible;
@@ -15,7 +15,7 @@ use super::errors::may_be_a_rows;
 use super::queue_head::{Seen, Start};
 use super::refusal::{Place, Refusal, RefusedRow, Scope, Trial, Tried, places};
 use super::rows::{ClaimedColumns, Unclaimed, column, item_row, place};
-use super::session::Session;
+use super::session::{Session, query};
 use super::time::{TIME_MIN, Time};
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX, QUEUE_FULL_ITEMS_MIN};
 use crate::pipeline::StageId;
@@ -455,9 +455,4 @@ fn moved_all(rows: &[PgRow]) -> Result<bool> {
         moved += i64::from(column::<Option<&str>>("claim", row, "rowlock_key")?.is_some());
     }
     Ok(moved == Tally::of(rows)?.chosen)
-}
-
-/// A statement of this crate, prepared once per connection.
-pub(super) fn query<'q>(sql: &Arc<str>) -> Query<'q, Postgres, PgArguments> {
-    sqlx::query(AssertSqlSafe(Arc::clone(sql)))
 }

@@ -9,12 +9,11 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
 use super::PostgresStore;
-use super::claim::query;
 use super::errors::may_be_a_rows;
 use super::finish::{keys, length, tokens};
 use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED, Scope, Tried};
 use super::rows::{ClaimedColumns, column};
-use super::session::Session;
+use super::session::{Session, query};
 use crate::limits::LADDER_PROBES_MAX;
 use crate::store::ladder::Ladder;
 use crate::store::{ClaimedRow, LeaseState, Limits};

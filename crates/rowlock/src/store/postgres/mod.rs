@@ -7,7 +7,6 @@ mod asked_key;
 mod claim;
 mod complete_batch;
 mod connections;
-mod containers;
 mod encoding;
 mod errors;
 mod fields;
@@ -31,6 +30,7 @@ mod table_facts;
 mod text;
 mod time;
 mod transaction;
+mod variables;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

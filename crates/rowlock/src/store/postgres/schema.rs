@@ -1,15 +1,13 @@
 //! What the table needs: `prepare`, `inspect`, and the trigger for notifications.
 
-use std::time::Duration;
-
 use sqlx::{AssertSqlSafe, Row};
 
 use super::PostgresStore;
-use super::claim::query;
-use super::indexes::{INDEXES, IndexState, index_state};
+use super::indexes::{INDEXES, IndexState, LOCK_RETRY, index_state, try_lock};
 use super::rows::column;
-use super::session::Session;
-use super::statements::{key_type, template};
+use super::session::{Session, query};
+use super::statements::SCHEMA;
+use super::variables::{hash, key_type, template};
 use crate::limits::PREPARE_DEADLINE;
 use crate::pipeline::{Pipeline, Role};
 use crate::schema::{SCHEMA_VERSION, TableFacts, check_version, refused};
@@ -17,14 +15,8 @@ use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::{Template, step};
 use crate::{Error, Result};
 
-/// The statements that create what the table needs.
-pub(super) const SCHEMA: &str = include_str!("sql/schema.sql");
-
 /// How long `prepare` waits for the table's lock, so that it never queues everybody behind a long transaction.
 const LOCK_TIMEOUT: &str = "5s";
-
-/// Time between two tries for the lock under which indexes are built.
-pub(super) const LOCK_RETRY: Duration = Duration::from_millis(200);
 
 /// Stamps rows that another program may be working on.
 const STAMP: &str = "update :table t set :\"heartbeat_at\" = statement_timestamp()
@@ -300,14 +292,6 @@ async fn begin_alone(session: &mut Session) -> Result<()> {
     }
 }
 
-/// Tries and does not wait: a concurrent build waits for every running statement and every snapshot, and so for one
-/// that would wait for the lock under which it builds.
-pub(super) async fn try_lock(session: &mut Session, function: &str) -> Result<bool> {
-    let sql = format!("select {function}(hashtext('rowlock prepare')) as locked");
-    let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
-    rows.first().map_or(Ok(false), |row| column("prepare", row, "locked"))
-}
-
 async fn session_schema(session: &mut Session) -> Result<String> {
     let rows = session.fetch(sqlx::query("select current_schema()::text as schema")).await?;
     match rows.first().map(|row| row.try_get::<Option<String>, _>("schema")) {
@@ -322,10 +306,4 @@ async fn session_schema(session: &mut Session) -> Result<String> {
 /// The channel for notifications of a pipeline's new items.
 pub(super) fn channel(pipeline: &Pipeline) -> String {
     format!("rowlock_{:016x}", hash(&format!("{} {}", pipeline.table(), pipeline.name())))
-}
-
-/// FNV-1a, 64 bits: names must be the same in every version of the library, which std's hasher does not promise.
-/// Source: Fowler, Noll, Vo; draft-eastlake-fnv.
-pub(super) fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
