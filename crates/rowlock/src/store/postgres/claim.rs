@@ -1,4 +1,4 @@
-//! Claims: `claim`, `preview`.
+//! Claims: `claim`, `preview`. statements.rs says which text runs when.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

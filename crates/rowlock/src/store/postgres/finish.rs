@@ -1,4 +1,4 @@
-//! Ending leases: `finish`.
+//! Ending leases: `finish`. statements.rs says which text runs when.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

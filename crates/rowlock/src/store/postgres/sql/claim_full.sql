@@ -60,7 +60,7 @@ picked as materialized (
       -- this kind, since fewer transactions begin during a claim. A nearer one hides its row until the transactions
       -- have passed it, or the queue is no longer full.
       and (
-        not true
+        not true -- The queue is full, which is a bind of claim.sql.
         or age(t.xmax) < -10000
         or age(t.xmax) > (select began_later from snapshot)
           and age(t.xmax) <> all ((select running from snapshot)::int[])
