@@ -260,55 +260,8 @@ async fn p14_a_sweep_costs_what_is_in_progress() {
     scene.end().await;
 }
 
-/// In a small table as in a large one, a finish reads only its own rows, each just before it writes it: what it saw of
-/// a row must not be outdated when the row's turn comes.
-#[tokio::test]
-async fn a_finish_looks_at_each_row_just_before_it_writes_it() {
-    const ROWS: usize = 3_000;
-    const BATCH: usize = 40;
-    let mut scene = Scene::empty("small", &["ONLY"]).await;
-    let fill = format!(
-        "insert into {TABLE} (id, status, claim_token) select 'item-' || n, 'ONLY_IN_PROGRESS', 7 \
-         from generate_series(1, {ROWS}) n"
-    );
-    scene.connection.execute(AssertSqlSafe(fill)).await.expect("filled");
-    let keys: Vec<String> = (1..=BATCH).map(|n| format!("item-{}", n * 70)).collect();
-    let of_each = |word: &str| vec![word; BATCH].join(",");
-    let finish = format!(
-        "'{{{}}}', '{{{}}}', null, '{{{}}}', '{{{}}}', '{{{nulls}}}', '{{{nulls}}}', '{{{nulls}}}', '{{{}}}', \
-         '{{60}}', \
-         '{{0.25}}', '{{60}}', 1, 5, {BATCH}",
-        keys.join(","),
-        of_each("7"),
-        of_each("1"),
-        of_each("complete"),
-        of_each("1"),
-        nulls = of_each("null"),
-    );
-    for statistics in ["none", "fresh"] {
-        if statistics == "fresh" {
-            scene.connection.execute("analyze").await.expect("analyzed");
-        }
-        for mode in MODES {
-            let plan = scene.plan("finish", mode, &finish).await;
-            plan.check(&["items_pkey"]);
-            let looks: Vec<&Value> = plan
-                .nodes()
-                .into_iter()
-                .filter(|node| node["Relation Name"] == TABLE && node["Node Type"] != "ModifyTable")
-                .collect();
-            // One look-up for each item, and no hash or sort of all items.
-            assert_eq!(looks.len(), 1, "{:#}", plan.root);
-            assert_eq!(looks[0]["Actual Loops"].as_f64(), Some(BATCH as f64), "{:#}", plan.root);
-            let between: Vec<&str> = plan.nodes().into_iter().filter_map(|node| node["Node Type"].as_str()).collect();
-            assert!(!between.contains(&"Hash Join") && !between.contains(&"Merge Join"), "{between:?}");
-        }
-    }
-    scene.end().await;
-}
-
-/// The same for a batch from a few claims: it reads the rows of those claims, and does not compare each row with each
-/// lease.
+/// A batch of completions from a few claims reads the rows of those claims, each just before it writes it: what it saw
+/// of a row must not be outdated when the row's turn comes. It does not compare each row with each lease.
 #[tokio::test]
 async fn a_batch_is_completed_by_its_tokens() {
     const ROWS: usize = 100_000;
@@ -390,7 +343,7 @@ async fn claim_finish_renew_and_sweep_go_by_their_indexes() {
                 "'{keys}', '{tokens}', null, '{words}', '{{{outcomes}}}', '{{{nulls}}}', '{{{nulls}}}', '{{{nulls}}}', \
                  '{{{ones}}}', '{{{delays}}}', '{{0.25,0.25}}', '{{60,60}}', 64, 5, {BATCH}"
             );
-            for verb in ["finish", "finish_locked", "finish_one"] {
+            for verb in ["finish", "finish_one"] {
                 scene.plan(verb, mode, &finish).await.check(&["items_pkey"]);
             }
             for verb in ["complete", "complete_one"] {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Methods of `Store` that are not a verb of one statement: connections, the schema (`create_*.sql`), and `finish_in`,
+/// Methods of `Store` that are not a verb of one statement: connections, the schema (`schema.sql`), and `finish_in`,
 /// which is `complete.sql` or `finish.sql` in the user's transaction. On SQLite each worker sweeps: no `sweep_turn`.
 const NO_VERBS: [&str; 11] = [
     "pipeline",

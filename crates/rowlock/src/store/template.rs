@@ -12,7 +12,12 @@
 //! | `:position_of_ready`, `:position_of_running` | the same to the item's place in the queue: 1 is the last stage |
 //! | `:ready_of_stage` | a `case` from a stage's name (`s` is its row in `rowlock_stages`) to its ready word |
 //! | `:resume_of_any` | the ready word to which a requeue would return a stopped item |
-//! | anything else | added by the dialect, e.g. `:key_type`, `:lock`, or a fragment that several verbs share |
+//! | anything else | added by the dialect, e.g. `:key_type`, or a fragment that several verbs share |
+//!
+//! A statement may have several forms, told apart by flags. Lines between `\if :flag`, `\elif :flag`, `\else` and
+//! `\endif`, as in psql, are in the form for which the flag is `true`.
+//!
+//! A file may hold several statements: each begins after a line `-- step: name`.
 
 use std::collections::HashMap;
 
@@ -22,7 +27,39 @@ use crate::pipeline::{Pipeline, Role, Status};
 /// The variables of one pipeline.
 #[derive(Clone)]
 pub(super) struct Template {
-    variables: HashMap<String, String>,
+    variables: HashMap<String, Value>,
+}
+
+#[derive(Clone)]
+enum Value {
+    /// Inserted as it is.
+    Text(String),
+    /// Rendered wherever it is inserted, with the variables of that statement.
+    Fragment(&'static str),
+}
+
+/// The lines from `\if`, `\elif` or `\else` to the next of them.
+#[derive(Clone, Copy)]
+struct Branch {
+    is_taken: bool,
+    /// An earlier branch of the same condition was taken.
+    is_decided: bool,
+}
+
+impl Branch {
+    fn next(self, holds: bool) -> Branch {
+        let is_decided = self.is_decided || self.is_taken;
+        Branch { is_taken: holds && !is_decided, is_decided }
+    }
+}
+
+/// One statement of a file that holds several; the whole file if no step is named. A file is split before it is
+/// rendered, because rendering removes its comments.
+pub(super) fn step<'a>(file: &'a str, name: Option<&str>) -> &'a str {
+    let Some(name) = name else { return file };
+    file.split("-- step: ")
+        .find_map(|step| step.strip_prefix(name)?.strip_prefix('\n'))
+        .unwrap_or_else(|| panic!("a .sql file has no step {name}"))
 }
 
 impl Template {
@@ -35,28 +72,57 @@ impl Template {
         template
     }
 
-    /// Adds a variable of the dialect, or a fragment, which is rendered first.
+    /// Adds a variable of the dialect, and renders its text first.
     pub(super) fn set(&mut self, variable: &str, sql: &str) {
         let rendered = self.render(sql);
-        self.variables.insert(variable.to_owned(), rendered);
+        self.insert(variable, rendered);
+    }
+
+    /// Adds a fragment, which is rendered with each statement that it is part of.
+    pub(super) fn add_fragment(&mut self, variable: &str, sql: &'static str) {
+        self.variables.insert(variable.to_owned(), Value::Fragment(sql));
     }
 
     /// The statement, without its comments.
     ///
     /// # Panics
-    /// If the file names a variable that does not exist: a mistake in a file of this crate, which every test of that
-    /// file finds.
+    /// If the file names a variable that does not exist, or leaves a condition open: a mistake in a file of this crate,
+    /// which every test of that file finds.
     pub(super) fn render(&self, file: &str) -> String {
         let mut sql = String::with_capacity(file.len() * 2);
-        let mut lines = file.lines().map(without_comment).filter(|line| !line.trim().is_empty());
-        if let Some(first) = lines.next() {
-            self.render_line(first, &mut sql);
+        let mut branches = Vec::new();
+        for line in file.lines().map(without_comment).filter(|line| !line.trim().is_empty()) {
+            if let Some(command) = line.trim_start().strip_prefix('\\') {
+                self.follow(command, &mut branches);
+            } else if branches.iter().all(|branch: &Branch| branch.is_taken) {
+                if !sql.is_empty() {
+                    sql.push('\n');
+                }
+                self.render_line(line, &mut sql);
+            }
         }
-        for line in lines {
-            sql.push('\n');
-            self.render_line(line, &mut sql);
-        }
+        assert!(branches.is_empty(), "a .sql file has \\if without \\endif");
         sql
+    }
+
+    /// Follows a command of psql's.
+    fn follow(&self, command: &str, branches: &mut Vec<Branch>) {
+        let (word, flag) = command.split_once(" :").unwrap_or((command, ""));
+        let holds = match (word, self.variables.get(flag)) {
+            ("if" | "elif", Some(Value::Text(text))) => text == "true",
+            ("else" | "endif", None) => true,
+            _ => panic!("a .sql file has \\{command}, which is no command, or asks for no flag"),
+        };
+        let last = branches.pop();
+        match (word, last) {
+            ("if", outer) => {
+                branches.extend(outer);
+                branches.push(Branch { is_taken: holds, is_decided: false });
+            }
+            ("elif" | "else", Some(branch)) => branches.push(branch.next(holds)),
+            ("endif", Some(_)) => {}
+            _ => panic!("a .sql file has \\{command} without \\if"),
+        }
     }
 
     fn render_line(&self, line: &str, sql: &mut String) {
@@ -66,8 +132,11 @@ impl Template {
             let after = &rest[colon + 1..];
             match variable_at(after) {
                 Some((name, length)) => {
-                    let value = self.variables.get(name);
-                    sql.push_str(value.unwrap_or_else(|| panic!("a .sql file names :{name}, which does not exist")));
+                    match self.variables.get(name) {
+                        Some(Value::Text(text)) => sql.push_str(text),
+                        Some(Value::Fragment(fragment)) => sql.push_str(&self.render(fragment)),
+                        None => panic!("a .sql file names :{name}, which does not exist"),
+                    }
                     rest = &after[length..];
                 }
                 None => {
@@ -157,7 +226,7 @@ impl Template {
 
     /// Adds a variable whose text is inserted as it is: quoted words may hold anything.
     pub(super) fn insert(&mut self, variable: &str, sql: String) {
-        self.variables.insert(variable.to_owned(), sql);
+        self.variables.insert(variable.to_owned(), Value::Text(sql));
     }
 }
 
@@ -212,6 +281,40 @@ mod tests {
             template().render(":next_of_running"),
             "case t.\"state\" when 'A_IN_PROGRESS' then 'A_COMPLETE' when 'B_IN_PROGRESS' then 'SUCCEEDED' end"
         );
+    }
+
+    #[test]
+    fn a_form_has_the_lines_of_its_flags() {
+        let form = |flags: [&str; 3]| {
+            let mut template = template();
+            for (name, value) in ["a", "b", "c"].into_iter().zip(flags) {
+                template.insert(name, value.to_owned());
+            }
+            template.render("1\n\\if :a\n2\n  \\if :c\n3\n  \\endif\n\\elif :b\n4\n\\else\n5\n\\endif -- of a\n6")
+        };
+        assert_eq!(form(["true", "true", "false"]), "1\n2\n6");
+        assert_eq!(form(["true", "false", "true"]), "1\n2\n3\n6");
+        assert_eq!(form(["false", "true", "true"]), "1\n4\n6");
+        assert_eq!(form(["false", "false", "true"]), "1\n5\n6");
+    }
+
+    #[test]
+    fn a_fragment_is_rendered_with_the_flags_of_its_statement() {
+        let mut template = template();
+        template.add_fragment("lock", "\\if :waits\nfor update\n\\else\nfor update skip locked\n\\endif");
+        let mut waiting = template.clone();
+        template.insert("waits", "false".to_owned());
+        waiting.insert("waits", "true".to_owned());
+        assert_eq!(template.render("select\n:lock"), "select\nfor update skip locked");
+        assert_eq!(waiting.render("select\n:lock"), "select\nfor update");
+    }
+
+    #[test]
+    fn a_step_ends_where_the_next_one_begins() {
+        let file = "-- list: items.\n\n-- step: any\nselect 1\n\n-- step: any_after\nselect 2\n";
+        assert_eq!(template().render(step(file, Some("any"))), "select 1");
+        assert_eq!(template().render(step(file, Some("any_after"))), "select 2");
+        assert_eq!(template().render(step(file, None)), "select 1\nselect 2");
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::sync::atomic::Ordering;
 
 use super::PostgresStore;
 use super::asked_key::{AskedKey, asked_key};
-use super::claim::query;
 use super::errors::{is_about_a_value, is_not_supported};
 use super::refusal::refusal_reason;
-use super::session::Session;
+use super::session::{Session, query};
 use crate::limits::REFUSED_KEYS_MAX;
 use crate::store::Added;
 use crate::store::bisection::Parts;
@@ -32,7 +31,7 @@ impl PostgresStore {
                 let holdable = self.holdable_keys(&mut session, asked, &mut refused).await?;
                 self.start_again(&mut session).await?;
                 asked = holdable;
-                self.stage_keys(&mut session, &asked).await?
+                self.insert_keys(&mut session, &asked).await?
             }
             answer => answer?,
         };
@@ -46,12 +45,12 @@ impl PostgresStore {
     async fn add_asked(&self, session: &mut Session, keys: &[AskedKey]) -> Result<u64> {
         // COPY would give each row the default status.
         if self.keys_existed.load(Ordering::Relaxed) || self.pipeline.allows_other_default() {
-            return self.stage_keys(session, keys).await;
+            return self.insert_keys(session, keys).await;
         }
         match self.copy_new_keys(session, keys).await {
             Err(error) if error.is_row_refusal() || is_not_supported(&error) => {
                 self.start_again(session).await?;
-                self.stage_keys(session, keys).await
+                self.insert_keys(session, keys).await
             }
             answer => answer,
         }
@@ -74,7 +73,7 @@ impl PostgresStore {
         let mut parts = Parts::new(keys);
         while let Some(part) = parts.next() {
             self.start_again(session).await?;
-            match self.stage_part(session, &part).await {
+            match self.insert_part(session, &part).await {
                 Ok(_) => holdable.extend(part),
                 Err(error) if is_about_a_value(&error) && refused.len() < REFUSED_KEYS_MAX => {
                     if let Some(key) = parts.halve(part) {
@@ -94,16 +93,16 @@ impl PostgresStore {
         Ok(added)
     }
 
-    async fn stage_keys(&self, session: &mut Session, keys: &[AskedKey]) -> Result<u64> {
-        let added = self.stage_part(session, keys).await?;
+    async fn insert_keys(&self, session: &mut Session, keys: &[AskedKey]) -> Result<u64> {
+        let added = self.insert_part(session, keys).await?;
         session.run("commit").await?;
         Ok(added)
     }
 
-    /// Adds keys in a transaction, and leaves it open.
-    async fn stage_part(&self, session: &mut Session, keys: &[AskedKey]) -> Result<u64> {
+    /// Adds keys through a staging table, in a transaction that it leaves open.
+    async fn insert_part(&self, session: &mut Session, keys: &[AskedKey]) -> Result<u64> {
         session.run("begin").await?;
-        session.execute(query(&self.statements.stage_keys)).await?;
+        session.execute(query(&self.statements.create_staging_table)).await?;
         copy_keys(session, "copy rowlock_staged (key) from stdin", keys).await?;
         session.execute(query(&self.statements.add_many)).await
     }

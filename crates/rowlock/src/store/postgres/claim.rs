@@ -1,13 +1,13 @@
-//! Claims: `claim`, `find_claimed`, `preview`.
+//! Claims: `claim`, `preview`. statements.rs says which text runs when.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Postgres};
 
 use super::PostgresStore;
 use super::encoding::is_illegible;
@@ -15,14 +15,14 @@ use super::errors::may_be_a_rows;
 use super::queue_head::{Seen, Start};
 use super::refusal::{Place, Refusal, RefusedRow, Scope, Trial, Tried, places};
 use super::rows::{ClaimedColumns, Unclaimed, column, item_row, place};
-use super::session::Session;
+use super::session::{Session, query};
 use super::time::{TIME_MIN, Time};
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX, QUEUE_FULL_ITEMS_MIN};
 use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;
 use crate::store::params::row_limit;
-use crate::store::{ClaimBatch, ClaimParams, ClaimedRow, ItemRow, Limits};
-use crate::{Error, FencingToken, Lease, Result, Status};
+use crate::store::{ClaimBatch, ClaimParams, ItemRow};
+use crate::{Error, Lease, Result, Status};
 
 impl PostgresStore {
     /// One statement in the ordinary case. Once a statement is committed, no later error may hide what it claimed.
@@ -309,21 +309,6 @@ impl PostgresStore {
         Ok(Added { left_as_they_were: tally.chosen - moved, until, unclaimed })
     }
 
-    pub(super) async fn find_claimed_rows(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
-        let mut session = self.sessions.open("find_claimed").await?;
-        let rows = session
-            .fetch(
-                query(&self.statements.find_claimed).bind(token.as_i64()).bind(None::<chrono::DateTime<chrono::Utc>>),
-            )
-            .await?;
-        session.done();
-        let Some(first) = rows.first() else { return Ok(Vec::new()) };
-        let columns = ClaimedColumns::of("find_claimed", &self.pipeline, first)?;
-        let limits = Limits { max_retries: self.pipeline.max_retries(), max_resets: self.pipeline.max_resets() };
-        let found = rows.into_iter().map(|row| columns.claimed_row(&self.pipeline, token, limits, row));
-        found.filter_map(|row| row.map(Result::ok).transpose()).collect()
-    }
-
     pub(super) async fn preview_rows(&self, claiming: &ClaimParams) -> Result<Vec<ItemRow<PgRow>>> {
         let Some(pick) = self.pick(claiming) else { return Ok(Vec::new()) };
         let mut session = self.sessions.open("preview").await?;
@@ -393,7 +378,7 @@ struct Added {
     unclaimed: Vec<(Lease, Unclaimed)>,
 }
 
-/// The binds of `pick.sql`.
+/// The binds of the pick of `claim.sql`.
 #[derive(Clone)]
 struct Pick {
     ready_words: Vec<String>,
@@ -417,7 +402,7 @@ impl Pick {
             .bind(self.alone)
     }
 
-    /// The binds of `ready_rows.sql`.
+    /// Those of them that every claim has.
     fn bind_rows<'q>(&'q self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
         query
             .bind(self.limit)
@@ -470,9 +455,4 @@ fn moved_all(rows: &[PgRow]) -> Result<bool> {
         moved += i64::from(column::<Option<&str>>("claim", row, "rowlock_key")?.is_some());
     }
     Ok(moved == Tally::of(rows)?.chosen)
-}
-
-/// A statement of this crate, prepared once per connection.
-pub(super) fn query<'q>(sql: &Arc<str>) -> Query<'q, Postgres, PgArguments> {
-    sqlx::query(AssertSqlSafe(Arc::clone(sql)))
 }

@@ -6,10 +6,9 @@ use std::collections::HashMap;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::claim::query;
 use super::finish::{keys, tokens};
 use super::rows::column;
-use super::session::Session;
+use super::session::{Session, query};
 use crate::pipeline::KeyType;
 use crate::store::{Finish, FinishParams, Finished, Outcome};
 use crate::{Lease, Result};

@@ -6,27 +6,18 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::claim::query;
 use super::errors::{is_untranslatable, may_be_a_rows};
 use super::rows::column;
-use super::session::Session;
-use super::statements::template;
+use super::session::{Session, query};
+use super::variables::{shown, template};
 use crate::limits::TRANSLATED_CHARACTERS_MAX;
 use crate::pipeline::KeyType;
 use crate::store::identifier::quote_identifier;
-use crate::store::template::Template;
 use crate::store::{Finish, FinishParams, Outcome};
 use crate::{Error, Result};
 
 /// Replaces what cannot be held; few encodings have the usual replacement character.
 const REPLACEMENT: &str = "?";
-
-/// A pattern for the bytes of UTF-8 text in hexadecimal digits: the server has no function that only checks.
-const LEGIBLE_HEX: &str = "concat(
-    '^([0-7][0-9a-f]|(c[2-9a-f]|d[0-9a-f])[89ab][0-9a-f]|e0[ab][0-9a-f][89ab][0-9a-f]|e[1-9abcef]([89ab][0-9a-f]){2}',
-    '|ed[89][0-9a-f][89ab][0-9a-f]|f0[9ab][0-9a-f]([89ab][0-9a-f]){2}|f[1-3]([89ab][0-9a-f]){3}',
-    '|f48[0-9a-f]([89ab][0-9a-f]){2})*$'
-  )";
 
 /// Types whose values contain no bytes of the user's.
 const ALWAYS_LEGIBLE: [&str; 12] = [
@@ -43,34 +34,6 @@ const ALWAYS_LEGIBLE: [&str; 12] = [
     "timestamp with time zone",
     "timestamp without time zone",
 ];
-
-/// An expression that shows a text: as it is, or as its bytes if they are not valid text. A database with the encoding
-/// SQL_ASCII takes such bytes, and sends them to no client.
-fn shown(text: &str) -> String {
-    let hex = format!("encode(convert_to({text}, 'SQL_ASCII'), 'hex')");
-    format!(
-        "case when getdatabaseencoding() <> 'SQL_ASCII' or {hex} ~ :legible_hex then {text} \
-         else concat('\\x', {hex}) end"
-    )
-}
-
-/// Sets how the verbs for people show what may not be valid text.
-pub(super) fn set_shown(template: &mut Template) {
-    template.set("legible_hex", LEGIBLE_HEX);
-    for (name, text) in [
-        ("shown_key", "t.:\"key\"::text"),
-        ("shown_word", "t.:\"status\"::text"),
-        ("shown_error", "t.:\"error_message\"::text"),
-        ("shown_holder", "t.:\"claimed_by\"::text"),
-        ("shown_resume", "t.:\"resume_status\"::text"),
-        ("shown_other_word", "others.word"),
-        ("shown_failed_word", "f.word"),
-        ("shown_failed_holder", "f.holder"),
-        ("shown_failed_error", "f.error"),
-    ] {
-        template.set(name, &shown(text));
-    }
-}
 
 /// The digits of a key that is shown by its bytes, if the key may be one.
 fn digits_of(asked: &str) -> Option<&str> {

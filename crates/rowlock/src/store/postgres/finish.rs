@@ -1,4 +1,4 @@
-//! Ending leases: `finish`.
+//! Ending leases: `finish`. statements.rs says which text runs when.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,12 +10,11 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
 use super::PostgresStore;
-use super::claim::query;
 use super::encoding::is_illegible;
 use super::errors::{is_lock_timeout, may_be_a_rows, takes_no_null};
 use super::refusal::{Refusal, RefusedRow, Scope, Trial, Tried};
 use super::rows::{Unclaimed, column};
-use super::session::{Session, begin_in_parts};
+use super::session::{Session, begin_in_parts, query};
 use super::time::TIME_MIN;
 use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::Role;
@@ -28,15 +27,12 @@ use crate::{Error, Lease, Result, Status};
 /// someone who looks at a row in a transaction of hours must not keep a worker from its other items.
 const ROW_LOCK_WAIT: Duration = Duration::from_millis(100);
 
-/// Below this many items their locks cost less than the second statement that one left-out item would need.
-const LOCKED_FIRST_BELOW: usize = 16;
-
 /// Pauses before the items that a batch found locked are tried again: about as long as a claim of a full batch takes.
 const PAUSES_BEFORE_REPEATS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(8)];
 
 impl PostgresStore {
-    /// One statement for all items in the ordinary case. A second one, which locks, tries the items that it did not
-    /// write; those that are left are looked at one by one. Once something is committed, no error may hide it: the
+    /// One statement for all items in the ordinary case. `finish`, which locks, tries what `complete_batch` did not
+    /// write; the items that are left are looked at one by one. Once something is committed, no error may hide it: the
     /// items that are still open are then busy.
     pub(super) async fn finish_batch(&self, finishing: &FinishParams) -> Result<Vec<Finished>> {
         let items = &finishing.items;
@@ -49,9 +45,9 @@ impl PostgresStore {
         }
         let mut session = self.sessions.open("finish").await?;
         let all: Vec<usize> = (0..items.len()).collect();
-        let mut are_untried = false;
-        let written = match self.tokens_to_complete_by(items) {
-            Some(tokens) => self.complete_batch(&mut session, finishing, &tokens, &mut answers).await,
+        let tokens = self.tokens_to_complete_by(items);
+        let written = match &tokens {
+            Some(tokens) => self.complete_batch(&mut session, finishing, tokens, &mut answers).await,
             None => match session.fetch(self.batch_query(finishing, &all)).await {
                 Ok(rows) => self.note_written(&rows, &all, &mut answers),
                 Err(error) => Err(error),
@@ -63,10 +59,9 @@ impl PostgresStore {
             session.done();
             return Box::pin(self.finish_batch(&reduced)).await;
         }
+        let mut are_untried = false;
         match written {
-            Ok(()) => {
-                are_untried = items.len() >= LOCKED_FIRST_BELOW;
-            }
+            Ok(()) => are_untried = tokens.is_some(),
             Err(error) if is_trigger_without_lock(&error) => {}
             Err(error) if may_be_a_rows(&error) => {
                 if takes_no_null(&error, self.pipeline.columns().name(Role::ErrorMessage)) {
@@ -106,10 +101,7 @@ impl PostgresStore {
             [item] if matches!(item.outcome, Outcome::Complete) && !self.error_needs_text.load(Ordering::Relaxed) => {
                 self.complete_query(&self.statements.complete, item, finishing.now)
             }
-            items if items.len() < LOCKED_FIRST_BELOW => {
-                self.finish_query(&self.statements.finish_locked.logged, finishing, all)
-            }
-            _ => self.finish_query(&self.statements.finish, finishing, all),
+            _ => self.finish_query(&self.statements.finish.logged, finishing, all),
         }
     }
 
@@ -133,7 +125,7 @@ impl PostgresStore {
             let items: Vec<usize> = part.iter().map(|item| batch[*item]).collect();
             let bind = |sql: &Arc<str>| self.finish_query(sql, finishing, &items);
             let trial = Trial { is_single: part.len() == 1, is_unlogged: &mut is_unlogged };
-            match self.try_logged(session, &self.statements.finish_locked, trial, bind).await? {
+            match self.try_logged(session, &self.statements.finish, trial, bind).await? {
                 Ok(rows) => {
                     session.run("release savepoint part").await?;
                     self.note_written(&rows, &items, &mut applied)?;
@@ -143,7 +135,7 @@ impl PostgresStore {
             }
         }
         ladder.untried().for_each(|item| applied[batch[item]] = Some(Finished::Busy));
-        let probe = self.finish_query(&self.statements.finish_locked.logged, finishing, &[]);
+        let probe = self.finish_query(&self.statements.finish.logged, finishing, &[]);
         self.note_passed(finishing, &applied);
         let scope = |item: usize| Scope::of_finish(&finishing.items[batch[item]]);
         let refused = self.settle_refused(session, Tried::of(ladder, Some(whole)), probe, scope).await?;
@@ -231,7 +223,7 @@ impl PostgresStore {
         held: &mut Vec<usize>,
         answers: &mut [Option<Finished>],
     ) -> Result<bool> {
-        let statement = self.finish_query(&self.statements.finish_locked.logged, finishing, held);
+        let statement = self.finish_query(&self.statements.finish.logged, finishing, held);
         let again = match session.fetch(statement).await {
             Ok(rows) => self.note_written(&rows, held, answers).map(|()| true),
             Err(error) if is_trigger_without_lock(&error) => Ok(false),

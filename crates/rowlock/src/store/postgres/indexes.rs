@@ -1,22 +1,22 @@
 //! The three indexes: whether they exist, and building them while others go on reading and writing the table.
 
+use std::time::Duration;
+
 use sqlx::AssertSqlSafe;
 
 use super::PostgresStore;
-use super::claim::query;
 use super::rows::column;
-use super::schema::{LOCK_RETRY, try_lock};
-use super::session::Session;
+use super::session::{Session, query};
+use super::statements::SCHEMA;
 use crate::Result;
 use crate::store::identifier::quote_identifier;
-use crate::store::template::Template;
+use crate::store::template::{Template, step};
 
-/// The indexes: the variable for the name, and the statement.
-pub(super) const CREATE_INDEX: [(&str, &str); 3] = [
-    ("ready_index", include_str!("sql/create_ready_index.sql")),
-    ("running_index", include_str!("sql/create_running_index.sql")),
-    ("stopped_index", include_str!("sql/create_stopped_index.sql")),
-];
+/// The indexes: each is a step of `SCHEMA` and the variable for the index's name.
+pub(super) const INDEXES: [&str; 3] = ["ready_index", "running_index", "stopped_index"];
+
+/// Time between two tries for the lock under which indexes are built.
+pub(super) const LOCK_RETRY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IndexState {
@@ -38,10 +38,10 @@ impl PostgresStore {
     pub(super) async fn build_indexes(&self, session: &mut Session) -> Result<()> {
         let template = self.ddl_template();
         let mut missing = Vec::new();
-        for (variable, sql) in CREATE_INDEX {
+        for variable in INDEXES {
             let name = self.index_name(&template, variable);
             if index_state(session, &name).await? != IndexState::Valid {
-                missing.push((variable, name, sql));
+                missing.push((variable, name, step(SCHEMA, Some(variable))));
             }
         }
         if missing.is_empty() {
@@ -120,4 +120,12 @@ pub(super) async fn index_state(session: &mut Session, name: &str) -> Result<Ind
         Some(false) => IndexState::Invalid,
         Some(true) => IndexState::Valid,
     })
+}
+
+/// Tries and does not wait: a concurrent build waits for every running statement and every snapshot, and so for one
+/// that would wait for the lock under which it builds.
+pub(super) async fn try_lock(session: &mut Session, function: &str) -> Result<bool> {
+    let sql = format!("select {function}(hashtext('rowlock prepare')) as locked");
+    let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
+    rows.first().map_or(Ok(false), |row| column("prepare", row, "locked"))
 }

@@ -6,10 +6,10 @@ use sqlx::Executor;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
 use super::PostgresStore;
-use super::claim::query;
 use super::connections::{Counted, no_connection};
 use super::errors::translate;
 use super::schema::channel;
+use super::session::query;
 use crate::limits::CONNECTION_TEST_DEADLINE;
 use crate::store::Listener;
 use crate::{Error, FencingToken, Result};

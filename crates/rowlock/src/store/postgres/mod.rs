@@ -1,25 +1,24 @@
 //! PostgreSQL: a store for a fleet.
 //!
-//! Every verb has its statement in `sql/<verb>.sql`.
+//! Every verb has its statement in `sql/<verb>.sql`; `statements` says which text runs when.
 
 mod add_many;
 mod asked_key;
 mod claim;
 mod complete_batch;
 mod connections;
-mod containers;
 mod encoding;
 mod errors;
 mod fields;
 mod finish;
 mod indexes;
 mod json;
+mod leases;
 mod listener;
 mod operator;
 mod queue_head;
 mod read;
 mod refusal;
-mod renew;
 mod rows;
 mod schema;
 mod session;
@@ -31,6 +30,7 @@ mod table_facts;
 mod text;
 mod time;
 mod transaction;
+mod variables;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -40,8 +40,8 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgRow};
 
 use self::connections::ConnectionLimits;
+use self::leases::LateRenewals;
 use self::queue_head::QueueHead;
-use self::renew::LateRenewals;
 use self::session::Sessions;
 use self::statements::{DelayTable, Statements};
 use super::brake::Brake;

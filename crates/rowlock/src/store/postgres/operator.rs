@@ -10,11 +10,10 @@ use sqlx::query::Query;
 
 use super::PostgresStore;
 use super::asked_key::{AskedKey, asked_key};
-use super::claim::query;
 use super::errors::{Hint, hint, is_about_a_value};
 use super::refusal::{Refusal, SILENTLY_REFUSED, refusal_reason};
 use super::rows::column;
-use super::session::Session;
+use super::session::{Session, query};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{KeyType, Move};
 use crate::store::bisection::Parts;

@@ -5,10 +5,10 @@ use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
 use super::asked_key::asked_key;
-use super::claim::query;
 use super::encoding::is_illegible;
 use super::errors::{is_about_a_value, may_be_a_rows};
 use super::rows::{column, item_row, key, time};
+use super::session::query;
 use crate::limits::{PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Status;
 use crate::store::explanation::is_stale;
@@ -116,7 +116,7 @@ impl PostgresStore {
         Ok(Counts { at, statuses: self.status_counts(found), stages })
     }
 
-    /// The counts of `unfinished.sql`, one row per stage.
+    /// The counts of the statement `unfinished`, one row per stage.
     fn unfinished_counts(&self, rows: &[PgRow], limit: i64) -> Result<Vec<StatusCount>> {
         let mut found = Vec::with_capacity(rows.len() * 2);
         for (stage, row) in self.pipeline.stages().iter().zip(rows) {
@@ -143,7 +143,7 @@ impl PostgresStore {
         known
     }
 
-    /// A row of `counts.sql`.
+    /// A row of the statement `counts`.
     fn counted_word(&self, row: &PgRow, limit: i64) -> Result<StatusCount> {
         let word = column::<Option<String>>("counts", row, "word")?.unwrap_or_default();
         Ok(self.status_count(word, column("counts", row, "count")?, limit))

@@ -9,10 +9,9 @@ use sqlx::postgres::{PgArguments, PgDatabaseError, PgRow};
 use sqlx::query::Query;
 
 use super::PostgresStore;
-use super::claim::query;
 use super::errors::{Hint, hint, is_lock_timeout, is_untranslatable, may_be_a_rows};
 use super::rows::column;
-use super::session::{Session, begin_in_parts, limit_statements, part_ms, statement_ms};
+use super::session::{Session, begin_in_parts, limit_statements, part_ms, query, statement_ms};
 use super::statements::Forms;
 use crate::pipeline::StageId;
 use crate::store::Finish;

@@ -101,7 +101,7 @@ impl fmt::Display for Unclaimed {
             Unclaimed::Exhausted => f.write_str("it was at a limit"),
             Unclaimed::Rewritten(word) => write!(f, "a trigger changed the status to {word:?}"),
             Unclaimed::UnfitKey(key_type) => {
-                write!(f, "its key is no {}, the key type of the pipeline", super::statements::key_type(*key_type))
+                write!(f, "its key is no {}, the key type of the pipeline", super::variables::key_type(*key_type))
             }
         }
     }

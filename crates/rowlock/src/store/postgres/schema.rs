@@ -1,27 +1,22 @@
 //! What the table needs: `prepare`, `inspect`, and the trigger for notifications.
 
-use std::time::Duration;
-
 use sqlx::{AssertSqlSafe, Row};
 
 use super::PostgresStore;
-use super::claim::query;
-use super::indexes::{CREATE_INDEX, IndexState, index_state};
+use super::indexes::{INDEXES, IndexState, LOCK_RETRY, index_state, try_lock};
 use super::rows::column;
-use super::session::Session;
-use super::statements::{key_type, template};
+use super::session::{Session, query};
+use super::statements::SCHEMA;
+use super::variables::{hash, key_type, template};
 use crate::limits::PREPARE_DEADLINE;
 use crate::pipeline::{Pipeline, Role};
 use crate::schema::{SCHEMA_VERSION, TableFacts, check_version, refused};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
-use crate::store::template::Template;
+use crate::store::template::{Template, step};
 use crate::{Error, Result};
 
 /// How long `prepare` waits for the table's lock, so that it never queues everybody behind a long transaction.
 const LOCK_TIMEOUT: &str = "5s";
-
-/// Time between two tries for the lock under which indexes are built.
-pub(super) const LOCK_RETRY: Duration = Duration::from_millis(200);
 
 /// Stamps rows that another program may be working on.
 const STAMP: &str = "update :table t set :\"heartbeat_at\" = statement_timestamp()
@@ -73,11 +68,11 @@ impl PostgresStore {
             return Err(refused(&self.pipeline, &problems));
         }
         let template = self.ddl_template();
-        session.run(&template.render(include_str!("sql/create_own_tables.sql"))).await?;
+        session.run(&template.render(step(SCHEMA, Some("own_tables")))).await?;
         if facts.columns.is_empty() {
-            session.run(&template.render(include_str!("sql/create_table.sql"))).await?;
-            for (_, sql) in CREATE_INDEX {
-                session.run(&template.render(sql)).await?;
+            session.run(&template.render(step(SCHEMA, Some("table")))).await?;
+            for index in INDEXES {
+                session.run(&template.render(step(SCHEMA, Some(index)))).await?;
             }
             let schema = session_schema(session).await?;
             return session.run(&self.render_trigger(&schema)).await;
@@ -160,7 +155,7 @@ impl PostgresStore {
             lacking.push("the table is missing: run prepare".to_owned());
         } else {
             lacking.extend(facts.lacking(&self.pipeline));
-            for (variable, _) in CREATE_INDEX {
+            for variable in INDEXES {
                 let name = self.index_name(&rendered, variable);
                 if index_state(session, &name).await? != IndexState::Valid {
                     lacking.push(format!("the index {name} is missing or was not built to its end: run prepare"));
@@ -194,7 +189,7 @@ impl PostgresStore {
         template.insert("notify_function", qualify(&self.notify_trigger()));
         template.insert("notify_trigger", quote_identifier(&self.notify_trigger()));
         template.insert("channel", quote_literal(&channel(&self.pipeline), Dialect::Postgres));
-        template.render(include_str!("sql/create_trigger.sql"))
+        template.render(step(SCHEMA, Some("trigger")))
     }
 
     fn notify_trigger(&self) -> String {
@@ -253,9 +248,10 @@ impl PostgresStore {
         let mut template = template(&self.pipeline);
         template.insert("schema_version", format!("'{SCHEMA_VERSION}'"));
         // An index is named after its definition: if the words change, `prepare` builds the index that fits.
-        for (variable, file) in CREATE_INDEX {
+        for variable in INDEXES {
             template.insert(variable, String::new());
-            let name = format!("rowlock_{variable}_{:016x}", hash(&template.render(file)));
+            let definition = template.render(step(SCHEMA, Some(variable)));
+            let name = format!("rowlock_{variable}_{:016x}", hash(&definition));
             template.insert(variable, quote_identifier(&name));
         }
         let columns: Vec<String> = Role::ALL.iter().map(|role| self.column_definition(*role)).collect();
@@ -296,14 +292,6 @@ async fn begin_alone(session: &mut Session) -> Result<()> {
     }
 }
 
-/// Tries and does not wait: a concurrent build waits for every running statement and every snapshot, and so for one
-/// that would wait for the lock under which it builds.
-pub(super) async fn try_lock(session: &mut Session, function: &str) -> Result<bool> {
-    let sql = format!("select {function}(hashtext('rowlock prepare')) as locked");
-    let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
-    rows.first().map_or(Ok(false), |row| column("prepare", row, "locked"))
-}
-
 async fn session_schema(session: &mut Session) -> Result<String> {
     let rows = session.fetch(sqlx::query("select current_schema()::text as schema")).await?;
     match rows.first().map(|row| row.try_get::<Option<String>, _>("schema")) {
@@ -318,10 +306,4 @@ async fn session_schema(session: &mut Session) -> Result<String> {
 /// The channel for notifications of a pipeline's new items.
 pub(super) fn channel(pipeline: &Pipeline) -> String {
     format!("rowlock_{:016x}", hash(&format!("{} {}", pipeline.table(), pipeline.name())))
-}
-
-/// FNV-1a, 64 bits: names must be the same in every version of the library, which std's hasher does not promise.
-/// Source: Fowler, Noll, Vo; draft-eastlake-fnv.
-pub(super) fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -219,6 +219,11 @@ fn set_up(deadline: Duration, read_only: bool) -> String {
     )
 }
 
+/// A statement of this crate, prepared once per connection.
+pub(super) fn query<'q>(sql: &Arc<str>) -> Query<'q, Postgres, PgArguments> {
+    sqlx::query(AssertSqlSafe(Arc::clone(sql)))
+}
+
 /// One verb's use of a connection. A connection that was left in the middle of something is closed, not kept.
 pub(super) struct Session {
     lent: Lent,

@@ -8,11 +8,10 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
 use super::PostgresStore;
-use super::claim::query;
 use super::errors::may_be_a_rows;
 use super::refusal::{Place, Refusal, RefusedRow, Scope, Trial, Tried, places};
 use super::rows::{Unclaimed, column};
-use super::session::Session;
+use super::session::{Session, query};
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX};
 use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;

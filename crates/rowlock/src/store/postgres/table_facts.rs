@@ -4,9 +4,8 @@
 use sqlx::AssertSqlSafe;
 
 use super::PostgresStore;
-use super::claim::query;
 use super::rows::column;
-use super::session::Session;
+use super::session::{Session, query};
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Role;

@@ -87,7 +87,7 @@ impl SqliteStore {
                 self.claim_repeated(verb, claiming, &batch, answer).await
             }
             Ok(written) => {
-                let rows = self.read_rows(&mut session, &self.statements.claim_by_key.read, &batch.items).await?;
+                let rows = self.read_rows(&mut session, &self.statements.read_claimed, &batch.items).await?;
                 self.let_go(&mut session, claiming, &batch, &written).await?;
                 match session.commit().await {
                     Ok(()) => {
@@ -123,7 +123,7 @@ impl SqliteStore {
             session.commit().await?;
         }
         let mut session = self.read(verb).await?;
-        let rows = self.read_rows(&mut session, &self.statements.claim_by_key.read, &batch.items).await?;
+        let rows = self.read_rows(&mut session, &self.statements.read_claimed, &batch.items).await?;
         session.roll_back().await?;
         Ok(self.fill(answer, claiming, &batch.items, written, rows))
     }

@@ -2,7 +2,7 @@
 
 use crate::pipeline::{Pipeline, Role};
 
-/// The steps of `create_indexes.sql`.
+/// The three indexes, each with a step in `schema.sql`.
 pub(super) const KINDS: [&str; 3] = ["ready", "running", "stopped"];
 
 /// The name of an index, from its pipeline, its kind and its definition.
@@ -25,8 +25,8 @@ fn prefix(pipeline: &Pipeline) -> String {
     format!("rowlock_{}_", pipeline.name())
 }
 
-/// FNV-1a over everything of the pipeline that `create_indexes.sql` mentions, and over how an index reads it if that
-/// differs from the original form. Index names contain it: it changes with a definition, and only with it.
+/// FNV-1a over everything of the pipeline that the indexes' steps in `schema.sql` mention, and over how an index reads
+/// it if that differs from the original form. Index names contain it: it changes with a definition, and only with it.
 fn hash_of_definition(pipeline: &Pipeline, kind: &str) -> u32 {
     let form = if kind == "ready" { Some("times are read") } else { None };
     let columns = [Role::Status, Role::RetryAfter, Role::CreatedAt, Role::ClaimToken];

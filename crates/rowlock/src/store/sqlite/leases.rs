@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 
 use super::items::{Item, KeyValue, json};
-use super::plain::Ended;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written, are_all_ignored};
 use super::session::{Session, Verb};
 use super::{SqliteStore, errors, rows};
@@ -42,20 +41,8 @@ impl SqliteStore {
             return Ok(Vec::new());
         }
         let items = self.leased(leases)?;
-        let groups = self.groups(leases)?;
         let mut session = self.write(verb).await?;
-        let mut at = self.time(&mut session, now).await?;
-        if let Some(groups) = groups {
-            let renewed = self.renew_plain(&mut session, &at, &groups).await?;
-            match self.end_plain(verb, session, renewed.then_some(())).await? {
-                Ended::Committed(()) => {
-                    self.brake.passed("renew", leases.iter().map(|lease| lease.stage));
-                    return Ok(vec![LeaseState::Held; leases.len()]);
-                }
-                Ended::Undone(again) => session = again,
-            }
-            at = self.time(&mut session, now).await?;
-        }
+        let at = self.time(&mut session, now).await?;
         let batch = Batch {
             sql: &self.statements.renew,
             items: items.into_iter().map(|item| Item { step: Some("renew"), ..item }).collect(),

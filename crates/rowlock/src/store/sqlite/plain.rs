@@ -1,6 +1,6 @@
-//! Ordinary batches: items all of which are to be taken, completed or kept alive. Their statements return only how many
-//! rows they wrote. If that is not all of them, or the database refuses one, the transaction is rolled back, and the
-//! statements that answer for each item find out why.
+//! Ordinary batches: items all of which are to be taken or completed. Their statements return only how many rows they
+//! wrote. If that is not all of them, or the database refuses one, the transaction is rolled back, and the statements
+//! that answer for each item find out why.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -206,24 +206,13 @@ impl SqliteStore {
         }
     }
 
-    /// A heartbeat for leases all of which are held. False if that is to be rolled back.
-    pub(super) async fn renew_plain(&self, session: &mut Session, now: &str, groups: &[Group]) -> Result<bool> {
-        for group in groups {
-            let binds = self.group_binds(group, now);
-            if !wrote(session, &self.statements.renew_plain, binds, group.count).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// The completions of a finish in groups; `None` if there is none, or a statement per group would not be worth it.
     pub(super) fn completions(&self, items: &[Finish]) -> Result<Option<Vec<Group>>> {
         self.groups(items.iter().filter(|item| is_completion(item)).map(|item| &item.lease))
     }
 
     /// Leases in groups; `None` if there is none, or a statement per group would not be worth it.
-    pub(super) fn groups<'a>(&self, leases: impl IntoIterator<Item = &'a Lease>) -> Result<Option<Vec<Group>>> {
+    fn groups<'a>(&self, leases: impl IntoIterator<Item = &'a Lease>) -> Result<Option<Vec<Group>>> {
         let mut keys: HashMap<(FencingToken, StageId), Vec<&Key>> = HashMap::new();
         for lease in leases {
             keys.entry((lease.token, lease.stage)).or_default().push(&lease.key);

@@ -6,7 +6,7 @@ use super::session::Sql;
 use crate::limits::{NEVER_DUE_FROM, RETRY_TABLE_ATTEMPTS_MAX};
 use crate::pipeline::{Budget, KeyType, Pipeline, Role};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
-use crate::store::template::Template;
+use crate::store::template::{Template, step};
 
 /// What a batch statement returns for each row that it wrote.
 const RETURNING: &str = "returning :\"key\", :\"status\", :\"claimed_by\", :\"error_message\", :\"claim_token\"";
@@ -62,8 +62,9 @@ macro_rules! statements {
 
 statements! {
     now: "now";
-    pick: "pick";
+    pick: "claim", "pick";
     take: "claim", "take";
+    read_claimed: "claim", "read";
     has_rowids: "claim_plain", "has_rowids";
     preview: "preview";
     renew_claimed: "find_claimed", "renew";
@@ -75,7 +76,6 @@ statements! {
     count_completed: "complete_plain", "as_written";
     let_go: "claim", "let_go";
     renew: "renew";
-    renew_plain: "renew_plain";
     read_leases: "read_leases";
     find_stale: "sweep", "find";
     take_back: "sweep", "take_back";
@@ -108,33 +108,33 @@ statements! {
     failures: "failures";
     held: "held";
     refuse_writes: "refuse_writes";
-    create_table: "create_table";
-    add_status: "add_columns", "status";
-    add_retry_count: "add_columns", "retry_count";
-    add_reset_count: "add_columns", "reset_count";
-    add_retry_after: "add_columns", "retry_after";
-    add_error_message: "add_columns", "error_message";
-    add_heartbeat: "add_columns", "heartbeat_at";
-    add_claim_token: "add_columns", "claim_token";
-    add_claimed_by: "add_columns", "claimed_by";
-    add_claimed_at: "add_columns", "claimed_at";
-    add_resume_status: "add_columns", "resume_status";
-    add_created_at: "add_columns", "created_at";
-    add_updated_at: "add_columns", "updated_at";
-    create_ready_index: "create_indexes", "ready";
-    create_running_index: "create_indexes", "running";
-    create_stopped_index: "create_indexes", "stopped";
-    create_failures: "create_own_tables", "failures";
-    create_failures_index: "create_own_tables", "failures_index";
-    create_stages: "create_own_tables", "stages";
-    create_meta: "create_own_tables", "meta";
-    write_version: "create_own_tables", "version";
+    create_table: "schema", "create_table";
+    add_status: "schema", "add_status";
+    add_retry_count: "schema", "add_retry_count";
+    add_reset_count: "schema", "add_reset_count";
+    add_retry_after: "schema", "add_retry_after";
+    add_error_message: "schema", "add_error_message";
+    add_heartbeat: "schema", "add_heartbeat_at";
+    add_claim_token: "schema", "add_claim_token";
+    add_claimed_by: "schema", "add_claimed_by";
+    add_claimed_at: "schema", "add_claimed_at";
+    add_resume_status: "schema", "add_resume_status";
+    add_created_at: "schema", "add_created_at";
+    add_updated_at: "schema", "add_updated_at";
+    create_ready_index: "schema", "create_ready_index";
+    create_running_index: "schema", "create_running_index";
+    create_stopped_index: "schema", "create_stopped_index";
+    create_failures: "schema", "create_failures";
+    create_failures_index: "schema", "create_failures_index";
+    create_stages: "schema", "create_stages";
+    create_meta: "schema", "create_meta";
+    write_version: "schema", "write_version";
     read_columns: "read_schema", "columns";
     read_kind: "read_schema", "kind";
     read_create: "read_schema", "create";
     has_rows: "read_schema", "has_rows";
-    write_existing: "adopt", "existing";
-    stamp_in_progress: "adopt", "stamp";
+    write_existing: "schema", "write_existing";
+    stamp_in_progress: "schema", "stamp_in_progress";
     stray_rows: "stray_rows";
     read_strange_key: "read_schema", "strange_key";
     read_unique_columns: "read_schema", "unique_columns";
@@ -178,14 +178,6 @@ impl PlainClaim {
         let rendered = |name| Sql::new(template.render(step(include_str!("sql/claim_plain.sql"), Some(name))));
         PlainClaim { pick: rendered("pick"), take: rendered("take"), read: rendered("read") }
     }
-}
-
-/// One step of a file. A file is split before it is rendered, because rendering removes its comments.
-fn step<'a>(file: &'a str, name: Option<&str>) -> &'a str {
-    let Some(name) = name else { return file };
-    file.split("-- step: ")
-        .find_map(|step| step.strip_prefix(name)?.strip_prefix('\n'))
-        .unwrap_or_else(|| panic!("a .sql file has no step {name}"))
 }
 
 fn template(pipeline: &Pipeline) -> Template {
@@ -233,12 +225,9 @@ fn template(pipeline: &Pipeline) -> Template {
     // Not `is null or not in`: on a column that is not null SQLite drops the first half from the query but not from the
     // index, which then matches no query.
     template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
-    template.set("ready_rows", include_str!("sql/ready_rows.sql"));
-    template.set("items", include_str!("sql/items.sql"));
+    template.add_fragment("items", include_str!("sql/items.sql"));
     template.set("returning", RETURNING);
-    template.set("delayed", include_str!("sql/delayed.sql"));
     template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
-    template.set("completed", include_str!("sql/completed.sql"));
 
     for kind in indexes::KINDS {
         template.insert(&format!("{kind}_index"), quote_identifier(&indexes::name(pipeline, kind)));

@@ -1,16 +1,13 @@
 -- finish: ends leases, each with its own outcome, in any mixture.
 --
+-- Forms:     `finish` skips what others have locked. `finish_one` (`waits`), for a single item and in the user's
+--            transaction, waits for its row.
 -- Guarantee: every row is matched by key, token and its stage's word in progress; a row that does not match is not
 --            written. This one statement counts, decides and moves. The token stays, so that a lost answer can be
 --            settled.
--- Locks:     there are three forms. `finish`, for a batch of 16 or more, locks nothing before it writes and leaves out
---            what others have locked (`:rows_to_write`; see LOCKED_BY_NOBODY in statements.rs). `finish_locked`, for
---            smaller batches, for parts, and for what `finish` left out, locks with `skip locked` (`:leases` is
---            lock_leases.sql). `finish_one`, for a single item and in the user's transaction, waits for its row.
 -- Index:     the key's, one lookup per item. The predicate does not list the words in progress; otherwise the planner
 --            would choose the index on the token, in which a whole batch shares one token. generate_series makes a
---            generic plan expect a thousand items, so that the forms that lock hash them and do not compare each with
---            each; the first form looks them up one by one.
+--            generic plan expect a thousand items, so that it hashes them and does not compare each with each.
 -- Binds:     $1 keys   $2 tokens   $3 now, or null   $4 words in progress   $5 outcomes   $6 errors
 --            $7 delays that handlers chose, in seconds   $8 times to snooze until   $9 rows of the delay table
 --            $10 the delay table, in seconds: a row per stage, a column per attempt   $11 its jitters   $12 its floors
@@ -24,7 +21,21 @@ input as (
   ) as i (key, token, word, outcome, error, own_delay, due, policy, n)
 ),
 leases as materialized (
-  :leases
+  -- Those that are still held, with the places of their rows.
+  select input.*, locked.place
+  from input
+  cross join lateral (
+    select t.ctid as place
+    from :table t
+    where t.:"key" = input.key
+      and t.:"claim_token" = input.token
+      and t.:"status" = input.word
+    \if :waits
+    for no key update
+    \else
+    for no key update skip locked
+    \endif
+  ) locked
 ),
 moved as (
   update :table t
@@ -68,7 +79,16 @@ moved as (
     end,
     :"updated_at" = coalesce($3::timestamptz, statement_timestamp())
   from leases i
-  where :rows_to_write
+  where
+    \if :waits
+    -- The rows may have moved while this statement waited for them.
+    t.:"key" = any (array(select key from leases)) and t.:"key" = i.key
+    \else
+    -- At the places where they are locked. A row that changed in the moment before is locked at a place that the
+    -- statement does not see, and stays as it is. In a partitioned table other rows have the same places, hence the key
+    -- as well.
+    t.ctid = any (array(select place from leases)) and t.:"key" = i.key
+    \endif
     and t.:"claim_token" = i.token
     and t.:"status" = i.word
   returning

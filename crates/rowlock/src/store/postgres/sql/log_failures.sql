@@ -1,6 +1,7 @@
--- log_failures: records the last failures of each item in the statement that fails it. Shared by claim, finish, refuse
--- and sweep.
+-- log_failures: records the last failures of each item in the statement that fails it. Part of claim, finish, refuse
+-- and sweep, where it is `:log_failures`.
 --
+-- Forms:     without the log (`unlogged`), for a log that cannot be written: the failures are lost, and the items move.
 -- Guarantee: a failure is recorded if and only if the move is written; no more than the limit are kept.
 -- Index:     (pipeline, left(item, 200), id), one scan of an item's failures. It has the database's collation, whatever
 --            that of the key is.
@@ -8,6 +9,11 @@
 --
 -- Reads the CTE `failed (item, word, cause, holder, error)`, in which an item occurs once. This statement's snapshot
 -- does not contain the row that it inserts, so it deletes what lies beyond the limit less one.
+\if :unlogged
+logged as (
+  select from failed
+)
+\else
 logged as (
   insert into :rowlock_failures (pipeline, item, failed_at, word, cause, holder, error)
   select :'pipeline', item, coalesce($3::timestamptz, statement_timestamp()), word, cause, holder, error
@@ -28,3 +34,4 @@ pruned as (
     ) old
   ))
 )
+\endif

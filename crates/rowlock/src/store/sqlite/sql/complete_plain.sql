@@ -2,6 +2,7 @@
 --
 -- Guarantee: every row is matched by key, token and word in progress. If it does not write as many rows as it has keys,
 --            it is rolled back, and `finish.sql` finds out why. The token stays, so that a lost answer can be settled.
+-- Buys:      see claim_plain.sql.
 -- Binds:     ?1 keys, JSON  ?2 now  ?3 token  ?4 word in progress  ?5 the word that it leads to
 
 -- step: few
@@ -9,7 +10,12 @@
 --        backlog, and without statistics SQLite expects ten rows from it.
 update :table as t
 set
-  :completed
+  :"status" = ?5,
+  :"retry_count" = iif(:budget_is_per_stage, 0, t.:"retry_count"),
+  :"reset_count" = iif(:budget_is_per_stage, 0, t.:"reset_count"),
+  :"retry_after" = null,
+  :"error_message" = iif(?5 = :'succeeded', :error_after_success, t.:"error_message"),
+  :"updated_at" = ?2
 where t.:"key" in (select value from json_each(?1))
   and t.:"claim_token" = ?3
   and +t.:"status" = ?4
@@ -26,7 +32,12 @@ select exists (select 1 from sqlite_schema where type = 'index' and name = ?1 an
 --        of one claim, SQLite would read the table.
 update :table as t indexed by :running_index
 set
-  :completed
+  :"status" = ?5,
+  :"retry_count" = iif(:budget_is_per_stage, 0, t.:"retry_count"),
+  :"reset_count" = iif(:budget_is_per_stage, 0, t.:"reset_count"),
+  :"retry_after" = null,
+  :"error_message" = iif(?5 = :'succeeded', :error_after_success, t.:"error_message"),
+  :"updated_at" = ?2
 where t.:"claim_token" = ?3
   and t.:"status" in (:running_words)
   and +t.:"key" in (select value from json_each(?1))

@@ -21,7 +21,21 @@ set
   end,
   :"reset_count" = iif(i.move = 'complete' and :budget_is_per_stage, 0, t.:"reset_count"),
   :"retry_after" = case
-    when i.move = 'retry' and :retries + 1 < ?3 then :delayed
+    -- Its own delay counts unchanged; the policy's delay, for the count after this failure, gets jitter and is then
+    -- raised to the floor. A time past the end of the format would be null, which is due at once, so the last time
+    -- replaces it.
+    when i.move = 'retry' and :retries + 1 < ?3 then coalesce(
+      strftime('%Y-%m-%dT%H:%M:%fZ', ?2, printf('%+.3f seconds', coalesce(
+        (i.more ->> 'delay_ms') / 1000.0,
+        max(
+          json_extract(?4, '$[' || (i.more ->> 'stage') || '].floor'),
+          json_extract(
+            ?4, '$[' || (i.more ->> 'stage') || '].delays[' || (max(min(:retries + 1, :attempts), 1) - 1) || ']'
+          ) * (1 + json_extract(?4, '$[' || (i.more ->> 'stage') || '].jitter') * (random() / 9223372036854775808.0))
+        )
+      ))),
+      '9999-12-31T23:59:59.999Z'
+    )
     when i.move = 'snooze' then i.more ->> 'due'
     when i.move = 'release' then t.:"retry_after"
   end,

@@ -1,4 +1,4 @@
--- preview: whole rows by key: those that `pick.sql` found, in the same read transaction.
+-- preview: whole rows by key: those that `pick` of claim.sql found, in the same read transaction.
 -- Index: the key's.
 -- Binds: ?1 keys, JSON
 select t.*

@@ -1,4 +1,4 @@
-//! Keeping leases: `renew`, `read_leases`.
+//! Leases: `renew`, `read_leases`, `find_claimed`.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,16 +9,15 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
 use super::PostgresStore;
-use super::claim::query;
 use super::errors::may_be_a_rows;
 use super::finish::{keys, length, tokens};
 use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED, Scope, Tried};
-use super::rows::column;
-use super::session::Session;
+use super::rows::{ClaimedColumns, column};
+use super::session::{Session, query};
 use crate::limits::LADDER_PROBES_MAX;
-use crate::store::LeaseState;
 use crate::store::ladder::Ladder;
-use crate::{Error, Key, Lease, Result};
+use crate::store::{ClaimedRow, LeaseState, Limits};
+use crate::{Error, FencingToken, Key, Lease, Result};
 
 /// The leases that a renewal had no time to try, because rows that never end had used it up. The next renewal begins
 /// with them.
@@ -225,6 +224,19 @@ impl PostgresStore {
         }
         Ok(states)
     }
+
+    pub(super) async fn find_claimed_rows(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
+        let mut session = self.sessions.open("find_claimed").await?;
+        let rows = session
+            .fetch(query(&self.statements.find_claimed).bind(token.as_i64()).bind(None::<DateTime<Utc>>))
+            .await?;
+        session.done();
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        let columns = ClaimedColumns::of("find_claimed", &self.pipeline, first)?;
+        let limits = Limits { max_retries: self.pipeline.max_retries(), max_resets: self.pipeline.max_resets() };
+        let found = rows.into_iter().map(|row| columns.claimed_row(&self.pipeline, token, limits, row));
+        found.filter_map(|row| row.map(Result::ok).transpose()).collect()
+    }
 }
 
 /// The order in which the leases of a batch that failed as a whole are tried: late ones first, then the others, and
@@ -252,7 +264,7 @@ fn note_renewed(rows: &[PgRow], part: &[usize], states: &mut [Option<LeaseState>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FencingToken, StageId};
+    use crate::StageId;
 
     #[test]
     fn what_is_late_is_tried_first_and_what_was_refused_last() {
