@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::ended::{Ended, LossReason, Verdict};
-use super::engine::Engine;
+use super::completion::{Completion, Disposition, LossReason};
 use super::hooks::{FailedBy, FailedItem};
 use super::report::WorkerReport;
+use super::supervisor::Supervisor;
 use crate::pipeline::{StageId, Status};
 use crate::store::Finished;
 use crate::{Error, Outcome, Store};
@@ -13,29 +13,31 @@ use crate::{Error, Outcome, Store};
 /// Accounts for items that are over, and removes their leases from the lease table. `answers` has one answer, in order,
 /// for each item that was to be written.
 pub(crate) fn account<S: Store, R: Send + 'static>(
-    engine: &Engine<S, R>,
-    over: &[Ended],
+    supervisor: &Supervisor<S, R>,
+    over: &[Completion],
     answers: impl IntoIterator<Item = Finished>,
 ) {
     let mut answers = answers.into_iter();
     let mut counts = WorkerReport::default();
     let mut moved_on = HashSet::new();
-    for ended in over {
-        let stage = ended.held.lease.stage;
-        let end = match &ended.verdict {
-            Verdict::Settled { to, outcome, error } => End::Moved { to: *to, outcome: *outcome, error: error.clone() },
-            Verdict::Refused { reason } => End::Refused { reason: reason.clone(), failed: true },
-            Verdict::Lost(reason) => End::Lost(*reason),
-            verdict => {
-                count_cause(&mut counts, verdict);
-                let outcome = verdict.outcome();
+    for completion in over {
+        let stage = completion.held.lease.stage;
+        let end = match &completion.disposition {
+            Disposition::Settled { to, outcome, error } => {
+                End::Moved { to: *to, outcome: *outcome, error: error.clone() }
+            }
+            Disposition::Refused { reason } => End::Refused { reason: reason.clone(), failed: true },
+            Disposition::Lost(reason) => End::Lost(*reason),
+            disposition => {
+                count_cause(&mut counts, disposition);
+                let outcome = disposition.outcome();
                 match answers.next().unwrap_or(Finished::Unknown) {
                     Finished::Applied { to } => End::Moved {
                         to,
                         outcome: outcome.map(Outcome::name),
-                        error: error_of(verdict).map(str::to_owned),
+                        error: error_of(disposition).map(str::to_owned),
                     },
-                    Finished::LeaseLost if matches!(verdict, Verdict::WriteAfterUnknown(_)) => End::Unknown,
+                    Finished::LeaseLost if matches!(disposition, Disposition::WriteAfterUnknown(_)) => End::Unknown,
                     Finished::LeaseLost => End::Lost(LossReason::Ended),
                     Finished::Busy | Finished::Unknown => End::Unknown,
                     Finished::Refused { reason, failed } => End::Refused { reason, failed },
@@ -45,19 +47,19 @@ pub(crate) fn account<S: Store, R: Send + 'static>(
         if let End::Moved { to: Status::Ready(next), outcome: Some("complete") | None, .. } = end {
             moved_on.extend((next != stage).then_some(next));
         }
-        tell(engine, &mut counts, ended, end);
+        tell(supervisor, &mut counts, completion, end);
     }
-    engine.tally.count(|report| add(report, &counts));
-    engine.nudge(moved_on);
-    engine.floor.leases.forget(over.iter().map(|ended| &*ended.held));
-    engine.floor.wake.notify_one();
+    supervisor.tally.count(|report| add(report, &counts));
+    supervisor.nudge(moved_on);
+    supervisor.shared.leases.forget(over.iter().map(|completion| &*completion.held));
+    supervisor.shared.wake.notify_one();
 }
 
 /// What went wrong with an item.
-fn error_of(verdict: &Verdict) -> Option<&str> {
-    match verdict {
-        Verdict::Outage { error, .. } => Some(error),
-        verdict => verdict.outcome().and_then(Outcome::error),
+fn error_of(disposition: &Disposition) -> Option<&str> {
+    match disposition {
+        Disposition::Outage { error, .. } => Some(error),
+        disposition => disposition.outcome().and_then(Outcome::error),
     }
 }
 
@@ -69,31 +71,36 @@ enum End {
     Refused { reason: String, failed: bool },
 }
 
-fn count_cause(counts: &mut WorkerReport, verdict: &Verdict) {
-    match verdict {
-        Verdict::TimedOut(_) => counts.timed_out += 1,
-        Verdict::Panicked(_) => counts.panicked += 1,
-        Verdict::Undecodable(_) => counts.undecodable += 1,
-        Verdict::Outage { .. } => counts.outages += 1,
-        Verdict::Write(_)
-        | Verdict::WriteAfterUnknown(_)
-        | Verdict::Settled { .. }
-        | Verdict::Refused { .. }
-        | Verdict::Lost(_) => {}
+fn count_cause(counts: &mut WorkerReport, disposition: &Disposition) {
+    match disposition {
+        Disposition::TimedOut(_) => counts.timed_out += 1,
+        Disposition::Panicked(_) => counts.panicked += 1,
+        Disposition::Undecodable(_) => counts.undecodable += 1,
+        Disposition::Outage { .. } => counts.outages += 1,
+        Disposition::Write(_)
+        | Disposition::WriteAfterUnknown(_)
+        | Disposition::Settled { .. }
+        | Disposition::Refused { .. }
+        | Disposition::Lost(_) => {}
     }
 }
 
-fn tell<S: Store, R: Send + 'static>(engine: &Engine<S, R>, counts: &mut WorkerReport, ended: &Ended, end: End) {
-    let key = &ended.held.lease.key;
-    let stage = ended.held.lease.stage;
-    let name = engine.pipeline().stage(stage).name();
+fn tell<S: Store, R: Send + 'static>(
+    supervisor: &Supervisor<S, R>,
+    counts: &mut WorkerReport,
+    completion: &Completion,
+    end: End,
+) {
+    let key = &completion.held.lease.key;
+    let stage = completion.held.lease.stage;
+    let name = supervisor.pipeline().stage(stage).name();
     let failed = |cause, error: String| FailedItem { key: key.clone(), stage: Some(stage), cause, error };
     match end {
         End::Moved { to: Status::Failed, error, .. } => {
             let error = error.unwrap_or_default();
             tracing::warn!(%key, stage = name, error, "failed for good");
             counts.failed += 1;
-            engine.failed.tell(|| failed(FailedBy::Handler, error));
+            supervisor.failed.tell(|| failed(FailedBy::Handler, error));
         }
         End::Moved { to, outcome, error } => match kind_of(stage, to, outcome) {
             "retry" => {
@@ -127,7 +134,7 @@ fn tell<S: Store, R: Send + 'static>(engine: &Engine<S, R>, counts: &mut WorkerR
             tracing::error!(%key, stage = name, reason, is_failed, "the database refuses the write");
             counts.refused += 1;
             if is_failed {
-                engine.failed.tell(|| failed(FailedBy::Refused, reason));
+                supervisor.failed.tell(|| failed(FailedBy::Refused, reason));
             }
         }
     }

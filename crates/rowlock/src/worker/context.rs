@@ -8,8 +8,8 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::execution::{Execution, Stop};
 use super::leases::Leases;
-use super::run::{Run, Stop};
 use crate::claim::{Finisher, own_transaction};
 use crate::pipeline::{Pipeline, Status};
 use crate::store::{Finish, LeaseState, Outcome};
@@ -26,7 +26,7 @@ pub struct Context<S: Store, R, T = ()> {
 /// What the handler belongs to: a run or a dry run.
 #[derive(Clone)]
 enum Of {
-    Run { run: Arc<Run> },
+    Run { run: Arc<Execution> },
     DryRun { stop: CancellationToken },
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Stateless<S: Store, R> {
 }
 
 impl<S: Store, R> Stateless<S, R> {
-    pub(crate) fn live(repository: Arc<Repository<S, R>>, run: &Arc<Run>) -> Stateless<S, R> {
+    pub(crate) fn live(repository: Arc<Repository<S, R>>, run: &Arc<Execution>) -> Stateless<S, R> {
         Stateless { repository, of: Of::Run { run: Arc::clone(run) } }
     }
 

@@ -7,10 +7,10 @@ use futures_util::FutureExt;
 use smallvec::smallvec;
 use tokio_util::sync::CancellationToken;
 
+use super::completion::timeout_error;
 use super::context::{DryFinisher, Stateless};
-use super::ended::timeout_error;
+use super::execution::OfRun;
 use super::handler::{Handler, panic_message};
-use super::run::OfRun;
 use crate::claim::ClaimDetails;
 use crate::decoding::Record;
 use crate::pipeline::{StageId, Status};

@@ -9,7 +9,7 @@ use smallvec::smallvec;
 
 use super::Context;
 use super::context::Stateless;
-use super::run::OfRun;
+use super::execution::OfRun;
 use crate::decoding::panic_words;
 use crate::{Claim, Failure, Handled, Store};
 

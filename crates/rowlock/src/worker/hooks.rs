@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::Waiting;
 use super::handler::panic_message;
-use super::hold::HeldStage;
+use super::outage_detector::HeldStage;
 use crate::Key;
 use crate::pipeline::StageId;
 
@@ -61,7 +61,7 @@ impl FailedHook {
     ) -> (FailedHook, Option<JoinHandle<()>>) {
         let pending = Arc::new(AtomicUsize::new(0));
         let Some(hook) = hook else { return (FailedHook { sender: Mutex::new(None), pending }, None) };
-        // The dispatcher limits the channel's length: it claims nothing while many calls are pending.
+        // The producer limits the channel's length: it claims nothing while many calls are pending.
         let (sender, receiver) = unbounded_channel();
         let task = runtime.spawn(call(hook, receiver, Arc::clone(&pending)));
         (FailedHook { sender: Mutex::new(Some(sender)), pending }, Some(task))

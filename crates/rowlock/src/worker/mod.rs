@@ -1,36 +1,36 @@
 //! The worker: claims items, runs the user's handlers on them, renews their leases and writes their outcomes.
 
 mod accounting;
-mod claiming;
+mod batch;
 mod clock;
+mod completer;
+mod completion;
 mod context;
-mod crew;
-mod dispatcher;
+mod demand;
+mod disruptions;
 mod dry_run;
-mod ended;
-mod engine;
 mod errors;
-mod finishing;
+mod execution;
 mod handler;
 mod heartbeat;
-mod hold;
 mod hooks;
 mod idle;
 mod leases;
+mod listener;
 mod observer;
-mod part;
-mod pulse;
+mod outage_detector;
+mod producer;
 mod refusals;
 mod report;
-mod run;
+mod retry_lane;
 #[cfg(feature = "testing")]
 mod run_one;
 mod shutdown;
-mod side_lane;
 mod slot;
-mod sweeping;
+mod stage_pool;
+mod supervisor;
+mod sweeper;
 mod thread;
-mod wakeup;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -42,10 +42,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use context::Context;
 pub use dry_run::DryRun;
-pub use hold::{HeldBy, HeldStage};
 pub use hooks::{FailedBy, FailedItem};
 pub use idle::Waiting;
 pub use observer::{HandledItem, HandlerObserver};
+pub use outage_detector::{HeldBy, HeldStage};
 pub use report::{Remaining, StageItems, WorkerReport};
 #[cfg(feature = "testing")]
 pub use run_one::TestRun;
@@ -56,12 +56,12 @@ use crate::limits::{
 };
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Claim, Error, Failure, Handled, Repository, Result, Store};
-use crew::{Crew, Floor};
-use engine::{Engine, Settings};
 use handler::Handler;
-use hold::Pauses;
 use hooks::{FailedHook, OnFailed, OnHold, OnWait};
 use observer::Observed;
+use outage_detector::Pauses;
+use stage_pool::{Shared, StagePool};
+use supervisor::{Settings, Supervisor};
 
 /// Works on the items of a pipeline with a handler for each stage.
 ///
@@ -344,25 +344,25 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         self.repository.holder().check()?;
         let pipeline = Arc::clone(self.repository.pipeline());
         let handlers = resolve(&pipeline, self.handlers, &self.concurrency)?;
-        let floor = Arc::new(Floor {
+        let shared = Arc::new(Shared {
             repository: Arc::new(self.repository),
             leases: Arc::default(),
-            ended: Arc::default(),
+            completions: Arc::default(),
             wake: tokio::sync::Notify::new(),
         });
         let pauses = self.settings.hold_pauses;
-        let crew = |(stage, handler, concurrency): Post<S, R>| {
+        let pool = |(stage, handler, concurrency): Post<S, R>| {
             let stage_name = Arc::from(pipeline.stage(stage).name());
             let observed = self.observer.clone().map(|observer| Observed { observer, stage_name });
             let timeout = pipeline.stage(stage).timeout();
-            Arc::new(Crew::new(stage, timeout, handler, concurrency, pauses).observed_by(observed))
+            Arc::new(StagePool::new(stage, timeout, handler, concurrency, pauses).observed_by(observed))
         };
-        let crews = handlers.into_iter().map(crew).collect();
+        let pools = handlers.into_iter().map(pool).collect();
         let (failed, hook_task) = FailedHook::start(self.on_failed, &runtime);
         let grace = self.settings.grace;
-        let engine = Arc::new(Engine::new(floor, crews, self.settings, failed, self.on_wait, self.on_hold));
-        let report = thread::run(Arc::clone(&engine), self.tokens, runtime).await;
-        engine.failed.close();
+        let supervisor = Arc::new(Supervisor::new(shared, pools, self.settings, failed, self.on_wait, self.on_hold));
+        let report = thread::run(Arc::clone(&supervisor), self.tokens, runtime).await;
+        supervisor.failed.close();
         if let Some(task) = hook_task {
             // After the grace period the worker does not wait for the hook.
             let _late = tokio::time::timeout(grace, task).await;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tracing::Span;
 
-use super::ended::{HELD_TRANSACTION, timeout_error};
+use super::completion::{HELD_TRANSACTION, timeout_error};
+use super::execution::{Execution, Stop};
 use super::handler::{RunEnd, panic_message};
-use super::run::{Run, Stop};
 use crate::pipeline::StageId;
 use crate::{Key, Lease};
 
@@ -78,7 +78,7 @@ pub(crate) struct Observed {
 
 impl Observed {
     /// The span for the handler of this run.
-    pub(crate) fn start(&self, run: &Run) -> Span {
+    pub(crate) fn start(&self, run: &Execution) -> Span {
         let items: Vec<HandledItem<'_>> = run.items.iter().map(|held| self.item(&held.lease)).collect();
         for item in &items {
             quietly(|| self.observer.on_start(item));
@@ -86,7 +86,7 @@ impl Observed {
         quietly(|| self.observer.span(&items)).unwrap_or_else(Span::none)
     }
 
-    pub(crate) fn end(&self, run: &Run, end: &RunEnd, timeout: Option<Duration>) {
+    pub(crate) fn end(&self, run: &Execution, end: &RunEnd, timeout: Option<Duration>) {
         let took = run.since.elapsed();
         for (place, held) in run.items.iter().enumerate() {
             let item = self.item(&held.lease);

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::crew::Load;
-use super::engine::Engine;
-use super::hold::{HeldBy, News, Pauses, Since};
+use super::outage_detector::{HeldBy, News, Pauses, Since};
+use super::stage_pool::Load;
+use super::supervisor::Supervisor;
 use crate::Store;
 use crate::pipeline::StageId;
 use crate::store::RefusedStage;
@@ -178,7 +178,7 @@ impl Refusals {
             })
     }
 
-    /// When the next try of the dispatcher or of the retry lane is due.
+    /// When the next try of the producer or of the retry lane is due.
     pub(crate) fn next_try_at(&self) -> Option<Instant> {
         if !self.is_any() {
             return None;
@@ -225,24 +225,24 @@ impl State {
     }
 }
 
-impl<S: Store, R: Send + 'static> Engine<S, R> {
+impl<S: Store, R: Send + 'static> Supervisor<S, R> {
     /// Holds those of these stages for which the database refused this since the last check, and returns them.
     pub(crate) fn note_refused(&self, store: &S, what: Refused, stages: &[StageId]) -> Vec<StageId> {
         let now = Instant::now();
         let is_asked = |refused: &RefusedStage| refused.verb == what.verb() && stages.contains(&refused.stage);
         let mut held = Vec::new();
         for RefusedStage { stage, reason, times, .. } in store.refused_stages().into_iter().filter(is_asked) {
-            let Some(crew) = self.crew(stage) else { continue };
-            if !crew.refusals.is_news(what, times) {
+            let Some(pool) = self.pool(stage) else { continue };
+            if !pool.refusals.is_news(what, times) {
                 continue;
             }
             held.push(stage);
-            if crew.refusals.refused(what, &reason, now) {
+            if pool.refusals.refused(what, &reason, now) {
                 // Not for claims: where those are refused, what was claimed before has passed.
                 if matches!(what, Refused::Finishes(_) | Refused::Heartbeats) {
-                    crew.take_back(0).iter().for_each(|entry| self.release(&entry.held));
+                    pool.take_back(0).iter().for_each(|entry| self.release(&entry.held));
                 }
-                self.floor.wake.notify_one();
+                self.shared.wake.notify_one();
             }
         }
         held
@@ -250,22 +250,22 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     /// Notes that items of a stage passed.
     pub(crate) fn note_passed(&self, what: Refused, stage: StageId) {
-        if let Some(crew) = self.crew(stage)
-            && crew.refusals.has(what)
+        if let Some(pool) = self.pool(stage)
+            && pool.refusals.has(what)
         {
-            crew.refusals.passed(what);
-            self.floor.wake.notify_one();
+            pool.refusals.passed(what);
+            self.shared.wake.notify_one();
         }
     }
 
     /// Whether anything is refused for any stage.
     pub(crate) fn is_anything_refused(&self) -> bool {
-        self.crews.iter().any(|crew| crew.refusals.is_any())
+        self.pools.iter().any(|pool| pool.refusals.is_any())
     }
 
     /// Whether a finish with this outcome has to wait.
     pub(crate) fn waits(&self, stage: StageId, outcome: &'static str) -> bool {
-        self.crew(stage).is_some_and(|crew| crew.refusals.has(Refused::Finishes(outcome)))
+        self.pool(stage).is_some_and(|pool| pool.refusals.has(Refused::Finishes(outcome)))
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::hold::HeldStage;
 use super::idle::clock;
+use super::outage_detector::HeldStage;
 use crate::Key;
 use crate::pipeline::StageId;
 

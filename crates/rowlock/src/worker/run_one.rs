@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use smallvec::smallvec;
 
+use super::completion::{Disposition, disposition_of, retry};
 use super::context::{Stateless, WorkerFinisher};
-use super::ended::{Verdict, retry, verdict_of};
+use super::execution::{Execution, Stop};
 use super::handler::{Handler, RunEnd};
 use super::leases::Leases;
-use super::run::{Run, Stop};
 use super::{Worker, resolve};
 use crate::decoding::{Record, decode};
 use crate::limits::BATCH_ITEMS_MAX;
@@ -53,8 +53,8 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         };
         let row = claim_one(&repository, stage, &key).await?;
         let lease = row.lease.clone();
-        let verdict = handle_one(&repository, &handler, row).await;
-        let error = write(&repository, lease, verdict).await?;
+        let disposition = handle_one(&repository, &handler, row).await;
+        let error = write(&repository, lease, disposition).await?;
         let Some(row) = repository.get_row(key.clone()).await? else { return Err(Error::NotFound { key }) };
         Ok(TestRun { status: row.status, word: row.word, error })
     }
@@ -65,15 +65,15 @@ async fn handle_one<S: Store, R: Record<S>>(
     repository: &Arc<Repository<S, R>>,
     handler: &Handler<S, R>,
     row: ClaimedRow<S::Row>,
-) -> Verdict {
+) -> Disposition {
     let (record, details) = match decode::<S, R>(row) {
         Ok(decoded) => decoded,
-        Err((_, error)) => return Verdict::Undecodable(retry(error.to_string())),
+        Err((_, error)) => return Disposition::Undecodable(retry(error.to_string())),
     };
     let timeout = repository.pipeline().stage(details.lease.stage).timeout();
     let leases = Arc::new(Leases::default());
     let held = leases.hold(details.lease.clone(), Instant::now());
-    let run = Arc::new(Run::new(smallvec![Arc::clone(&held)], Instant::now()));
+    let run = Arc::new(Execution::new(smallvec![Arc::clone(&held)], Instant::now()));
     held.start(&run);
     let context = Stateless::live(Arc::clone(repository), &run);
     let finisher = WorkerFinisher { repository: Arc::clone(repository), leases };
@@ -90,7 +90,7 @@ async fn handle_one<S: Store, R: Record<S>>(
         RunEnd::Returned(results) => Ok(results.first().cloned()),
         stopped => Err(stopped),
     };
-    verdict_of(held.by_handler(), result, run.stop_reason(), timeout)
+    disposition_of(held.by_handler(), result, run.stop_reason(), timeout)
 }
 
 /// Claims the item. A claim takes the head of the queue: the other items are released.
@@ -111,7 +111,7 @@ async fn claim_one<S: Store, R: Record<S>>(
         Some(row) => Ok(row),
         None => {
             let why = match repository.explain(key.clone()).await? {
-                Some(facts) => facts.verdict(repository.pipeline()).to_string(),
+                Some(facts) => facts.disposition(repository.pipeline()).to_string(),
                 None => "there is no such item".to_owned(),
             };
             let stage = repository.pipeline().stage(stage).name();
@@ -124,21 +124,21 @@ async fn claim_one<S: Store, R: Record<S>>(
 async fn write<S: Store, R: Record<S>>(
     repository: &Repository<S, R>,
     lease: Lease,
-    verdict: Verdict,
+    disposition: Disposition,
 ) -> Result<Option<String>> {
-    if let Some(outcome) = verdict.outcome() {
+    if let Some(outcome) = disposition.outcome() {
         let limits = repository.dispatch().limits();
         repository.finish_lease(lease, outcome.clone(), limits).await?;
     }
-    Ok(match verdict {
-        Verdict::Write(outcome)
-        | Verdict::WriteAfterUnknown(outcome)
-        | Verdict::TimedOut(outcome)
-        | Verdict::Panicked(outcome)
-        | Verdict::Undecodable(outcome) => outcome.error().map(str::to_owned),
-        Verdict::Outage { error, .. } => Some(error),
-        Verdict::Settled { error, .. } => error,
-        Verdict::Refused { reason } => Some(reason),
-        Verdict::Lost(_) => Some("the lease was lost".to_owned()),
+    Ok(match disposition {
+        Disposition::Write(outcome)
+        | Disposition::WriteAfterUnknown(outcome)
+        | Disposition::TimedOut(outcome)
+        | Disposition::Panicked(outcome)
+        | Disposition::Undecodable(outcome) => outcome.error().map(str::to_owned),
+        Disposition::Outage { error, .. } => Some(error),
+        Disposition::Settled { error, .. } => error,
+        Disposition::Refused { reason } => Some(reason),
+        Disposition::Lost(_) => Some("the lease was lost".to_owned()),
     })
 }

@@ -2,12 +2,12 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Engine, Phase};
+use super::supervisor::{Phase, Supervisor};
 use crate::Store;
 
 /// Stops the worker gracefully at the first signal, and at once at the second.
 #[cfg(unix)]
-pub(crate) async fn obey_signals<S: Store, R: Send + 'static>(engine: &Engine<S, R>) {
+pub(crate) async fn obey_signals<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>) {
     use tokio::signal::unix::{SignalKind, signal};
 
     let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
@@ -26,24 +26,24 @@ pub(crate) async fn obey_signals<S: Store, R: Send + 'static>(engine: &Engine<S,
             Phase::Running | Phase::Draining => tracing::info!(signal, "stopping: nothing more is claimed"),
             Phase::Stopping => tracing::info!(signal, "stopping at once"),
         }
-        engine.enter(phase);
+        supervisor.enter(phase);
     }
 }
 
 /// Stops the worker gracefully at the first Ctrl-C, and at once at the second.
 #[cfg(not(unix))]
-pub(crate) async fn obey_signals<S: Store, R: Send + 'static>(engine: &Engine<S, R>) {
+pub(crate) async fn obey_signals<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>) {
     for phase in [Phase::Draining, Phase::Stopping] {
         if tokio::signal::ctrl_c().await.is_ok() {
             tracing::info!("stopping");
-            engine.enter(phase);
+            supervisor.enter(phase);
         }
     }
 }
 
 /// Stops the worker gracefully when the token is cancelled.
-pub(crate) async fn obey_token<S: Store, R: Send + 'static>(engine: &Engine<S, R>, token: CancellationToken) {
+pub(crate) async fn obey_token<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>, token: CancellationToken) {
     token.cancelled().await;
     tracing::info!("asked to stop: nothing more is claimed");
-    engine.enter(Phase::Draining);
+    supervisor.enter(Phase::Draining);
 }

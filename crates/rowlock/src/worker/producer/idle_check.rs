@@ -3,40 +3,40 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use super::{Answer, Call, Dispatcher};
+use super::{Answer, Call, Producer};
 use crate::decoding::Record;
 use crate::dispatch::Dispatch;
 use crate::limits::{COUNT_EXACT_MAX, WAITING_COUNTED_MAX};
 use crate::pipeline::StageId;
 use crate::store::{CountParams, Exclusion};
 use crate::worker::handler::panic_message;
-use crate::worker::hold::HeldStage;
-use crate::worker::idle::{self, Outlook, Stuck, Verdict, Waiting};
+use crate::worker::idle::{self, NextStep, Outlook, Stuck, Waiting};
+use crate::worker::outage_detector::HeldStage;
 use crate::worker::report::Remaining;
 use crate::{Result, Store};
 
-impl<S: Store, R: Record<S>> Dispatcher<S, R> {
+impl<S: Store, R: Record<S>> Producer<S, R> {
     /// Counts what a worker that is to stop when idle has to wait for.
     pub(super) fn look_around(&self) -> Call<S::Row> {
         let verbs = self.verbs.clone();
-        let handled: Vec<StageId> = self.engine.crews.iter().map(|crew| crew.stage).collect();
-        let until_nothing_is_due = self.engine.settings.until_nothing_is_due;
-        let held = self.engine.held_stages(Instant::now());
-        Box::pin(async move { Answer::LookedAround(verdict(&verbs, &handled, &held, until_nothing_is_due).await) })
+        let handled: Vec<StageId> = self.supervisor.pools.iter().map(|pool| pool.stage).collect();
+        let until_nothing_is_due = self.supervisor.settings.until_nothing_is_due;
+        let held = self.supervisor.held_stages(Instant::now());
+        Box::pin(async move { Answer::LookedAround(next_step(&verbs, &handled, &held, until_nothing_is_due).await) })
     }
 
-    /// Acts on that verdict, unless something came meanwhile. Returns what remains if the worker is done.
-    pub(super) fn judge(&mut self, verdict: Verdict) -> Option<Remaining> {
+    /// Takes that step, unless something came meanwhile. Returns what remains if the worker is done.
+    pub(super) fn judge(&mut self, next_step: NextStep) -> Option<Remaining> {
         if !self.can_only_wait() {
             return None;
         }
-        match verdict {
-            Verdict::Work => None,
-            Verdict::Idle(remaining) => Some(remaining),
-            Verdict::Wait(waiting) => {
+        match next_step {
+            NextStep::Work => None,
+            NextStep::Idle(remaining) => Some(remaining),
+            NextStep::Wait(waiting) => {
                 if let Some(due_in) = waiting.next_due_at.and_then(|due| (due - waiting.at).to_std().ok()) {
                     // Items that become due one by one are not polled for one by one.
-                    let due_at = Instant::now() + due_in.max(self.engine.settings.poll_min);
+                    let due_at = Instant::now() + due_in.max(self.supervisor.settings.poll_min);
                     self.empty.values_mut().for_each(|look_at| *look_at = due_at.min(*look_at));
                 }
                 self.tell_waiting(waiting);
@@ -48,7 +48,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     fn tell_waiting(&mut self, waiting: Waiting) {
         if idle::is_news(self.waiting.as_ref(), &waiting) {
             tracing::info!("waiting for {waiting}");
-            if let Some(on_wait) = &self.engine.on_wait {
+            if let Some(on_wait) = &self.supervisor.on_wait {
                 let told = std::panic::catch_unwind(AssertUnwindSafe(|| on_wait(&waiting)));
                 if let Err(panic) = told {
                     tracing::error!(error = panic_message(&*panic), "the on-wait callback panicked");
@@ -61,12 +61,12 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 
 /// A cheap count as long as there is something to wait for; at the end, what remains is counted as the report should
 /// show it.
-async fn verdict<S: Store>(
+async fn next_step<S: Store>(
     verbs: &Dispatch<S>,
     handled: &[StageId],
     held: &[HeldStage],
     until_nothing_is_due: bool,
-) -> Result<Verdict> {
+) -> Result<NextStep> {
     let excluded = verbs.store().excluded();
     // Excluded rows are counted with the others, and must not use up the limit.
     let excluded_items = i64::try_from(excluded.len()).unwrap_or(i64::MAX);
@@ -76,12 +76,12 @@ async fn verdict<S: Store>(
     let counts = verbs.counts(&short).await?;
     let stuck = find_stuck(verbs, excluded).await;
     let outlook = Outlook { handled, stuck: &stuck, held, until_nothing_is_due };
-    match idle::verdict(pipeline, &counts, outlook) {
-        Verdict::Idle(_) => {
+    match idle::next_step(pipeline, &counts, outlook) {
+        NextStep::Idle(_) => {
             let counts = verbs.counts(&count(COUNT_EXACT_MAX)).await?;
-            Ok(idle::verdict(pipeline, &counts, outlook))
+            Ok(idle::next_step(pipeline, &counts, outlook))
         }
-        verdict => Ok(verdict),
+        next_step => Ok(next_step),
     }
 }
 

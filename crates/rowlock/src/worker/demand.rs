@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::crew::Load;
+use super::stage_pool::Load;
 use crate::limits::{BATCH_ITEMS_MAX, CLAIM_AHEAD_ITEMS_MAX, CLAIM_LOOK_AHEAD};
 use crate::pipeline::StageId;
 
@@ -57,7 +57,7 @@ fn space(load: &Load, ahead: usize) -> usize {
     worth.saturating_sub(load.queued).min(BATCH_ITEMS_MAX)
 }
 
-/// The queue length at which the dispatcher looks again.
+/// The queue length at which the producer looks again.
 pub(crate) fn low_water(ahead: usize) -> usize {
     ahead / 2
 }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crew_without_slots_wants_nothing() {
+    fn a_pool_without_slots_wants_nothing() {
         assert_eq!(wanted(&load(0, 0, 1, 0), 100), 0);
     }
 

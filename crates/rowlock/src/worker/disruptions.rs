@@ -9,7 +9,7 @@ use super::leases::Respite;
 
 /// When the database last answered.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct DisruptionDetector {
     stale_after: Duration,
     heartbeat_interval: Duration,
     state: Mutex<State>,
@@ -32,8 +32,8 @@ struct State {
     woke_at: Option<Instant>,
 }
 
-impl Pulse {
-    pub(crate) fn new(stale_after: Duration, heartbeat_interval: Duration, now: Instant) -> Pulse {
+impl DisruptionDetector {
+    pub(crate) fn new(stale_after: Duration, heartbeat_interval: Duration, now: Instant) -> DisruptionDetector {
         let clocks = Clocks::new(heartbeat_interval);
         let state = State {
             answered_at: now,
@@ -45,7 +45,7 @@ impl Pulse {
             ran_at: None,
             woke_at: None,
         };
-        Pulse { stale_after, heartbeat_interval, state: Mutex::new(state) }
+        DisruptionDetector { stale_after, heartbeat_interval, state: Mutex::new(state) }
     }
 
     /// A call that may only have read succeeded. After an outage in which others may have missed renewals, living
@@ -161,83 +161,83 @@ mod tests {
     #[test]
     fn after_an_outage_of_more_than_a_heartbeat_interval_the_sweep_waits_for_one() {
         let start = Instant::now();
-        let pulse = Pulse::new(STALE, INTERVAL, start);
-        assert_eq!(pulse.sweep_in(start), Some(Duration::ZERO));
-        pulse.failed();
+        let disruptions = DisruptionDetector::new(STALE, INTERVAL, start);
+        assert_eq!(disruptions.sweep_in(start), Some(Duration::ZERO));
+        disruptions.failed();
         let after = start + INTERVAL + SECOND;
-        assert_eq!(pulse.sweep_in(after), None);
-        pulse.answered(after);
-        assert_eq!(pulse.sweep_in(after), Some(INTERVAL));
-        assert_eq!(pulse.sweep_in(after + INTERVAL), Some(Duration::ZERO));
+        assert_eq!(disruptions.sweep_in(after), None);
+        disruptions.answered(after);
+        assert_eq!(disruptions.sweep_in(after), Some(INTERVAL));
+        assert_eq!(disruptions.sweep_in(after + INTERVAL), Some(Duration::ZERO));
     }
 
     #[test]
     fn after_a_step_of_the_databases_clock_leases_are_renewed_and_the_sweep_waits() {
         for step_secs in [11, -3_600] {
             let start = Instant::now();
-            let pulse = Pulse::new(STALE, INTERVAL, start);
+            let disruptions = DisruptionDetector::new(STALE, INTERVAL, start);
             let time = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
-            pulse.told_time(Reading { time, asked_at: start, answered_at: start });
-            assert_eq!((pulse.sweep_in(start), pulse.parted_at()), (Some(Duration::ZERO), None));
+            disruptions.told_time(Reading { time, asked_at: start, answered_at: start });
+            assert_eq!((disruptions.sweep_in(start), disruptions.parted_at()), (Some(Duration::ZERO), None));
             let after = start + SECOND;
             let stepped = time + TimeDelta::seconds(step_secs + 1);
-            pulse.told_time(Reading { time: stepped, asked_at: after, answered_at: after });
-            assert_eq!((pulse.sweep_in(after), pulse.parted_at()), (Some(INTERVAL), Some(after)));
-            assert_eq!(pulse.sweep_in(after + INTERVAL), Some(Duration::ZERO));
+            disruptions.told_time(Reading { time: stepped, asked_at: after, answered_at: after });
+            assert_eq!((disruptions.sweep_in(after), disruptions.parted_at()), (Some(INTERVAL), Some(after)));
+            assert_eq!(disruptions.sweep_in(after + INTERVAL), Some(Duration::ZERO));
         }
     }
 
     #[test]
     fn after_this_process_stood_still_leases_are_renewed_and_the_sweep_waits() {
         let start = Instant::now();
-        let pulse = Pulse::new(STALE, INTERVAL, start);
-        assert_eq!(pulse.runs(start + 2 * STALE), None, "it had not begun to tick");
+        let disruptions = DisruptionDetector::new(STALE, INTERVAL, start);
+        assert_eq!(disruptions.runs(start + 2 * STALE), None, "it had not begun to tick");
         let start = start + 2 * STALE;
-        pulse.answered(start);
-        assert_eq!(pulse.runs(start + INTERVAL), None, "a renewal comes in time");
-        assert_eq!((pulse.parted_at(), pulse.respite().is_none()), (None, true));
+        disruptions.answered(start);
+        assert_eq!(disruptions.runs(start + INTERVAL), None, "a renewal comes in time");
+        assert_eq!((disruptions.parted_at(), disruptions.respite().is_none()), (None, true));
         let after = start + 2 * INTERVAL + SECOND;
-        assert_eq!(pulse.runs(after), Some(INTERVAL + SECOND));
-        pulse.answered(after);
-        assert_eq!((pulse.sweep_in(after), pulse.parted_at()), (Some(INTERVAL), Some(after)));
-        let respite = pulse.respite().expect("it stood still");
+        assert_eq!(disruptions.runs(after), Some(INTERVAL + SECOND));
+        disruptions.answered(after);
+        assert_eq!((disruptions.sweep_in(after), disruptions.parted_at()), (Some(INTERVAL), Some(after)));
+        let respite = disruptions.respite().expect("it stood still");
         assert_eq!((respite.since, respite.until), (after, after + INTERVAL));
-        assert_eq!(pulse.runs(after + SECOND), None, "it is told once");
+        assert_eq!(disruptions.runs(after + SECOND), None, "it is told once");
     }
 
     #[test]
     fn while_the_database_may_only_be_read_its_answers_end_no_outage() {
         let start = Instant::now();
-        let pulse = Pulse::new(STALE, INTERVAL, start);
-        pulse.refused_writes();
+        let disruptions = DisruptionDetector::new(STALE, INTERVAL, start);
+        disruptions.refused_writes();
         let after = start + INTERVAL + SECOND;
-        pulse.answered(after);
+        disruptions.answered(after);
         let time = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
-        pulse.told_time(Reading { time, asked_at: after, answered_at: after });
-        assert_eq!(pulse.sweep_in(after), None);
-        pulse.wrote(after + SECOND);
-        assert_eq!(pulse.sweep_in(after + SECOND), Some(INTERVAL));
-        pulse.answered(after + SECOND + INTERVAL);
-        assert_eq!(pulse.sweep_in(after + SECOND + INTERVAL), Some(Duration::ZERO));
+        disruptions.told_time(Reading { time, asked_at: after, answered_at: after });
+        assert_eq!(disruptions.sweep_in(after), None);
+        disruptions.wrote(after + SECOND);
+        assert_eq!(disruptions.sweep_in(after + SECOND), Some(INTERVAL));
+        disruptions.answered(after + SECOND + INTERVAL);
+        assert_eq!(disruptions.sweep_in(after + SECOND + INTERVAL), Some(Duration::ZERO));
     }
 
     #[test]
     fn a_short_outage_does_not_delay_the_sweep() {
         let start = Instant::now();
-        let pulse = Pulse::new(STALE, INTERVAL, start);
-        pulse.failed();
-        pulse.answered(start + INTERVAL);
-        assert_eq!(pulse.sweep_in(start + INTERVAL), Some(Duration::ZERO));
+        let disruptions = DisruptionDetector::new(STALE, INTERVAL, start);
+        disruptions.failed();
+        disruptions.answered(start + INTERVAL);
+        assert_eq!(disruptions.sweep_in(start + INTERVAL), Some(Duration::ZERO));
     }
 
     #[test]
     fn a_worker_that_asked_for_nothing_was_not_cut_off_until_leases_could_have_run_out() {
         let start = Instant::now();
-        let pulse = Pulse::new(STALE, INTERVAL, start);
-        assert_eq!(pulse.sweep_in(start + 2 * INTERVAL), Some(Duration::ZERO));
+        let disruptions = DisruptionDetector::new(STALE, INTERVAL, start);
+        assert_eq!(disruptions.sweep_in(start + 2 * INTERVAL), Some(Duration::ZERO));
         let later = start + 2 * INTERVAL + SECOND;
-        assert_eq!(pulse.sweep_in(later), None);
-        pulse.answered(later);
-        assert_eq!(pulse.sweep_in(later), Some(INTERVAL));
+        assert_eq!(disruptions.sweep_in(later), None);
+        disruptions.answered(later);
+        assert_eq!(disruptions.sweep_in(later), Some(INTERVAL));
     }
 }

@@ -4,41 +4,45 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 
-use super::{Answer, Call, Dispatcher, UnderWay};
+use super::{Answer, Call, Producer, UnderWay};
 use crate::Store;
 use crate::decoding::Record;
 use crate::limits::{LOST_CLAIM_LOOK_INTERVAL, STOP_WAIT};
-use crate::worker::engine::Phase;
 use crate::worker::leases::ByHandler;
+use crate::worker::supervisor::Phase;
 
-impl<S: Store, R: Record<S>> Dispatcher<S, R> {
+impl<S: Store, R: Record<S>> Producer<S, R> {
     /// Drains the worker: queued items are released at once, running ones may finish within the grace period.
     ///
     /// A claim whose answer was lost may still take items, which then count as held. This does not apply if `is_idle`:
     /// there was nothing to take.
     pub(super) async fn wind_down(&mut self, calls: UnderWay<S::Row>, is_idle: bool) {
-        self.engine.release_queued(|_| 0);
+        self.supervisor.release_queued(|_| 0);
         self.end_calls(calls).await;
-        let running = self.engine.floor.leases.len();
+        let running = self.supervisor.shared.leases.len();
         if running > 0 {
-            tracing::info!(items = running, grace_ms = self.engine.settings.grace.as_millis(), "finishing what runs");
+            tracing::info!(
+                items = running,
+                grace_ms = self.supervisor.settings.grace.as_millis(),
+                "finishing what runs"
+            );
         }
-        let grace = self.engine.settings.grace;
+        let grace = self.supervisor.settings.grace;
         self.wait_until_empty(grace, Phase::Draining, is_idle).await;
-        self.engine.enter(Phase::Stopping);
+        self.supervisor.enter(Phase::Stopping);
         if self.is_empty(is_idle) {
             return;
         }
-        self.engine.stop_runs();
-        self.engine.side_lane.give_back(self.verbs.limits());
+        self.supervisor.stop_runs();
+        self.supervisor.retry_lane.give_back(self.verbs.limits());
         self.wait_until_empty(STOP_WAIT, Phase::Stopping, is_idle).await;
-        for held in self.engine.floor.leases.all() {
+        for held in self.supervisor.shared.leases.all() {
             if matches!(held.by_handler(), ByHandler::Settling { .. } | ByHandler::Unknown) {
                 tracing::warn!(
                     key = %held.lease.key,
                     "a finish of its handler's own was not answered: its outcome is unknown"
                 );
-                self.engine.tally.count(|report| report.unknown += 1);
+                self.supervisor.tally.count(|report| report.unknown += 1);
             } else {
                 tracing::warn!(key = %held.lease.key, "could not be given back: it is left to the sweep");
             }
@@ -62,22 +66,22 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     }
 
     fn is_empty(&self, is_idle: bool) -> bool {
-        self.engine.floor.leases.is_empty() && (is_idle || !self.verbs.may_lost_claims_commit())
+        self.supervisor.shared.leases.is_empty() && (is_idle || !self.verbs.may_lost_claims_commit())
     }
 
     /// Waits until nothing is held, at most for this long, and not beyond this phase.
     async fn wait_until_empty(&self, at_most: Duration, phase: Phase, is_idle: bool) {
-        let mut phases = self.engine.watch_phase();
-        let mut tick = tokio::time::interval(self.engine.tick_interval());
+        let mut phases = self.supervisor.watch_phase();
+        let mut tick = tokio::time::interval(self.supervisor.tick_interval());
         let mut look = tokio::time::interval(LOST_CLAIM_LOOK_INTERVAL);
         let mut looking: Option<Call<S::Row>> = None;
         let until = tokio::time::sleep(at_most);
         tokio::pin!(until);
-        while self.engine.phase() <= phase && !self.is_empty(is_idle) {
+        while self.supervisor.phase() <= phase && !self.is_empty(is_idle) {
             tokio::select! {
-                () = self.engine.floor.leases.empty(), if !self.engine.floor.leases.is_empty() => {}
+                () = self.supervisor.shared.leases.empty(), if !self.supervisor.shared.leases.is_empty() => {}
                 () = &mut until => return,
-                _ = tick.tick() => self.engine.tick(Instant::now()),
+                _ = tick.tick() => self.supervisor.tick(Instant::now()),
                 _ = look.tick(), if looking.is_none() && self.verbs.has_lost_claims() => looking = Some(self.recover()),
                 answer = async { looking.as_mut().expect("guarded").await }, if looking.is_some() => {
                     looking = None;

@@ -3,30 +3,30 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Dispatcher;
+use super::Producer;
 use crate::decoding::{Record, decode};
 use crate::limits::{BATCH_ITEMS_MAX, EXCLUDED_KEYS_MAX};
 use crate::pipeline::StageId;
 use crate::store::{ClaimBatch, ClaimedRow};
-use crate::worker::claiming::found_empty;
-use crate::worker::crew::Entry;
-use crate::worker::ended::{Verdict, retry};
+use crate::worker::completion::{Disposition, retry};
+use crate::worker::demand::found_empty;
 use crate::worker::hooks::{FailedBy, FailedItem};
 use crate::worker::leases::Held;
+use crate::worker::stage_pool::QueuedItem;
 use crate::{Claim, Key, Store};
 
-impl<S: Store, R: Record<S>> Dispatcher<S, R> {
+impl<S: Store, R: Record<S>> Producer<S, R> {
     pub(super) fn take_batch(&mut self, asked: &[StageId], sent_at: Instant, batch: ClaimBatch<S::Row>) {
         let ClaimBatch { claimed, exhausted, refused, may_have_more, suspect_at_head } = batch;
         let found = !claimed.is_empty() || !exhausted.is_empty();
-        self.hearing.claimed(found);
+        self.listening.claimed(found);
         self.full = claimed.len() >= BATCH_ITEMS_MAX;
         // Poll again soon: the next claim leaves the refused rows out. But not once the list of excluded rows is full:
         // there may be more refused rows than it holds.
         let passed_over = !refused.is_empty() && self.verbs.store().excluded().len() < EXCLUDED_KEYS_MAX;
         let taken: Vec<StageId> = claimed.iter().map(|row| row.lease.stage).collect();
         if found || passed_over {
-            self.poll_delay = self.engine.settings.poll_min;
+            self.poll_delay = self.supervisor.settings.poll_min;
         }
         if found {
             self.waiting = None;
@@ -44,17 +44,17 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         if let Some(suspect) = self.take_in(claimed, sent_at) {
             self.suspect = Some(suspect);
         }
-        self.make_room(asked, sent_at, suspect_at_head);
+        self.drain_for_suspect(asked, sent_at, suspect_at_head);
         if self.is_every_stage_empty() {
-            self.hearing.queue_is_empty();
+            self.listening.queue_is_empty();
         }
     }
 
     /// Registers the leases of rows that were claimed by a call sent at this time, and passes the rows to the stage
     /// pools. Returns the suspect among them.
     fn take_in(&self, claimed: Vec<ClaimedRow<S::Row>>, sent_at: Instant) -> Option<Arc<Held>> {
-        let engine = &self.engine;
-        let mut entries: Vec<Vec<Entry<R>>> = engine.crews.iter().map(|_| Vec::new()).collect();
+        let supervisor = &self.supervisor;
+        let mut entries: Vec<Vec<QueuedItem<R>>> = supervisor.pools.iter().map(|_| Vec::new()).collect();
         let mut suspect = None;
         let now = Instant::now();
         for row in claimed {
@@ -64,21 +64,21 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 tracing::info!(key = %entry.held.lease.key, "one more reset is the item's last: it runs alone");
                 suspect = Some(Arc::clone(&entry.held));
             }
-            match engine.crews.iter().position(|crew| crew.stage == entry.claim.stage()) {
-                Some(crew) => entries[crew].push(entry),
-                None => engine.release(&entry.held),
+            match supervisor.pools.iter().position(|pool| pool.stage == entry.claim.stage()) {
+                Some(pool) => entries[pool].push(entry),
+                None => supervisor.release(&entry.held),
             }
         }
-        for (crew, entries) in engine.crews.iter().zip(entries) {
-            let turns_back = || crew.hold.turns_back(sent_at) || crew.refusals.turns_back(sent_at);
+        for (pool, entries) in supervisor.pools.iter().zip(entries) {
+            let turns_back = || pool.outages.turns_back(sent_at) || pool.refusals.turns_back(sent_at);
             if turns_back() {
-                entries.iter().for_each(|entry| engine.release(&entry.held));
+                entries.iter().for_each(|entry| supervisor.release(&entry.held));
             } else if !entries.is_empty() {
-                crew.push(entries);
+                pool.push(entries);
                 // If the stage became held between the two checks, its queue was emptied before these entries were in
                 // it.
                 if turns_back() {
-                    crew.take_back(0).iter().for_each(|entry| engine.release(&entry.held));
+                    pool.take_back(0).iter().for_each(|entry| supervisor.release(&entry.held));
                 }
             }
         }
@@ -86,16 +86,16 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     }
 
     /// A claimed row as an entry of the queue. A row that does not decode is retried, and affects no other row.
-    fn entry(&self, row: ClaimedRow<S::Row>, sent_at: Instant, now: Instant) -> Option<Entry<R>> {
-        let engine = &self.engine;
-        let held = engine.floor.leases.hold(row.lease.clone(), sent_at);
+    fn entry(&self, row: ClaimedRow<S::Row>, sent_at: Instant, now: Instant) -> Option<QueuedItem<R>> {
+        let supervisor = &self.supervisor;
+        let held = supervisor.shared.leases.hold(row.lease.clone(), sent_at);
         match decode::<S, R>(row) {
             Ok((record, details)) => {
                 let claim = Claim::new(record, details, Arc::clone(&self.finisher));
-                Some(Entry { claim, held, queued_at: now })
+                Some(QueuedItem { claim, held, queued_at: now })
             }
             Err((_, error)) => {
-                engine.floor.ended.end(&held, || Verdict::Undecodable(retry(error.to_string())));
+                supervisor.shared.completions.end(&held, || Disposition::Undecodable(retry(error.to_string())));
                 None
             }
         }
@@ -105,12 +105,17 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         for key in exhausted {
             tracing::warn!(%key, "was ready but at a limit: failed");
             let error = "it was ready, but its retry or reset count was at the limit".to_owned();
-            self.engine.failed.tell(|| FailedItem { key: key.clone(), stage: None, cause: FailedBy::Exhaust, error });
+            self.supervisor.failed.tell(|| FailedItem {
+                key: key.clone(),
+                stage: None,
+                cause: FailedBy::Exhaust,
+                error,
+            });
         }
         for (key, reason) in refused {
             tracing::error!(%key, reason, "the database refuses to have the item claimed");
         }
-        self.engine.tally.count(|report| {
+        self.supervisor.tally.count(|report| {
             report.exhausted += exhausted.len() as u64;
             report.refused += refused.len() as u64;
         });
@@ -127,7 +132,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     pub(super) fn release_claimed(&self, claimed: Vec<ClaimedRow<S::Row>>) {
         let now = Instant::now();
         for row in claimed {
-            self.engine.release(&self.engine.floor.leases.hold(row.lease, now));
+            self.supervisor.release(&self.supervisor.shared.leases.hold(row.lease, now));
         }
     }
 }

@@ -7,31 +7,31 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::crew::{Crew, Floor};
-use super::ended::{Ended, LossReason, Verdict, verdict_of};
+use super::completion::{Completion, Disposition, LossReason, disposition_of};
+use super::disruptions::DisruptionDetector;
 use super::errors::Errors;
+use super::execution::{Execution, Stop};
 use super::handler::{RunEnd, panic_message};
-use super::hold::{HeldStage, News, Pauses};
 use super::hooks::{FailedHook, OnHold, OnWait};
 use super::leases::Held;
-use super::pulse::Pulse;
+use super::outage_detector::{HeldStage, News, Pauses};
 use super::report::Tally;
-use super::run::{Run, Stop};
-use super::side_lane::SideLane;
+use super::retry_lane::RetryLane;
+use super::stage_pool::{Shared, StagePool};
 use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER, OUTAGE_PATIENCE};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Error, Outcome, Store};
 
 /// The state that the tasks of a worker share.
-pub(crate) struct Engine<S: Store, R> {
-    pub(crate) floor: Arc<Floor<S, R>>,
+pub(crate) struct Supervisor<S: Store, R> {
+    pub(crate) shared: Arc<Shared<S, R>>,
     /// The stage pools of the stages that have a handler, in order.
-    pub(crate) crews: Vec<Arc<Crew<S, R>>>,
+    pub(crate) pools: Vec<Arc<StagePool<S, R>>>,
     pub(crate) settings: Settings,
     pub(crate) tally: Tally,
-    pub(crate) pulse: Pulse,
+    pub(crate) disruptions: DisruptionDetector,
     /// The retry lane: items that are sent again apart from the others.
-    pub(crate) side_lane: SideLane,
+    pub(crate) retry_lane: RetryLane,
     pub(crate) failed: FailedHook,
     pub(crate) on_wait: Option<OnWait>,
     pub(crate) on_hold: Option<OnHold>,
@@ -66,25 +66,25 @@ pub(crate) enum Phase {
     Stopping,
 }
 
-impl<S: Store, R: Send + 'static> Engine<S, R> {
+impl<S: Store, R: Send + 'static> Supervisor<S, R> {
     pub(crate) fn new(
-        floor: Arc<Floor<S, R>>,
-        crews: Vec<Arc<Crew<S, R>>>,
+        shared: Arc<Shared<S, R>>,
+        pools: Vec<Arc<StagePool<S, R>>>,
         settings: Settings,
         failed: FailedHook,
         on_wait: Option<OnWait>,
         on_hold: Option<OnHold>,
-    ) -> Engine<S, R> {
+    ) -> Supervisor<S, R> {
         let now = Instant::now();
-        let pipeline = floor.repository.pipeline();
-        let pulse = Pulse::new(pipeline.stale_after(), pipeline.heartbeat_interval(), now);
-        Engine {
-            floor,
-            crews,
+        let pipeline = shared.repository.pipeline();
+        let disruptions = DisruptionDetector::new(pipeline.stale_after(), pipeline.heartbeat_interval(), now);
+        Supervisor {
+            shared,
+            pools,
             settings,
             tally: Tally::default(),
-            pulse,
-            side_lane: SideLane::default(),
+            disruptions,
+            retry_lane: RetryLane::default(),
             failed,
             on_wait,
             on_hold,
@@ -96,12 +96,12 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     }
 
     pub(crate) fn pipeline(&self) -> &Pipeline {
-        self.floor.repository.pipeline()
+        self.shared.repository.pipeline()
     }
 
     /// The stage pool of a stage that has a handler.
-    pub(crate) fn crew(&self, stage: StageId) -> Option<&Arc<Crew<S, R>>> {
-        self.crews.iter().find(|crew| crew.stage == stage)
+    pub(crate) fn pool(&self, stage: StageId) -> Option<&Arc<StagePool<S, R>>> {
+        self.pools.iter().find(|pool| pool.stage == stage)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -138,22 +138,22 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         errors.met(what, error);
         self.tally.count(|report| report.errors += 1);
         if error.is_read_only() {
-            self.pulse.refused_writes();
+            self.disruptions.refused_writes();
         } else if error.is_transient() {
-            self.pulse.failed();
+            self.disruptions.failed();
         }
     }
 
-    /// Marks stages that may have new items, and wakes the dispatcher.
+    /// Marks stages that may have new items, and wakes the producer.
     pub(crate) fn nudge(&self, stages: impl IntoIterator<Item = StageId>) {
         let bits = stages.into_iter().fold(0, |bits, stage| bits | bit(stage));
         if bits != 0 {
             self.nudged.fetch_or(bits, Ordering::AcqRel);
-            self.floor.wake.notify_one();
+            self.shared.wake.notify_one();
         }
     }
 
-    /// As [`Engine::nudge`] for all stages.
+    /// As [`Supervisor::nudge`] for all stages.
     pub(crate) fn nudge_all(&self) {
         self.nudge(self.pipeline().stage_ids());
     }
@@ -170,17 +170,17 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     /// Whether so much waits to be written or reported that nothing more should be claimed.
     pub(crate) fn is_clogged(&self) -> bool {
-        self.floor.ended.len() + self.side_lane.len() + self.failed.pending() > ENDED_ITEMS_MAX
+        self.shared.completions.len() + self.retry_lane.len() + self.failed.pending() > ENDED_ITEMS_MAX
     }
 
-    /// When the dispatcher last ticked.
+    /// When the producer last ticked.
     pub(crate) fn ticked_at(&self) -> Instant {
         *self.ticked_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The time between two ticks: a small part of the shortest time that a tick checks.
     pub(crate) fn tick_interval(&self) -> Duration {
-        let shortest_timeout = self.crews.iter().filter_map(|crew| crew.timeout).min().unwrap_or(Duration::MAX);
+        let shortest_timeout = self.pools.iter().filter_map(|pool| pool.timeout).min().unwrap_or(Duration::MAX);
         (self.pipeline().stale_after() / 20)
             .min(shortest_timeout / 10)
             .clamp(Duration::from_millis(5), Duration::from_millis(500))
@@ -190,17 +190,17 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     pub(crate) fn tick(&self, now: Instant) {
         self.runs(now);
         *self.ticked_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        for crew in &self.crews {
-            for (slot, run) in crew.runs() {
-                self.check_timeout(crew, slot, &run, now);
+        for pool in &self.pools {
+            for (slot, run) in pool.runs() {
+                self.check_timeout(pool, slot, &run, now);
             }
         }
         self.drop_over_aged(now);
         self.check_holds(now);
     }
 
-    fn check_timeout(&self, crew: &Crew<S, R>, slot: usize, run: &Arc<Run>, now: Instant) {
-        let is_over = crew.timeout.is_some_and(|timeout| run.lasted(now) > timeout);
+    fn check_timeout(&self, pool: &StagePool<S, R>, slot: usize, run: &Arc<Execution>, now: Instant) {
+        let is_over = pool.timeout.is_some_and(|timeout| run.lasted(now) > timeout);
         if !is_over && !run.is_unanswered(now) && run.timed_out_at().is_none() {
             return;
         }
@@ -211,19 +211,19 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
             None => run.stop(Stop::TimedOut(now)),
             // The answer to the handler's own finish is worth more than the slot, as long as it may still come.
             Some(told_at) if now.saturating_duration_since(told_at) > self.leak_after() && !run.is_settling(now) => {
-                if !crew.leak(slot, run) {
+                if !pool.leak(slot, run) {
                     return;
                 }
-                let stage = self.pipeline().stage(crew.stage).name();
+                let stage = self.pipeline().stage(pool.stage).name();
                 let items: Vec<_> = run.items.iter().map(|held| &held.lease.key).collect();
                 tracing::error!(stage, slot, ?items, "a handler past its timeout does not stop: its slot is leaked");
                 self.tally.count(|report| report.leaked_slots += 1);
                 for held in &run.items {
-                    self.floor.ended.end(held, || {
-                        verdict_of(held.by_handler(), Err(&RunEnd::Stopped), run.stop_reason(), crew.timeout)
+                    self.shared.completions.end(held, || {
+                        disposition_of(held.by_handler(), Err(&RunEnd::Stopped), run.stop_reason(), pool.timeout)
                     });
                 }
-                self.check_leaks(crew);
+                self.check_leaks(pool);
             }
             Some(_) => {}
         }
@@ -235,16 +235,16 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
 
     /// Ends the worker if no slot of a stage pool can work any more. While one slot is leaked, slots that are not
     /// polled count too: the leaked handler blocks their thread.
-    pub(crate) fn check_leaks(&self, crew: &Crew<S, R>) {
-        let leaked = crew.leaked_count();
-        let blocked = if leaked > 0 { crew.stalled_slots(Instant::now()) } else { 0 };
-        if leaked + blocked == crew.slot_count() {
-            let stage = self.pipeline().stage(crew.stage).name();
+    pub(crate) fn check_leaks(&self, pool: &StagePool<S, R>) {
+        let leaked = pool.leaked_count();
+        let blocked = if leaked > 0 { pool.stalled_slots(Instant::now()) } else { 0 };
+        if leaked + blocked == pool.slot_count() {
+            let stage = self.pipeline().stage(pool.stage).name();
             self.fail(Error::Worker {
                 problem: format!(
                     "all {} slots of stage {stage} are held by handlers that do not stop: start a new process, and \
                      let the handler run blocking work where it can be stopped",
-                    crew.slot_count()
+                    pool.slot_count()
                 ),
             });
         }
@@ -253,15 +253,15 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     /// Detects that this process was stopped and has resumed: the first check of the time on the worker's thread
     /// reports it.
     pub(crate) fn runs(&self, now: Instant) {
-        let Some(stood_still) = self.pulse.runs(now) else { return };
+        let Some(stood_still) = self.disruptions.runs(now) else { return };
         tracing::warn!(
             stood_still_s = stood_still.as_secs_f64(),
             "this process was stopped, or its machine: leases are renewed before one is given up, and before a sweep"
         );
-        for held in self.floor.leases.all() {
+        for held in self.shared.leases.all() {
             held.stood_still(stood_still);
         }
-        for (_, run) in self.crews.iter().flat_map(|crew| crew.runs()) {
+        for (_, run) in self.pools.iter().flat_map(|pool| pool.runs()) {
             run.stood_still(stood_still);
         }
     }
@@ -270,28 +270,30 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     /// others may hold those items by now. After a standstill of this process a renewal is tried first: there may have
     /// been no other worker to take the items.
     pub(crate) fn drop_over_aged(&self, now: Instant) {
-        let (stale_after, respite) = (self.pipeline().stale_after(), self.pulse.respite());
-        for held in self.floor.leases.all() {
+        let (stale_after, respite) = (self.pipeline().stale_after(), self.disruptions.respite());
+        for held in self.shared.leases.all() {
             if held.is_over_aged(now, stale_after, respite) && held.lose() {
-                self.floor.ended.push(Ended { held, verdict: Verdict::Lost(LossReason::NotRenewed) });
+                self.shared
+                    .completions
+                    .push(Completion { held, disposition: Disposition::Lost(LossReason::NotRenewed) });
             }
         }
     }
 
     /// The stages that are held.
     pub(crate) fn held_stages(&self, now: Instant) -> Vec<HeldStage> {
-        let current = |crew: &Arc<Crew<S, R>>| {
-            let news = crew.hold.current(now).into_iter().chain(crew.refusals.current(now));
-            news.map(|news| self.held_stage(crew.stage, news)).collect::<Vec<_>>()
+        let current = |pool: &Arc<StagePool<S, R>>| {
+            let news = pool.outages.current(now).into_iter().chain(pool.refusals.current(now));
+            news.map(|news| self.held_stage(pool.stage, news)).collect::<Vec<_>>()
         };
-        self.crews.iter().flat_map(current).collect()
+        self.pools.iter().flat_map(current).collect()
     }
 
     /// Reports which stages are held now, and which resume.
     pub(crate) fn tell_holds(&self) {
-        for crew in &self.crews {
-            for news in crew.hold.take_news().into_iter().chain(crew.refusals.take_news()) {
-                let held = self.held_stage(crew.stage, news);
+        for pool in &self.pools {
+            for news in pool.outages.take_news().into_iter().chain(pool.refusals.take_news()) {
+                let held = self.held_stage(pool.stage, news);
                 if held.is_over {
                     tracing::info!("stage {held}");
                 } else {
@@ -315,13 +317,13 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
         if !self.settings.until_idle {
             return;
         }
-        for crew in &self.crews {
-            let outage = crew.hold.overdue(now).map(|(lasted, reason)| (lasted, "by an outage", reason));
-            let refusals = crew.refusals.current(now).into_iter();
+        for pool in &self.pools {
+            let outage = pool.outages.overdue(now).map(|(lasted, reason)| (lasted, "by an outage", reason));
+            let refusals = pool.refusals.current(now).into_iter();
             let refusals = refusals.map(|news| (news.held_for, "because the database refuses its items", news.reason));
             for (lasted, why, reason) in outage.into_iter().chain(refusals) {
                 if lasted > OUTAGE_PATIENCE {
-                    let stage = self.pipeline().stage(crew.stage).name();
+                    let stage = self.pipeline().stage(pool.stage).name();
                     let problem = format!("stage {stage} has been held for {} s {why}: {reason}", lasted.as_secs());
                     self.fail(Error::Worker { problem });
                 }
@@ -330,22 +332,22 @@ impl<S: Store, R: Send + 'static> Engine<S, R> {
     }
 
     /// Releases queued items, except the first `keep` of each stage pool.
-    pub(crate) fn release_queued(&self, keep: impl Fn(&Crew<S, R>) -> usize) {
-        for crew in &self.crews {
-            for entry in crew.take_back(keep(crew)) {
+    pub(crate) fn release_queued(&self, keep: impl Fn(&StagePool<S, R>) -> usize) {
+        for pool in &self.pools {
+            for entry in pool.take_back(keep(pool)) {
                 self.release(&entry.held);
             }
         }
     }
 
     pub(crate) fn release(&self, held: &Arc<Held>) {
-        self.floor.ended.end(held, || Verdict::Write(Outcome::Release));
+        self.shared.completions.end(held, || Disposition::Write(Outcome::Release));
     }
 
     /// Tells every handler to stop because the worker stops.
     pub(crate) fn stop_runs(&self) {
-        for crew in &self.crews {
-            for (_, run) in crew.runs() {
+        for pool in &self.pools {
+            for (_, run) in pool.runs() {
                 run.stop(Stop::Shutdown);
             }
         }
@@ -364,16 +366,16 @@ pub(crate) mod tests {
     use crate::{Pipeline, Repository};
 
     /// The state that the tasks of a worker share, without the tasks, over a new table.
-    pub(crate) async fn engine_over(folder: &std::path::Path) -> Engine<SqliteStore, (String,)> {
+    pub(crate) async fn supervisor_over(folder: &std::path::Path) -> Supervisor<SqliteStore, (String,)> {
         let pipeline = Pipeline::builder("p").table("items").key("id").stage("ONE").stale_after(Duration::from_secs(3));
         let pipeline = pipeline.heartbeat_interval(Duration::from_millis(100)).build().expect("a valid pipeline");
         let store = SqliteStore::open(folder.join("queue.sqlite"), pipeline).await.expect("the file opens");
         let repository = Repository::new(store);
         repository.prepare().await.expect("prepared");
-        let floor = Arc::new(Floor {
+        let shared = Arc::new(Shared {
             repository: Arc::new(repository),
             leases: Arc::default(),
-            ended: Arc::default(),
+            completions: Arc::default(),
             wake: tokio::sync::Notify::new(),
         });
         let settings = Settings {
@@ -386,23 +388,23 @@ pub(crate) mod tests {
             hold_pauses: Pauses { min: Duration::from_secs(1), max: Duration::from_secs(1) },
         };
         let (hook, _task) = FailedHook::start(None, &tokio::runtime::Handle::current());
-        Engine::new(floor, Vec::new(), settings, hook, None, None)
+        Supervisor::new(shared, Vec::new(), settings, hook, None, None)
     }
 
     #[tokio::test]
     async fn a_worker_that_is_to_end_when_idle_says_which_stage_was_held_for_too_long_and_why() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut engine = engine_over(folder.path()).await;
+        let mut supervisor = supervisor_over(folder.path()).await;
         let handler = crate::worker::handler::Handler::one(Arc::new(()), |_, _| async { Ok(()) });
-        let crew = Crew::new(StageId::FIRST, None, handler, 1, engine.settings.hold_pauses);
+        let pool = StagePool::new(StageId::FIRST, None, handler, 1, supervisor.settings.hold_pauses);
         let now = Instant::now();
-        crew.hold.outage(&"a".into(), crate::Failure::outage("the API answers 503"), now, now);
-        engine.crews.push(Arc::new(crew));
+        pool.outages.outage(&"a".into(), crate::Failure::outage("the API answers 503"), now, now);
+        supervisor.pools.push(Arc::new(pool));
 
-        engine.check_holds(now + OUTAGE_PATIENCE);
-        assert!(engine.take_problem().is_none());
-        engine.check_holds(now + OUTAGE_PATIENCE + Duration::from_secs(1));
-        let problem = engine.take_problem().expect("it gives up").to_string();
+        supervisor.check_holds(now + OUTAGE_PATIENCE);
+        assert!(supervisor.take_problem().is_none());
+        supervisor.check_holds(now + OUTAGE_PATIENCE + Duration::from_secs(1));
+        let problem = supervisor.take_problem().expect("it gives up").to_string();
         assert_eq!(problem, "worker: stage ONE has been held for 601 s by an outage: the API answers 503");
     }
 }

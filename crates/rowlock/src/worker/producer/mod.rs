@@ -1,10 +1,10 @@
-//! The dispatcher, the worker's producer: the loop that claims items for the stage pools, and ticks.
+//! The producer: the loop that claims items for the stage pools, and ticks.
 
-mod batch;
 mod calls;
-mod idling;
-mod room;
-mod winding_down;
+mod claimed;
+mod drain;
+mod idle_check;
+mod suspects;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,15 +16,15 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
-use super::claiming::{Pace, keep_queued, low_water, plan, wanted};
 use super::context::WorkerFinisher;
-use super::crew::Crew;
-use super::engine::{Engine, Phase};
-use super::idle::{Verdict, Waiting};
+use super::demand::{Pace, keep_queued, low_water, plan, wanted};
+use super::idle::{NextStep, Waiting};
 use super::leases::Held;
+use super::listener::Listening;
 use super::refusals::Refused;
 use super::report::Remaining;
-use super::wakeup::Hearing;
+use super::stage_pool::StagePool;
+use super::supervisor::{Phase, Supervisor};
 use crate::claim::Finisher;
 use crate::decoding::Record;
 use crate::dispatch::{Dispatch, Recovered};
@@ -33,13 +33,13 @@ use crate::pipeline::StageId;
 use crate::store::ClaimBatch;
 use crate::{Result, Store};
 use calls::Calls;
-use room::Room;
+use suspects::SuspectDrain;
 
-/// The dispatcher of one worker.
-pub(crate) struct Dispatcher<S: Store, R> {
-    engine: Arc<Engine<S, R>>,
+/// The producer of one worker.
+pub(crate) struct Producer<S: Store, R> {
+    supervisor: Arc<Supervisor<S, R>>,
     verbs: Dispatch<S>,
-    hearing: Hearing,
+    listening: Listening,
     /// Finishes claims for handlers that do so themselves.
     finisher: Arc<dyn Finisher>,
     paces: Vec<Pace>,
@@ -51,7 +51,7 @@ pub(crate) struct Dispatcher<S: Store, R> {
     /// The suspect that runs, alone.
     suspect: Option<Arc<Held>>,
     /// Set while the worker drains for a suspect at the head of the queue.
-    room: Option<Room>,
+    suspect_drain: Option<SuspectDrain>,
     /// The limits of the claims that run; empty if none does.
     asked_for: Vec<usize>,
     /// A claim that may bring a suspect is running.
@@ -74,24 +74,24 @@ type UnderWay<Row> = FuturesUnordered<Call<Row>>;
 enum Answer<Row> {
     Claimed { asked: Vec<StageId>, limit: usize, sent_at: Instant, batch: Result<ClaimBatch<Row>> },
     Recovered(Recovered<Row>),
-    LookedAround(Result<Verdict>),
+    LookedAround(Result<NextStep>),
 }
 
-impl<S: Store, R: Record<S>> Dispatcher<S, R> {
-    pub(crate) fn new(engine: Arc<Engine<S, R>>, verbs: Dispatch<S>, hearing: Hearing) -> Dispatcher<S, R> {
+impl<S: Store, R: Record<S>> Producer<S, R> {
+    pub(crate) fn new(supervisor: Arc<Supervisor<S, R>>, verbs: Dispatch<S>, listening: Listening) -> Producer<S, R> {
         let now = Instant::now();
         let finisher = Arc::new(WorkerFinisher {
-            repository: Arc::clone(&engine.floor.repository),
-            leases: Arc::clone(&engine.floor.leases),
+            repository: Arc::clone(&supervisor.shared.repository),
+            leases: Arc::clone(&supervisor.shared.leases),
         });
-        Dispatcher {
+        Producer {
             finisher,
-            paces: vec![Pace::default(); engine.crews.len()],
+            paces: vec![Pace::default(); supervisor.pools.len()],
             empty: HashMap::new(),
-            poll_delay: engine.settings.poll_min,
+            poll_delay: supervisor.settings.poll_min,
             counted: false,
             suspect: None,
-            room: None,
+            suspect_drain: None,
             asked_for: Vec::new(),
             alone: false,
             full: false,
@@ -100,24 +100,24 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             counts: Calls::new("counts", now),
             recover_at: now,
             waiting: None,
-            engine,
+            supervisor,
             verbs,
-            hearing,
+            listening,
         }
     }
 
     /// Works until the worker should stop or, if it is to stop when idle, until there is nothing to wait for. After
     /// that nothing is held any more, as far as that can be achieved.
     pub(crate) async fn run(&mut self) -> Result<Remaining> {
-        let mut phase = self.engine.watch_phase();
-        let mut tick = tokio::time::interval(self.engine.tick_interval());
+        let mut phase = self.supervisor.watch_phase();
+        let mut tick = tokio::time::interval(self.supervisor.tick_interval());
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut calls: UnderWay<S::Row> = FuturesUnordered::new();
         let mut end = Ok(Remaining::default());
         let mut is_idle = false;
-        while self.engine.phase() == Phase::Running {
+        while self.supervisor.phase() == Phase::Running {
             let now = Instant::now();
-            self.engine.tell_holds();
+            self.supervisor.tell_holds();
             while let Some(call) = if calls.is_empty() { self.next_call(now) } else { self.claim_beside(now) } {
                 calls.push(call);
             }
@@ -138,15 +138,15 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                     }
                 }
                 _ = tick.tick() => self.tick(),
-                () = self.engine.floor.wake.notified() => {}
+                () = self.supervisor.shared.wake.notified() => {}
                 () = poll, if calls.is_empty() => {}
                 _ = phase.changed() => {}
             }
         }
-        self.engine.enter(Phase::Draining);
+        self.supervisor.enter(Phase::Draining);
         self.wind_down(calls, is_idle).await;
-        self.engine.tell_holds();
-        match self.engine.take_problem() {
+        self.supervisor.tell_holds();
+        match self.supervisor.take_problem() {
             Some(problem) => Err(problem),
             None => end,
         }
@@ -154,26 +154,26 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 
     fn tick(&mut self) {
         let now = Instant::now();
-        self.engine.tick(now);
-        for (crew, pace) in self.engine.crews.iter().zip(&mut self.paces) {
-            let (busy, items) = crew.take_work_done();
+        self.supervisor.tick(now);
+        for (pool, pace) in self.supervisor.pools.iter().zip(&mut self.paces) {
+            let (busy, items) = pool.take_work_done();
             pace.measure(busy, items);
-            if crew.head_waited(now).is_some_and(|waited| waited > QUEUED_FOR_MAX) {
-                let load = crew.load(now);
+            if pool.head_waited(now).is_some_and(|waited| waited > QUEUED_FOR_MAX) {
+                let load = pool.load(now);
                 if load.idle > 0 {
-                    crew.stall(now);
+                    pool.stall(now);
                 }
-                let surplus = crew.take_back(keep_queued(&load, pace.ahead(&load)));
+                let surplus = pool.take_back(keep_queued(&load, pace.ahead(&load)));
                 if !surplus.is_empty() {
                     let why = if load.idle > 0 { "handlers block their threads" } else { "handlers became slow" };
                     tracing::debug!(items = surplus.len(), why, "queued items are given back");
                 }
                 for entry in surplus {
-                    self.engine.release(&entry.held);
+                    self.supervisor.release(&entry.held);
                 }
             }
-            if crew.leaked_count() > 0 {
-                self.engine.check_leaks(crew);
+            if pool.leaked_count() > 0 {
+                self.supervisor.check_leaks(pool);
             }
         }
     }
@@ -181,25 +181,25 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     /// When the loop has something to do even if nothing happens before.
     fn wake_at(&self, now: Instant) -> Instant {
         let held = [&self.claims, &self.recoveries, &self.counts].map(|calls| calls.held_until());
-        let room = self.room.iter().map(|room| room.look_at);
-        let crews = self.engine.crews.iter();
-        let tries = crews.flat_map(|crew| crew.hold.next_try_at().into_iter().chain(crew.refusals.next_try_at()));
-        let times = self.empty.values().copied().chain(held).chain(room).chain(tries);
+        let suspect_drain = self.suspect_drain.iter().map(|suspect_drain| suspect_drain.look_at);
+        let pools = self.supervisor.pools.iter();
+        let tries = pools.flat_map(|pool| pool.outages.next_try_at().into_iter().chain(pool.refusals.next_try_at()));
+        let times = self.empty.values().copied().chain(held).chain(suspect_drain).chain(tries);
         times.filter(|at| *at > now).fold(now + POLL_MAX, Instant::min)
     }
 
     fn next_call(&mut self, now: Instant) -> Option<Call<S::Row>> {
         if self.verbs.has_lost_claims() && now >= self.recover_at && !self.recoveries.is_held(now) {
-            self.recover_at = now + self.engine.pipeline().heartbeat_interval();
+            self.recover_at = now + self.supervisor.pipeline().heartbeat_interval();
             return Some(self.recover());
         }
         self.forget_empty(now);
-        if self.does_a_suspect_run() || self.engine.is_clogged() {
+        if self.does_a_suspect_run() || self.supervisor.is_clogged() {
             return None;
         }
         if !self.claims.is_held(now) {
-            if self.is_making_room() {
-                return self.look_from_the_room(now);
+            if self.is_draining_for_suspect() {
+                return self.look_for_suspect(now);
             }
             if let Some(stage) = self.due_try(now) {
                 self.counted = false;
@@ -211,7 +211,7 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
                 return Some(self.claim(stages, limit));
             }
         }
-        let counts = self.engine.settings.until_idle && !self.counted && self.can_only_wait();
+        let counts = self.supervisor.settings.until_idle && !self.counted && self.can_only_wait();
         if counts && !self.counts.is_held(now) {
             self.counted = true;
             return Some(self.look_around());
@@ -226,10 +226,10 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         let is_pointless = !self.full || !self.verbs.store().claims_side_by_side();
         // Anything that has to precede the next claim gets its turn when the running one is answered.
         let is_held_back = self.alone
-            || self.room.is_some()
+            || self.suspect_drain.is_some()
             || self.verbs.has_lost_claims()
             || self.claims.is_held(now)
-            || self.engine.is_clogged();
+            || self.supervisor.is_clogged();
         if self.asked_for.len() != 1 || is_pointless || is_held_back {
             return None;
         }
@@ -249,21 +249,21 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
 
     fn wants(&mut self, now: Instant) -> Vec<(StageId, usize)> {
         let asked_for: usize = self.asked_for.iter().sum();
-        let mut wants = Vec::with_capacity(self.engine.crews.len());
-        for (crew, pace) in self.engine.crews.iter().zip(&mut self.paces) {
-            let (busy, items) = crew.take_work_done();
+        let mut wants = Vec::with_capacity(self.supervisor.pools.len());
+        for (pool, pace) in self.supervisor.pools.iter().zip(&mut self.paces) {
+            let (busy, items) = pool.take_work_done();
             pace.measure(busy, items);
-            let mut load = crew.load(now);
+            let mut load = pool.load(now);
             load.queued += asked_for;
             let ahead = pace.ahead(&load);
-            crew.wake_at(low_water(ahead));
-            let empty = self.empty.contains_key(&crew.stage) && !self.engine.is_nudged(crew.stage);
-            let want = match crew.hold.is_held() {
+            pool.wake_at(low_water(ahead));
+            let empty = self.empty.contains_key(&pool.stage) && !self.supervisor.is_nudged(pool.stage);
+            let want = match pool.outages.is_held() {
                 false => wanted(&load, ahead),
-                true => usize::from(load.idle > 0 && load.queued == 0 && crew.hold.may_try(now)),
+                true => usize::from(load.idle > 0 && load.queued == 0 && pool.outages.may_try(now)),
             };
-            let want = crew.refusals.wanted(&load, want, now);
-            wants.push((crew.stage, if empty { 0 } else { want }));
+            let want = pool.refusals.wanted(&load, want, now);
+            wants.push((pool.stage, if empty { 0 } else { want }));
         }
         wants
     }
@@ -271,40 +271,40 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     /// A stage whose claims were refused and are due for a try. The try claims one item for this stage alone: it would
     /// keep another stage in the same claim from its items.
     fn due_try(&self, now: Instant) -> Option<StageId> {
-        let is_due = |crew: &Arc<Crew<S, R>>| crew.refusals.is_claim_due(&crew.load(now), now);
-        self.engine.crews.iter().find(|crew| is_due(crew)).map(|crew| crew.stage)
+        let is_due = |pool: &Arc<StagePool<S, R>>| pool.refusals.is_claim_due(&pool.load(now), now);
+        self.supervisor.pools.iter().find(|pool| is_due(pool)).map(|pool| pool.stage)
     }
 
     fn was_found_empty(&self, stage: StageId) -> bool {
-        self.empty.contains_key(&stage) && !self.engine.is_nudged(stage)
+        self.empty.contains_key(&stage) && !self.supervisor.is_nudged(stage)
     }
 
     fn is_every_stage_empty(&self) -> bool {
-        self.engine.crews.iter().all(|crew| self.was_found_empty(crew.stage))
+        self.supervisor.pools.iter().all(|pool| self.was_found_empty(pool.stage))
     }
 
     /// Whether nothing is held, and no stage can be claimed for now: a held stage waits for its next try.
     fn can_only_wait(&self) -> bool {
         let now = Instant::now();
-        let is_held = |crew: &Crew<S, R>| {
-            (crew.hold.is_held() && !crew.hold.may_try(now))
-                || crew.refusals.next_try_at().is_some_and(|next_try_at| next_try_at > now)
+        let is_held = |pool: &StagePool<S, R>| {
+            (pool.outages.is_held() && !pool.outages.may_try(now))
+                || pool.refusals.next_try_at().is_some_and(|next_try_at| next_try_at > now)
         };
-        let waits = |crew: &Crew<S, R>| self.was_found_empty(crew.stage) || is_held(crew);
-        self.engine.floor.leases.is_empty() && self.engine.crews.iter().all(|crew| waits(crew))
+        let waits = |pool: &StagePool<S, R>| self.was_found_empty(pool.stage) || is_held(pool);
+        self.supervisor.shared.leases.is_empty() && self.supervisor.pools.iter().all(|pool| waits(pool))
     }
 
     fn claim(&mut self, asked: Vec<StageId>, limit: usize) -> Call<S::Row> {
-        self.engine.look_at(&asked);
+        self.supervisor.look_at(&asked);
         let now = Instant::now();
-        for crew in self.engine.crews.iter().filter(|crew| asked.contains(&crew.stage)) {
-            crew.hold.asked(now);
-            crew.refusals.tried(Refused::Claims, now);
-            crew.refusals.tried(Refused::Heartbeats, now);
+        for pool in self.supervisor.pools.iter().filter(|pool| asked.contains(&pool.stage)) {
+            pool.outages.asked(now);
+            pool.refusals.tried(Refused::Claims, now);
+            pool.refusals.tried(Refused::Heartbeats, now);
         }
         self.empty.retain(|stage, _| !asked.contains(stage));
-        let mut claiming = self.engine.floor.repository.params_for(asked.clone(), limit);
-        let holds_nothing = self.engine.floor.leases.is_empty() && self.asked_for.is_empty();
+        let mut claiming = self.supervisor.shared.repository.params_for(asked.clone(), limit);
+        let holds_nothing = self.supervisor.shared.leases.is_empty() && self.asked_for.is_empty();
         claiming.alone = holds_nothing && !self.verbs.has_lost_claims();
         self.asked_for.push(limit);
         self.alone = claiming.alone;
@@ -331,8 +331,8 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
         }
         match answer {
             Answer::Claimed { asked, sent_at, batch: Ok(batch), .. } => {
-                self.engine.pulse.wrote(Instant::now());
-                self.claims.passed(&self.engine);
+                self.supervisor.disruptions.wrote(Instant::now());
+                self.claims.passed(&self.supervisor);
                 self.note_claimed(&asked, &batch);
                 self.take_batch(&asked, sent_at, batch);
                 Ok(None)
@@ -340,32 +340,32 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
             Answer::Recovered(Recovered { rows, error }) => {
                 self.give_back(rows);
                 match error {
-                    None => self.recoveries.passed(&self.engine),
+                    None => self.recoveries.passed(&self.supervisor),
                     Some(error) => {
                         self.recover_at = Instant::now();
-                        self.recoveries.met(&self.engine, error)?;
+                        self.recoveries.met(&self.supervisor, error)?;
                     }
                 }
                 Ok(None)
             }
-            Answer::LookedAround(Ok(verdict)) => {
-                self.counts.passed(&self.engine);
-                Ok(self.judge(verdict))
+            Answer::LookedAround(Ok(next_step)) => {
+                self.counts.passed(&self.supervisor);
+                Ok(self.judge(next_step))
             }
             Answer::Claimed { asked, batch: Err(error), .. } => {
                 self.recover_at = Instant::now();
                 // The stages that it asked for are not empty, but unknown.
-                self.engine.nudge(self.engine.crews.iter().map(|crew| crew.stage));
+                self.supervisor.nudge(self.supervisor.pools.iter().map(|pool| pool.stage));
                 if !error.is_transient() && self.note_refused_claim(&asked) {
                     // The error does not delay other stages.
-                    self.claims.met_by_few(&self.engine, &error);
+                    self.claims.met_by_few(&self.supervisor, &error);
                     return Ok(None);
                 }
-                self.claims.met(&self.engine, error).map(|()| None)
+                self.claims.met(&self.supervisor, error).map(|()| None)
             }
             Answer::LookedAround(Err(error)) => {
                 self.counted = false;
-                self.counts.met(&self.engine, error).map(|()| None)
+                self.counts.met(&self.supervisor, error).map(|()| None)
             }
         }
     }
@@ -373,27 +373,27 @@ impl<S: Store, R: Record<S>> Dispatcher<S, R> {
     /// Notes which of these stages go on, and which stay held although the claim succeeded, because only others had
     /// items that passed.
     fn note_claimed(&self, asked: &[StageId], batch: &ClaimBatch<S::Row>) {
-        if !self.engine.is_anything_refused() && self.verbs.store().refused_stages().is_empty() {
+        if !self.supervisor.is_anything_refused() && self.verbs.store().refused_stages().is_empty() {
             return;
         }
-        batch.claimed.iter().for_each(|row| self.engine.note_passed(Refused::Claims, row.lease.stage));
+        batch.claimed.iter().for_each(|row| self.supervisor.note_passed(Refused::Claims, row.lease.stage));
         let is_missing = |stage: &&StageId| !batch.claimed.iter().any(|row| row.lease.stage == **stage);
         let missing: Vec<StageId> = asked.iter().filter(is_missing).copied().collect();
         if batch.claimed.is_empty() && batch.refused.is_empty() && batch.exhausted.is_empty() {
-            let crews = self.engine.crews.iter().filter(|crew| asked.contains(&crew.stage));
-            crews.for_each(|crew| crew.refusals.found_nothing());
+            let pools = self.supervisor.pools.iter().filter(|pool| asked.contains(&pool.stage));
+            pools.for_each(|pool| pool.refusals.found_nothing());
         } else if !missing.is_empty() {
             self.note_refused_claim(&missing);
         }
     }
 
     fn note_refused_claim(&self, asked: &[StageId]) -> bool {
-        !self.engine.note_refused(self.verbs.store(), Refused::Claims, asked).is_empty()
+        !self.supervisor.note_refused(self.verbs.store(), Refused::Claims, asked).is_empty()
     }
 
     fn poll_max(&self) -> Duration {
-        let default = if self.hearing.works() { POLL_MAX } else { POLL_MAX_UNHEARD };
-        self.engine.settings.poll_max.unwrap_or(default).max(self.engine.settings.poll_min)
+        let default = if self.listening.works() { POLL_MAX } else { POLL_MAX_UNHEARD };
+        self.supervisor.settings.poll_max.unwrap_or(default).max(self.supervisor.settings.poll_min)
     }
 
     /// When to poll again what was found empty now.

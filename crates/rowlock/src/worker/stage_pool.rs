@@ -1,5 +1,4 @@
-//! A stage pool, the *crew* of a stage: its queue of claimed items, and the slots that work on them on the user's
-//! runtime.
+//! A stage pool: a stage's queue of claimed items, and the slots that work on them on the user's runtime.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,33 +8,33 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::Instrument;
 
+use super::completion::{Completions, Disposition, disposition_of};
 use super::context::Stateless;
-use super::ended::{EndedItems, Verdict, verdict_of};
+use super::execution::{Execution, OfRun};
 use super::handler::{Handler, RunEnd};
-use super::hold::{Hold, Pauses};
 use super::leases::{Held, Leases};
 use super::observer::Observed;
+use super::outage_detector::{OutageDetector, Pauses};
 use super::refusals::Refusals;
-use super::run::{OfRun, Run};
 use super::slot::Slot;
 use crate::limits::{QUEUED_FOR_MAX, WORKER_ITEMS_BETWEEN_YIELDS};
 use crate::pipeline::StageId;
 use crate::{Claim, Failure, Handled, Outcome, Repository, Store};
 
 /// The stage pool of one stage.
-pub(crate) struct Crew<S: Store, R> {
+pub(crate) struct StagePool<S: Store, R> {
     pub(crate) stage: StageId,
     pub(crate) timeout: Option<Duration>,
     handler: Handler<S, R>,
     slots: Vec<Slot>,
-    queue: Mutex<VecDeque<Entry<R>>>,
+    queue: Mutex<VecDeque<QueuedItem<R>>>,
     ready: Notify,
     closed: AtomicBool,
     /// When the idle slots stopped taking queued items: handlers block the threads that would poll them.
     stalled_since: Mutex<Option<Instant>>,
-    /// The dispatcher is woken when the queue has shrunk to this length.
+    /// The producer is woken when the queue has shrunk to this length.
     low_water: AtomicUsize,
-    pub(crate) hold: Hold,
+    pub(crate) outages: OutageDetector,
     pub(crate) refusals: Refusals,
     observed: Option<Observed>,
     busy_nanos: AtomicU64,
@@ -43,18 +42,18 @@ pub(crate) struct Crew<S: Store, R> {
 }
 
 /// A claimed item that waits for a slot.
-pub(crate) struct Entry<R> {
+pub(crate) struct QueuedItem<R> {
     pub(crate) claim: Claim<R>,
     pub(crate) held: Arc<Held>,
     pub(crate) queued_at: Instant,
 }
 
 /// The state that the slots of all stage pools share with the worker's thread.
-pub(crate) struct Floor<S: Store, R> {
+pub(crate) struct Shared<S: Store, R> {
     pub(crate) repository: Arc<Repository<S, R>>,
     pub(crate) leases: Arc<Leases>,
-    pub(crate) ended: Arc<EndedItems>,
-    /// Wakes the dispatcher.
+    pub(crate) completions: Arc<Completions>,
+    /// Wakes the producer.
     pub(crate) wake: Notify,
 }
 
@@ -73,15 +72,15 @@ pub(crate) struct Load {
     pub(crate) youngest_run: Option<Duration>,
 }
 
-impl<S: Store, R: Send + 'static> Crew<S, R> {
+impl<S: Store, R: Send + 'static> StagePool<S, R> {
     pub(crate) fn new(
         stage: StageId,
         timeout: Option<Duration>,
         handler: Handler<S, R>,
         concurrency: usize,
         pauses: Pauses,
-    ) -> Crew<S, R> {
-        Crew {
+    ) -> StagePool<S, R> {
+        StagePool {
             stage,
             timeout,
             handler,
@@ -91,7 +90,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             closed: AtomicBool::new(false),
             stalled_since: Mutex::new(None),
             low_water: AtomicUsize::new(0),
-            hold: Hold::new(pauses),
+            outages: OutageDetector::new(pauses),
             refusals: Refusals::new(pauses),
             observed: None,
             busy_nanos: AtomicU64::new(0),
@@ -99,30 +98,30 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         }
     }
 
-    pub(crate) fn observed_by(mut self, observed: Option<Observed>) -> Crew<S, R> {
+    pub(crate) fn observed_by(mut self, observed: Option<Observed>) -> StagePool<S, R> {
         self.observed = observed;
         self
     }
 
     /// Starts a task for each slot on this runtime.
-    pub(crate) fn start(self: &Arc<Self>, floor: &Arc<Floor<S, R>>, runtime: &tokio::runtime::Handle) {
+    pub(crate) fn start(self: &Arc<Self>, shared: &Arc<Shared<S, R>>, runtime: &tokio::runtime::Handle) {
         for slot in 0..self.slots.len() {
-            let (crew, floor) = (Arc::clone(self), Arc::clone(floor));
+            let (pool, shared) = (Arc::clone(self), Arc::clone(shared));
             runtime.spawn(async move {
-                let _gone = GoneGuard { crew: &crew, slot };
-                crew.work(&floor, slot).await;
+                let _gone = GoneGuard { pool: &pool, slot };
+                pool.work(&shared, slot).await;
             });
         }
     }
 
     /// Hands claimed items to the slots.
-    pub(crate) fn push(&self, entries: impl IntoIterator<Item = Entry<R>>) {
+    pub(crate) fn push(&self, entries: impl IntoIterator<Item = QueuedItem<R>>) {
         self.queue_locked().extend(entries);
         self.ready.notify_waiters();
     }
 
     /// Takes queued items back, except the first `keep`.
-    pub(crate) fn take_back(&self, keep: usize) -> Vec<Entry<R>> {
+    pub(crate) fn take_back(&self, keep: usize) -> Vec<QueuedItem<R>> {
         let mut queue = self.queue_locked();
         let keep = keep.min(queue.len());
         queue.split_off(keep).into()
@@ -170,17 +169,17 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     }
 
     /// The current runs, each with the index of its slot.
-    pub(crate) fn runs(&self) -> Vec<(usize, Arc<Run>)> {
+    pub(crate) fn runs(&self) -> Vec<(usize, Arc<Execution>)> {
         let running = |(index, slot): (usize, &Slot)| slot.run().map(|run| (index, run));
         self.slots.iter().enumerate().filter_map(running).collect()
     }
 
     /// Counts a slot as leaked: its handler does not release its thread. False if it was leaked already, or if the run
     /// is over.
-    pub(crate) fn leak(&self, slot: usize, run: &Arc<Run>) -> bool {
+    pub(crate) fn leak(&self, slot: usize, run: &Arc<Execution>) -> bool {
         let leaked = self.slots[slot].leak(run);
         if leaked {
-            self.hold.end_try(run.since, false);
+            self.outages.end_try(run.since, false);
         }
         leaked
     }
@@ -214,11 +213,11 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         (busy, self.handled_items.swap(0, Ordering::Relaxed))
     }
 
-    async fn work(&self, floor: &Arc<Floor<S, R>>, slot: usize) {
+    async fn work(&self, shared: &Arc<Shared<S, R>>, slot: usize) {
         let mut since_yield = 0;
         loop {
             let ready = self.ready.notified();
-            let Some((claims, run)) = self.pop(floor, slot) else {
+            let Some((claims, run)) = self.pop(shared, slot) else {
                 if self.closed.load(Ordering::Acquire) {
                     return;
                 }
@@ -226,7 +225,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
                 continue;
             };
             since_yield += run.items.len();
-            self.run(floor, slot, claims, run).await;
+            self.run(shared, slot, claims, run).await;
             if since_yield >= WORKER_ITEMS_BETWEEN_YIELDS {
                 since_yield = 0;
                 tokio::task::yield_now().await;
@@ -235,22 +234,22 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
     }
 
     /// Takes the items of one run. The slot is busy before the queue is seen to be shorter.
-    fn pop(&self, floor: &Floor<S, R>, slot: usize) -> Option<(OfRun<Claim<R>>, Arc<Run>)> {
+    fn pop(&self, shared: &Shared<S, R>, slot: usize) -> Option<(OfRun<Claim<R>>, Arc<Execution>)> {
         if self.stalled_locked().take().is_some() {
-            floor.wake.notify_one();
+            shared.wake.notify_one();
         }
         let mut queue = self.queue_locked();
         let before = queue.len();
-        let is_held = self.hold.is_held();
+        let is_held = self.outages.is_held();
         let size = match (before, is_held) {
             (0, _) => 0,
             (_, false) => self.handler.size().min(before),
-            (_, true) => usize::from(self.hold.start_try(Instant::now())),
+            (_, true) => usize::from(self.outages.start_try(Instant::now())),
         };
         let (mut claims, mut items) = (OfRun::with_capacity(size), OfRun::with_capacity(size));
         let mut ended = Vec::new();
         while items.len() < size
-            && let Some(Entry { claim, held, .. }) = queue.pop_front()
+            && let Some(QueuedItem { claim, held, .. }) = queue.pop_front()
         {
             if held.is_ended() {
                 // Lost or released while it was queued. Dropped below, without the lock: dropping runs the user's code.
@@ -260,7 +259,7 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
                 items.push(held);
             }
         }
-        let run = (!items.is_empty()).then(|| Arc::new(Run::new(items, Instant::now())));
+        let run = (!items.is_empty()).then(|| Arc::new(Execution::new(items, Instant::now())));
         if let Some(run) = &run {
             self.slots[slot].occupy(run);
         }
@@ -268,23 +267,23 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
         drop(queue);
         drop(ended);
         if is_held && size > 0 && run.is_none() {
-            self.hold.end_try(Instant::now(), true);
+            self.outages.end_try(Instant::now(), true);
         }
         let low_water = self.low_water.load(Ordering::Relaxed);
         if before > 0 && (after == 0 || (before > low_water && after <= low_water)) {
-            floor.wake.notify_one();
+            shared.wake.notify_one();
         }
         run.map(|run| (claims, run))
     }
 
-    async fn run(&self, floor: &Arc<Floor<S, R>>, slot: usize, claims: OfRun<Claim<R>>, run: Arc<Run>) {
+    async fn run(&self, shared: &Arc<Shared<S, R>>, slot: usize, claims: OfRun<Claim<R>>, run: Arc<Execution>) {
         for held in &run.items {
             if !held.start(&run) {
                 run.lose_item(); // lost since it was taken from the queue
             }
         }
-        let guard = RunGuard { floor, crew: self, slot, run: &run };
-        let context = Stateless::live(Arc::clone(&floor.repository), &run);
+        let guard = RunGuard { shared, pool: self, slot, run: &run };
+        let context = Stateless::live(Arc::clone(&shared.repository), &run);
         let work = self.handler.run(context, claims);
         let end = match &self.observed {
             None => run.drive(work).await,
@@ -295,35 +294,35 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
                 end
             }
         };
-        self.report(floor, &run, end);
+        self.report(shared, &run, end);
         let busy = u64::try_from(run.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.busy_nanos.fetch_add(busy, Ordering::Relaxed);
         self.handled_items.fetch_add(run.items.len() as u64, Ordering::Relaxed);
         drop(guard);
     }
 
-    fn report(&self, floor: &Floor<S, R>, run: &Run, end: RunEnd) {
+    fn report(&self, shared: &Shared<S, R>, run: &Execution, end: RunEnd) {
         let mut results = match end {
-            RunEnd::Returned(results) => Ok(self.note_outages(floor, run, results).into_iter()),
+            RunEnd::Returned(results) => Ok(self.note_outages(shared, run, results).into_iter()),
             other => {
-                self.hold.end_try(run.since, false);
+                self.outages.end_try(run.since, false);
                 Err(other)
             }
         };
         for held in &run.items {
             let result = results.as_mut().map(Iterator::next).map_err(|end| &*end);
-            floor.ended.end(held, || verdict_of(held.by_handler(), result, run.stop_reason(), self.timeout));
+            shared.completions.end(held, || disposition_of(held.by_handler(), result, run.stop_reason(), self.timeout));
         }
     }
 
     /// Decides by a handler's results whether to hold the stage, and what becomes of items that met an outage.
     fn note_outages(
         &self,
-        floor: &Floor<S, R>,
-        run: &Run,
+        shared: &Shared<S, R>,
+        run: &Execution,
         mut results: OfRun<Result<Handled, Failure>>,
     ) -> OfRun<Result<Handled, Failure>> {
-        let was_held = self.hold.is_held();
+        let was_held = self.outages.is_held();
         let mut is_outage = false;
         for (held, result) in run.items.iter().zip(&mut results) {
             if let Err(failure) = result
@@ -331,30 +330,30 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
             {
                 is_outage = true;
                 let failure = std::mem::replace(failure, Failure::retryable(""));
-                *result = Err(self.hold.outage(&held.lease.key, failure, run.since, Instant::now()));
+                *result = Err(self.outages.outage(&held.lease.key, failure, run.since, Instant::now()));
             }
         }
         let passed = run.items.iter().zip(&results).filter(|(_, result)| result.is_ok());
         let mut passed = passed.map(|(held, _)| &held.lease.key).peekable();
         if passed.peek().is_some() {
-            self.hold.passed(passed);
+            self.outages.passed(passed);
         } else if !is_outage {
             // The handler failed in another way: the next item may tell more.
-            self.hold.end_try(run.since, true);
+            self.outages.end_try(run.since, true);
         }
-        let is_held = self.hold.is_held();
+        let is_held = self.outages.is_held();
         if is_held && !was_held {
             for entry in self.take_back(0) {
-                floor.ended.end(&entry.held, || Verdict::Write(Outcome::Release));
+                shared.completions.end(&entry.held, || Disposition::Write(Outcome::Release));
             }
         }
         if is_held || was_held {
-            floor.wake.notify_one();
+            shared.wake.notify_one();
         }
         results
     }
 
-    fn queue_locked(&self) -> MutexGuard<'_, VecDeque<Entry<R>>> {
+    fn queue_locked(&self) -> MutexGuard<'_, VecDeque<QueuedItem<R>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -362,42 +361,42 @@ impl<S: Store, R: Send + 'static> Crew<S, R> {
 /// Frees the slot when a run is over, also when the user's runtime drops the run: items that were not reported count as
 /// stopped.
 struct RunGuard<'a, S: Store, R> {
-    floor: &'a Floor<S, R>,
-    crew: &'a Crew<S, R>,
+    shared: &'a Shared<S, R>,
+    pool: &'a StagePool<S, R>,
     slot: usize,
-    run: &'a Arc<Run>,
+    run: &'a Arc<Execution>,
 }
 
 impl<S: Store, R> Drop for RunGuard<'_, S, R> {
     fn drop(&mut self) {
         for held in &self.run.items {
-            self.floor.ended.end(held, || {
-                verdict_of(held.by_handler(), Err(&RunEnd::Stopped), self.run.stop_reason(), self.crew.timeout)
+            self.shared.completions.end(held, || {
+                disposition_of(held.by_handler(), Err(&RunEnd::Stopped), self.run.stop_reason(), self.pool.timeout)
             });
         }
-        if self.crew.slots[self.slot].free() {
+        if self.pool.slots[self.slot].free() {
             tracing::info!(slot = self.slot, "a handler past its timeout let go of its slot after all");
         }
-        if slot_matters(self.crew) {
-            self.floor.wake.notify_one();
+        if slot_matters(self.pool) {
+            self.shared.wake.notify_one();
         }
     }
 }
 
-/// Whether the dispatcher needs to know that a slot is free: the queue has nothing for it.
-fn slot_matters<S: Store, R>(crew: &Crew<S, R>) -> bool {
-    crew.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+/// Whether the producer needs to know that a slot is free: the queue has nothing for it.
+fn slot_matters<S: Store, R>(pool: &StagePool<S, R>) -> bool {
+    pool.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
 /// Marks a slot whose task ended: the pool was closed, or the user's runtime shut down.
 struct GoneGuard<'a, S: Store, R> {
-    crew: &'a Crew<S, R>,
+    pool: &'a StagePool<S, R>,
     slot: usize,
 }
 
 impl<S: Store, R> Drop for GoneGuard<'_, S, R> {
     fn drop(&mut self) {
-        self.crew.slots[self.slot].leave();
+        self.pool.slots[self.slot].leave();
     }
 }
 
@@ -405,14 +404,14 @@ impl<S: Store, R> Drop for GoneGuard<'_, S, R> {
 mod tests {
     use super::*;
     use crate::store::sqlite::SqliteStore;
-    use crate::worker::engine::tests::engine_over;
+    use crate::worker::supervisor::tests::supervisor_over;
 
-    /// Otherwise the dispatcher, which the shorter queue wakes, would claim once more for the slot.
+    /// Otherwise the producer, which the shorter queue wakes, would claim once more for the slot.
     #[tokio::test]
     async fn a_slot_is_busy_as_soon_as_the_queue_is_shorter() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let engine = engine_over(folder.path()).await;
-        let repository = Arc::clone(&engine.floor.repository);
+        let supervisor = supervisor_over(folder.path()).await;
+        let repository = Arc::clone(&supervisor.shared.repository);
         repository.add_many(["a"]).await.expect("added");
         let claim = repository.claim(1).await.expect("claimed").items.remove(0);
         let now = Instant::now();
@@ -420,15 +419,15 @@ mod tests {
             Handler::one(Arc::new(()), |_: crate::Context<SqliteStore, (String,)>, _: Claim<(String,)>| async {
                 Ok(())
             });
-        let crew = Crew::new(StageId::FIRST, None, handler, 2, engine.settings.hold_pauses);
-        let held = engine.floor.leases.hold(claim.lease().clone(), now);
-        crew.push([Entry { claim, held, queued_at: now }]);
-        let load = crew.load(now);
+        let pool = StagePool::new(StageId::FIRST, None, handler, 2, supervisor.settings.hold_pauses);
+        let held = supervisor.shared.leases.hold(claim.lease().clone(), now);
+        pool.push([QueuedItem { claim, held, queued_at: now }]);
+        let load = pool.load(now);
         assert_eq!((load.idle, load.queued), (2, 1));
 
-        let taken = crew.pop(&engine.floor, 0).expect("an item");
+        let taken = pool.pop(&supervisor.shared, 0).expect("an item");
 
-        let load = crew.load(now);
+        let load = pool.load(now);
         assert_eq!((load.idle, load.queued), (1, 0));
         drop(taken);
     }

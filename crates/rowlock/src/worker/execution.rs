@@ -21,7 +21,7 @@ pub(crate) type OfRun<T> = SmallVec<[T; 1]>;
 
 /// One run of a handler.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct Execution {
     /// Made when something waits for it: most handlers end before that.
     stop: OnceLock<CancellationToken>,
     pub(crate) since: Instant,
@@ -43,11 +43,11 @@ pub(crate) enum Stop {
     Shutdown,
 }
 
-impl Run {
-    pub(crate) fn new(items: OfRun<Arc<Held>>, now: Instant) -> Run {
+impl Execution {
+    pub(crate) fn new(items: OfRun<Arc<Held>>, now: Instant) -> Execution {
         let left = AtomicUsize::new(items.len());
         let (stop, reason, stood_still_ms) = (OnceLock::new(), Mutex::new(None), AtomicU64::new(0));
-        Run { stop, since: now, stood_still_ms, items, left, reason }
+        Execution { stop, since: now, stood_still_ms, items, left, reason }
     }
 
     /// This process stood still for this long, which does not count towards the handler's time.
@@ -166,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_is_told_to_stop_while_it_is_polled_is_polled_once_more() {
-        let run = Run::new(OfRun::new(), Instant::now());
+        let run = Execution::new(OfRun::new(), Instant::now());
         let mut polls = 0;
         let work = std::future::poll_fn(|_| {
             polls += 1;
@@ -182,7 +182,7 @@ mod tests {
         let now = Instant::now();
         let lease = Lease { key: Key::from("a"), token: FencingToken::draw(), stage: StageId::FIRST };
         let held = Leases::default().hold(lease, now);
-        let run = Run::new(OfRun::from_iter([Arc::clone(&held)]), now);
+        let run = Execution::new(OfRun::from_iter([Arc::clone(&held)]), now);
         assert!(!run.is_settling(now) && !run.is_unanswered(now));
         let guard = held.settling();
         let soon = now + FINISH_KEPT_FOR / 2;
