@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::execution::Stop;
-use super::handler::RunEnd;
+use super::execution::{RunEnd, Stop};
 use super::leases::{ByHandler, Held};
 use crate::pipeline::{StageId, Status};
 use crate::{Failure, Handled, Outcome};

@@ -1,5 +1,6 @@
 //! One run of a handler: its items, its start, and the signal to stop.
 
+use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -11,8 +12,8 @@ use futures_util::FutureExt;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
-use super::handler::{RunEnd, panic_message};
 use super::leases::Held;
+use crate::decoding::panic_words;
 use crate::limits::FINISH_KEPT_FOR;
 use crate::{Failure, Handled};
 
@@ -30,6 +31,17 @@ pub(crate) struct Execution {
     pub(crate) items: OfRun<Arc<Held>>,
     left: AtomicUsize,
     reason: Mutex<Option<Stop>>,
+}
+
+/// How one run of a handler ended.
+#[derive(Debug)]
+pub(crate) enum RunEnd {
+    /// It returned, with one result for each item.
+    Returned(OfRun<Result<Handled, Failure>>),
+    /// It panicked with this message.
+    Panicked(String),
+    /// It was told to stop, and its future was dropped.
+    Stopped,
 }
 
 /// Why a handler is stopped although its lease holds.
@@ -155,6 +167,11 @@ impl Execution {
             }
         }
     }
+}
+
+/// The message that reports a handler's panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    format!("the handler panicked: {}", panic_words(panic))
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::completion::{Completion, Disposition, LossReason};
-use super::errors::Errors;
 use super::leases::Held;
 use super::refusals::Refused;
+use super::report::Errors;
 use super::supervisor::Supervisor;
 use crate::dispatch::Dispatch;
 use crate::limits::{BATCH_ITEMS_MAX, LEASE_CHECK_INTERVAL};

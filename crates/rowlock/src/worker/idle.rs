@@ -1,73 +1,12 @@
 //! The idle check: whether there is anything left to wait for. Pure.
 
-use std::fmt;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::outage_detector::HeldStage;
-use super::report::{Remaining, StageItems};
+use super::report::{Remaining, StageItems, Waiting};
 use crate::Key;
 use crate::pipeline::{Pipeline, StageId, Status};
 use crate::store::Counts;
-
-/// What [`Worker::run_until_idle`](super::Worker::run_until_idle) is waiting for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Waiting {
-    /// Items that are not due yet; at most 1,000 are counted for each stage.
-    pub delayed_items: i64,
-    /// When the first of them becomes due, by the database's clock.
-    pub next_due_at: Option<DateTime<Utc>>,
-    /// Items that are never due (at `infinity`), for which the worker does not wait; counted in the same way.
-    pub never_due_items: i64,
-    /// Items that others hold; counted in the same way.
-    pub held_items: i64,
-    /// When the first of their leases ends if its holder has stopped, by the database's clock.
-    pub lease_ends_at: Option<DateTime<Utc>>,
-    /// Stages that are held, why and for how long: items that are due there wait for the next try.
-    pub held_stages: Vec<HeldStage>,
-    /// The database's time when it counted.
-    pub at: DateTime<Utc>,
-}
-
-impl Waiting {
-    fn for_nothing(at: DateTime<Utc>) -> Waiting {
-        Waiting {
-            delayed_items: 0,
-            next_due_at: None,
-            never_due_items: 0,
-            held_items: 0,
-            lease_ends_at: None,
-            held_stages: Vec::new(),
-            at,
-        }
-    }
-}
-
-impl fmt::Display for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if self.delayed_items > 0 {
-            let until = self.next_due_at.map(|due| format!(", the first at {}", clock(due))).unwrap_or_default();
-            parts.push(format!("{} delayed{until}", self.delayed_items));
-        }
-        if self.held_items > 0 {
-            let until =
-                self.lease_ends_at.map(|end| format!(", unless renewed until {}", clock(end))).unwrap_or_default();
-            parts.push(format!("{} held by other workers{until}", self.held_items));
-        }
-        parts.extend(self.held_stages.iter().map(HeldStage::to_string));
-        if self.never_due_items > 0 {
-            parts.push(format!("{} never due, and not waited for", self.never_due_items));
-        }
-        f.write_str(&parts.join("; "))
-    }
-}
-
-/// With the date: a delayed item may become due in months.
-pub(super) fn clock(at: DateTime<Utc>) -> impl fmt::Display {
-    at.format("%Y-%m-%d %H:%M:%SZ")
-}
 
 /// What the counts mean for a worker that holds nothing and whose claims came back empty.
 #[derive(Debug, Clone, PartialEq)]

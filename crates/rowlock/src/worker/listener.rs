@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use tokio::sync::Notify;
 
-use super::errors::Errors;
+use super::report::Errors;
 use super::supervisor::Supervisor;
 use crate::dispatch::Dispatch;
 use crate::limits::{HEARING_TESTED_EVERY, POLL_MAX, VERB_BACKOFF_MAX, WAKE_SPREAD_MAX_MS};

@@ -1,15 +1,11 @@
 //! The worker: claims items, runs the user's handlers on them, renews their leases and writes their outcomes.
 
-mod accounting;
+mod ad_hoc;
 mod batch;
-mod clock;
 mod completer;
 mod completion;
-mod context;
 mod demand;
 mod disruptions;
-mod dry_run;
-mod errors;
 mod execution;
 mod handler;
 mod heartbeat;
@@ -17,16 +13,10 @@ mod hooks;
 mod idle;
 mod leases;
 mod listener;
-mod observer;
 mod outage_detector;
 mod producer;
 mod refusals;
 mod report;
-mod retry_lane;
-#[cfg(feature = "testing")]
-mod run_one;
-mod shutdown;
-mod slot;
 mod stage_pool;
 mod supervisor;
 mod sweeper;
@@ -40,15 +30,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use context::Context;
-pub use dry_run::DryRun;
-pub use hooks::{FailedBy, FailedItem};
-pub use idle::Waiting;
-pub use observer::{HandledItem, HandlerObserver};
-pub use outage_detector::{HeldBy, HeldStage};
-pub use report::{Remaining, StageItems, WorkerReport};
+pub use ad_hoc::DryRun;
 #[cfg(feature = "testing")]
-pub use run_one::TestRun;
+pub use ad_hoc::one_item::TestRun;
+pub use handler::Context;
+pub use hooks::{FailedBy, FailedItem, HandledItem, HandlerObserver};
+pub use outage_detector::{HeldBy, HeldStage};
+pub use report::{Remaining, StageItems, Waiting, WorkerReport};
 
 use crate::decoding::Record;
 use crate::limits::{
@@ -57,8 +45,7 @@ use crate::limits::{
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Claim, Error, Failure, Handled, Repository, Result, Store};
 use handler::Handler;
-use hooks::{FailedHook, OnFailed, OnHold, OnWait};
-use observer::Observed;
+use hooks::{FailedHook, Observed, OnFailed, OnHold, OnWait};
 use outage_detector::Pauses;
 use stage_pool::{Shared, StagePool};
 use supervisor::{Settings, Supervisor};
@@ -334,7 +321,26 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
     pub async fn dry_run(self, limit: usize) -> Result<Vec<DryRun>> {
         let handlers = resolve(self.repository.pipeline(), self.handlers, &self.concurrency)?;
         let handlers: Vec<_> = handlers.into_iter().map(|(stage, handler, _)| (stage, handler)).collect();
-        dry_run::dry_run(&self.repository, &handlers, limit).await
+        ad_hoc::dry_run(&self.repository, &handlers, limit).await
+    }
+
+    /// Claims this item, runs the stage's handler on it under the stage's timeout, and writes the outcome, as the
+    /// worker would. A batch handler gets a batch of one. No heartbeats are sent, and an outage holds no stage.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a stage that does not exist or has no handler; [`Error::Worker`], with the
+    /// reason, if the item cannot be claimed for that stage now; and those of the database.
+    #[cfg(feature = "testing")]
+    pub async fn run_one(self, stage: impl crate::pipeline::IntoStage, key: impl Into<crate::Key>) -> Result<TestRun> {
+        let (key, repository) = (key.into(), Arc::new(self.repository));
+        let pipeline = Arc::clone(repository.pipeline());
+        let stage = stage.into_stage(&pipeline)?;
+        let handlers = resolve(&pipeline, self.handlers, &self.concurrency)?;
+        let handler = handlers.into_iter().find(|(handled, _, _)| *handled == stage);
+        let Some((_, handler, _)) = handler else {
+            return refuse("stage", pipeline.stage(stage).name(), "this worker has no handler for it");
+        };
+        ad_hoc::one_item::run_one(&repository, stage, &handler, key).await
     }
 
     async fn start(mut self) -> Result<WorkerReport> {

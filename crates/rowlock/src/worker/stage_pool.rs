@@ -9,14 +9,12 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use super::completion::{Completions, Disposition, disposition_of};
-use super::context::Stateless;
-use super::execution::{Execution, OfRun};
-use super::handler::{Handler, RunEnd};
+use super::execution::{Execution, OfRun, RunEnd};
+use super::handler::{Handler, Stateless};
+use super::hooks::Observed;
 use super::leases::{Held, Leases};
-use super::observer::Observed;
 use super::outage_detector::{OutageDetector, Pauses};
 use super::refusals::Refusals;
-use super::slot::Slot;
 use crate::limits::{QUEUED_FOR_MAX, WORKER_ITEMS_BETWEEN_YIELDS};
 use crate::pipeline::StageId;
 use crate::{Claim, Failure, Handled, Outcome, Repository, Store};
@@ -397,6 +395,53 @@ struct GoneGuard<'a, S: Store, R> {
 impl<S: Store, R> Drop for GoneGuard<'_, S, R> {
     fn drop(&mut self) {
         self.pool.slots[self.slot].leave();
+    }
+}
+
+/// One place at which a handler runs.
+#[derive(Debug, Default)]
+struct Slot {
+    run: Mutex<Option<Arc<Execution>>>,
+    /// Its handler does not release its thread.
+    leaked: AtomicBool,
+    /// Its task has ended.
+    gone: AtomicBool,
+}
+
+impl Slot {
+    /// The current run.
+    fn run(&self) -> Option<Arc<Execution>> {
+        self.locked().clone()
+    }
+
+    fn occupy(&self, run: &Arc<Execution>) {
+        *self.locked() = Some(Arc::clone(run));
+    }
+
+    /// Counts the slot as leaked. False if it was leaked already, or the run is over.
+    fn leak(&self, run: &Arc<Execution>) -> bool {
+        let current = self.locked();
+        let same = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, run));
+        same && !self.leaked.swap(true, Ordering::AcqRel)
+    }
+
+    /// The run is over. True if the slot had been leaked.
+    fn free(&self) -> bool {
+        *self.locked() = None;
+        self.leaked.swap(false, Ordering::AcqRel)
+    }
+
+    fn leave(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    /// Whether no handler can run here.
+    fn is_lost(&self) -> bool {
+        self.leaked.load(Ordering::Acquire) || self.gone.load(Ordering::Acquire)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Arc<Execution>>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

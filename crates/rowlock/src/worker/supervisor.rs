@@ -1,4 +1,5 @@
-//! With `thread`, the worker's supervisor: the state that the tasks of a worker share, and the checks of its tick.
+//! The supervisor: the state that the tasks of a worker share, the checks of its tick, and the requests to stop it by
+//! signals and cancellation tokens.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,17 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use super::batch::RetryLane;
 use super::completion::{Completion, Disposition, LossReason, disposition_of};
 use super::disruptions::DisruptionDetector;
-use super::errors::Errors;
-use super::execution::{Execution, Stop};
-use super::handler::{RunEnd, panic_message};
+use super::execution::{Execution, RunEnd, Stop, panic_message};
 use super::hooks::{FailedHook, OnHold, OnWait};
 use super::leases::Held;
 use super::outage_detector::{HeldStage, News, Pauses};
-use super::report::Tally;
-use super::retry_lane::RetryLane;
+use super::report::{Errors, Tally};
 use super::stage_pool::{Shared, StagePool};
 use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER, OUTAGE_PATIENCE};
 use crate::pipeline::{Pipeline, StageId};
@@ -352,6 +352,49 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
             }
         }
     }
+}
+
+/// Stops the worker gracefully at the first signal, and at once at the second.
+#[cfg(unix)]
+pub(crate) async fn obey_signals<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>) {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "signals cannot be caught: the worker will not stop gracefully");
+            return;
+        }
+    };
+    for phase in [Phase::Draining, Phase::Stopping] {
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        match phase {
+            Phase::Running | Phase::Draining => tracing::info!(signal, "stopping: nothing more is claimed"),
+            Phase::Stopping => tracing::info!(signal, "stopping at once"),
+        }
+        supervisor.enter(phase);
+    }
+}
+
+/// Stops the worker gracefully at the first Ctrl-C, and at once at the second.
+#[cfg(not(unix))]
+pub(crate) async fn obey_signals<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>) {
+    for phase in [Phase::Draining, Phase::Stopping] {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            tracing::info!("stopping");
+            supervisor.enter(phase);
+        }
+    }
+}
+
+/// Stops the worker gracefully when the token is cancelled.
+pub(crate) async fn obey_token<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>, token: CancellationToken) {
+    token.cancelled().await;
+    tracing::info!("asked to stop: nothing more is claimed");
+    supervisor.enter(Phase::Draining);
 }
 
 fn bit(stage: StageId) -> u64 {

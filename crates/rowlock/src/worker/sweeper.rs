@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use rand::RngExt;
 
-use super::clock::Reading;
-use super::errors::Errors;
+use super::disruptions::Reading;
 use super::hooks::{FailedBy, FailedItem};
 use super::refusals::Refused;
+use super::report::Errors;
 use super::supervisor::Supervisor;
 use crate::dispatch::Dispatch;
 use crate::limits::BATCH_ITEMS_MAX;

@@ -8,12 +8,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::errors::Errors;
 use super::listener::Listening;
 use super::producer::Producer;
-use super::report::{Remaining, WorkerReport};
-use super::supervisor::{Phase, Supervisor};
-use super::{completer, heartbeat, listener, shutdown, sweeper};
+use super::report::{Errors, Remaining, WorkerReport};
+use super::supervisor::{Phase, Supervisor, obey_signals, obey_token};
+use super::{completer, heartbeat, listener, sweeper};
 use crate::decoding::{Record, panic_words};
 use crate::dispatch::Dispatch;
 use crate::limits::{LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, STOP_WAIT, VERB_BACKOFF_MAX};
@@ -90,13 +89,13 @@ async fn work<S: Store, R: Record<S>>(
         let signals = supervisor.settings.signals;
         tasks.spawn(async move {
             if signals {
-                shutdown::obey_signals(&supervisor).await;
+                obey_signals(&supervisor).await;
             }
         });
     }
     for token in tokens {
         let supervisor = Arc::clone(&supervisor);
-        tasks.spawn(async move { shutdown::obey_token(&supervisor, token).await });
+        tasks.spawn(async move { obey_token(&supervisor, token).await });
     }
     let mut stores = Vec::new();
     let end = run_tasks(&supervisor, &mut tasks, &mut stores, &runtime).await;

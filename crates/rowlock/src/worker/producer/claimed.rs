@@ -1,9 +1,10 @@
-//! Handles the result of a claim: items for the stage pools, and what else the result says.
+//! Handles the result of a claim: items for the stage pools, and what else the result says. Suspects too: items of
+//! which one more reset is the last. A suspect runs alone; the worker drains for it.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Producer;
+use super::{Call, Producer, SuspectDrain};
 use crate::decoding::{Record, decode};
 use crate::limits::{BATCH_ITEMS_MAX, EXCLUDED_KEYS_MAX};
 use crate::pipeline::StageId;
@@ -12,6 +13,7 @@ use crate::worker::completion::{Disposition, retry};
 use crate::worker::demand::found_empty;
 use crate::worker::hooks::{FailedBy, FailedItem};
 use crate::worker::leases::Held;
+use crate::worker::refusals::Refused;
 use crate::worker::stage_pool::QueuedItem;
 use crate::{Claim, Key, Store};
 
@@ -134,5 +136,70 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         for row in claimed {
             self.supervisor.release(&self.supervisor.shared.leases.hold(row.lease, now));
         }
+    }
+
+    /// Notes which of these stages go on, and which stay held although the claim succeeded, because only others had
+    /// items that passed.
+    pub(super) fn note_claimed(&self, asked: &[StageId], batch: &ClaimBatch<S::Row>) {
+        if !self.supervisor.is_anything_refused() && self.verbs.store().refused_stages().is_empty() {
+            return;
+        }
+        batch.claimed.iter().for_each(|row| self.supervisor.note_passed(Refused::Claims, row.lease.stage));
+        let is_missing = |stage: &&StageId| !batch.claimed.iter().any(|row| row.lease.stage == **stage);
+        let missing: Vec<StageId> = asked.iter().filter(is_missing).copied().collect();
+        if batch.claimed.is_empty() && batch.refused.is_empty() && batch.exhausted.is_empty() {
+            let pools = self.supervisor.pools.iter().filter(|pool| asked.contains(&pool.stage));
+            pools.for_each(|pool| pool.refusals.found_nothing());
+        } else if !missing.is_empty() {
+            self.note_refused_claim(&missing);
+        }
+    }
+
+    pub(super) fn note_refused_claim(&self, asked: &[StageId]) -> bool {
+        !self.supervisor.note_refused(self.verbs.store(), Refused::Claims, asked).is_empty()
+    }
+}
+
+impl<S: Store, R: Record<S>> Producer<S, R> {
+    /// Whether a suspect runs, so that nothing else may be claimed.
+    pub(super) fn does_a_suspect_run(&mut self) -> bool {
+        if self.suspect.as_ref().is_some_and(|held| self.supervisor.shared.leases.get(&held.lease).is_none()) {
+            self.suspect = None;
+        }
+        self.suspect.is_some()
+    }
+
+    /// Whether the worker still drains for a suspect.
+    pub(super) fn is_draining_for_suspect(&mut self) -> bool {
+        let made = self.supervisor.shared.leases.is_empty() && !self.verbs.has_lost_claims();
+        if made && self.suspect_drain.is_some() {
+            self.suspect_drain = None;
+            self.empty.clear();
+        }
+        self.suspect_drain.is_some()
+    }
+
+    /// Checks by a claim of the head alone whether the suspect is still there: the claim leaves a suspect out, because
+    /// this worker holds other items.
+    pub(super) fn look_for_suspect(&mut self, now: Instant) -> Option<Call<S::Row>> {
+        let stages = self.suspect_drain.as_ref().filter(|suspect_drain| now >= suspect_drain.look_at)?.stages.clone();
+        Some(self.claim(stages, 1))
+    }
+
+    /// Notes what a claim says about the head of the queue.
+    pub(super) fn drain_for_suspect(&mut self, asked: &[StageId], sent_at: Instant, suspect_at_head: bool) {
+        if !suspect_at_head {
+            match &self.suspect_drain {
+                Some(suspect_drain) if sent_at < suspect_drain.found_at => self.supervisor.release_queued(|_| 0),
+                _ => self.suspect_drain = None,
+            }
+            return;
+        }
+        if self.suspect_drain.is_none() {
+            tracing::info!("one more reset is the last of the item at the head of the queue: making room for it");
+        }
+        let look_at = self.next_look();
+        self.suspect_drain = Some(SuspectDrain { stages: asked.to_vec(), found_at: Instant::now(), look_at });
+        self.supervisor.release_queued(|_| 0);
     }
 }

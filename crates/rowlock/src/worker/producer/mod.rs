@@ -1,10 +1,7 @@
 //! The producer: the loop that claims items for the stage pools, and ticks.
 
-mod calls;
 mod claimed;
-mod drain;
-mod idle_check;
-mod suspects;
+mod ending;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,24 +13,25 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
-use super::context::WorkerFinisher;
 use super::demand::{Pace, keep_queued, low_water, plan, wanted};
-use super::idle::{NextStep, Waiting};
+use super::handler::WorkerFinisher;
+use super::idle::NextStep;
 use super::leases::Held;
 use super::listener::Listening;
 use super::refusals::Refused;
-use super::report::Remaining;
+use super::report::{Errors, Remaining, Waiting};
 use super::stage_pool::StagePool;
 use super::supervisor::{Phase, Supervisor};
+use crate::backoff::Backoff;
 use crate::claim::Finisher;
 use crate::decoding::Record;
 use crate::dispatch::{Dispatch, Recovered};
-use crate::limits::{BATCH_ITEMS_MAX, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX};
+use crate::limits::{
+    BATCH_ITEMS_MAX, LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX,
+};
 use crate::pipeline::StageId;
 use crate::store::ClaimBatch;
-use crate::{Result, Store};
-use calls::Calls;
-use suspects::SuspectDrain;
+use crate::{Error, Result, Store};
 
 /// The producer of one worker.
 pub(crate) struct Producer<S: Store, R> {
@@ -63,6 +61,19 @@ pub(crate) struct Producer<S: Store, R> {
     counts: Calls,
     recover_at: Instant,
     waiting: Option<Waiting>,
+}
+
+/// A drain for a suspect at the head of the queue: nothing is claimed until nothing else is held, or until the suspect
+/// is gone because another worker took it or an operator moved it.
+#[derive(Debug)]
+struct SuspectDrain {
+    /// The stages of the claim that found it.
+    stages: Vec<StageId>,
+    /// When it was found. The result of a claim that was sent earlier proves nothing about the suspect, whose row the
+    /// other claim had locked.
+    found_at: Instant,
+    /// When to check whether it is still there.
+    look_at: Instant,
 }
 
 /// A running call.
@@ -370,27 +381,6 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         }
     }
 
-    /// Notes which of these stages go on, and which stay held although the claim succeeded, because only others had
-    /// items that passed.
-    fn note_claimed(&self, asked: &[StageId], batch: &ClaimBatch<S::Row>) {
-        if !self.supervisor.is_anything_refused() && self.verbs.store().refused_stages().is_empty() {
-            return;
-        }
-        batch.claimed.iter().for_each(|row| self.supervisor.note_passed(Refused::Claims, row.lease.stage));
-        let is_missing = |stage: &&StageId| !batch.claimed.iter().any(|row| row.lease.stage == **stage);
-        let missing: Vec<StageId> = asked.iter().filter(is_missing).copied().collect();
-        if batch.claimed.is_empty() && batch.refused.is_empty() && batch.exhausted.is_empty() {
-            let pools = self.supervisor.pools.iter().filter(|pool| asked.contains(&pool.stage));
-            pools.for_each(|pool| pool.refusals.found_nothing());
-        } else if !missing.is_empty() {
-            self.note_refused_claim(&missing);
-        }
-    }
-
-    fn note_refused_claim(&self, asked: &[StageId]) -> bool {
-        !self.supervisor.note_refused(self.verbs.store(), Refused::Claims, asked).is_empty()
-    }
-
     fn poll_max(&self) -> Duration {
         let default = if self.listening.works() { POLL_MAX } else { POLL_MAX_UNHEARD };
         self.supervisor.settings.poll_max.unwrap_or(default).max(self.supervisor.settings.poll_min)
@@ -399,5 +389,71 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
     /// When to poll again what was found empty now.
     fn next_look(&self) -> Instant {
         Instant::now() + self.poll_delay.mul_f64(rand::rng().random_range(0.75..=1.25))
+    }
+}
+
+/// One kind of call. Each kind has separate errors: the successes of one say nothing about another.
+#[derive(Debug)]
+struct Calls {
+    what: &'static str,
+    errors: Errors,
+    backoff: Backoff,
+    hold_until: Instant,
+}
+
+impl Calls {
+    fn new(what: &'static str, now: Instant) -> Calls {
+        Calls { what, errors: Errors::default(), backoff: Backoff::default(), hold_until: now }
+    }
+
+    fn passed<S: Store, R: Send + 'static>(&mut self, supervisor: &Supervisor<S, R>) {
+        supervisor.disruptions.answered(Instant::now());
+        self.errors.passed(self.what);
+        self.backoff = Backoff::default();
+    }
+
+    /// Notes an error, and delays the next call of this kind. Returns the error if the worker should give up.
+    fn met<S: Store, R: Send + 'static>(&mut self, supervisor: &Supervisor<S, R>, error: Error) -> Result<()> {
+        supervisor.met(&mut self.errors, self.what, &error);
+        self.hold_until = Instant::now() + self.backoff.next();
+        let patience = if error.is_transient() { OUTAGE_PATIENCE } else { LASTING_ERROR_PATIENCE };
+        if supervisor.settings.until_idle && self.errors.lasted() > patience { Err(error) } else { Ok(()) }
+    }
+
+    /// Notes an error that concerns one stage alone, which is delayed separately.
+    fn met_by_few<S: Store, R: Send + 'static>(&mut self, supervisor: &Supervisor<S, R>, error: &Error) {
+        supervisor.disruptions.answered(Instant::now());
+        supervisor.met(&mut self.errors, self.what, error);
+    }
+
+    fn is_held(&self, now: Instant) -> bool {
+        now < self.hold_until
+    }
+
+    fn held_until(&self) -> Instant {
+        self.hold_until
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::worker::supervisor::tests::supervisor_over;
+
+    #[tokio::test]
+    async fn the_successes_of_one_kind_do_not_hide_the_errors_of_another() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let supervisor = supervisor_over(folder.path()).await;
+        let now = Instant::now();
+        let (mut claims, mut counts) = (Calls::new("claim", now), Calls::new("counts", now));
+        let broken = || Error::Schema { table: "items".to_owned(), problem: "gone".to_owned() };
+
+        counts.met(&supervisor, broken()).expect("it is borne for a while");
+        claims.passed(&supervisor);
+        assert!(counts.is_held(now) && !claims.is_held(now));
+
+        counts.errors = Errors::failing_for(LASTING_ERROR_PATIENCE * 2);
+        claims.passed(&supervisor);
+        counts.met(&supervisor, broken()).expect_err("it has lasted for too long");
     }
 }
