@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::completion::{Completion, Disposition};
-use super::refusals::Refused;
-use super::supervisor::Supervisor;
-use crate::Store;
+use super::refusals::{Refusals, Refused};
 use crate::dispatch::Settling;
 use crate::limits::POLL_MAX;
 use crate::pipeline::StageId;
@@ -192,17 +190,17 @@ impl RetryLane {
     }
 
     /// Waits until there is something to send, and returns it. Batches that wait for nothing go first.
-    pub(crate) async fn next<S: Store, R: Send + 'static>(&self, supervisor: &Supervisor<S, R>) -> Next {
+    pub(crate) async fn next(&self, refusals: &Refusals) -> Next {
         loop {
             let some = self.some.notified();
             let now = Instant::now();
             if let Some(batch) = self.locked().batches.pop_front() {
                 return Next::Batch(batch);
             }
-            if let Some((waiting, batch)) = self.locked().due(supervisor, now) {
+            if let Some((waiting, batch)) = self.locked().due(refusals, now) {
                 return Next::Try(waiting, batch);
             }
-            let next_try_at = supervisor.pools.iter().filter_map(|pool| pool.refusals.next_try_at()).min();
+            let next_try_at = refusals.next_tries().min();
             let pause = next_try_at.map_or(POLL_MAX, |at| at.saturating_duration_since(now)).min(POLL_MAX);
             let _woken = tokio::time::timeout(pause.max(Duration::from_millis(1)), some).await;
         }
@@ -221,15 +219,11 @@ fn may_be_released(waiting: Waiting, batch: &Batch) -> bool {
 impl Lanes {
     /// The item that is to be tried now, a different one each time. All items that wait with it are kept: none of their
     /// leases is given up.
-    fn due<S: Store, R: Send + 'static>(
-        &mut self,
-        supervisor: &Supervisor<S, R>,
-        now: Instant,
-    ) -> Option<(Waiting, Batch)> {
+    fn due(&mut self, refusals: &Refusals, now: Instant) -> Option<(Waiting, Batch)> {
         let is_due = |(stage, outcome): Waiting| {
-            supervisor.pool(stage).is_none_or(|pool| {
+            refusals.of(stage).is_none_or(|refusals| {
                 let what = Refused::Finishes(outcome);
-                pool.refusals.is_due(what, now) || !pool.refusals.has(what)
+                refusals.is_due(what, now) || !refusals.has(what)
             })
         };
         let at = self.waiting.iter().position(|(waiting, _)| is_due(*waiting))?;
@@ -240,8 +234,8 @@ impl Lanes {
         }
         let batches = self.waiting.iter().filter(|(other, _)| *other == waiting).map(|(_, batch)| batch);
         batches.chain([&batch]).flat_map(Batch::completions).for_each(|completion| completion.held.keep(now));
-        if let Some(pool) = supervisor.pool(waiting.0) {
-            pool.refusals.tried(Refused::Finishes(waiting.1), now);
+        if let Some(refusals) = refusals.of(waiting.0) {
+            refusals.tried(Refused::Finishes(waiting.1), now);
         }
         Some((waiting, batch))
     }

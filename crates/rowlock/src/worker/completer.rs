@@ -36,7 +36,7 @@ pub(crate) async fn write_completions<S: Store, R: Send + 'static>(supervisor: &
         if !over.is_empty() {
             account(supervisor, &over, []);
         }
-        if supervisor.is_anything_refused() {
+        if supervisor.refusals.is_any() {
             let_wait(supervisor, verbs, &mut to_write);
         }
         if !to_write.is_empty() {
@@ -61,7 +61,7 @@ pub(crate) async fn retry_apart<S: Store, R: Send + 'static>(supervisor: &Superv
     let mut backoff = Backoff::default();
     let mut failures_in_a_row = 0;
     loop {
-        let (tries, mut batch) = match supervisor.retry_lane.next(supervisor).await {
+        let (tries, mut batch) = match supervisor.retry_lane.next(&supervisor.refusals).await {
             Next::Batch(batch) => (None, batch),
             Next::Try(waiting, batch) => (Some(waiting), batch),
         };
@@ -106,7 +106,7 @@ fn set_refused_aside<S: Store, R: Send + 'static>(
     if before > 0 && !verbs.store().refused_stages().is_empty() {
         for (stage, outcome) in batch.moves() {
             supervisor.note_refused(verbs.store(), Refused::Finishes(outcome), &[stage]);
-            if supervisor.waits(stage, outcome) {
+            if supervisor.refusals.has(stage, Refused::Finishes(outcome)) {
                 let is_of_it = |completion: &Completion| completion.moves() == Some((stage, outcome));
                 let waiting = batch.extract(is_of_it);
                 waiting.completions().iter().for_each(|completion| completion.held.keep(Instant::now()));
@@ -209,7 +209,7 @@ fn let_wait<S: Store, R: Send + 'static>(
     completions: &mut Vec<Completion>,
 ) {
     let waits = |completion: &mut Completion| {
-        completion.moves().is_some_and(|(stage, outcome)| supervisor.waits(stage, outcome))
+        completion.moves().is_some_and(|(stage, outcome)| supervisor.refusals.has(stage, Refused::Finishes(outcome)))
     };
     let waiting: Vec<Completion> = completions.extract_if(.., waits).collect();
     let mut batch = Batch::new(waiting, verbs.limits());
@@ -234,7 +234,7 @@ async fn send<S: Store, R: Send + 'static>(
             errors.passed("finish");
             let busy: Vec<bool> = answers.iter().map(|answer| *answer == Finished::Busy).collect();
             let over = batch.take_all_but(&busy);
-            if supervisor.is_anything_refused() {
+            if supervisor.refusals.is_any() {
                 note_written(supervisor, &over, &answers);
             }
             account(supervisor, &over, answers.into_iter().filter(|answer| *answer != Finished::Busy));
@@ -257,7 +257,7 @@ fn note_written<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>, over
     let answers = answers.iter().filter(|answer| **answer != Finished::Busy);
     for (completion, answer) in over.iter().zip(answers) {
         if let (Some((stage, outcome)), Finished::Applied { .. }) = (completion.moves(), answer)
-            && supervisor.waits(stage, outcome)
+            && supervisor.refusals.has(stage, Refused::Finishes(outcome))
         {
             supervisor.note_passed(Refused::Finishes(outcome), stage);
             supervisor.retry_lane.resume((stage, outcome));

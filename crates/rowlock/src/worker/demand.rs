@@ -2,9 +2,23 @@
 
 use std::time::Duration;
 
-use super::stage_pool::Load;
 use crate::limits::{BATCH_ITEMS_MAX, CLAIM_AHEAD_ITEMS_MAX, CLAIM_LOOK_AHEAD};
 use crate::pipeline::StageId;
+
+/// How busy a stage pool is, for the size of claims.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Load {
+    /// Slots that can work: not leaked, and polled.
+    pub(crate) slots: usize,
+    /// Slots that wait for an item.
+    pub(crate) idle: usize,
+    /// Items that one run of the handler takes.
+    pub(crate) size: usize,
+    /// Items in the queue.
+    pub(crate) queued: usize,
+    /// How long the run that started last has lasted, if every slot is busy.
+    pub(crate) youngest_run: Option<Duration>,
+}
 
 /// The measured time that a stage's handler takes for one item, as an exponential moving average.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

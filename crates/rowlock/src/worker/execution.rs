@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
-use super::leases::Held;
+use super::leases::{Held, Work};
 use crate::decoding::panic_words;
 use crate::limits::FINISH_KEPT_FOR;
 use crate::{Failure, Handled};
@@ -94,13 +94,6 @@ impl Execution {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One of the items is lost. With the last one, the handler is told to stop.
-    pub(crate) fn lose_item(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.stop_token().cancel();
-        }
-    }
-
     /// Whether the handler is finishing one of the items itself, and may still learn the answer. It must not be dropped
     /// meanwhile: the answer would be lost.
     pub(crate) fn is_settling(&self, now: Instant) -> bool {
@@ -165,6 +158,15 @@ impl Execution {
                     Err(panic) => RunEnd::Panicked(panic_message(&*panic)),
                 }
             }
+        }
+    }
+}
+
+impl Work for Execution {
+    /// With the last item, the handler is told to stop.
+    fn lose_item(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.stop_token().cancel();
         }
     }
 }

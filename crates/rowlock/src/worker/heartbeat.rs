@@ -83,8 +83,7 @@ fn due<S: Store, R: Send + 'static>(
     let parted_at = supervisor.disruptions.parted_at();
     // Where the heartbeats of a stage are refused, the item that is tried is renewed at once, to show whether they
     // pass.
-    let is_tried =
-        |held: &Held| supervisor.pool(held.lease.stage).is_some_and(|pool| pool.refusals.has(Refused::Heartbeats));
+    let is_tried = |held: &Held| supervisor.refusals.has(held.lease.stage, Refused::Heartbeats);
     let looks_old = |held: &Held| parted_at.is_some_and(|parted_at| held.renewed_at() < parted_at) || is_tried(held);
     if !all.iter().any(|held| looks_old(held) || age(held) + early >= interval) {
         return Vec::new();
@@ -160,7 +159,7 @@ async fn learn<S: Store, R: Send + 'static>(
 fn is_refused<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>, beats: &Dispatch<S>, held: &Held) -> bool {
     let stage = held.lease.stage;
     supervisor.note_refused(beats.store(), Refused::Heartbeats, &[stage]);
-    supervisor.pool(stage).is_some_and(|pool| pool.refusals.has(Refused::Heartbeats))
+    supervisor.refusals.has(stage, Refused::Heartbeats)
 }
 
 /// Releases, uncounted, items that were not renewed for half of a lease's life because the database refuses the

@@ -4,12 +4,12 @@
 //! alone reports it; what comes later is discarded.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::execution::Execution;
 use crate::limits::FINISH_KEPT_FOR;
 use crate::pipeline::Status;
 use crate::{Error, FencingToken, Key, Lease, Settled};
@@ -62,8 +62,14 @@ struct State {
 #[derive(Debug)]
 enum Progress {
     Queued,
-    Running(Arc<Execution>),
+    Running(Arc<dyn Work>),
     Ended,
+}
+
+/// The work on the items of some leases.
+pub(crate) trait Work: fmt::Debug + Send + Sync {
+    /// One of the leases is lost.
+    fn lose_item(&self);
 }
 
 /// This process stood still until a moment ago, so its leases are older than they may be. Until the end of the respite
@@ -184,11 +190,12 @@ impl OfClaim {
 
 impl Held {
     /// A handler starts on the item. False if the lease ended while the item was queued.
-    pub(crate) fn start(&self, run: &Arc<Execution>) -> bool {
+    pub(crate) fn start<W: Work + 'static>(&self, work: &Arc<W>) -> bool {
         let mut state = self.locked();
         let queued = matches!(state.progress, Progress::Queued);
         if queued {
-            state.progress = Progress::Running(Arc::clone(run));
+            let work: Arc<W> = Arc::clone(work);
+            state.progress = Progress::Running(work);
         }
         queued
     }
@@ -208,9 +215,9 @@ impl Held {
         match state.end() {
             Progress::Ended => false,
             Progress::Queued => true,
-            Progress::Running(run) => {
+            Progress::Running(work) => {
                 drop(state);
-                run.lose_item();
+                work.lose_item();
                 true
             }
         }

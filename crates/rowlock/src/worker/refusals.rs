@@ -6,12 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::demand::Load;
 use super::outage_detector::{HeldBy, News, Pauses, Since};
-use super::stage_pool::Load;
-use super::supervisor::Supervisor;
-use crate::Store;
 use crate::pipeline::StageId;
-use crate::store::RefusedStage;
 
 /// A kind of call that the database refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +25,7 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// The name that a store uses for it.
-    fn verb(self) -> &'static str {
+    pub(crate) fn verb(self) -> &'static str {
         match self {
             Refused::Claims => "claim",
             Refused::Finishes(outcome) => outcome,
@@ -38,9 +35,15 @@ impl Refused {
     }
 }
 
-/// The refusals of a stage. Cheap to check if there are none.
+/// The refusals of each stage that has a handler.
 #[derive(Debug)]
 pub(crate) struct Refusals {
+    stages: Vec<(StageId, StageRefusals)>,
+}
+
+/// The refusals of a stage. Cheap to check if there are none.
+#[derive(Debug)]
+pub(crate) struct StageRefusals {
     pauses: Pauses,
     is_any: AtomicBool,
     has_news: AtomicBool,
@@ -62,8 +65,39 @@ struct State {
 const EMPTY_TRIES: u32 = 2;
 
 impl Refusals {
-    pub(crate) fn new(pauses: Pauses) -> Refusals {
-        Refusals { pauses, is_any: AtomicBool::default(), has_news: AtomicBool::default(), state: Mutex::default() }
+    pub(crate) fn new(stages: impl Iterator<Item = StageId>, pauses: Pauses) -> Refusals {
+        Refusals { stages: stages.map(|stage| (stage, StageRefusals::new(pauses))).collect() }
+    }
+
+    /// Those of a stage that has a handler.
+    pub(crate) fn of(&self, stage: StageId) -> Option<&StageRefusals> {
+        self.stages.iter().find(|(other, _)| *other == stage).map(|(_, refusals)| refusals)
+    }
+
+    /// Whether this is refused for the stage.
+    pub(crate) fn has(&self, stage: StageId, what: Refused) -> bool {
+        self.of(stage).is_some_and(|refusals| refusals.has(what))
+    }
+
+    /// Whether anything is refused for any stage.
+    pub(crate) fn is_any(&self) -> bool {
+        self.stages.iter().any(|(_, refusals)| refusals.is_any())
+    }
+
+    /// When the next try of each stage is due.
+    pub(crate) fn next_tries(&self) -> impl Iterator<Item = Instant> {
+        self.stages.iter().filter_map(|(_, refusals)| refusals.next_try_at())
+    }
+}
+
+impl StageRefusals {
+    pub(crate) fn new(pauses: Pauses) -> StageRefusals {
+        StageRefusals {
+            pauses,
+            is_any: AtomicBool::default(),
+            has_news: AtomicBool::default(),
+            state: Mutex::default(),
+        }
     }
 
     pub(crate) fn is_any(&self) -> bool {
@@ -99,7 +133,7 @@ impl Refusals {
     }
 
     /// Whether it was refused again since the last check.
-    fn is_news(&self, what: Refused, times: u64) -> bool {
+    pub(crate) fn is_news(&self, what: Refused, times: u64) -> bool {
         self.locked().seen.insert(what.verb(), times) != Some(times)
     }
 
@@ -225,50 +259,6 @@ impl State {
     }
 }
 
-impl<S: Store, R: Send + 'static> Supervisor<S, R> {
-    /// Holds those of these stages for which the database refused this since the last check, and returns them.
-    pub(crate) fn note_refused(&self, store: &S, what: Refused, stages: &[StageId]) -> Vec<StageId> {
-        let now = Instant::now();
-        let is_asked = |refused: &RefusedStage| refused.verb == what.verb() && stages.contains(&refused.stage);
-        let mut held = Vec::new();
-        for RefusedStage { stage, reason, times, .. } in store.refused_stages().into_iter().filter(is_asked) {
-            let Some(pool) = self.pool(stage) else { continue };
-            if !pool.refusals.is_news(what, times) {
-                continue;
-            }
-            held.push(stage);
-            if pool.refusals.refused(what, &reason, now) {
-                // Not for claims: where those are refused, what was claimed before has passed.
-                if matches!(what, Refused::Finishes(_) | Refused::Heartbeats) {
-                    pool.take_back(0).iter().for_each(|entry| self.release(&entry.held));
-                }
-                self.shared.wake.notify_one();
-            }
-        }
-        held
-    }
-
-    /// Notes that items of a stage passed.
-    pub(crate) fn note_passed(&self, what: Refused, stage: StageId) {
-        if let Some(pool) = self.pool(stage)
-            && pool.refusals.has(what)
-        {
-            pool.refusals.passed(what);
-            self.shared.wake.notify_one();
-        }
-    }
-
-    /// Whether anything is refused for any stage.
-    pub(crate) fn is_anything_refused(&self) -> bool {
-        self.pools.iter().any(|pool| pool.refusals.is_any())
-    }
-
-    /// Whether a finish with this outcome has to wait.
-    pub(crate) fn waits(&self, stage: StageId, outcome: &'static str) -> bool {
-        self.pool(stage).is_some_and(|pool| pool.refusals.has(Refused::Finishes(outcome)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,7 +271,7 @@ mod tests {
 
     #[test]
     fn one_claim_is_tried_now_and_then_until_one_passes() {
-        let (refusals, start) = (Refusals::new(PAUSES), Instant::now());
+        let (refusals, start) = (StageRefusals::new(PAUSES), Instant::now());
         assert_eq!(refusals.wanted(&load(4), 100, start), 100);
         assert!(refusals.refused(Refused::Claims, "a check", start));
         assert_eq!(refusals.wanted(&load(4), 100, start), 0);
@@ -303,7 +293,7 @@ mod tests {
 
     #[test]
     fn while_finishes_wait_nothing_is_claimed_and_sweeps_hold_nothing() {
-        let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
+        let (refusals, now) = (StageRefusals::new(PAUSES), Instant::now());
         refusals.refused(Refused::Sweeps, "a check", now);
         assert_eq!(refusals.wanted(&load(4), 100, now), 100);
         assert!(refusals.next_try_at().is_none());
@@ -318,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_stage_without_heartbeats_has_one_item_at_a_time() {
-        let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
+        let (refusals, now) = (StageRefusals::new(PAUSES), Instant::now());
         refusals.refused(Refused::Heartbeats, "a check", now);
         let later = now + PAUSES.max;
         let wanted = |idle, at| refusals.wanted(&load(idle), 100, at);
@@ -327,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_empty_is_not_held() {
-        let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
+        let (refusals, now) = (StageRefusals::new(PAUSES), Instant::now());
         refusals.refused(Refused::Claims, "a check", now);
         refusals.found_nothing();
         assert!(refusals.is_any(), "others may have the rows");

@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use super::completion::{Completions, Disposition, disposition_of};
+use super::demand::Load;
 use super::execution::{Execution, OfRun, RunEnd};
 use super::handler::{Handler, Stateless};
 use super::hooks::Observed;
-use super::leases::{Held, Leases};
+use super::leases::{Held, Leases, Work};
 use super::outage_detector::{OutageDetector, Pauses};
-use super::refusals::Refusals;
 use crate::limits::{QUEUED_FOR_MAX, WORKER_ITEMS_BETWEEN_YIELDS};
 use crate::pipeline::StageId;
 use crate::{Claim, Failure, Handled, Outcome, Repository, Store};
@@ -33,7 +33,6 @@ pub(crate) struct StagePool<S: Store, R> {
     /// The producer is woken when the queue has shrunk to this length.
     low_water: AtomicUsize,
     pub(crate) outages: OutageDetector,
-    pub(crate) refusals: Refusals,
     observed: Option<Observed>,
     busy_nanos: AtomicU64,
     handled_items: AtomicU64,
@@ -55,21 +54,6 @@ pub(crate) struct Shared<S: Store, R> {
     pub(crate) wake: Notify,
 }
 
-/// How busy a stage pool is, for the size of claims.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Load {
-    /// Slots that can work: not leaked, and polled.
-    pub(crate) slots: usize,
-    /// Slots that wait for an item.
-    pub(crate) idle: usize,
-    /// Items that one run of the handler takes.
-    pub(crate) size: usize,
-    /// Items in the queue.
-    pub(crate) queued: usize,
-    /// How long the run that started last has lasted, if every slot is busy.
-    pub(crate) youngest_run: Option<Duration>,
-}
-
 impl<S: Store, R: Send + 'static> StagePool<S, R> {
     pub(crate) fn new(
         stage: StageId,
@@ -89,7 +73,6 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
             stalled_since: Mutex::new(None),
             low_water: AtomicUsize::new(0),
             outages: OutageDetector::new(pauses),
-            refusals: Refusals::new(pauses),
             observed: None,
             busy_nanos: AtomicU64::new(0),
             handled_items: AtomicU64::new(0),
@@ -446,17 +429,34 @@ impl Slot {
 }
 
 #[cfg(all(test, feature = "sqlite"))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::Pipeline;
     use crate::store::sqlite::SqliteStore;
-    use crate::worker::supervisor::tests::supervisor_over;
+
+    const PAUSES: Pauses = Pauses { min: Duration::from_secs(1), max: Duration::from_secs(1) };
+
+    /// What the worker's thread and the slots share, over a new table.
+    pub(crate) async fn shared_over(folder: &std::path::Path) -> Arc<Shared<SqliteStore, (String,)>> {
+        let pipeline = Pipeline::builder("p").table("items").key("id").stage("ONE").stale_after(Duration::from_secs(3));
+        let pipeline = pipeline.heartbeat_interval(Duration::from_millis(100)).build().expect("a valid pipeline");
+        let store = SqliteStore::open(folder.join("queue.sqlite"), pipeline).await.expect("the file opens");
+        let repository = Repository::new(store);
+        repository.prepare().await.expect("prepared");
+        Arc::new(Shared {
+            repository: Arc::new(repository),
+            leases: Arc::default(),
+            completions: Arc::default(),
+            wake: Notify::new(),
+        })
+    }
 
     /// Otherwise the producer, which the shorter queue wakes, would claim once more for the slot.
     #[tokio::test]
     async fn a_slot_is_busy_as_soon_as_the_queue_is_shorter() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let supervisor = supervisor_over(folder.path()).await;
-        let repository = Arc::clone(&supervisor.shared.repository);
+        let shared = shared_over(folder.path()).await;
+        let repository = Arc::clone(&shared.repository);
         repository.add_many(["a"]).await.expect("added");
         let claim = repository.claim(1).await.expect("claimed").items.remove(0);
         let now = Instant::now();
@@ -464,13 +464,13 @@ mod tests {
             Handler::one(Arc::new(()), |_: crate::Context<SqliteStore, (String,)>, _: Claim<(String,)>| async {
                 Ok(())
             });
-        let pool = StagePool::new(StageId::FIRST, None, handler, 2, supervisor.settings.hold_pauses);
-        let held = supervisor.shared.leases.hold(claim.lease().clone(), now);
+        let pool = StagePool::new(StageId::FIRST, None, handler, 2, PAUSES);
+        let held = shared.leases.hold(claim.lease().clone(), now);
         pool.push([QueuedItem { claim, held, queued_at: now }]);
         let load = pool.load(now);
         assert_eq!((load.idle, load.queued), (2, 1));
 
-        let taken = pool.pop(&supervisor.shared, 0).expect("an item");
+        let taken = pool.pop(&shared, 0).expect("an item");
 
         let load = pool.load(now);
         assert_eq!((load.idle, load.queued), (1, 0));

@@ -16,10 +16,12 @@ use super::execution::{Execution, RunEnd, Stop, panic_message};
 use super::hooks::{FailedHook, OnHold, OnWait};
 use super::leases::Held;
 use super::outage_detector::{HeldStage, News, Pauses};
+use super::refusals::{Refusals, Refused, StageRefusals};
 use super::report::{Errors, Tally};
 use super::stage_pool::{Shared, StagePool};
 use crate::limits::{ENDED_ITEMS_MAX, LEAK_AFTER, OUTAGE_PATIENCE};
 use crate::pipeline::{Pipeline, StageId};
+use crate::store::RefusedStage;
 use crate::{Error, Outcome, Store};
 
 /// The state that the tasks of a worker share.
@@ -28,6 +30,7 @@ pub(crate) struct Supervisor<S: Store, R> {
     /// The stage pools of the stages that have a handler, in order.
     pub(crate) pools: Vec<Arc<StagePool<S, R>>>,
     pub(crate) settings: Settings,
+    pub(crate) refusals: Refusals,
     pub(crate) tally: Tally,
     pub(crate) disruptions: DisruptionDetector,
     /// The retry lane: items that are sent again apart from the others.
@@ -78,10 +81,12 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
         let now = Instant::now();
         let pipeline = shared.repository.pipeline();
         let disruptions = DisruptionDetector::new(pipeline.stale_after(), pipeline.heartbeat_interval(), now);
+        let refusals = Refusals::new(pools.iter().map(|pool| pool.stage), settings.hold_pauses);
         Supervisor {
             shared,
             pools,
             settings,
+            refusals,
             tally: Tally::default(),
             disruptions,
             retry_lane: RetryLane::default(),
@@ -283,7 +288,8 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
     /// The stages that are held.
     pub(crate) fn held_stages(&self, now: Instant) -> Vec<HeldStage> {
         let current = |pool: &Arc<StagePool<S, R>>| {
-            let news = pool.outages.current(now).into_iter().chain(pool.refusals.current(now));
+            let refused = self.refusals.of(pool.stage).map(|refusals| refusals.current(now));
+            let news = pool.outages.current(now).into_iter().chain(refused.into_iter().flatten());
             news.map(|news| self.held_stage(pool.stage, news)).collect::<Vec<_>>()
         };
         self.pools.iter().flat_map(current).collect()
@@ -292,7 +298,8 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
     /// Reports which stages are held now, and which resume.
     pub(crate) fn tell_holds(&self) {
         for pool in &self.pools {
-            for news in pool.outages.take_news().into_iter().chain(pool.refusals.take_news()) {
+            let refused = self.refusals.of(pool.stage).map(StageRefusals::take_news);
+            for news in pool.outages.take_news().into_iter().chain(refused.into_iter().flatten()) {
                 let held = self.held_stage(pool.stage, news);
                 if held.is_over {
                     tracing::info!("stage {held}");
@@ -319,7 +326,8 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
         }
         for pool in &self.pools {
             let outage = pool.outages.overdue(now).map(|(lasted, reason)| (lasted, "by an outage", reason));
-            let refusals = pool.refusals.current(now).into_iter();
+            let refusals = self.refusals.of(pool.stage).map(|refusals| refusals.current(now));
+            let refusals = refusals.into_iter().flatten();
             let refusals = refusals.map(|news| (news.held_for, "because the database refuses its items", news.reason));
             for (lasted, why, reason) in outage.into_iter().chain(refusals) {
                 if lasted > OUTAGE_PATIENCE {
@@ -328,6 +336,38 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
                     self.fail(Error::Worker { problem });
                 }
             }
+        }
+    }
+
+    /// Holds those of these stages for which the database refused this since the last check, and returns them.
+    pub(crate) fn note_refused(&self, store: &S, what: Refused, stages: &[StageId]) -> Vec<StageId> {
+        let now = Instant::now();
+        let is_asked = |refused: &RefusedStage| refused.verb == what.verb() && stages.contains(&refused.stage);
+        let mut held = Vec::new();
+        for RefusedStage { stage, reason, times, .. } in store.refused_stages().into_iter().filter(is_asked) {
+            let (Some(pool), Some(refusals)) = (self.pool(stage), self.refusals.of(stage)) else { continue };
+            if !refusals.is_news(what, times) {
+                continue;
+            }
+            held.push(stage);
+            if refusals.refused(what, &reason, now) {
+                // Not for claims: where those are refused, what was claimed before has passed.
+                if matches!(what, Refused::Finishes(_) | Refused::Heartbeats) {
+                    pool.take_back(0).iter().for_each(|entry| self.release(&entry.held));
+                }
+                self.shared.wake.notify_one();
+            }
+        }
+        held
+    }
+
+    /// Notes that items of a stage passed.
+    pub(crate) fn note_passed(&self, what: Refused, stage: StageId) {
+        if let Some(refusals) = self.refusals.of(stage)
+            && refusals.has(what)
+        {
+            refusals.passed(what);
+            self.shared.wake.notify_one();
         }
     }
 
@@ -406,21 +446,11 @@ fn bit(stage: StageId) -> u64 {
 pub(crate) mod tests {
     use super::*;
     use crate::store::sqlite::SqliteStore;
-    use crate::{Pipeline, Repository};
+    use crate::worker::stage_pool::tests::shared_over;
 
     /// The state that the tasks of a worker share, without the tasks, over a new table.
     pub(crate) async fn supervisor_over(folder: &std::path::Path) -> Supervisor<SqliteStore, (String,)> {
-        let pipeline = Pipeline::builder("p").table("items").key("id").stage("ONE").stale_after(Duration::from_secs(3));
-        let pipeline = pipeline.heartbeat_interval(Duration::from_millis(100)).build().expect("a valid pipeline");
-        let store = SqliteStore::open(folder.join("queue.sqlite"), pipeline).await.expect("the file opens");
-        let repository = Repository::new(store);
-        repository.prepare().await.expect("prepared");
-        let shared = Arc::new(Shared {
-            repository: Arc::new(repository),
-            leases: Arc::default(),
-            completions: Arc::default(),
-            wake: tokio::sync::Notify::new(),
-        });
+        let shared = shared_over(folder).await;
         let settings = Settings {
             grace: Duration::ZERO,
             poll_min: Duration::from_secs(1),

@@ -124,7 +124,7 @@ pub(crate) async fn sweep_first<S: Store, R: Send + 'static>(
     verbs: &Dispatch<S>,
 ) -> Result<Duration> {
     match sweep(supervisor, verbs).await {
-        Err(error) if supervisor.is_anything_refused() => {
+        Err(error) if supervisor.refusals.is_any() => {
             tracing::error!(%error, "the first sweep is refused");
             Ok(Duration::ZERO)
         }

@@ -13,7 +13,7 @@ use crate::worker::completion::{Disposition, retry};
 use crate::worker::demand::found_empty;
 use crate::worker::hooks::{FailedBy, FailedItem};
 use crate::worker::leases::Held;
-use crate::worker::refusals::Refused;
+use crate::worker::refusals::{Refused, StageRefusals};
 use crate::worker::stage_pool::QueuedItem;
 use crate::{Claim, Key, Store};
 
@@ -72,7 +72,9 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
             }
         }
         for (pool, entries) in supervisor.pools.iter().zip(entries) {
-            let turns_back = || pool.outages.turns_back(sent_at) || pool.refusals.turns_back(sent_at);
+            let refusals = supervisor.refusals.of(pool.stage);
+            let turns_back =
+                || pool.outages.turns_back(sent_at) || refusals.is_some_and(|refusals| refusals.turns_back(sent_at));
             if turns_back() {
                 entries.iter().for_each(|entry| supervisor.release(&entry.held));
             } else if !entries.is_empty() {
@@ -130,6 +132,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         }
         self.release_claimed(rows);
     }
+
     /// Releases claimed rows that are not to be worked on.
     pub(super) fn release_claimed(&self, claimed: Vec<ClaimedRow<S::Row>>) {
         let now = Instant::now();
@@ -141,15 +144,15 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
     /// Notes which of these stages go on, and which stay held although the claim succeeded, because only others had
     /// items that passed.
     pub(super) fn note_claimed(&self, asked: &[StageId], batch: &ClaimBatch<S::Row>) {
-        if !self.supervisor.is_anything_refused() && self.verbs.store().refused_stages().is_empty() {
+        if !self.supervisor.refusals.is_any() && self.verbs.store().refused_stages().is_empty() {
             return;
         }
         batch.claimed.iter().for_each(|row| self.supervisor.note_passed(Refused::Claims, row.lease.stage));
         let is_missing = |stage: &&StageId| !batch.claimed.iter().any(|row| row.lease.stage == **stage);
         let missing: Vec<StageId> = asked.iter().filter(is_missing).copied().collect();
         if batch.claimed.is_empty() && batch.refused.is_empty() && batch.exhausted.is_empty() {
-            let pools = self.supervisor.pools.iter().filter(|pool| asked.contains(&pool.stage));
-            pools.for_each(|pool| pool.refusals.found_nothing());
+            let refusals = asked.iter().filter_map(|stage| self.supervisor.refusals.of(*stage));
+            refusals.for_each(StageRefusals::found_nothing);
         } else if !missing.is_empty() {
             self.note_refused_claim(&missing);
         }

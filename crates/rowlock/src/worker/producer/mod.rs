@@ -18,7 +18,7 @@ use super::handler::WorkerFinisher;
 use super::idle::NextStep;
 use super::leases::Held;
 use super::listener::Listening;
-use super::refusals::Refused;
+use super::refusals::{Refused, StageRefusals};
 use super::report::{Errors, Remaining, Waiting};
 use super::stage_pool::StagePool;
 use super::supervisor::{Phase, Supervisor};
@@ -193,8 +193,8 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
     fn wake_at(&self, now: Instant) -> Instant {
         let held = [&self.claims, &self.recoveries, &self.counts].map(|calls| calls.held_until());
         let suspect_drain = self.suspect_drain.iter().map(|suspect_drain| suspect_drain.look_at);
-        let pools = self.supervisor.pools.iter();
-        let tries = pools.flat_map(|pool| pool.outages.next_try_at().into_iter().chain(pool.refusals.next_try_at()));
+        let tries = self.supervisor.pools.iter().filter_map(|pool| pool.outages.next_try_at());
+        let tries = tries.chain(self.supervisor.refusals.next_tries());
         let times = self.empty.values().copied().chain(held).chain(suspect_drain).chain(tries);
         times.filter(|at| *at > now).fold(now + POLL_MAX, Instant::min)
     }
@@ -273,7 +273,8 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
                 false => wanted(&load, ahead),
                 true => usize::from(load.idle > 0 && load.queued == 0 && pool.outages.may_try(now)),
             };
-            let want = pool.refusals.wanted(&load, want, now);
+            let refusals = self.supervisor.refusals.of(pool.stage);
+            let want = refusals.map_or(want, |refusals| refusals.wanted(&load, want, now));
             wants.push((pool.stage, if empty { 0 } else { want }));
         }
         wants
@@ -282,7 +283,10 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
     /// A stage whose claims were refused and are due for a try. The try claims one item for this stage alone: it would
     /// keep another stage in the same claim from its items.
     fn due_try(&self, now: Instant) -> Option<StageId> {
-        let is_due = |pool: &Arc<StagePool<S, R>>| pool.refusals.is_claim_due(&pool.load(now), now);
+        let is_due = |pool: &Arc<StagePool<S, R>>| {
+            let refusals = self.supervisor.refusals.of(pool.stage);
+            refusals.is_some_and(|refusals| refusals.is_claim_due(&pool.load(now), now))
+        };
         self.supervisor.pools.iter().find(|pool| is_due(pool)).map(|pool| pool.stage)
     }
 
@@ -298,8 +302,9 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
     fn can_only_wait(&self) -> bool {
         let now = Instant::now();
         let is_held = |pool: &StagePool<S, R>| {
+            let refusals = self.supervisor.refusals.of(pool.stage);
             (pool.outages.is_held() && !pool.outages.may_try(now))
-                || pool.refusals.next_try_at().is_some_and(|next_try_at| next_try_at > now)
+                || refusals.and_then(StageRefusals::next_try_at).is_some_and(|next_try_at| next_try_at > now)
         };
         let waits = |pool: &StagePool<S, R>| self.was_found_empty(pool.stage) || is_held(pool);
         self.supervisor.shared.leases.is_empty() && self.supervisor.pools.iter().all(|pool| waits(pool))
@@ -310,8 +315,10 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         let now = Instant::now();
         for pool in self.supervisor.pools.iter().filter(|pool| asked.contains(&pool.stage)) {
             pool.outages.asked(now);
-            pool.refusals.tried(Refused::Claims, now);
-            pool.refusals.tried(Refused::Heartbeats, now);
+            if let Some(refusals) = self.supervisor.refusals.of(pool.stage) {
+                refusals.tried(Refused::Claims, now);
+                refusals.tried(Refused::Heartbeats, now);
+            }
         }
         self.empty.retain(|stage, _| !asked.contains(stage));
         let mut claiming = self.supervisor.shared.repository.params_for(asked.clone(), limit);
