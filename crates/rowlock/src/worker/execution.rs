@@ -5,7 +5,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -30,7 +30,8 @@ pub(crate) struct Execution {
     stood_still_ms: AtomicU64,
     pub(crate) items: OfRun<Arc<Held>>,
     left: AtomicUsize,
-    reason: Mutex<Option<Stop>>,
+    /// Why the handler was told to stop: the first reason stays.
+    reason: OnceLock<Stop>,
 }
 
 /// How one run of a handler ended.
@@ -58,7 +59,7 @@ pub(crate) enum Stop {
 impl Execution {
     pub(crate) fn new(items: OfRun<Arc<Held>>, now: Instant) -> Execution {
         let left = AtomicUsize::new(items.len());
-        let (stop, reason, stood_still_ms) = (OnceLock::new(), Mutex::new(None), AtomicU64::new(0));
+        let (stop, reason, stood_still_ms) = (OnceLock::new(), OnceLock::new(), AtomicU64::new(0));
         Execution { stop, since: now, stood_still_ms, items, left, reason }
     }
 
@@ -85,13 +86,13 @@ impl Execution {
 
     /// Tells the handler to stop. The first reason stays.
     pub(crate) fn stop(&self, reason: Stop) {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        let _first = self.reason.get_or_init(|| reason);
         self.stop_token().cancel();
     }
 
     /// Why the handler was told to stop; `None` if it was not, or if its last lease was lost.
     pub(crate) fn stop_reason(&self) -> Option<Stop> {
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reason.get().copied()
     }
 
     /// Whether the handler is finishing one of the items itself, and may still learn the answer. It must not be dropped

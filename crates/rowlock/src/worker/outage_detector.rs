@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,13 +68,17 @@ pub(crate) struct Pauses {
 #[derive(Debug)]
 pub(crate) struct OutageDetector {
     pauses: Pauses,
-    is_held: AtomicBool,
-    /// Whether anything is remembered that a success clears.
-    is_watching: AtomicBool,
+    /// What the state remembers: [`NOTHING`], [`SOMETHING`] that a success clears, or that the stage is [`HELD`]. It is
+    /// read without the lock, which few runs need.
+    remembers: AtomicU8,
     /// Runs that succeeded.
     passed: AtomicU64,
     state: Mutex<State>,
 }
+
+const NOTHING: u8 = 0;
+const SOMETHING: u8 = 1;
+const HELD: u8 = 2;
 
 #[derive(Debug, Default)]
 struct State {
@@ -119,12 +123,12 @@ struct OfItem {
 
 impl OutageDetector {
     pub(crate) fn new(pauses: Pauses) -> OutageDetector {
-        let (is_held, is_watching, passed) = (AtomicBool::default(), AtomicBool::default(), AtomicU64::default());
-        OutageDetector { pauses, is_held, is_watching, passed, state: Mutex::default() }
+        let (remembers, passed) = (AtomicU8::new(NOTHING), AtomicU64::default());
+        OutageDetector { pauses, remembers, passed, state: Mutex::default() }
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        self.is_held.load(Ordering::Acquire)
+        self.remembers.load(Ordering::Acquire) == HELD
     }
 
     /// Whether one more item may be claimed: always if nothing holds the stage, otherwise when a try is due. A try that
@@ -187,7 +191,7 @@ impl OutageDetector {
     /// A run succeeded, with these items.
     pub(crate) fn passed<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
         self.passed.fetch_add(1, Ordering::Relaxed);
-        if !self.is_watching.load(Ordering::Acquire) {
+        if self.remembers.load(Ordering::Acquire) == NOTHING {
             return;
         }
         let mut state = self.locked();
@@ -240,7 +244,7 @@ impl OutageDetector {
     }
 
     pub(crate) fn take_news(&self) -> Vec<News> {
-        if !self.is_watching.load(Ordering::Acquire) {
+        if self.remembers.load(Ordering::Acquire) == NOTHING {
             return Vec::new();
         }
         let mut state = self.locked();
@@ -250,9 +254,12 @@ impl OutageDetector {
     }
 
     fn note(&self, state: &State) {
-        let is_held = state.outage.is_some();
-        self.is_held.store(is_held, Ordering::Release);
-        self.is_watching.store(is_held || !state.items.is_empty() || !state.news.is_empty(), Ordering::Release);
+        let remembers = match (state.outage.is_some(), state.items.is_empty() && state.news.is_empty()) {
+            (true, _) => HELD,
+            (false, false) => SOMETHING,
+            (false, true) => NOTHING,
+        };
+        self.remembers.store(remembers, Ordering::Release);
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
