@@ -1,7 +1,6 @@
 //! A stage pool: a stage's queue of claimed items, and the slots that work on them on the user's runtime.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,18 +23,34 @@ pub(crate) struct StagePool<S: Store, R> {
     pub(crate) stage: StageId,
     pub(crate) timeout: Option<Duration>,
     handler: Handler<S, R>,
-    slots: Vec<Slot>,
-    queue: Mutex<VecDeque<QueuedItem<R>>>,
+    state: Mutex<PoolState<R>>,
     ready: Notify,
-    closed: AtomicBool,
-    /// When the idle slots stopped taking queued items: handlers block the threads that would poll them.
-    stalled_since: Mutex<Option<Instant>>,
-    /// The producer is woken when the queue has shrunk to this length.
-    low_water: AtomicUsize,
     pub(crate) outages: OutageDetector,
     observed: Option<Observed>,
-    busy_nanos: AtomicU64,
-    handled_items: AtomicU64,
+}
+
+/// The queue and the slots, which change together.
+struct PoolState<R> {
+    queue: VecDeque<QueuedItem<R>>,
+    slots: Vec<Slot>,
+    is_closed: bool,
+    /// When the idle slots stopped taking queued items: handlers block the threads that would poll them.
+    stalled_since: Option<Instant>,
+    /// The producer is woken when the queue has shrunk to this length.
+    low_water: usize,
+    /// For how long slots were busy, and how many items they handled, since the producer last asked.
+    busy: Duration,
+    handled_items: u64,
+}
+
+/// One place at which a handler runs.
+#[derive(Debug, Default)]
+struct Slot {
+    run: Option<Arc<Execution>>,
+    /// Its handler does not release its thread.
+    is_leaked: bool,
+    /// Its task has ended.
+    is_gone: bool,
 }
 
 /// A claimed item that waits for a slot.
@@ -62,20 +77,23 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
         concurrency: usize,
         pauses: Pauses,
     ) -> StagePool<S, R> {
+        let state = PoolState {
+            queue: VecDeque::new(),
+            slots: (0..concurrency).map(|_| Slot::default()).collect(),
+            is_closed: false,
+            stalled_since: None,
+            low_water: 0,
+            busy: Duration::ZERO,
+            handled_items: 0,
+        };
         StagePool {
             stage,
             timeout,
             handler,
-            slots: (0..concurrency).map(|_| Slot::default()).collect(),
-            queue: Mutex::default(),
+            state: Mutex::new(state),
             ready: Notify::new(),
-            closed: AtomicBool::new(false),
-            stalled_since: Mutex::new(None),
-            low_water: AtomicUsize::new(0),
             outages: OutageDetector::new(pauses),
             observed: None,
-            busy_nanos: AtomicU64::new(0),
-            handled_items: AtomicU64::new(0),
         }
     }
 
@@ -86,7 +104,7 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
 
     /// Starts a task for each slot on this runtime.
     pub(crate) fn start(self: &Arc<Self>, shared: &Arc<Shared<S, R>>, runtime: &tokio::runtime::Handle) {
-        for slot in 0..self.slots.len() {
+        for slot in 0..self.slot_count() {
             let (pool, shared) = (Arc::clone(self), Arc::clone(shared));
             runtime.spawn(async move {
                 let _gone = GoneGuard { pool: &pool, slot };
@@ -97,82 +115,88 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
 
     /// Hands claimed items to the slots.
     pub(crate) fn push(&self, entries: impl IntoIterator<Item = QueuedItem<R>>) {
-        self.queue_locked().extend(entries);
+        self.state().queue.extend(entries);
         self.ready.notify_waiters();
     }
 
     /// Takes queued items back, except the first `keep`.
     pub(crate) fn take_back(&self, keep: usize) -> Vec<QueuedItem<R>> {
-        let mut queue = self.queue_locked();
-        let keep = keep.min(queue.len());
-        queue.split_off(keep).into()
+        let mut state = self.state();
+        let keep = keep.min(state.queue.len());
+        state.queue.split_off(keep).into()
     }
 
     /// How long the item at the head of the queue has waited.
     pub(crate) fn head_waited(&self, now: Instant) -> Option<Duration> {
-        self.queue_locked().front().map(|entry| now.saturating_duration_since(entry.queued_at))
+        self.state().queue.front().map(|entry| now.saturating_duration_since(entry.queued_at))
     }
 
     /// Notes that the idle slots are not polled. The first one that is polled ends this.
     pub(crate) fn stall(&self, now: Instant) {
-        self.stalled_locked().get_or_insert(now);
+        self.state().stalled_since.get_or_insert(now);
     }
 
     /// How many idle slots have not been polled for a long time.
     pub(crate) fn stalled_slots(&self, now: Instant) -> usize {
-        let since = *self.stalled_locked();
-        if since.is_none_or(|since| now.saturating_duration_since(since) <= QUEUED_FOR_MAX) {
+        let state = self.state();
+        if state.stalled_since.is_none_or(|since| now.saturating_duration_since(since) <= QUEUED_FOR_MAX) {
             return 0;
         }
-        self.slots.iter().filter(|slot| !slot.is_lost() && slot.run().is_none()).count()
-    }
-
-    fn stalled_locked(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.stalled_since.lock().unwrap_or_else(PoisonError::into_inner)
+        state.slots.iter().filter(|slot| !slot.is_lost() && slot.run.is_none()).count()
     }
 
     /// Closes the pool: each slot ends when its handler does.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.state().is_closed = true;
         self.ready.notify_waiters();
     }
 
+    fn is_closed(&self) -> bool {
+        self.state().is_closed
+    }
+
     pub(crate) fn wake_at(&self, low_water: usize) {
-        self.low_water.store(low_water, Ordering::Relaxed);
+        self.state().low_water = low_water;
     }
 
     pub(crate) fn slot_count(&self) -> usize {
-        self.slots.len()
+        self.state().slots.len()
     }
 
     pub(crate) fn leaked_count(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.is_lost()).count()
+        self.state().slots.iter().filter(|slot| slot.is_lost()).count()
     }
 
     /// The current runs, each with the index of its slot.
     pub(crate) fn runs(&self) -> Vec<(usize, Arc<Execution>)> {
-        let running = |(index, slot): (usize, &Slot)| slot.run().map(|run| (index, run));
-        self.slots.iter().enumerate().filter_map(running).collect()
+        let running = |(index, slot): (usize, &Slot)| slot.run.clone().map(|run| (index, run));
+        self.state().slots.iter().enumerate().filter_map(running).collect()
     }
 
     /// Counts a slot as leaked: its handler does not release its thread. False if it was leaked already, or if the run
     /// is over.
     pub(crate) fn leak(&self, slot: usize, run: &Arc<Execution>) -> bool {
-        let leaked = self.slots[slot].leak(run);
-        if leaked {
-            self.outages.end_try(run.since, false);
+        let mut state = self.state();
+        let slot = &mut state.slots[slot];
+        let is_running = slot.run.as_ref().is_some_and(|current| Arc::ptr_eq(current, run));
+        if !is_running || slot.is_leaked {
+            return false;
         }
-        leaked
+        slot.is_leaked = true;
+        drop(state);
+        self.outages.end_try(run.since, false);
+        true
     }
 
     pub(crate) fn load(&self, now: Instant) -> Load {
-        // Read before the slots: an item that is taken from the queue meanwhile counts twice. Counted as neither, it
-        // would make the next claim larger.
-        let queued = self.queue_locked().len();
+        // Together: an item that is taken from the queue meanwhile, and counted neither there nor in a slot, would make
+        // the next claim larger.
+        let state = self.state();
+        let queued = state.queue.len();
         let (mut idle, mut slots, mut youngest) = (0, 0, None);
-        for slot in self.slots.iter().filter(|slot| !slot.is_lost()) {
+        for slot in state.slots.iter().filter(|slot| !slot.is_lost()) {
             slots += 1;
-            match slot.run() {
+            match &slot.run {
                 None => idle += 1,
                 Some(run) => {
                     let lasted = now.saturating_duration_since(run.since);
@@ -180,7 +204,7 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
                 }
             }
         }
-        if self.stalled_locked().is_some() {
+        if state.stalled_since.is_some() {
             slots -= idle;
             idle = 0;
         }
@@ -190,8 +214,8 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
 
     /// The time for which slots were busy, and the number of items that they handled, since the last call.
     pub(crate) fn take_work_done(&self) -> (Duration, u64) {
-        let busy = Duration::from_nanos(self.busy_nanos.swap(0, Ordering::Relaxed));
-        (busy, self.handled_items.swap(0, Ordering::Relaxed))
+        let mut state = self.state();
+        (std::mem::take(&mut state.busy), std::mem::take(&mut state.handled_items))
     }
 
     async fn work(&self, shared: &Arc<Shared<S, R>>, slot: usize) {
@@ -199,7 +223,7 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
         loop {
             let ready = self.ready.notified();
             let Some((claims, run)) = self.pop(shared, slot) else {
-                if self.closed.load(Ordering::Acquire) {
+                if self.is_closed() {
                     return;
                 }
                 ready.await;
@@ -216,11 +240,9 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
 
     /// Takes the items of one run. The slot is busy before the queue is seen to be shorter.
     fn pop(&self, shared: &Shared<S, R>, slot: usize) -> Option<(OfRun<Claim<R>>, Arc<Execution>)> {
-        if self.stalled_locked().take().is_some() {
-            shared.wake.notify_one();
-        }
-        let mut queue = self.queue_locked();
-        let before = queue.len();
+        let mut state = self.state();
+        let was_stalled = state.stalled_since.take().is_some();
+        let before = state.queue.len();
         let is_held = self.outages.is_held();
         let size = match (before, is_held) {
             (0, _) => 0,
@@ -230,7 +252,7 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
         let (mut claims, mut items) = (OfRun::with_capacity(size), OfRun::with_capacity(size));
         let mut ended = Vec::new();
         while items.len() < size
-            && let Some(QueuedItem { claim, held, .. }) = queue.pop_front()
+            && let Some(QueuedItem { claim, held, .. }) = state.queue.pop_front()
         {
             if held.is_ended() {
                 // Lost or released while it was queued. Dropped below, without the lock: dropping runs the user's code.
@@ -242,16 +264,16 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
         }
         let run = (!items.is_empty()).then(|| Arc::new(Execution::new(items, Instant::now())));
         if let Some(run) = &run {
-            self.slots[slot].occupy(run);
+            state.slots[slot].run = Some(Arc::clone(run));
         }
-        let after = queue.len();
-        drop(queue);
+        let (after, low_water) = (state.queue.len(), state.low_water);
+        drop(state);
         drop(ended);
         if is_held && size > 0 && run.is_none() {
             self.outages.end_try(Instant::now(), true);
         }
-        let low_water = self.low_water.load(Ordering::Relaxed);
-        if before > 0 && (after == 0 || (before > low_water && after <= low_water)) {
+        let is_low = before > 0 && (after == 0 || (before > low_water && after <= low_water));
+        if was_stalled || is_low {
             shared.wake.notify_one();
         }
         run.map(|run| (claims, run))
@@ -276,9 +298,7 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
             }
         };
         self.report(shared, &run, end);
-        let busy = u64::try_from(run.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.busy_nanos.fetch_add(busy, Ordering::Relaxed);
-        self.handled_items.fetch_add(run.items.len() as u64, Ordering::Relaxed);
+        self.note_work(run.since.elapsed(), run.items.len());
         drop(guard);
     }
 
@@ -334,8 +354,38 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
         results
     }
 
-    fn queue_locked(&self) -> MutexGuard<'_, VecDeque<QueuedItem<R>>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn note_work(&self, busy: Duration, items: usize) {
+        let mut state = self.state();
+        state.busy += busy;
+        state.handled_items += items as u64;
+    }
+}
+
+impl<S: Store, R> StagePool<S, R> {
+    fn state(&self) -> MutexGuard<'_, PoolState<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The run of this slot is over. The producer has to know of it if the queue has nothing for the slot.
+    fn free(&self, slot: usize, wake: &Notify) {
+        let mut state = self.state();
+        let was_leaked = std::mem::take(&mut state.slots[slot].is_leaked);
+        state.slots[slot].run = None;
+        let is_queue_empty = state.queue.is_empty();
+        drop(state);
+        if was_leaked {
+            tracing::info!(slot, "a handler past its timeout let go of its slot after all");
+        }
+        if is_queue_empty {
+            wake.notify_one();
+        }
+    }
+}
+
+impl Slot {
+    /// Whether no handler can run here.
+    fn is_lost(&self) -> bool {
+        self.is_leaked || self.is_gone
     }
 }
 
@@ -355,18 +405,8 @@ impl<S: Store, R> Drop for RunGuard<'_, S, R> {
                 disposition_of(held.by_handler(), Err(&RunEnd::Stopped), self.run.stop_reason(), self.pool.timeout)
             });
         }
-        if self.pool.slots[self.slot].free() {
-            tracing::info!(slot = self.slot, "a handler past its timeout let go of its slot after all");
-        }
-        if slot_matters(self.pool) {
-            self.shared.wake.notify_one();
-        }
+        self.pool.free(self.slot, &self.shared.wake);
     }
-}
-
-/// Whether the producer needs to know that a slot is free: the queue has nothing for it.
-fn slot_matters<S: Store, R>(pool: &StagePool<S, R>) -> bool {
-    pool.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
 /// Marks a slot whose task ended: the pool was closed, or the user's runtime shut down.
@@ -377,54 +417,7 @@ struct GoneGuard<'a, S: Store, R> {
 
 impl<S: Store, R> Drop for GoneGuard<'_, S, R> {
     fn drop(&mut self) {
-        self.pool.slots[self.slot].leave();
-    }
-}
-
-/// One place at which a handler runs.
-#[derive(Debug, Default)]
-struct Slot {
-    run: Mutex<Option<Arc<Execution>>>,
-    /// Its handler does not release its thread.
-    leaked: AtomicBool,
-    /// Its task has ended.
-    gone: AtomicBool,
-}
-
-impl Slot {
-    /// The current run.
-    fn run(&self) -> Option<Arc<Execution>> {
-        self.locked().clone()
-    }
-
-    fn occupy(&self, run: &Arc<Execution>) {
-        *self.locked() = Some(Arc::clone(run));
-    }
-
-    /// Counts the slot as leaked. False if it was leaked already, or the run is over.
-    fn leak(&self, run: &Arc<Execution>) -> bool {
-        let current = self.locked();
-        let same = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, run));
-        same && !self.leaked.swap(true, Ordering::AcqRel)
-    }
-
-    /// The run is over. True if the slot had been leaked.
-    fn free(&self) -> bool {
-        *self.locked() = None;
-        self.leaked.swap(false, Ordering::AcqRel)
-    }
-
-    fn leave(&self) {
-        self.gone.store(true, Ordering::Release);
-    }
-
-    /// Whether no handler can run here.
-    fn is_lost(&self) -> bool {
-        self.leaked.load(Ordering::Acquire) || self.gone.load(Ordering::Acquire)
-    }
-
-    fn locked(&self) -> MutexGuard<'_, Option<Arc<Execution>>> {
-        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pool.state().slots[self.slot].is_gone = true;
     }
 }
 
