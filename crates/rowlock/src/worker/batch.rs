@@ -2,8 +2,8 @@
 //! others are sent again apart, so that none of the others waits for them. Items that the database refuses one after
 //! the other wait until one of them passes; one is tried now and then.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -112,7 +112,7 @@ impl Batch {
 /// nothing for a stage whose items wait.
 #[derive(Debug, Default)]
 pub(crate) struct RetryLane {
-    lanes: Mutex<Lanes>,
+    lanes: RefCell<Lanes>,
     some: Notify,
 }
 
@@ -137,7 +137,7 @@ pub(crate) enum Next {
 
 impl RetryLane {
     pub(crate) fn push(&self, batch: Batch) {
-        self.locked().batches.push_back(batch);
+        self.lanes_mut().batches.push_back(batch);
         self.some.notify_one();
     }
 
@@ -146,7 +146,7 @@ impl RetryLane {
         if batch.is_empty() {
             return;
         }
-        let mut lanes = self.locked();
+        let mut lanes = self.lanes_mut();
         match lanes.gives_back {
             Some(limits) if may_be_released(waiting, &batch) => lanes.batches.push_back(batch.into_release(limits)),
             _ => lanes.waiting.push_back((waiting, batch)),
@@ -157,12 +157,12 @@ impl RetryLane {
 
     /// The items that are to be sent soon.
     pub(crate) fn len(&self) -> usize {
-        self.locked().batches.iter().map(Batch::len).sum()
+        self.lanes_mut().batches.iter().map(Batch::len).sum()
     }
 
     /// One has passed: all the others are sent at once.
     pub(crate) fn resume(&self, passed: Waiting) {
-        let mut lanes = self.locked();
+        let mut lanes = self.lanes_mut();
         let of_it = lanes.waiting.iter_mut().filter(|(waiting, _)| *waiting == passed);
         let batches: Vec<Batch> = of_it.map(|(_, batch)| batch.extract(|_| true)).collect();
         lanes.waiting.retain(|(_, batch)| !batch.is_empty());
@@ -173,13 +173,13 @@ impl RetryLane {
 
     /// Whether items wait for this kind of finish.
     pub(crate) fn has(&self, what: Waiting) -> bool {
-        self.locked().waiting.iter().any(|(waiting, _)| *waiting == what)
+        self.lanes_mut().waiting.iter().any(|(waiting, _)| *waiting == what)
     }
 
     /// Releases the waiting items, uncounted, because their worker ends: a sweep would count them. They are sent once
     /// more.
     pub(crate) fn give_back(&self, limits: Limits) {
-        let mut lanes = self.locked();
+        let mut lanes = self.lanes_mut();
         lanes.gives_back = Some(limits);
         for (waiting, batch) in std::mem::take(&mut lanes.waiting) {
             let may_be_released = may_be_released(waiting, &batch);
@@ -194,10 +194,10 @@ impl RetryLane {
         loop {
             let some = self.some.notified();
             let now = Instant::now();
-            if let Some(batch) = self.locked().batches.pop_front() {
+            if let Some(batch) = self.lanes_mut().batches.pop_front() {
                 return Next::Batch(batch);
             }
-            if let Some((waiting, batch)) = self.locked().due(refusals, now) {
+            if let Some((waiting, batch)) = self.lanes_mut().due(refusals, now) {
                 return Next::Try(waiting, batch);
             }
             let next_try_at = refusals.next_tries().min();
@@ -206,8 +206,8 @@ impl RetryLane {
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lanes_mut(&self) -> RefMut<'_, Lanes> {
+        self.lanes.borrow_mut()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Disruptions: when the database last answered, and what an outage, a step of its clock, or a standstill of this
 //! process means for the sweep. Each makes the leases of living workers look stale.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::cell::{RefCell, RefMut};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,7 +13,7 @@ use super::leases::Respite;
 pub(crate) struct DisruptionDetector {
     stale_after: Duration,
     heartbeat_interval: Duration,
-    state: Mutex<State>,
+    state: RefCell<State>,
 }
 
 #[derive(Debug)]
@@ -46,13 +46,13 @@ impl DisruptionDetector {
             ran_at: None,
             woke_at: None,
         };
-        DisruptionDetector { stale_after, heartbeat_interval, state: Mutex::new(state) }
+        DisruptionDetector { stale_after, heartbeat_interval, state: RefCell::new(state) }
     }
 
     /// A call that may only have read succeeded. After an outage in which others may have missed renewals, living
     /// workers get one heartbeat interval to renew their leases before this worker sweeps.
     pub(crate) fn answered(&self, now: Instant) {
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         if state.takes_no_writes {
             return;
         }
@@ -65,7 +65,7 @@ impl DisruptionDetector {
 
     /// A call that writes succeeded.
     pub(crate) fn wrote(&self, now: Instant) {
-        self.locked().takes_no_writes = false;
+        self.state_mut().takes_no_writes = false;
         self.answered(now);
     }
 
@@ -75,7 +75,7 @@ impl DisruptionDetector {
     pub(crate) fn told_time(&self, reading: Reading) {
         let now = reading.answered_at;
         self.answered(now);
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         if let Some(surplus) = state.clocks.compare(reading) {
             state.parted_at = Some(now);
             state.sweep_from = now + self.heartbeat_interval;
@@ -91,7 +91,7 @@ impl DisruptionDetector {
     /// next renewal may come too late: the process was stopped, or its machine was. Others may have been stopped as
     /// well, so all renew first, and this worker sweeps one interval later.
     pub(crate) fn runs(&self, now: Instant) -> Option<Duration> {
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         let before = state.ran_at.replace(now)?;
         let stood_still = now.saturating_duration_since(before);
         if stood_still <= (self.stale_after - self.heartbeat_interval) / 2 {
@@ -105,30 +105,30 @@ impl DisruptionDetector {
 
     /// The respite of leases that are older than they may be because this process stood still.
     pub(crate) fn respite(&self) -> Option<Respite> {
-        let since = self.locked().woke_at?;
+        let since = self.state_mut().woke_at?;
         Some(Respite { since, until: since + self.heartbeat_interval })
     }
 
     /// Leases that were renewed before this time are to be renewed at once.
     pub(crate) fn parted_at(&self) -> Option<Instant> {
-        self.locked().parted_at
+        self.state_mut().parted_at
     }
 
     /// A call met an error that will pass.
     pub(crate) fn failed(&self) {
-        self.locked().failing = true;
+        self.state_mut().failing = true;
     }
 
     /// A call that writes was refused because the database is read-only at the moment, as in a fail-over.
     pub(crate) fn refused_writes(&self) {
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         (state.failing, state.takes_no_writes) = (true, true);
     }
 
     /// How long the sweep has to wait; `None` while the database has not answered for so long that another call must
     /// get through first.
     pub(crate) fn sweep_in(&self, now: Instant) -> Option<Duration> {
-        let state = self.locked();
+        let state = self.state_mut();
         if self.is_cut_off(&state, now) {
             return None;
         }
@@ -144,8 +144,8 @@ impl DisruptionDetector {
         unanswered_for > bearable
     }
 
-    fn locked(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state_mut(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -53,7 +53,8 @@ pub(crate) type OnHold = Arc<dyn Fn(&HeldStage) + Send + Sync>;
 
 /// Runs the on-failed hook on the user's runtime, one item after the other.
 pub(crate) struct FailedHook {
-    sender: Mutex<Option<UnboundedSender<FailedItem>>>,
+    /// `None` without a hook. When this is dropped, the task reports what is left and ends.
+    sender: Option<UnboundedSender<FailedItem>>,
     pending: Arc<AtomicUsize>,
 }
 
@@ -64,29 +65,20 @@ impl FailedHook {
         runtime: &tokio::runtime::Handle,
     ) -> (FailedHook, Option<JoinHandle<()>>) {
         let pending = Arc::new(AtomicUsize::new(0));
-        let Some(hook) = hook else { return (FailedHook { sender: Mutex::new(None), pending }, None) };
+        let Some(hook) = hook else { return (FailedHook { sender: None, pending }, None) };
         // The producer limits the channel's length: it claims nothing while many calls are pending.
         let (sender, receiver) = unbounded_channel();
         let task = runtime.spawn(call(hook, receiver, Arc::clone(&pending)));
-        (FailedHook { sender: Mutex::new(Some(sender)), pending }, Some(task))
+        (FailedHook { sender: Some(sender), pending }, Some(task))
     }
 
     pub(crate) fn tell(&self, failed: impl FnOnce() -> FailedItem) {
-        if let Some(sender) = &*self.sender_locked() {
+        if let Some(sender) = &self.sender {
             self.pending.fetch_add(1, Ordering::AcqRel);
             if sender.send(failed()).is_err() {
                 self.pending.fetch_sub(1, Ordering::AcqRel);
             }
         }
-    }
-
-    /// No more items come: the task ends when it has reported those that there are.
-    pub(crate) fn close(&self) {
-        self.sender_locked().take();
-    }
-
-    fn sender_locked(&self) -> MutexGuard<'_, Option<UnboundedSender<FailedItem>>> {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls that have not finished yet.

@@ -1,7 +1,7 @@
 //! The listener: news of new items, where the database can send it. Polling goes on underneath.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
@@ -17,49 +17,49 @@ use crate::{Result, Store};
 /// The state that the producer and the listening task share.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Listening {
-    shared: Arc<Shared>,
+    state: Rc<State>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    works: AtomicBool,
+struct State {
+    works: Cell<bool>,
     empty: Notify,
     /// A claim is to be sent because of a notification.
-    was_woken: AtomicBool,
+    was_woken: Cell<bool>,
     /// This worker acts on a notification after a random delay of at most this many milliseconds.
-    spread_ms: AtomicU64,
+    spread_ms: Cell<u64>,
 }
 
 impl Listening {
     /// Whether the worker is notified of new items at the moment.
     pub(crate) fn works(&self) -> bool {
-        self.shared.works.load(Ordering::Acquire)
+        self.state.works.get()
     }
 
     /// The producer found every stage empty, and wants to be notified of new items.
     pub(crate) fn queue_is_empty(&self) {
-        self.shared.empty.notify_one();
+        self.state.empty.notify_one();
     }
 
     /// Notes whether a claim found anything. All idle workers are notified and one gets the item; each fruitless
     /// wake-up doubles that worker's delay, a success resets it. So not every worker of an idle fleet claims for one
     /// insert.
     pub(crate) fn claimed(&self, found: bool) {
-        let was_woken = self.shared.was_woken.swap(false, Ordering::Relaxed);
-        let spread_ms = self.shared.spread_ms.load(Ordering::Relaxed);
+        let was_woken = self.state.was_woken.replace(false);
+        let spread_ms = self.state.spread_ms.get();
         if found {
-            self.shared.spread_ms.store(0, Ordering::Relaxed);
+            self.state.spread_ms.set(0);
         } else if was_woken {
-            self.shared.spread_ms.store((2 * spread_ms + 1).min(WAKE_SPREAD_MAX_MS), Ordering::Relaxed);
+            self.state.spread_ms.set((2 * spread_ms + 1).min(WAKE_SPREAD_MAX_MS));
         }
     }
 
     fn woken(&self) {
-        self.shared.was_woken.store(true, Ordering::Relaxed);
+        self.state.was_woken.set(true);
     }
 
     async fn wait_for_others(&self) {
-        let spread = self.shared.spread_ms.load(Ordering::Relaxed);
+        let spread = self.state.spread_ms.get();
         if spread > 0 {
             let wait_ms = rand::rng().random_range(0..=spread);
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
@@ -68,7 +68,7 @@ impl Listening {
 
     /// Logs a change: from then on an empty queue is polled less often, or more often.
     fn set_works(&self, works: bool) {
-        match (self.shared.works.swap(works, Ordering::AcqRel), works) {
+        match (self.state.works.replace(works), works) {
             (true, false) => tracing::warn!("nobody tells of new items at the moment: they are found by polling"),
             (false, true) => tracing::info!("hears of new items"),
             _ => {}
@@ -126,7 +126,7 @@ async fn hear<S: Store, R: Send + 'static>(
                 }
                 heard
             }
-            () = listening.shared.empty.notified() => {
+            () = listening.state.empty.notified() => {
                 if Instant::now() + POLL_MAX < armed_until {
                     continue;
                 }
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn who_is_woken_in_vain_is_slower_the_next_time_and_who_was_not_is_at_once_there() {
         let listening = Listening::default();
-        let spread_ms = || listening.shared.spread_ms.load(Ordering::Relaxed);
+        let spread_ms = || listening.state.spread_ms.get();
         listening.claimed(false);
         assert_eq!(spread_ms(), 0, "nobody had told it of anything");
         let mut spreads = Vec::new();

@@ -366,9 +366,8 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         let pools = handlers.into_iter().map(pool).collect();
         let (failed, hook_task) = FailedHook::start(self.on_failed, &runtime);
         let grace = self.settings.grace;
-        let supervisor = Arc::new(Supervisor::new(shared, pools, self.settings, failed, self.on_wait, self.on_hold));
-        let report = thread::run(Arc::clone(&supervisor), self.tokens, runtime).await;
-        supervisor.failed.close();
+        let supervisor = Supervisor::new(shared, pools, self.settings, failed, self.on_wait, self.on_hold);
+        let report = thread::run(supervisor, self.tokens, runtime).await;
         if let Some(task) = hook_task {
             // After the grace period the worker does not wait for the hook.
             let _late = tokio::time::timeout(grace, task).await;

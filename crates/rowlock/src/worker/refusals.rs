@@ -1,9 +1,8 @@
 //! Refusal detector: a stage for which the database refuses every item for the same cause, such as a trigger or a
 //! constraint that came with a deploy; what waits for it, and when one item is tried.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::demand::Load;
@@ -41,13 +40,11 @@ pub(crate) struct Refusals {
     stages: Vec<(StageId, StageRefusals)>,
 }
 
-/// The refusals of a stage. Cheap to check if there are none.
+/// The refusals of a stage.
 #[derive(Debug)]
 pub(crate) struct StageRefusals {
     pauses: Pauses,
-    is_any: AtomicBool,
-    has_news: AtomicBool,
-    state: Mutex<State>,
+    state: RefCell<State>,
 }
 
 #[derive(Debug, Default)]
@@ -92,29 +89,24 @@ impl Refusals {
 
 impl StageRefusals {
     pub(crate) fn new(pauses: Pauses) -> StageRefusals {
-        StageRefusals {
-            pauses,
-            is_any: AtomicBool::default(),
-            has_news: AtomicBool::default(),
-            state: Mutex::default(),
-        }
+        StageRefusals { pauses, state: RefCell::default() }
     }
 
     pub(crate) fn is_any(&self) -> bool {
-        self.is_any.load(Ordering::Acquire)
+        !self.state.borrow().refused.is_empty()
     }
 
     pub(crate) fn has(&self, what: Refused) -> bool {
-        self.is_any() && self.locked().find(what).is_some()
+        self.state_mut().find(what).is_some()
     }
 
     pub(crate) fn has_finishes(&self) -> bool {
-        self.is_any() && self.locked().refused.iter().any(|(what, _)| matches!(what, Refused::Finishes(_)))
+        self.state.borrow().refused.iter().any(|(what, _)| matches!(what, Refused::Finishes(_)))
     }
 
     /// It was refused, or refused again in a try: the next try comes after a longer pause. True if the refusal is new.
     pub(crate) fn refused(&self, what: Refused, reason: &str, now: Instant) -> bool {
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         if let Some(since) = state.find(what) {
             // What was sent before the last try says nothing new.
             if since.tries > 0 {
@@ -128,39 +120,32 @@ impl StageRefusals {
         state.refused.push((what, since));
         state.empty_tries = 0;
         state.news.push(News { cause: HeldBy::Refusals, reason, held_for: Duration::ZERO, is_over: false });
-        self.note(&state);
         true
     }
 
     /// Whether it was refused again since the last check.
     pub(crate) fn is_news(&self, what: Refused, times: u64) -> bool {
-        self.locked().seen.insert(what.verb(), times) != Some(times)
+        self.state_mut().seen.insert(what.verb(), times) != Some(times)
     }
 
     /// It passed, or there is nothing left to try it with.
     pub(crate) fn passed(&self, what: Refused) {
-        if !self.is_any() {
-            return;
-        }
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         if let Some(at) = state.refused.iter().position(|(other, _)| *other == what) {
             let (_, since) = state.refused.remove(at);
             let held_for = since.began_at.elapsed();
             state.news.push(News { cause: HeldBy::Refusals, reason: since.reason, held_for, is_over: true });
         }
-        self.note(&state);
     }
 
     /// Whether a try is due.
     pub(crate) fn is_due(&self, what: Refused, now: Instant) -> bool {
-        self.is_any() && self.locked().find(what).is_some_and(|since| now >= since.next_try_at)
+        self.state_mut().find(what).is_some_and(|since| now >= since.next_try_at)
     }
 
     /// A try is sent: if nothing is heard of it, the next one is sent after another pause.
     pub(crate) fn tried(&self, what: Refused, now: Instant) {
-        if self.is_any()
-            && let Some(since) = self.locked().find(what)
-        {
+        if let Some(since) = self.state_mut().find(what) {
             since.tries = 1;
             since.next_try_at = now + since.pause;
         }
@@ -171,7 +156,7 @@ impl StageRefusals {
         if !self.has(Refused::Claims) {
             return;
         }
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         state.empty_tries += 1;
         let is_over = state.empty_tries >= EMPTY_TRIES;
         drop(state);
@@ -183,10 +168,7 @@ impl StageRefusals {
     /// How many items to claim together with other stages: all that are wanted if nothing is refused. Refused claims
     /// are tried by a separate claim.
     pub(crate) fn wanted(&self, load: &Load, wanted: usize, now: Instant) -> usize {
-        if !self.is_any() {
-            return wanted;
-        }
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         let holds = |what: &Refused| matches!(what, Refused::Claims | Refused::Finishes(_));
         if state.refused.iter().any(|(what, _)| holds(what)) {
             return 0;
@@ -204,20 +186,16 @@ impl StageRefusals {
 
     /// Whether rows that were asked for at this time are to be released.
     pub(crate) fn turns_back(&self, asked_at: Instant) -> bool {
-        self.is_any()
-            && self.locked().refused.iter().any(|(what, since)| match what {
-                Refused::Finishes(_) => true,
-                Refused::Heartbeats => asked_at < since.began_at,
-                Refused::Claims | Refused::Sweeps => false,
-            })
+        self.state.borrow().refused.iter().any(|(what, since)| match what {
+            Refused::Finishes(_) => true,
+            Refused::Heartbeats => asked_at < since.began_at,
+            Refused::Claims | Refused::Sweeps => false,
+        })
     }
 
     /// When the next try of the producer or of the retry lane is due.
     pub(crate) fn next_try_at(&self) -> Option<Instant> {
-        if !self.is_any() {
-            return None;
-        }
-        let state = self.locked();
+        let state = self.state.borrow();
         let tried = state.refused.iter().filter(|(what, _)| *what != Refused::Sweeps);
         tried.map(|(_, since)| since.next_try_at).min()
     }
@@ -230,26 +208,15 @@ impl StageRefusals {
             held_for: now.saturating_duration_since(since.began_at),
             is_over: false,
         };
-        self.locked().refused.iter().map(news).collect()
+        self.state.borrow().refused.iter().map(news).collect()
     }
 
     pub(crate) fn take_news(&self) -> Vec<News> {
-        if !self.has_news.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        let mut state = self.locked();
-        let news = std::mem::take(&mut state.news);
-        self.note(&state);
-        news
+        std::mem::take(&mut self.state_mut().news)
     }
 
-    fn note(&self, state: &State) {
-        self.is_any.store(!state.refused.is_empty(), Ordering::Release);
-        self.has_news.store(!state.news.is_empty(), Ordering::Release);
-    }
-
-    fn locked(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state_mut(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
     }
 }
 

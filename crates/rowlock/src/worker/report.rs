@@ -1,8 +1,8 @@
 //! The report of a worker, what it waits for, and the errors on their way to the log.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -210,21 +210,17 @@ fn clock(at: DateTime<Utc>) -> impl fmt::Display {
 /// The report while it grows.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    report: Mutex<WorkerReport>,
+    report: RefCell<WorkerReport>,
 }
 
 impl Tally {
     /// Adds to the counts.
     pub(crate) fn count(&self, add: impl FnOnce(&mut WorkerReport)) {
-        add(&mut self.locked());
+        add(&mut self.report.borrow_mut());
     }
 
     pub(crate) fn report(&self) -> WorkerReport {
-        self.locked().clone()
-    }
-
-    fn locked(&self) -> MutexGuard<'_, WorkerReport> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+        self.report.borrow().clone()
     }
 }
 

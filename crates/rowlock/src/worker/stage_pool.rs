@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::completion::{Completions, Disposition, disposition_of};
 use super::demand::Load;
-use super::execution::{Execution, OfRun, RunEnd};
+use super::execution::{Execution, OfRun, RunEnd, Stop};
 use super::handler::{Handler, Stateless};
 use super::hooks::Observed;
 use super::leases::{Held, Leases, Work};
@@ -171,6 +171,13 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
     pub(crate) fn runs(&self) -> Vec<(usize, Arc<Execution>)> {
         let running = |(index, slot): (usize, &Slot)| slot.run.clone().map(|run| (index, run));
         self.state().slots.iter().enumerate().filter_map(running).collect()
+    }
+
+    /// Tells every handler to stop because the worker stops.
+    pub(crate) fn stop_runs(&self) {
+        for (_, run) in self.runs() {
+            run.stop(Stop::Shutdown);
+        }
     }
 
     /// Counts a slot as leaked: its handler does not release its thread. False if it was leaked already, or if the run

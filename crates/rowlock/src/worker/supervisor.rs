@@ -1,9 +1,9 @@
 //! The supervisor: the state that the tasks of a worker share, the checks of its tick, and the requests to stop it by
 //! signals and cancellation tokens.
 
+use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -24,7 +24,8 @@ use crate::pipeline::{Pipeline, StageId};
 use crate::store::RefusedStage;
 use crate::{Error, Outcome, Store};
 
-/// The state that the tasks of a worker share.
+/// The state that the tasks of a worker share. All of them run on its own thread; what they share with the slots is in
+/// `shared` and in the pools.
 pub(crate) struct Supervisor<S: Store, R> {
     pub(crate) shared: Arc<Shared<S, R>>,
     /// The stage pools of the stages that have a handler, in order.
@@ -39,10 +40,10 @@ pub(crate) struct Supervisor<S: Store, R> {
     pub(crate) on_wait: Option<OnWait>,
     pub(crate) on_hold: Option<OnHold>,
     phase: watch::Sender<Phase>,
-    ticked_at: Mutex<Instant>,
+    ticked_at: Cell<Instant>,
     /// One bit for each stage that may have new items.
-    nudged: AtomicU64,
-    problem: Mutex<Option<Error>>,
+    nudged: Cell<u64>,
+    problem: RefCell<Option<Error>>,
 }
 
 /// The settings of a worker.
@@ -94,9 +95,9 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
             on_wait,
             on_hold,
             phase: watch::Sender::new(Phase::Running),
-            ticked_at: Mutex::new(now),
-            nudged: AtomicU64::new(u64::MAX),
-            problem: Mutex::new(None),
+            ticked_at: Cell::new(now),
+            nudged: Cell::new(u64::MAX),
+            problem: RefCell::new(None),
         }
     }
 
@@ -113,29 +114,28 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
         *self.phase.borrow()
     }
 
+    /// For the future that runs the worker: when it is dropped, the worker stops.
+    pub(crate) fn phases(&self) -> watch::Sender<Phase> {
+        self.phase.clone()
+    }
+
     pub(crate) fn watch_phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
     /// Advances to this phase; never goes back.
     pub(crate) fn enter(&self, phase: Phase) {
-        self.phase.send_if_modified(|now| {
-            let later = phase > *now;
-            if later {
-                *now = phase;
-            }
-            later
-        });
+        enter(&self.phase, phase);
     }
 
     /// Ends the worker with this error, unless it already has one.
     pub(crate) fn fail(&self, error: Error) {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.problem.borrow_mut().get_or_insert(error);
         self.enter(Phase::Draining);
     }
 
     pub(crate) fn take_problem(&self) -> Option<Error> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.problem.take()
     }
 
     /// Notes an error of one kind of call.
@@ -153,7 +153,7 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
     pub(crate) fn nudge(&self, stages: impl IntoIterator<Item = StageId>) {
         let bits = stages.into_iter().fold(0, |bits, stage| bits | bit(stage));
         if bits != 0 {
-            self.nudged.fetch_or(bits, Ordering::AcqRel);
+            self.nudged.set(self.nudged.get() | bits);
             self.shared.wake.notify_one();
         }
     }
@@ -164,13 +164,13 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
     }
 
     pub(crate) fn is_nudged(&self, stage: StageId) -> bool {
-        self.nudged.load(Ordering::Acquire) & bit(stage) != 0
+        self.nudged.get() & bit(stage) != 0
     }
 
     /// Clears the marks of stages that are about to be polled.
     pub(crate) fn look_at(&self, stages: &[StageId]) {
         let bits = stages.iter().fold(0, |bits, stage| bits | bit(*stage));
-        self.nudged.fetch_and(!bits, Ordering::AcqRel);
+        self.nudged.set(self.nudged.get() & !bits);
     }
 
     /// Whether so much waits to be written or reported that nothing more should be claimed.
@@ -180,7 +180,7 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
 
     /// When the producer last ticked.
     pub(crate) fn ticked_at(&self) -> Instant {
-        *self.ticked_at.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ticked_at.get()
     }
 
     /// The time between two ticks: a small part of the shortest time that a tick checks.
@@ -194,7 +194,7 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
     /// Checks everything that depends on time: timeouts, leaked slots, leases past their life, stages that are held.
     pub(crate) fn tick(&self, now: Instant) {
         self.runs(now);
-        *self.ticked_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        self.ticked_at.set(now);
         for pool in &self.pools {
             for (slot, run) in pool.runs() {
                 self.check_timeout(pool, slot, &run, now);
@@ -387,11 +387,20 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
     /// Tells every handler to stop because the worker stops.
     pub(crate) fn stop_runs(&self) {
         for pool in &self.pools {
-            for (_, run) in pool.runs() {
-                run.stop(Stop::Shutdown);
-            }
+            pool.stop_runs();
         }
     }
+}
+
+/// Advances to this phase; never goes back.
+pub(crate) fn enter(phases: &watch::Sender<Phase>, phase: Phase) {
+    phases.send_if_modified(|now| {
+        let later = phase > *now;
+        if later {
+            *now = phase;
+        }
+        later
+    });
 }
 
 /// Stops the worker gracefully at the first signal, and at once at the second.

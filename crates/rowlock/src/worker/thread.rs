@@ -1,9 +1,12 @@
 //! The worker's own thread: claims, finishes, timeouts and heartbeats run there, whatever the handlers do.
 
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -11,7 +14,8 @@ use tracing::Instrument;
 use super::listener::Listening;
 use super::producer::Producer;
 use super::report::{Errors, Remaining, WorkerReport};
-use super::supervisor::{Phase, Supervisor, obey_signals, obey_token};
+use super::stage_pool::StagePool;
+use super::supervisor::{Phase, Supervisor, enter, obey_signals, obey_token};
 use super::{completer, heartbeat, listener, sweeper};
 use crate::decoding::{Record, panic_words};
 use crate::dispatch::Dispatch;
@@ -20,7 +24,7 @@ use crate::{Error, Result, Store};
 
 /// Runs a worker on a separate thread. Dropping the future stops the worker at once.
 pub(crate) async fn run<S: Store, R: Record<S>>(
-    supervisor: Arc<Supervisor<S, R>>,
+    supervisor: Supervisor<S, R>,
     tokens: Vec<CancellationToken>,
     runtime: tokio::runtime::Handle,
 ) -> Result<WorkerReport> {
@@ -31,20 +35,21 @@ pub(crate) async fn run<S: Store, R: Record<S>>(
         holder = supervisor.shared.repository.holder().as_str()
     );
     let subscriber = tracing::dispatcher::get_default(Clone::clone);
-    let own = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| problem(format!("no runtime can be made: {error}")))?;
-    let _stop = StopOnDrop(Arc::clone(&supervisor));
-    let on_thread = Arc::clone(&supervisor);
+    let _stop = StopOnDrop(supervisor.phases());
     std::thread::Builder::new()
         .name("rowlock".to_owned())
         .spawn(move || {
             let _subscriber = tracing::dispatcher::set_default(&subscriber);
-            let _closed = CloseOnDrop(Arc::clone(&on_thread));
-            let result = own.block_on(work(on_thread, tokens, runtime).instrument(span));
-            // Abandoned statements must not hold up the thread.
-            own.shutdown_timeout(Duration::from_millis(100));
+            let _closed = CloseOnDrop(supervisor.pools.clone());
+            let result = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(own) => {
+                    let result = own.block_on(work(Rc::new(supervisor), tokens, runtime).instrument(span));
+                    // Abandoned statements must not hold up the thread.
+                    own.shutdown_timeout(Duration::from_millis(100));
+                    result
+                }
+                Err(error) => Err(problem(format!("no runtime can be made: {error}"))),
+            };
             let _unheard = sender.send(result);
         })
         .map_err(|error| problem(format!("no thread can be started: {error}")))?;
@@ -55,29 +60,29 @@ fn problem(problem: String) -> Error {
     Error::Worker { problem }
 }
 
-struct StopOnDrop<S: Store, R: Send + 'static>(Arc<Supervisor<S, R>>);
+struct StopOnDrop(watch::Sender<Phase>);
 
-impl<S: Store, R: Send + 'static> Drop for StopOnDrop<S, R> {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.enter(Phase::Stopping);
+        enter(&self.0, Phase::Stopping);
     }
 }
 
 /// Lets the slots end with the thread, however that ended.
-struct CloseOnDrop<S: Store, R: Send + 'static>(Arc<Supervisor<S, R>>);
+struct CloseOnDrop<S: Store, R: Send + 'static>(Vec<Arc<StagePool<S, R>>>);
 
 impl<S: Store, R: Send + 'static> Drop for CloseOnDrop<S, R> {
     fn drop(&mut self) {
-        for pool in &self.0.pools {
+        for pool in &self.0 {
             pool.close();
             drop(pool.take_back(0));
+            pool.stop_runs();
         }
-        self.0.stop_runs();
     }
 }
 
 async fn work<S: Store, R: Record<S>>(
-    supervisor: Arc<Supervisor<S, R>>,
+    supervisor: Rc<Supervisor<S, R>>,
     tokens: Vec<CancellationToken>,
     runtime: tokio::runtime::Handle,
 ) -> Result<WorkerReport> {
@@ -85,7 +90,7 @@ async fn work<S: Store, R: Record<S>>(
     let mut tasks = Tasks::default();
     tracing::info!(stages = supervisor.pools.len(), "worker started");
     {
-        let supervisor = Arc::clone(&supervisor);
+        let supervisor = Rc::clone(&supervisor);
         let signals = supervisor.settings.signals;
         tasks.spawn(async move {
             if signals {
@@ -94,7 +99,7 @@ async fn work<S: Store, R: Record<S>>(
         });
     }
     for token in tokens {
-        let supervisor = Arc::clone(&supervisor);
+        let supervisor = Rc::clone(&supervisor);
         tasks.spawn(async move { obey_token(&supervisor, token).await });
     }
     let mut stores = Vec::new();
@@ -125,7 +130,7 @@ async fn work<S: Store, R: Record<S>>(
 }
 
 async fn run_tasks<S: Store, R: Record<S>>(
-    supervisor: &Arc<Supervisor<S, R>>,
+    supervisor: &Rc<Supervisor<S, R>>,
     tasks: &mut Tasks,
     stores: &mut Vec<Dispatch<S>>,
     runtime: &tokio::runtime::Handle,
@@ -144,29 +149,29 @@ async fn run_tasks<S: Store, R: Record<S>>(
     }
     let listening = Listening::default();
     {
-        let (supervisor, verbs) = (Arc::clone(supervisor), verbs.clone());
+        let (supervisor, verbs) = (Rc::clone(supervisor), verbs.clone());
         tasks.spawn(async move { completer::write_completions(&supervisor, &verbs).await });
     }
     {
-        let (supervisor, verbs) = (Arc::clone(supervisor), verbs.clone());
+        let (supervisor, verbs) = (Rc::clone(supervisor), verbs.clone());
         tasks.spawn(async move { completer::retry_apart(&supervisor, &verbs).await });
     }
     {
-        let supervisor = Arc::clone(supervisor);
+        let supervisor = Rc::clone(supervisor);
         tasks.spawn(async move { heartbeat::beat(&supervisor, &beats).await });
     }
     {
-        let (supervisor, verbs) = (Arc::clone(supervisor), verbs.clone());
+        let (supervisor, verbs) = (Rc::clone(supervisor), verbs.clone());
         tasks.spawn(async move { sweeper::sweep_at_intervals(&supervisor, &verbs).await });
     }
     {
-        let (supervisor, verbs, listening) = (Arc::clone(supervisor), verbs.clone(), listening.clone());
+        let (supervisor, verbs, listening) = (Rc::clone(supervisor), verbs.clone(), listening.clone());
         tasks.spawn(async move { listener::listen(&supervisor, &verbs, &listening).await });
     }
     for pool in &supervisor.pools {
         pool.start(&supervisor.shared, runtime);
     }
-    let mut producer = Producer::new(Arc::clone(supervisor), verbs, listening);
+    let mut producer = Producer::new(Rc::clone(supervisor), verbs, listening);
     let mut work = std::pin::pin!(producer.run());
     loop {
         tokio::select! {
@@ -227,8 +232,8 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.running.spawn(task.in_current_span());
+    fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
+        self.running.spawn_local(task.in_current_span());
     }
 
     /// The error of a task that panicked; never returns if none does.

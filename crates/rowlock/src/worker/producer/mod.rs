@@ -6,6 +6,7 @@ mod ending;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ use crate::{Error, Result, Store};
 
 /// The producer of one worker.
 pub(crate) struct Producer<S: Store, R> {
-    supervisor: Arc<Supervisor<S, R>>,
+    supervisor: Rc<Supervisor<S, R>>,
     verbs: Dispatch<S>,
     listening: Listening,
     /// Finishes claims for handlers that do so themselves.
@@ -89,7 +90,7 @@ enum Answer<Row> {
 }
 
 impl<S: Store, R: Record<S>> Producer<S, R> {
-    pub(crate) fn new(supervisor: Arc<Supervisor<S, R>>, verbs: Dispatch<S>, listening: Listening) -> Producer<S, R> {
+    pub(crate) fn new(supervisor: Rc<Supervisor<S, R>>, verbs: Dispatch<S>, listening: Listening) -> Producer<S, R> {
         let now = Instant::now();
         let finisher = Arc::new(WorkerFinisher {
             repository: Arc::clone(&supervisor.shared.repository),
