@@ -22,13 +22,13 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         let ClaimBatch { claimed, exhausted, refused, may_have_more, suspect_at_head } = batch;
         let found = !claimed.is_empty() || !exhausted.is_empty();
         self.listening.claimed(found);
-        self.full = claimed.len() >= BATCH_ITEMS_MAX;
+        self.queue.is_full = claimed.len() >= BATCH_ITEMS_MAX;
         // Poll again soon: the next claim leaves the refused rows out. But not once the list of excluded rows is full:
         // there may be more refused rows than it holds.
         let passed_over = !refused.is_empty() && self.verbs.store().excluded().len() < EXCLUDED_KEYS_MAX;
         let taken: Vec<StageId> = claimed.iter().map(|row| row.lease.stage).collect();
         if found || passed_over {
-            self.poll_delay = self.supervisor.settings.poll_min;
+            self.queue.poll_delay = self.supervisor.settings.poll_min;
         }
         if found {
             self.waiting = None;
@@ -36,11 +36,10 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         // A claim that took nothing and says that there is more (all due items are held back) is not repeated at once.
         let look_at = self.next_look();
         // A concurrent claim may have found less than this one did.
-        self.empty.retain(|stage, _| !taken.contains(stage));
-        let empty = found_empty(asked, &taken, may_have_more && found);
-        self.empty.extend(empty.into_iter().map(|stage| (stage, look_at)));
+        self.queue.forget(&taken);
+        self.queue.found_empty(found_empty(asked, &taken, may_have_more && found), look_at);
         if !found && !passed_over {
-            self.poll_delay = (self.poll_delay * 2).min(self.poll_max());
+            self.queue.poll_delay = (self.queue.poll_delay * 2).min(self.poll_max());
         }
         self.tell(&exhausted, &refused);
         if let Some(suspect) = self.take_in(claimed, sent_at) {
@@ -177,7 +176,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         let made = self.supervisor.shared.leases.is_empty() && !self.verbs.has_lost_claims();
         if made && self.suspect_drain.is_some() {
             self.suspect_drain = None;
-            self.empty.clear();
+            self.queue.forget_all();
         }
         self.suspect_drain.is_some()
     }

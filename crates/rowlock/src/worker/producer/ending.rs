@@ -42,7 +42,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
                 if let Some(due_in) = waiting.next_due_at.and_then(|due| (due - waiting.at).to_std().ok()) {
                     // Items that become due one by one are not polled for one by one.
                     let due_at = Instant::now() + due_in.max(self.supervisor.settings.poll_min);
-                    self.empty.values_mut().for_each(|look_at| *look_at = due_at.min(*look_at));
+                    self.queue.look_by(due_at);
                 }
                 self.tell_waiting(waiting);
                 None

@@ -3,7 +3,6 @@
 mod claimed;
 mod ending;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 
-use super::demand::{Pace, keep_queued, low_water, plan, wanted};
+use super::demand::{Pace, QueueView, keep_queued, low_water, plan, wanted};
 use super::handler::WorkerFinisher;
 use super::idle::NextStep;
 use super::leases::Held;
@@ -42,11 +41,7 @@ pub(crate) struct Producer<S: Store, R> {
     /// Finishes claims for handlers that do so themselves.
     finisher: Arc<dyn Finisher>,
     paces: Vec<Pace>,
-    /// Stages that were found empty, each with the time of its next poll.
-    empty: HashMap<StageId, Instant>,
-    poll_delay: Duration,
-    /// Whether the counts were read since the queue was last polled.
-    counted: bool,
+    queue: QueueView,
     /// The suspect that runs, alone.
     suspect: Option<Arc<Held>>,
     /// Set while the worker drains for a suspect at the head of the queue.
@@ -55,8 +50,6 @@ pub(crate) struct Producer<S: Store, R> {
     asked_for: Vec<usize>,
     /// A claim that may bring a suspect is running.
     alone: bool,
-    /// The last claim brought a full batch, so the next one may too.
-    full: bool,
     claims: Calls,
     recoveries: Calls,
     counts: Calls,
@@ -99,14 +92,11 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         Producer {
             finisher,
             paces: vec![Pace::default(); supervisor.pools.len()],
-            empty: HashMap::new(),
-            poll_delay: supervisor.settings.poll_min,
-            counted: false,
+            queue: QueueView::new(supervisor.settings.poll_min),
             suspect: None,
             suspect_drain: None,
             asked_for: Vec::new(),
             alone: false,
-            full: false,
             claims: Calls::new("claim", now),
             recoveries: Calls::new("recover lost claims", now),
             counts: Calls::new("counts", now),
@@ -196,7 +186,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         let suspect_drain = self.suspect_drain.iter().map(|suspect_drain| suspect_drain.look_at);
         let tries = self.supervisor.pools.iter().filter_map(|pool| pool.outages.next_try_at());
         let tries = tries.chain(self.supervisor.refusals.next_tries());
-        let times = self.empty.values().copied().chain(held).chain(suspect_drain).chain(tries);
+        let times = self.queue.next_looks().chain(held).chain(suspect_drain).chain(tries);
         times.filter(|at| *at > now).fold(now + POLL_MAX, Instant::min)
     }
 
@@ -205,7 +195,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
             self.recover_at = now + self.supervisor.pipeline().heartbeat_interval();
             return Some(self.recover());
         }
-        self.forget_empty(now);
+        self.queue.forget_due(now);
         if self.does_a_suspect_run() || self.supervisor.is_clogged() {
             return None;
         }
@@ -214,18 +204,18 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
                 return self.look_for_suspect(now);
             }
             if let Some(stage) = self.due_try(now) {
-                self.counted = false;
+                self.queue.is_counted = false;
                 return Some(self.claim(vec![stage], 1));
             }
             let wants: Vec<(StageId, usize)> = self.wants(now);
             if let Some((stages, limit)) = plan(&wants) {
-                self.counted = false;
+                self.queue.is_counted = false;
                 return Some(self.claim(stages, limit));
             }
         }
-        let counts = self.supervisor.settings.until_idle && !self.counted && self.can_only_wait();
+        let counts = self.supervisor.settings.until_idle && !self.queue.is_counted && self.can_only_wait();
         if counts && !self.counts.is_held(now) {
-            self.counted = true;
+            self.queue.is_counted = true;
             return Some(self.look_around());
         }
         None
@@ -235,7 +225,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
     /// first. Only where handlers are so fast that full batches are wanted one after the other, and only as long as
     /// they come.
     fn claim_beside(&mut self, now: Instant) -> Option<Call<S::Row>> {
-        let is_pointless = !self.full || !self.verbs.store().claims_side_by_side();
+        let is_pointless = !self.queue.is_full || !self.verbs.store().claims_side_by_side();
         // Anything that has to precede the next claim gets its turn when the running one is answered.
         let is_held_back = self.alone
             || self.suspect_drain.is_some()
@@ -245,18 +235,9 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
         if self.asked_for.len() != 1 || is_pointless || is_held_back {
             return None;
         }
-        self.forget_empty(now);
+        self.queue.forget_due(now);
         let (stages, limit) = plan(&self.wants(now))?;
         (limit == BATCH_ITEMS_MAX).then(|| self.claim(stages, limit))
-    }
-
-    /// Forgets that stages were found empty when it is time to poll them again.
-    fn forget_empty(&mut self, now: Instant) {
-        let known = self.empty.len();
-        self.empty.retain(|_, look_at| *look_at > now);
-        if self.empty.len() < known {
-            self.counted = false;
-        }
     }
 
     fn wants(&mut self, now: Instant) -> Vec<(StageId, usize)> {
@@ -269,7 +250,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
             load.queued += asked_for;
             let ahead = pace.ahead(&load);
             pool.wake_at(low_water(ahead));
-            let empty = self.empty.contains_key(&pool.stage) && !self.supervisor.is_nudged(pool.stage);
+            let empty = self.queue.is_empty(pool.stage) && !self.supervisor.is_nudged(pool.stage);
             let want = match pool.outages.is_held() {
                 false => wanted(&load, ahead),
                 true => usize::from(load.idle > 0 && load.queued == 0 && pool.outages.may_try(now)),
@@ -292,7 +273,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
     }
 
     fn was_found_empty(&self, stage: StageId) -> bool {
-        self.empty.contains_key(&stage) && !self.supervisor.is_nudged(stage)
+        self.queue.is_empty(stage) && !self.supervisor.is_nudged(stage)
     }
 
     fn is_every_stage_empty(&self) -> bool {
@@ -321,7 +302,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
                 refusals.tried(Refused::Heartbeats, now);
             }
         }
-        self.empty.retain(|stage, _| !asked.contains(stage));
+        self.queue.forget(&asked);
         let mut claiming = self.supervisor.shared.repository.params_for(asked.clone(), limit);
         let holds_nothing = self.supervisor.shared.leases.is_empty() && self.asked_for.is_empty();
         claiming.alone = holds_nothing && !self.verbs.has_lost_claims();
@@ -383,7 +364,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
                 self.claims.met(&self.supervisor, error).map(|()| None)
             }
             Answer::LookedAround(Err(error)) => {
-                self.counted = false;
+                self.queue.is_counted = false;
                 self.counts.met(&self.supervisor, error).map(|()| None)
             }
         }
@@ -396,7 +377,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
 
     /// When to poll again what was found empty now.
     fn next_look(&self) -> Instant {
-        Instant::now() + self.poll_delay.mul_f64(rand::rng().random_range(0.75..=1.25))
+        Instant::now() + self.queue.poll_delay.mul_f64(rand::rng().random_range(0.75..=1.25))
     }
 }
 
