@@ -199,7 +199,7 @@ mod tests {
     use crate::worker::supervisor::tests::supervisor_over;
 
     #[tokio::test]
-    async fn nothing_is_renewed_once_the_dispatcher_does_not_tick_any_more() {
+    async fn nothing_is_renewed_once_the_producer_does_not_tick_any_more() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let supervisor = supervisor_over(folder.path()).await;
         let repository = Arc::clone(&supervisor.shared.repository);
