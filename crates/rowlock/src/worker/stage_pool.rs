@@ -292,7 +292,7 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
                 run.lose_item(); // lost since it was taken from the queue
             }
         }
-        let guard = RunGuard { shared, pool: self, slot, run: &run };
+        let mut guard = RunGuard { shared, pool: self, slot, run: &run, busy: None };
         let context = Stateless::live(Arc::clone(&shared.repository), &run);
         let work = self.handler.run(context, claims);
         let end = match &self.observed {
@@ -305,7 +305,7 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
             }
         };
         self.report(shared, &run, end);
-        self.note_work(run.since.elapsed(), run.items.len());
+        guard.busy = Some(run.since.elapsed());
         drop(guard);
     }
 
@@ -360,12 +360,6 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
         }
         results
     }
-
-    fn note_work(&self, busy: Duration, items: usize) {
-        let mut state = self.state();
-        state.busy += busy;
-        state.handled_items += items as u64;
-    }
 }
 
 impl<S: Store, R> StagePool<S, R> {
@@ -373,9 +367,12 @@ impl<S: Store, R> StagePool<S, R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The run of this slot is over. The producer has to know of it if the queue has nothing for the slot.
-    fn free(&self, slot: usize, wake: &Notify) {
+    /// The run of this slot is over, with this work done. The producer has to know of it if the queue has nothing for
+    /// the slot.
+    fn free(&self, slot: usize, busy: Duration, handled_items: u64, wake: &Notify) {
         let mut state = self.state();
+        state.busy += busy;
+        state.handled_items += handled_items;
         let was_leaked = std::mem::take(&mut state.slots[slot].is_leaked);
         state.slots[slot].run = None;
         let is_queue_empty = state.queue.is_empty();
@@ -403,6 +400,8 @@ struct RunGuard<'a, S: Store, R> {
     pool: &'a StagePool<S, R>,
     slot: usize,
     run: &'a Arc<Execution>,
+    /// For how long it was busy; `None` if it was dropped.
+    busy: Option<Duration>,
 }
 
 impl<S: Store, R> Drop for RunGuard<'_, S, R> {
@@ -412,7 +411,8 @@ impl<S: Store, R> Drop for RunGuard<'_, S, R> {
                 disposition_of(held.by_handler(), Err(&RunEnd::Stopped), self.run.stop_reason(), self.pool.timeout)
             });
         }
-        self.pool.free(self.slot, &self.shared.wake);
+        let handled_items = if self.busy.is_some() { self.run.items.len() as u64 } else { 0 };
+        self.pool.free(self.slot, self.busy.unwrap_or_default(), handled_items, &self.shared.wake);
     }
 }
 
