@@ -56,3 +56,69 @@ fn stores_make_no_spans() {
 fn nothing_is_generic_over_the_drivers_databases() {
     assert_absent("", &["sqlx::Database", "DB: Database"]);
 }
+
+/// The paths of the `use` lines of a file, without those of its tests.
+fn uses(code: &str) -> Vec<String> {
+    let code = code.split("mod tests {").next().unwrap_or_default();
+    let (mut uses, mut text) = (Vec::new(), String::new());
+    for line in code.lines().map(str::trim) {
+        let path = line.trim_start_matches("pub ").strip_prefix("use ");
+        if path.is_none() && text.is_empty() {
+            continue;
+        }
+        text.push_str(path.unwrap_or(line));
+        if text.ends_with(';') {
+            uses.push(std::mem::take(&mut text));
+        }
+    }
+    uses
+}
+
+/// The first segments of a path, which may begin with a list.
+fn heads(path: &str) -> Vec<&str> {
+    let list = path.trim_end_matches(';').trim_start_matches('{').trim_end_matches('}');
+    let items: Vec<&str> = if path.starts_with('{') { list.split(',').collect() } else { vec![list] };
+    let heads = items.into_iter().map(|item| item.split("::").next().unwrap_or_default().trim());
+    heads.filter(|head| !head.is_empty()).collect()
+}
+
+/// A change of one of two files that import each other cannot be understood without the other.
+#[test]
+fn no_two_files_of_the_worker_import_each_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/worker");
+    // The name of a module as seen from `worker`, which has an empty one itself.
+    let name = |path: &Path| {
+        let path = path.strip_prefix(&root).expect("a file of the worker").with_extension("");
+        let name = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "::");
+        name.strip_suffix("mod").map(|folder| folder.trim_end_matches("::").to_owned()).unwrap_or(name)
+    };
+    let files: Vec<(String, String)> =
+        sources("worker").iter().map(|(path, code)| (name(path), code.clone())).collect();
+    let join = |base: &str, head: &str| if base.is_empty() { head.to_owned() } else { format!("{base}::{head}") };
+    let imports = |(file, code): &(String, String)| {
+        let parent = file.rsplit_once("::").map_or("", |(parent, _)| parent).to_owned();
+        let mut imports = Vec::new();
+        for path in uses(code) {
+            let (base, rest) = match (path.strip_prefix("super::"), path.strip_prefix("crate::worker::")) {
+                (Some(rest), _) => (parent.as_str(), rest),
+                (None, Some(rest)) => ("", rest),
+                (None, None) => (file.as_str(), path.as_str()),
+            };
+            for head in heads(rest) {
+                let module = join(base, head);
+                if files.iter().any(|(other, _)| *other == module) {
+                    imports.push(module);
+                } else if base != file {
+                    imports.push(base.to_owned());
+                }
+            }
+        }
+        (file.clone(), imports)
+    };
+    let mut left: Vec<(String, Vec<String>)> = files.iter().map(imports).collect();
+    while !left.is_empty() {
+        let names: Vec<String> = left.iter().map(|(file, _)| file.clone()).collect();
+        left.retain(|(_, imports)| imports.iter().any(|import| names.contains(import)));
+        assert!(left.len() < names.len(), "these files import each other, or one that does: {left:#?}");
+    }
+}

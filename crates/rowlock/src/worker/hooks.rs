@@ -1,19 +1,23 @@
-//! The user's callbacks while the worker runs.
+//! The user's hooks: callbacks while the worker runs, and the observer of handlers.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
+use tracing::Span;
 
-use super::Waiting;
-use super::handler::panic_message;
-use super::hold::HeldStage;
-use crate::Key;
+use super::completion::{HELD_TRANSACTION, timeout_error};
+use super::execution::{Execution, RunEnd, Stop, panic_message};
+use super::outage_detector::HeldStage;
+use super::report::Waiting;
 use crate::pipeline::StageId;
+use crate::{Key, Lease};
 
 /// An item that this worker made `FAILED`.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +53,8 @@ pub(crate) type OnHold = Arc<dyn Fn(&HeldStage) + Send + Sync>;
 
 /// Runs the on-failed hook on the user's runtime, one item after the other.
 pub(crate) struct FailedHook {
-    sender: Mutex<Option<UnboundedSender<FailedItem>>>,
+    /// `None` without a hook. When this is dropped, the task reports what is left and ends.
+    sender: Option<UnboundedSender<FailedItem>>,
     pending: Arc<AtomicUsize>,
 }
 
@@ -60,29 +65,20 @@ impl FailedHook {
         runtime: &tokio::runtime::Handle,
     ) -> (FailedHook, Option<JoinHandle<()>>) {
         let pending = Arc::new(AtomicUsize::new(0));
-        let Some(hook) = hook else { return (FailedHook { sender: Mutex::new(None), pending }, None) };
-        // The dispatcher limits the channel's length: it claims nothing while many calls are pending.
+        let Some(hook) = hook else { return (FailedHook { sender: None, pending }, None) };
+        // The producer limits the channel's length: it claims nothing while many calls are pending.
         let (sender, receiver) = unbounded_channel();
         let task = runtime.spawn(call(hook, receiver, Arc::clone(&pending)));
-        (FailedHook { sender: Mutex::new(Some(sender)), pending }, Some(task))
+        (FailedHook { sender: Some(sender), pending }, Some(task))
     }
 
     pub(crate) fn tell(&self, failed: impl FnOnce() -> FailedItem) {
-        if let Some(sender) = &*self.sender_locked() {
+        if let Some(sender) = &self.sender {
             self.pending.fetch_add(1, Ordering::AcqRel);
             if sender.send(failed()).is_err() {
                 self.pending.fetch_sub(1, Ordering::AcqRel);
             }
         }
-    }
-
-    /// No more items come: the task ends when it has reported those that there are.
-    pub(crate) fn close(&self) {
-        self.sender_locked().take();
-    }
-
-    fn sender_locked(&self) -> MutexGuard<'_, Option<UnboundedSender<FailedItem>>> {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls that have not finished yet.
@@ -94,10 +90,120 @@ impl FailedHook {
 async fn call(hook: OnFailed, mut failed: UnboundedReceiver<FailedItem>, pending: Arc<AtomicUsize>) {
     while let Some(item) = failed.recv().await {
         let key = item.key.clone();
-        let work = std::panic::AssertUnwindSafe(async { hook(item).await }).catch_unwind();
+        let work = AssertUnwindSafe(async { hook(item).await }).catch_unwind();
         if let Err(panic) = work.await {
             tracing::error!(%key, error = panic_message(&*panic), "the on-failed hook panicked");
         }
         pending.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Observes every handler that starts and ends, for your metrics and tracing. All methods run on the task of the
+/// handler, and must return quickly. A panic in one of them is logged and has no other effect.
+///
+/// The methods report what the handler did. What the database then says about the outcome (a lease that was lost
+/// meanwhile) is in the [`WorkerReport`](crate::WorkerReport) and in the log.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+///
+/// use rowlock::{HandledItem, HandlerObserver};
+///
+/// #[derive(Default)]
+/// struct Failures(AtomicU64);
+///
+/// impl HandlerObserver for Failures {
+///     fn on_failure(&self, item: &HandledItem<'_>, took: Duration, error: &str) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///         eprintln!("{} failed in {} after {took:?}: {error}", item.key, item.stage_name);
+///     }
+/// }
+/// ```
+pub trait HandlerObserver: Send + Sync + 'static {
+    /// The span that the handler runs in; none by default. A batch has one span.
+    fn span(&self, items: &[HandledItem<'_>]) -> Span {
+        let _ = items;
+        Span::none()
+    }
+
+    /// A handler starts to work on the item.
+    fn on_start(&self, item: &HandledItem<'_>) {
+        let _ = item;
+    }
+
+    /// The handler returned `Ok`. A batch takes equally long for each of its items.
+    fn on_success(&self, item: &HandledItem<'_>, took: Duration) {
+        let _ = (item, took);
+    }
+
+    /// The handler returned an error, panicked, or was stopped.
+    fn on_failure(&self, item: &HandledItem<'_>, took: Duration, error: &str) {
+        let _ = (item, took, error);
+    }
+}
+
+/// An item that a handler works on.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct HandledItem<'a> {
+    /// Its key.
+    pub key: &'a Key,
+    /// The stage.
+    pub stage: StageId,
+    /// The stage's name.
+    pub stage_name: &'a str,
+}
+
+/// The observer of a stage pool, if the worker has one.
+#[derive(Clone)]
+pub(crate) struct Observed {
+    pub(crate) observer: Arc<dyn HandlerObserver>,
+    pub(crate) stage_name: Arc<str>,
+}
+
+impl Observed {
+    /// The span for the handler of this run.
+    pub(crate) fn start(&self, run: &Execution) -> Span {
+        let items: Vec<HandledItem<'_>> = run.items.iter().map(|held| self.item(&held.lease)).collect();
+        for item in &items {
+            quietly(|| self.observer.on_start(item));
+        }
+        quietly(|| self.observer.span(&items)).unwrap_or_else(Span::none)
+    }
+
+    pub(crate) fn end(&self, run: &Execution, end: &RunEnd, timeout: Option<Duration>) {
+        let took = run.since.elapsed();
+        for (place, held) in run.items.iter().enumerate() {
+            let item = self.item(&held.lease);
+            let failed = |error: &str| quietly(|| self.observer.on_failure(&item, took, error));
+            let _done = match end {
+                RunEnd::Returned(results) => match results.get(place) {
+                    Some(Err(failure)) => failed(failure.message()),
+                    Some(Ok(_)) | None => quietly(|| self.observer.on_success(&item, took)),
+                },
+                RunEnd::Panicked(message) => failed(message),
+                RunEnd::Stopped => match run.stop_reason() {
+                    Some(Stop::TimedOut(_)) => failed(&timeout_error(timeout)),
+                    Some(Stop::HeldTransaction(_)) => failed(HELD_TRANSACTION),
+                    Some(Stop::Shutdown) | None => failed(&timeout_error(None)),
+                },
+            };
+        }
+    }
+
+    fn item<'a>(&'a self, lease: &'a Lease) -> HandledItem<'a> {
+        HandledItem { key: &lease.key, stage: lease.stage, stage_name: &self.stage_name }
+    }
+}
+
+/// The user's code may panic; that must not cost a slot.
+fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
+    match std::panic::catch_unwind(AssertUnwindSafe(call)) {
+        Ok(answer) => Some(answer),
+        Err(panic) => {
+            tracing::error!(error = panic_message(&*panic), "the handler observer panicked");
+            None
+        }
     }
 }

@@ -1,77 +1,16 @@
 //! The idle check: whether there is anything left to wait for. Pure.
 
-use std::fmt;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::hold::HeldStage;
-use super::report::{Remaining, StageItems};
+use super::outage_detector::HeldStage;
+use super::report::{Remaining, StageItems, Waiting};
 use crate::Key;
 use crate::pipeline::{Pipeline, StageId, Status};
 use crate::store::Counts;
 
-/// What [`Worker::run_until_idle`](super::Worker::run_until_idle) is waiting for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Waiting {
-    /// Items that are not due yet; at most 1,000 are counted for each stage.
-    pub delayed_items: i64,
-    /// When the first of them becomes due, by the database's clock.
-    pub next_due_at: Option<DateTime<Utc>>,
-    /// Items that are never due (at `infinity`), for which the worker does not wait; counted in the same way.
-    pub never_due_items: i64,
-    /// Items that others hold; counted in the same way.
-    pub held_items: i64,
-    /// When the first of their leases ends if its holder has stopped, by the database's clock.
-    pub lease_ends_at: Option<DateTime<Utc>>,
-    /// Stages that are held, why and for how long: items that are due there wait for the next try.
-    pub held_stages: Vec<HeldStage>,
-    /// The database's time when it counted.
-    pub at: DateTime<Utc>,
-}
-
-impl Waiting {
-    fn for_nothing(at: DateTime<Utc>) -> Waiting {
-        Waiting {
-            delayed_items: 0,
-            next_due_at: None,
-            never_due_items: 0,
-            held_items: 0,
-            lease_ends_at: None,
-            held_stages: Vec::new(),
-            at,
-        }
-    }
-}
-
-impl fmt::Display for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if self.delayed_items > 0 {
-            let until = self.next_due_at.map(|due| format!(", the first at {}", clock(due))).unwrap_or_default();
-            parts.push(format!("{} delayed{until}", self.delayed_items));
-        }
-        if self.held_items > 0 {
-            let until =
-                self.lease_ends_at.map(|end| format!(", unless renewed until {}", clock(end))).unwrap_or_default();
-            parts.push(format!("{} held by other workers{until}", self.held_items));
-        }
-        parts.extend(self.held_stages.iter().map(HeldStage::to_string));
-        if self.never_due_items > 0 {
-            parts.push(format!("{} never due, and not waited for", self.never_due_items));
-        }
-        f.write_str(&parts.join("; "))
-    }
-}
-
-/// With the date: a delayed item may become due in months.
-pub(super) fn clock(at: DateTime<Utc>) -> impl fmt::Display {
-    at.format("%Y-%m-%d %H:%M:%SZ")
-}
-
 /// What the counts mean for a worker that holds nothing and whose claims came back empty.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum NextStep {
     /// Items are due: claim again.
     Work,
     /// There is nothing to do now, but there will be.
@@ -101,7 +40,7 @@ pub(crate) struct Outlook<'a> {
 }
 
 /// Decides whether a worker is done.
-pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>) -> Verdict {
+pub(crate) fn next_step(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>) -> NextStep {
     let Outlook { handled, stuck, held: held_stages, until_nothing_is_due } = outlook;
     let held_stage = |stage: StageId| held_stages.iter().find(|held| held.stage == stage);
     let stuck_in = |status: Status| {
@@ -129,7 +68,7 @@ pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>
         } else if stage.paused {
             remaining.paused.push(items);
         } else if stage.oldest_ready_since.is_some() && stuck_in(Status::Ready(stage.stage)) == 0 {
-            let Some(held) = held_stage(stage.stage) else { return Verdict::Work };
+            let Some(held) = held_stage(stage.stage) else { return NextStep::Work };
             waiting.held_stages.push(held.clone());
         } else {
             let is_held = held_stage(stage.stage).cloned();
@@ -150,7 +89,7 @@ pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>
         }
     }
     if waiting.delayed_items > 0 || waiting.held_items > 0 || !waiting.held_stages.is_empty() {
-        return Verdict::Wait(waiting);
+        return NextStep::Wait(waiting);
     }
     remaining.unknown_words = counts.unknown_words().map(|entry| (entry.word.clone(), entry.count)).collect();
     remaining.refused = stuck
@@ -158,7 +97,7 @@ pub(crate) fn verdict(pipeline: &Pipeline, counts: &Counts, outlook: Outlook<'_>
         .filter(|stuck| !stuck.status.is_some_and(Status::is_terminal))
         .map(|stuck| (stuck.key.clone(), stuck.reason.clone()))
         .collect();
-    Verdict::Idle(remaining)
+    NextStep::Idle(remaining)
 }
 
 /// Whether a change is worth a line in the log. Renewals by other workers are not.
@@ -185,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::store::{StageCounts, StatusCount};
-    use crate::worker::hold::HeldBy;
+    use crate::worker::outage_detector::HeldBy;
 
     fn pipeline() -> Pipeline {
         Pipeline::builder("p").table("t").key("k").stage("ONE").stage("TWO").build().unwrap()
@@ -218,9 +157,9 @@ mod tests {
         }
     }
 
-    /// The verdict for a worker that has handlers for these stages and met nothing unusual.
-    fn judged(counts: &Counts, handled: &[StageId]) -> Verdict {
-        verdict(&pipeline(), counts, Outlook { handled, stuck: &[], held: &[], until_nothing_is_due: false })
+    /// The next step of a worker that has handlers for these stages and met nothing unusual.
+    fn judged(counts: &Counts, handled: &[StageId]) -> NextStep {
+        next_step(&pipeline(), counts, Outlook { handled, stuck: &[], held: &[], until_nothing_is_due: false })
     }
 
     fn put(counts: &mut Counts, status: Status, count: i64) {
@@ -235,7 +174,7 @@ mod tests {
         put(&mut counts, Status::Failed, 1);
         put(&mut counts, Status::Cancelled, 1);
         let stages: Vec<_> = pipeline.stage_ids().collect();
-        assert_eq!(judged(&counts, &stages), Verdict::Idle(Remaining::default()));
+        assert_eq!(judged(&counts, &stages), NextStep::Idle(Remaining::default()));
     }
 
     #[test]
@@ -245,10 +184,10 @@ mod tests {
         let mut counts = counts(&pipeline);
         put(&mut counts, Status::Ready(stages[1]), 2);
         counts.stages[1].next_due_at = Some(at(60));
-        let Verdict::Wait(waiting) = judged(&counts, &stages) else { panic!("something is delayed") };
+        let NextStep::Wait(waiting) = judged(&counts, &stages) else { panic!("something is delayed") };
         assert_eq!((waiting.delayed_items, waiting.next_due_at), (2, Some(at(60))));
         counts.stages[1].oldest_ready_since = Some(at(-1));
-        assert_eq!(judged(&counts, &stages), Verdict::Work);
+        assert_eq!(judged(&counts, &stages), NextStep::Work);
     }
 
     #[test]
@@ -258,13 +197,13 @@ mod tests {
         let mut counts = counts(&pipeline);
         put(&mut counts, Status::Ready(stages[0]), 3);
         counts.stages[0].never_due = 3;
-        let Verdict::Idle(remaining) = judged(&counts, &stages) else { panic!("nothing will be due") };
+        let NextStep::Idle(remaining) = judged(&counts, &stages) else { panic!("nothing will be due") };
         assert_eq!(remaining.to_string(), "3 ready for ONE that are never due");
         assert!(!remaining.is_empty());
 
         put(&mut counts, Status::Ready(stages[0]), 5);
         counts.stages[0].next_due_at = Some(at(60));
-        let Verdict::Wait(waiting) = judged(&counts, &stages) else { panic!("two are delayed") };
+        let NextStep::Wait(waiting) = judged(&counts, &stages) else { panic!("two are delayed") };
         assert_eq!((waiting.delayed_items, waiting.never_due_items), (2, 3));
         assert_eq!(
             waiting.to_string(),
@@ -273,10 +212,10 @@ mod tests {
 
         // Both counts stopped at a limit of 3.
         put(&mut counts, Status::Ready(stages[0]), 3);
-        let Verdict::Wait(waiting) = judged(&counts, &stages) else { panic!("one is delayed") };
+        let NextStep::Wait(waiting) = judged(&counts, &stages) else { panic!("one is delayed") };
         assert_eq!(waiting.delayed_items, 1);
         counts.stages[0].oldest_ready_since = Some(at(-1));
-        assert_eq!(judged(&counts, &stages), Verdict::Work);
+        assert_eq!(judged(&counts, &stages), NextStep::Work);
     }
 
     #[test]
@@ -289,18 +228,20 @@ mod tests {
         put(&mut counts, Status::Ready(stages[1]), 1);
         counts.stages[0].next_due_at = Some(at(600));
         counts.stages[1].next_due_at = Some(at(60));
-        let Verdict::Idle(remaining) = verdict(&pipeline, &counts, outlook) else { panic!("nothing is due") };
+        let NextStep::Idle(remaining) = next_step(&pipeline, &counts, outlook) else { panic!("nothing is due") };
         assert_eq!(remaining.next_due_at, Some(at(60)));
         assert_eq!(
             remaining.to_string(),
             "2 delayed for ONE; 1 delayed for TWO; the next is due at 2027-01-15 08:01:00Z"
         );
         put(&mut counts, Status::InProgress(stages[0]), 1);
-        let Verdict::Wait(waiting) = verdict(&pipeline, &counts, outlook) else { panic!("it may be due again soon") };
+        let NextStep::Wait(waiting) = next_step(&pipeline, &counts, outlook) else {
+            panic!("it may be due again soon")
+        };
         assert_eq!((waiting.held_items, waiting.delayed_items), (1, 0));
         put(&mut counts, Status::InProgress(stages[0]), 0);
         counts.stages[0].oldest_ready_since = Some(at(-1));
-        assert_eq!(verdict(&pipeline, &counts, outlook), Verdict::Work);
+        assert_eq!(next_step(&pipeline, &counts, outlook), NextStep::Work);
     }
 
     #[test]
@@ -310,7 +251,7 @@ mod tests {
         let mut counts = counts(&pipeline);
         put(&mut counts, Status::InProgress(stages[0]), 1);
         counts.stages[0].oldest_heartbeat_at = Some(at(-10));
-        let Verdict::Wait(waiting) = judged(&counts, &stages[1..]) else { panic!("one is held") };
+        let NextStep::Wait(waiting) = judged(&counts, &stages[1..]) else { panic!("one is held") };
         assert_eq!((waiting.held_items, waiting.lease_ends_at), (1, Some(at(290))));
     }
 
@@ -322,7 +263,7 @@ mod tests {
         put(&mut counts, Status::Ready(stages[0]), 5);
         counts.stages[0].paused = true;
         counts.stages[0].oldest_ready_since = Some(at(-1));
-        let Verdict::Idle(remaining) = judged(&counts, &stages) else { panic!("it is paused") };
+        let NextStep::Idle(remaining) = judged(&counts, &stages) else { panic!("it is paused") };
         assert_eq!((remaining.paused.len(), remaining.paused[0].items), (1, 5));
         assert_eq!(remaining.to_string(), "5 ready for ONE, which is paused");
     }
@@ -335,7 +276,7 @@ mod tests {
         put(&mut counts, Status::InProgress(stages[0]), 1);
         let status = Some(Status::InProgress(stages[0]));
         let stuck = [Stuck { key: Key::from("a"), reason: "a check".to_owned(), status }];
-        let Verdict::Idle(remaining) = verdict(
+        let NextStep::Idle(remaining) = next_step(
             &pipeline,
             &counts,
             Outlook { handled: &stages, stuck: &stuck, held: &[], until_nothing_is_due: false },
@@ -359,22 +300,26 @@ mod tests {
         }];
         let outlook = Outlook { handled: &stages, stuck: &[], held: &held, until_nothing_is_due: false };
         let mut counts = counts(&pipeline);
-        assert_eq!(verdict(&pipeline, &counts, outlook), Verdict::Idle(Remaining::default()), "nothing is left for it");
+        assert_eq!(
+            next_step(&pipeline, &counts, outlook),
+            NextStep::Idle(Remaining::default()),
+            "nothing is left for it"
+        );
 
         put(&mut counts, Status::Ready(stages[0]), 2);
         counts.stages[0].oldest_ready_since = Some(at(-1));
-        let Verdict::Wait(due) = verdict(&pipeline, &counts, outlook) else { panic!("it is tried later") };
+        let NextStep::Wait(due) = next_step(&pipeline, &counts, outlook) else { panic!("it is tried later") };
         assert_eq!(due.to_string(), "ONE held for 12 s by an outage: the API answers 503");
         counts.stages[0].oldest_ready_since = None;
         counts.stages[0].next_due_at = Some(at(60));
-        let Verdict::Wait(waiting) = verdict(&pipeline, &counts, outlook) else { panic!("two are put off") };
+        let NextStep::Wait(waiting) = next_step(&pipeline, &counts, outlook) else { panic!("two are put off") };
         assert_eq!(waiting.held_stages, held);
         let longer = [HeldStage { held_for: Duration::from_secs(99), ..held[0].clone() }];
         assert!(!is_news(Some(&waiting), &Waiting { held_stages: longer.to_vec(), ..waiting.clone() }));
         assert!(is_news(Some(&waiting), &Waiting { held_stages: Vec::new(), ..waiting.clone() }));
 
         let ends = Outlook { until_nothing_is_due: true, ..outlook };
-        let Verdict::Idle(remaining) = verdict(&pipeline, &counts, ends) else { panic!("nothing is due") };
+        let NextStep::Idle(remaining) = next_step(&pipeline, &counts, ends) else { panic!("nothing is due") };
         assert_eq!(
             remaining.to_string(),
             "2 delayed for ONE; the next is due at 2027-01-15 08:01:00Z; ONE held for 12 s by an outage: \
@@ -382,7 +327,7 @@ mod tests {
         );
         put(&mut counts, Status::Ready(stages[1]), 1);
         counts.stages[1].oldest_ready_since = Some(at(-1));
-        assert_eq!(verdict(&pipeline, &counts, outlook), Verdict::Work, "the other stage is not held");
+        assert_eq!(next_step(&pipeline, &counts, outlook), NextStep::Work, "the other stage is not held");
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! alone reports it; what comes later is discarded.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::run::Run;
 use crate::limits::FINISH_KEPT_FOR;
 use crate::pipeline::Status;
 use crate::{Error, FencingToken, Key, Lease, Settled};
@@ -49,7 +49,7 @@ pub(crate) struct Held {
 
 #[derive(Debug)]
 struct State {
-    phase: Phase,
+    progress: Progress,
     /// When the claim, or the last renewal that succeeded, was sent.
     renewed_at: Instant,
     /// False past the stage's timeout: the lease of a handler that hangs is not renewed for ever.
@@ -60,10 +60,16 @@ struct State {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum Progress {
     Queued,
-    Running(Arc<Run>),
+    Running(Arc<dyn Work>),
     Ended,
+}
+
+/// The work on the items of some leases.
+pub(crate) trait Work: fmt::Debug + Send + Sync {
+    /// One of the leases is lost.
+    fn lose_item(&self);
 }
 
 /// This process stood still until a moment ago, so its leases are older than they may be. Until the end of the respite
@@ -95,7 +101,7 @@ impl Leases {
     /// Registers a lease by a claim or renewal that was sent at this time.
     pub(crate) fn hold(&self, lease: Lease, sent_at: Instant) -> Arc<Held> {
         let state = State {
-            phase: Phase::Queued,
+            progress: Progress::Queued,
             renewed_at: sent_at,
             renewable: true,
             ended_at: None,
@@ -184,18 +190,19 @@ impl OfClaim {
 
 impl Held {
     /// A handler starts on the item. False if the lease ended while the item was queued.
-    pub(crate) fn start(&self, run: &Arc<Run>) -> bool {
+    pub(crate) fn start<W: Work + 'static>(&self, work: &Arc<W>) -> bool {
         let mut state = self.locked();
-        let queued = matches!(state.phase, Phase::Queued);
+        let queued = matches!(state.progress, Progress::Queued);
         if queued {
-            state.phase = Phase::Running(Arc::clone(run));
+            let work: Arc<W> = Arc::clone(work);
+            state.progress = Progress::Running(work);
         }
         queued
     }
 
     /// Ends the work under the lease. True for the one caller that has to report it.
     pub(crate) fn end(&self) -> bool {
-        !matches!(self.locked().end(), Phase::Ended)
+        !matches!(self.locked().end(), Progress::Ended)
     }
 
     /// As [`Held::end`], for a lease that no longer holds, unless the handler is finishing the item itself: the answer
@@ -206,22 +213,22 @@ impl Held {
             return false;
         }
         match state.end() {
-            Phase::Ended => false,
-            Phase::Queued => true,
-            Phase::Running(run) => {
+            Progress::Ended => false,
+            Progress::Queued => true,
+            Progress::Running(work) => {
                 drop(state);
-                run.lose_item();
+                work.lose_item();
                 true
             }
         }
     }
 
     pub(crate) fn is_ended(&self) -> bool {
-        matches!(self.locked().phase, Phase::Ended)
+        matches!(self.locked().progress, Progress::Ended)
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        matches!(self.locked().phase, Phase::Running(_))
+        matches!(self.locked().progress, Progress::Running(_))
     }
 
     /// Whether the lease may be renewed now: not past its timeout, not past its life, not after the handler's own
@@ -279,7 +286,7 @@ impl Held {
     /// Whether a renewal's "lost" can be believed: the item's outcome is not being written at the moment.
     pub(crate) fn can_be_lost(&self) -> bool {
         let state = self.locked();
-        state.by_handler == ByHandler::Nothing && !matches!(state.phase, Phase::Ended)
+        state.by_handler == ByHandler::Nothing && !matches!(state.progress, Progress::Ended)
     }
 
     pub(crate) fn by_handler(&self) -> ByHandler {
@@ -311,9 +318,9 @@ impl State {
         !is_spared && now.saturating_duration_since(self.renewed_at) >= stale_after
     }
 
-    fn end(&mut self) -> Phase {
+    fn end(&mut self) -> Progress {
         self.ended_at.get_or_insert_with(Instant::now);
-        std::mem::replace(&mut self.phase, Phase::Ended)
+        std::mem::replace(&mut self.progress, Progress::Ended)
     }
 }
 

@@ -1,36 +1,26 @@
 //! The worker: claims items, runs the user's handlers on them, renews their leases and writes their outcomes.
 
-mod accounting;
-mod claiming;
-mod clock;
-mod context;
-mod crew;
-mod dispatcher;
-mod dry_run;
-mod ended;
-mod engine;
-mod errors;
-mod finishing;
+mod ad_hoc;
+mod batch;
+mod completer;
+mod completion;
+mod demand;
+mod disruptions;
+mod execution;
 mod handler;
 mod heartbeat;
-mod hold;
 mod hooks;
 mod idle;
 mod leases;
-mod observer;
-mod part;
-mod pulse;
+mod listener;
+mod outage_detector;
+mod producer;
 mod refusals;
 mod report;
-mod run;
-#[cfg(feature = "testing")]
-mod run_one;
-mod shutdown;
-mod side_lane;
-mod slot;
-mod sweeping;
+mod stage_pool;
+mod supervisor;
+mod sweeper;
 mod thread;
-mod wakeup;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -40,15 +30,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use context::Context;
-pub use dry_run::DryRun;
-pub use hold::{HeldBy, HeldStage};
-pub use hooks::{FailedBy, FailedItem};
-pub use idle::Waiting;
-pub use observer::{HandledItem, HandlerObserver};
-pub use report::{Remaining, StageItems, WorkerReport};
+pub use ad_hoc::DryRun;
 #[cfg(feature = "testing")]
-pub use run_one::TestRun;
+pub use ad_hoc::one_item::TestRun;
+pub use handler::Context;
+pub use hooks::{FailedBy, FailedItem, HandledItem, HandlerObserver};
+pub use outage_detector::{HeldBy, HeldStage};
+pub use report::{Remaining, StageItems, Waiting, WorkerReport};
 
 use crate::decoding::Record;
 use crate::limits::{
@@ -56,12 +44,11 @@ use crate::limits::{
 };
 use crate::pipeline::{Pipeline, StageId};
 use crate::{Claim, Error, Failure, IntoHandled, Repository, Result, Store};
-use crew::{Crew, Floor};
-use engine::{Engine, Settings};
 use handler::Handler;
-use hold::Pauses;
-use hooks::{FailedHook, OnFailed, OnHold, OnWait};
-use observer::Observed;
+use hooks::{FailedHook, Observed, OnFailed, OnHold, OnWait};
+use outage_detector::Pauses;
+use stage_pool::{Shared, StagePool};
+use supervisor::{Settings, Supervisor};
 
 /// Works on the items of a pipeline with a handler for each stage.
 ///
@@ -334,7 +321,26 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
     pub async fn dry_run(self, limit: usize) -> Result<Vec<DryRun>> {
         let handlers = resolve(self.repository.pipeline(), self.handlers, &self.concurrency)?;
         let handlers: Vec<_> = handlers.into_iter().map(|(stage, handler, _)| (stage, handler)).collect();
-        dry_run::dry_run(&self.repository, &handlers, limit).await
+        ad_hoc::dry_run(&self.repository, &handlers, limit).await
+    }
+
+    /// Claims this item, runs the stage's handler on it under the stage's timeout, and writes the outcome, as the
+    /// worker would. A batch handler gets a batch of one. No heartbeats are sent, and an outage holds no stage.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a stage that does not exist or has no handler; [`Error::Worker`], with the
+    /// reason, if the item cannot be claimed for that stage now; and those of the database.
+    #[cfg(feature = "testing")]
+    pub async fn run_one(self, stage: impl crate::pipeline::IntoStage, key: impl Into<crate::Key>) -> Result<TestRun> {
+        let (key, repository) = (key.into(), Arc::new(self.repository));
+        let pipeline = Arc::clone(repository.pipeline());
+        let stage = stage.into_stage(&pipeline)?;
+        let handlers = resolve(&pipeline, self.handlers, &self.concurrency)?;
+        let handler = handlers.into_iter().find(|(handled, _, _)| *handled == stage);
+        let Some((_, handler, _)) = handler else {
+            return refuse("stage", pipeline.stage(stage).name(), "this worker has no handler for it");
+        };
+        ad_hoc::one_item::run_one(&repository, stage, &handler, key).await
     }
 
     async fn start(mut self) -> Result<WorkerReport> {
@@ -344,25 +350,24 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         self.repository.holder().check()?;
         let pipeline = Arc::clone(self.repository.pipeline());
         let handlers = resolve(&pipeline, self.handlers, &self.concurrency)?;
-        let floor = Arc::new(Floor {
+        let shared = Arc::new(Shared {
             repository: Arc::new(self.repository),
             leases: Arc::default(),
-            ended: Arc::default(),
+            completions: Arc::default(),
             wake: tokio::sync::Notify::new(),
         });
         let pauses = self.settings.hold_pauses;
-        let crew = |(stage, handler, concurrency): Post<S, R>| {
+        let pool = |(stage, handler, concurrency): Post<S, R>| {
             let stage_name = Arc::from(pipeline.stage(stage).name());
             let observed = self.observer.clone().map(|observer| Observed { observer, stage_name });
             let timeout = pipeline.stage(stage).timeout();
-            Arc::new(Crew::new(stage, timeout, handler, concurrency, pauses).observed_by(observed))
+            Arc::new(StagePool::new(stage, timeout, handler, concurrency, pauses).observed_by(observed))
         };
-        let crews = handlers.into_iter().map(crew).collect();
+        let pools = handlers.into_iter().map(pool).collect();
         let (failed, hook_task) = FailedHook::start(self.on_failed, &runtime);
         let grace = self.settings.grace;
-        let engine = Arc::new(Engine::new(floor, crews, self.settings, failed, self.on_wait, self.on_hold));
-        let report = thread::run(Arc::clone(&engine), self.tokens, runtime).await;
-        engine.failed.close();
+        let supervisor = Supervisor::new(shared, pools, self.settings, failed, self.on_wait, self.on_hold);
+        let report = thread::run(supervisor, self.tokens, runtime).await;
         if let Some(task) = hook_task {
             // After the grace period the worker does not wait for the hook.
             let _late = tokio::time::timeout(grace, task).await;

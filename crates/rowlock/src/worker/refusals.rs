@@ -1,17 +1,13 @@
 //! Refusal detector: a stage for which the database refuses every item for the same cause, such as a trigger or a
 //! constraint that came with a deploy; what waits for it, and when one item is tried.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::crew::Load;
-use super::engine::Engine;
-use super::hold::{HeldBy, News, Pauses, Since};
-use crate::Store;
+use super::demand::Load;
+use super::outage_detector::{HeldBy, News, Pauses, Since};
 use crate::pipeline::StageId;
-use crate::store::RefusedStage;
 
 /// A kind of call that the database refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +24,7 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// The name that a store uses for it.
-    fn verb(self) -> &'static str {
+    pub(crate) fn verb(self) -> &'static str {
         match self {
             Refused::Claims => "claim",
             Refused::Finishes(outcome) => outcome,
@@ -38,13 +34,17 @@ impl Refused {
     }
 }
 
-/// The refusals of a stage. Cheap to check if there are none.
+/// The refusals of each stage that has a handler.
 #[derive(Debug)]
 pub(crate) struct Refusals {
+    stages: Vec<(StageId, StageRefusals)>,
+}
+
+/// The refusals of a stage.
+#[derive(Debug)]
+pub(crate) struct StageRefusals {
     pauses: Pauses,
-    is_any: AtomicBool,
-    has_news: AtomicBool,
-    state: Mutex<State>,
+    state: RefCell<State>,
 }
 
 #[derive(Debug, Default)]
@@ -62,25 +62,51 @@ struct State {
 const EMPTY_TRIES: u32 = 2;
 
 impl Refusals {
-    pub(crate) fn new(pauses: Pauses) -> Refusals {
-        Refusals { pauses, is_any: AtomicBool::default(), has_news: AtomicBool::default(), state: Mutex::default() }
+    pub(crate) fn new(stages: impl Iterator<Item = StageId>, pauses: Pauses) -> Refusals {
+        Refusals { stages: stages.map(|stage| (stage, StageRefusals::new(pauses))).collect() }
+    }
+
+    /// Those of a stage that has a handler.
+    pub(crate) fn of(&self, stage: StageId) -> Option<&StageRefusals> {
+        self.stages.iter().find(|(other, _)| *other == stage).map(|(_, refusals)| refusals)
+    }
+
+    /// Whether this is refused for the stage.
+    pub(crate) fn has(&self, stage: StageId, what: Refused) -> bool {
+        self.of(stage).is_some_and(|refusals| refusals.has(what))
+    }
+
+    /// Whether anything is refused for any stage.
+    pub(crate) fn is_any(&self) -> bool {
+        self.stages.iter().any(|(_, refusals)| refusals.is_any())
+    }
+
+    /// When the next try of each stage is due.
+    pub(crate) fn next_tries(&self) -> impl Iterator<Item = Instant> {
+        self.stages.iter().filter_map(|(_, refusals)| refusals.next_try_at())
+    }
+}
+
+impl StageRefusals {
+    pub(crate) fn new(pauses: Pauses) -> StageRefusals {
+        StageRefusals { pauses, state: RefCell::default() }
     }
 
     pub(crate) fn is_any(&self) -> bool {
-        self.is_any.load(Ordering::Acquire)
+        !self.state.borrow().refused.is_empty()
     }
 
     pub(crate) fn has(&self, what: Refused) -> bool {
-        self.is_any() && self.locked().find(what).is_some()
+        self.state_mut().find(what).is_some()
     }
 
     pub(crate) fn has_finishes(&self) -> bool {
-        self.is_any() && self.locked().refused.iter().any(|(what, _)| matches!(what, Refused::Finishes(_)))
+        self.state.borrow().refused.iter().any(|(what, _)| matches!(what, Refused::Finishes(_)))
     }
 
     /// It was refused, or refused again in a try: the next try comes after a longer pause. True if the refusal is new.
     pub(crate) fn refused(&self, what: Refused, reason: &str, now: Instant) -> bool {
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         if let Some(since) = state.find(what) {
             // What was sent before the last try says nothing new.
             if since.tries > 0 {
@@ -94,39 +120,32 @@ impl Refusals {
         state.refused.push((what, since));
         state.empty_tries = 0;
         state.news.push(News { cause: HeldBy::Refusals, reason, held_for: Duration::ZERO, is_over: false });
-        self.note(&state);
         true
     }
 
     /// Whether it was refused again since the last check.
-    fn is_news(&self, what: Refused, times: u64) -> bool {
-        self.locked().seen.insert(what.verb(), times) != Some(times)
+    pub(crate) fn is_news(&self, what: Refused, times: u64) -> bool {
+        self.state_mut().seen.insert(what.verb(), times) != Some(times)
     }
 
     /// It passed, or there is nothing left to try it with.
     pub(crate) fn passed(&self, what: Refused) {
-        if !self.is_any() {
-            return;
-        }
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         if let Some(at) = state.refused.iter().position(|(other, _)| *other == what) {
             let (_, since) = state.refused.remove(at);
             let held_for = since.began_at.elapsed();
             state.news.push(News { cause: HeldBy::Refusals, reason: since.reason, held_for, is_over: true });
         }
-        self.note(&state);
     }
 
     /// Whether a try is due.
     pub(crate) fn is_due(&self, what: Refused, now: Instant) -> bool {
-        self.is_any() && self.locked().find(what).is_some_and(|since| now >= since.next_try_at)
+        self.state_mut().find(what).is_some_and(|since| now >= since.next_try_at)
     }
 
     /// A try is sent: if nothing is heard of it, the next one is sent after another pause.
     pub(crate) fn tried(&self, what: Refused, now: Instant) {
-        if self.is_any()
-            && let Some(since) = self.locked().find(what)
-        {
+        if let Some(since) = self.state_mut().find(what) {
             since.tries = 1;
             since.next_try_at = now + since.pause;
         }
@@ -137,7 +156,7 @@ impl Refusals {
         if !self.has(Refused::Claims) {
             return;
         }
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         state.empty_tries += 1;
         let is_over = state.empty_tries >= EMPTY_TRIES;
         drop(state);
@@ -149,10 +168,7 @@ impl Refusals {
     /// How many items to claim together with other stages: all that are wanted if nothing is refused. Refused claims
     /// are tried by a separate claim.
     pub(crate) fn wanted(&self, load: &Load, wanted: usize, now: Instant) -> usize {
-        if !self.is_any() {
-            return wanted;
-        }
-        let mut state = self.locked();
+        let mut state = self.state_mut();
         let holds = |what: &Refused| matches!(what, Refused::Claims | Refused::Finishes(_));
         if state.refused.iter().any(|(what, _)| holds(what)) {
             return 0;
@@ -170,20 +186,16 @@ impl Refusals {
 
     /// Whether rows that were asked for at this time are to be released.
     pub(crate) fn turns_back(&self, asked_at: Instant) -> bool {
-        self.is_any()
-            && self.locked().refused.iter().any(|(what, since)| match what {
-                Refused::Finishes(_) => true,
-                Refused::Heartbeats => asked_at < since.began_at,
-                Refused::Claims | Refused::Sweeps => false,
-            })
+        self.state.borrow().refused.iter().any(|(what, since)| match what {
+            Refused::Finishes(_) => true,
+            Refused::Heartbeats => asked_at < since.began_at,
+            Refused::Claims | Refused::Sweeps => false,
+        })
     }
 
-    /// When the next try of the dispatcher or of the retry lane is due.
+    /// When the next try of the producer or of the retry lane is due.
     pub(crate) fn next_try_at(&self) -> Option<Instant> {
-        if !self.is_any() {
-            return None;
-        }
-        let state = self.locked();
+        let state = self.state.borrow();
         let tried = state.refused.iter().filter(|(what, _)| *what != Refused::Sweeps);
         tried.map(|(_, since)| since.next_try_at).min()
     }
@@ -196,76 +208,21 @@ impl Refusals {
             held_for: now.saturating_duration_since(since.began_at),
             is_over: false,
         };
-        self.locked().refused.iter().map(news).collect()
+        self.state.borrow().refused.iter().map(news).collect()
     }
 
     pub(crate) fn take_news(&self) -> Vec<News> {
-        if !self.has_news.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        let mut state = self.locked();
-        let news = std::mem::take(&mut state.news);
-        self.note(&state);
-        news
+        std::mem::take(&mut self.state_mut().news)
     }
 
-    fn note(&self, state: &State) {
-        self.is_any.store(!state.refused.is_empty(), Ordering::Release);
-        self.has_news.store(!state.news.is_empty(), Ordering::Release);
-    }
-
-    fn locked(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state_mut(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
     }
 }
 
 impl State {
     fn find(&mut self, what: Refused) -> Option<&mut Since> {
         self.refused.iter_mut().find(|(other, _)| *other == what).map(|(_, since)| since)
-    }
-}
-
-impl<S: Store, R: Send + 'static> Engine<S, R> {
-    /// Holds those of these stages for which the database refused this since the last check, and returns them.
-    pub(crate) fn note_refused(&self, store: &S, what: Refused, stages: &[StageId]) -> Vec<StageId> {
-        let now = Instant::now();
-        let is_asked = |refused: &RefusedStage| refused.verb == what.verb() && stages.contains(&refused.stage);
-        let mut held = Vec::new();
-        for RefusedStage { stage, reason, times, .. } in store.refused_stages().into_iter().filter(is_asked) {
-            let Some(crew) = self.crew(stage) else { continue };
-            if !crew.refusals.is_news(what, times) {
-                continue;
-            }
-            held.push(stage);
-            if crew.refusals.refused(what, &reason, now) {
-                // Not for claims: where those are refused, what was claimed before has passed.
-                if matches!(what, Refused::Finishes(_) | Refused::Heartbeats) {
-                    crew.take_back(0).iter().for_each(|entry| self.release(&entry.held));
-                }
-                self.floor.wake.notify_one();
-            }
-        }
-        held
-    }
-
-    /// Notes that items of a stage passed.
-    pub(crate) fn note_passed(&self, what: Refused, stage: StageId) {
-        if let Some(crew) = self.crew(stage)
-            && crew.refusals.has(what)
-        {
-            crew.refusals.passed(what);
-            self.floor.wake.notify_one();
-        }
-    }
-
-    /// Whether anything is refused for any stage.
-    pub(crate) fn is_anything_refused(&self) -> bool {
-        self.crews.iter().any(|crew| crew.refusals.is_any())
-    }
-
-    /// Whether a finish with this outcome has to wait.
-    pub(crate) fn waits(&self, stage: StageId, outcome: &'static str) -> bool {
-        self.crew(stage).is_some_and(|crew| crew.refusals.has(Refused::Finishes(outcome)))
     }
 }
 
@@ -281,7 +238,7 @@ mod tests {
 
     #[test]
     fn one_claim_is_tried_now_and_then_until_one_passes() {
-        let (refusals, start) = (Refusals::new(PAUSES), Instant::now());
+        let (refusals, start) = (StageRefusals::new(PAUSES), Instant::now());
         assert_eq!(refusals.wanted(&load(4), 100, start), 100);
         assert!(refusals.refused(Refused::Claims, "a check", start));
         assert_eq!(refusals.wanted(&load(4), 100, start), 0);
@@ -303,7 +260,7 @@ mod tests {
 
     #[test]
     fn while_finishes_wait_nothing_is_claimed_and_sweeps_hold_nothing() {
-        let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
+        let (refusals, now) = (StageRefusals::new(PAUSES), Instant::now());
         refusals.refused(Refused::Sweeps, "a check", now);
         assert_eq!(refusals.wanted(&load(4), 100, now), 100);
         assert!(refusals.next_try_at().is_none());
@@ -318,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_stage_without_heartbeats_has_one_item_at_a_time() {
-        let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
+        let (refusals, now) = (StageRefusals::new(PAUSES), Instant::now());
         refusals.refused(Refused::Heartbeats, "a check", now);
         let later = now + PAUSES.max;
         let wanted = |idle, at| refusals.wanted(&load(idle), 100, at);
@@ -327,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_empty_is_not_held() {
-        let (refusals, now) = (Refusals::new(PAUSES), Instant::now());
+        let (refusals, now) = (StageRefusals::new(PAUSES), Instant::now());
         refusals.refused(Refused::Claims, "a check", now);
         refusals.found_nothing();
         assert!(refusals.is_any(), "others may have the rows");

@@ -1,15 +1,15 @@
-//! The report of a worker.
+//! The report of a worker, what it waits for, and the errors on their way to the log.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::hold::HeldStage;
-use super::idle::clock;
-use crate::Key;
+use super::outage_detector::HeldStage;
 use crate::pipeline::StageId;
+use crate::{Error, Key};
 
 /// What a worker did, and what it left.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -148,23 +148,124 @@ impl fmt::Display for Remaining {
     }
 }
 
+/// What [`Worker::run_until_idle`](super::Worker::run_until_idle) is waiting for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// Items that are not due yet; at most 1,000 are counted for each stage.
+    pub delayed_items: i64,
+    /// When the first of them becomes due, by the database's clock.
+    pub next_due_at: Option<DateTime<Utc>>,
+    /// Items that are never due (at `infinity`), for which the worker does not wait; counted in the same way.
+    pub never_due_items: i64,
+    /// Items that others hold; counted in the same way.
+    pub held_items: i64,
+    /// When the first of their leases ends if its holder has stopped, by the database's clock.
+    pub lease_ends_at: Option<DateTime<Utc>>,
+    /// Stages that are held, why and for how long: items that are due there wait for the next try.
+    pub held_stages: Vec<HeldStage>,
+    /// The database's time when it counted.
+    pub at: DateTime<Utc>,
+}
+
+impl Waiting {
+    pub(super) fn for_nothing(at: DateTime<Utc>) -> Waiting {
+        Waiting {
+            delayed_items: 0,
+            next_due_at: None,
+            never_due_items: 0,
+            held_items: 0,
+            lease_ends_at: None,
+            held_stages: Vec::new(),
+            at,
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if self.delayed_items > 0 {
+            let until = self.next_due_at.map(|due| format!(", the first at {}", clock(due))).unwrap_or_default();
+            parts.push(format!("{} delayed{until}", self.delayed_items));
+        }
+        if self.held_items > 0 {
+            let until =
+                self.lease_ends_at.map(|end| format!(", unless renewed until {}", clock(end))).unwrap_or_default();
+            parts.push(format!("{} held by other workers{until}", self.held_items));
+        }
+        parts.extend(self.held_stages.iter().map(HeldStage::to_string));
+        if self.never_due_items > 0 {
+            parts.push(format!("{} never due, and not waited for", self.never_due_items));
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+/// With the date: a delayed item may become due in months.
+fn clock(at: DateTime<Utc>) -> impl fmt::Display {
+    at.format("%Y-%m-%d %H:%M:%SZ")
+}
+
 /// The report while it grows.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    report: Mutex<WorkerReport>,
+    report: RefCell<WorkerReport>,
 }
 
 impl Tally {
     /// Adds to the counts.
     pub(crate) fn count(&self, add: impl FnOnce(&mut WorkerReport)) {
-        add(&mut self.locked());
+        add(&mut self.report.borrow_mut());
     }
 
     pub(crate) fn report(&self) -> WorkerReport {
-        self.locked().clone()
-    }
-
-    fn locked(&self) -> MutexGuard<'_, WorkerReport> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+        self.report.borrow().clone()
     }
 }
+
+/// Errors of one kind of call: logged when they begin and when they end, not each time.
+#[derive(Debug, Default)]
+pub(crate) struct Errors {
+    since: Option<Instant>,
+    recent: VecDeque<String>,
+}
+
+impl Errors {
+    /// Notes an error, and logs it if it is new.
+    pub(crate) fn met(&mut self, what: &str, error: &Error) {
+        self.since.get_or_insert_with(Instant::now);
+        let text = error.to_string();
+        if self.recent.contains(&text) {
+            tracing::debug!(what, error = text, "still failing");
+            return;
+        }
+        tracing::error!(what, error = text, transient = error.is_transient(), "failed; will be tried again");
+        self.recent.push_back(text);
+        if self.recent.len() > ERRORS_REMEMBERED_MAX {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Notes a success.
+    pub(crate) fn passed(&mut self, what: &str) {
+        if let Some(since) = self.since.take() {
+            tracing::info!(what, after_ms = since.elapsed().as_millis(), "works again");
+            self.recent.clear();
+        }
+    }
+
+    /// The state after an outage of this length.
+    #[cfg(all(test, feature = "sqlite"))]
+    pub(crate) fn failing_for(lasted: Duration) -> Errors {
+        Errors { since: Instant::now().checked_sub(lasted), recent: VecDeque::new() }
+    }
+
+    /// For how long calls have failed.
+    pub(crate) fn lasted(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// How many different errors of one outage are logged only once: an outage shows in a few ways.
+const ERRORS_REMEMBERED_MAX: usize = 8;

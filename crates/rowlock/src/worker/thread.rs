@@ -1,19 +1,22 @@
 //! The worker's own thread: claims, finishes, timeouts and heartbeats run there, whatever the handlers do.
 
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::dispatcher::Dispatcher;
-use super::engine::{Engine, Phase};
-use super::errors::Errors;
-use super::report::{Remaining, WorkerReport};
-use super::wakeup::Hearing;
-use super::{finishing, heartbeat, shutdown, sweeping, wakeup};
+use super::listener::Listening;
+use super::producer::Producer;
+use super::report::{Errors, Remaining, WorkerReport};
+use super::stage_pool::StagePool;
+use super::supervisor::{Phase, Supervisor, enter, obey_signals, obey_token};
+use super::{completer, heartbeat, listener, sweeper};
 use crate::decoding::{Record, panic_words};
 use crate::dispatch::Dispatch;
 use crate::limits::{LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, STOP_WAIT, VERB_BACKOFF_MAX};
@@ -21,31 +24,32 @@ use crate::{Error, Result, Store};
 
 /// Runs a worker on a separate thread. Dropping the future stops the worker at once.
 pub(crate) async fn run<S: Store, R: Record<S>>(
-    engine: Arc<Engine<S, R>>,
+    supervisor: Supervisor<S, R>,
     tokens: Vec<CancellationToken>,
     runtime: tokio::runtime::Handle,
 ) -> Result<WorkerReport> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let span = tracing::info_span!(
         "worker",
-        pipeline = engine.pipeline().name(),
-        holder = engine.floor.repository.holder().as_str()
+        pipeline = supervisor.pipeline().name(),
+        holder = supervisor.shared.repository.holder().as_str()
     );
     let subscriber = tracing::dispatcher::get_default(Clone::clone);
-    let own = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| problem(format!("no runtime can be made: {error}")))?;
-    let _stop = StopOnDrop(Arc::clone(&engine));
-    let on_thread = Arc::clone(&engine);
+    let _stop = StopOnDrop(supervisor.phases());
     std::thread::Builder::new()
         .name("rowlock".to_owned())
         .spawn(move || {
             let _subscriber = tracing::dispatcher::set_default(&subscriber);
-            let _closed = CloseOnDrop(Arc::clone(&on_thread));
-            let result = own.block_on(work(on_thread, tokens, runtime).instrument(span));
-            // Abandoned statements must not hold up the thread.
-            own.shutdown_timeout(Duration::from_millis(100));
+            let _closed = CloseOnDrop(supervisor.pools.clone());
+            let result = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(own) => {
+                    let result = own.block_on(work(Rc::new(supervisor), tokens, runtime).instrument(span));
+                    // Abandoned statements must not hold up the thread.
+                    own.shutdown_timeout(Duration::from_millis(100));
+                    result
+                }
+                Err(error) => Err(problem(format!("no runtime can be made: {error}"))),
+            };
             let _unheard = sender.send(result);
         })
         .map_err(|error| problem(format!("no thread can be started: {error}")))?;
@@ -56,60 +60,60 @@ fn problem(problem: String) -> Error {
     Error::Worker { problem }
 }
 
-struct StopOnDrop<S: Store, R: Send + 'static>(Arc<Engine<S, R>>);
+struct StopOnDrop(watch::Sender<Phase>);
 
-impl<S: Store, R: Send + 'static> Drop for StopOnDrop<S, R> {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.enter(Phase::Stopping);
+        enter(&self.0, Phase::Stopping);
     }
 }
 
 /// Lets the slots end with the thread, however that ended.
-struct CloseOnDrop<S: Store, R: Send + 'static>(Arc<Engine<S, R>>);
+struct CloseOnDrop<S: Store, R: Send + 'static>(Vec<Arc<StagePool<S, R>>>);
 
 impl<S: Store, R: Send + 'static> Drop for CloseOnDrop<S, R> {
     fn drop(&mut self) {
-        for crew in &self.0.crews {
-            crew.close();
-            drop(crew.take_back(0));
+        for pool in &self.0 {
+            pool.close();
+            drop(pool.take_back(0));
+            pool.stop_runs();
         }
-        self.0.stop_runs();
     }
 }
 
 async fn work<S: Store, R: Record<S>>(
-    engine: Arc<Engine<S, R>>,
+    supervisor: Rc<Supervisor<S, R>>,
     tokens: Vec<CancellationToken>,
     runtime: tokio::runtime::Handle,
 ) -> Result<WorkerReport> {
     let started_at = Instant::now();
     let mut tasks = Tasks::default();
-    tracing::info!(stages = engine.crews.len(), "worker started");
+    tracing::info!(stages = supervisor.pools.len(), "worker started");
     {
-        let engine = Arc::clone(&engine);
-        let signals = engine.settings.signals;
+        let supervisor = Rc::clone(&supervisor);
+        let signals = supervisor.settings.signals;
         tasks.spawn(async move {
             if signals {
-                shutdown::obey_signals(&engine).await;
+                obey_signals(&supervisor).await;
             }
         });
     }
     for token in tokens {
-        let engine = Arc::clone(&engine);
-        tasks.spawn(async move { shutdown::obey_token(&engine, token).await });
+        let supervisor = Rc::clone(&supervisor);
+        tasks.spawn(async move { obey_token(&supervisor, token).await });
     }
     let mut stores = Vec::new();
-    let end = dispatch(&engine, &mut tasks, &mut stores, &runtime).await;
-    for crew in &engine.crews {
-        crew.close();
+    let end = run_tasks(&supervisor, &mut tasks, &mut stores, &runtime).await;
+    for pool in &supervisor.pools {
+        pool.close();
     }
     drop(tasks);
     for store in stores {
         let _left = tokio::time::timeout(STOP_WAIT, store.store().close()).await;
     }
-    let mut report = engine.tally.report();
+    let mut report = supervisor.tally.report();
     report.duration = started_at.elapsed();
-    report.held_stages = engine.held_stages(Instant::now());
+    report.held_stages = supervisor.held_stages(Instant::now());
     report.remaining = end.inspect_err(|error| tracing::error!(%error, "worker stopped"))?;
     tracing::info!(
         completed = report.completed,
@@ -125,55 +129,55 @@ async fn work<S: Store, R: Record<S>>(
     Ok(report)
 }
 
-async fn dispatch<S: Store, R: Record<S>>(
-    engine: &Arc<Engine<S, R>>,
+async fn run_tasks<S: Store, R: Record<S>>(
+    supervisor: &Rc<Supervisor<S, R>>,
     tasks: &mut Tasks,
     stores: &mut Vec<Dispatch<S>>,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Remaining> {
-    let own = engine.floor.repository.dispatch();
-    let Some(verbs) = persist(engine, "connect", || own.fork()).await? else { return Ok(Remaining::default()) };
+    let own = supervisor.shared.repository.dispatch();
+    let Some(verbs) = persist(supervisor, "connect", || own.fork()).await? else { return Ok(Remaining::default()) };
     stores.push(verbs.clone());
-    let Some(beats) = persist(engine, "connect", || own.fork()).await? else { return Ok(Remaining::default()) };
+    let Some(beats) = persist(supervisor, "connect", || own.fork()).await? else { return Ok(Remaining::default()) };
     stores.push(beats.clone());
     // The first call that gets through ends an outage, so that the sweep after it waits until living workers have
     // renewed their leases; the claims do not wait for that.
-    if persist(engine, "now", || verbs.now_once()).await?.is_none()
-        || persist(engine, "sweep", || sweeping::sweep_first(engine, &verbs)).await?.is_none()
+    if persist(supervisor, "now", || verbs.now_once()).await?.is_none()
+        || persist(supervisor, "sweep", || sweeper::sweep_first(supervisor, &verbs)).await?.is_none()
     {
         return Ok(Remaining::default());
     }
-    let hearing = Hearing::default();
+    let listening = Listening::default();
     {
-        let (engine, verbs) = (Arc::clone(engine), verbs.clone());
-        tasks.spawn(async move { finishing::finish_ended(&engine, &verbs).await });
-    }
-    {
-        let (engine, verbs) = (Arc::clone(engine), verbs.clone());
-        tasks.spawn(async move { finishing::finish_apart(&engine, &verbs).await });
+        let (supervisor, verbs) = (Rc::clone(supervisor), verbs.clone());
+        tasks.spawn(async move { completer::write_completions(&supervisor, &verbs).await });
     }
     {
-        let engine = Arc::clone(engine);
-        tasks.spawn(async move { heartbeat::beat(&engine, &beats).await });
+        let (supervisor, verbs) = (Rc::clone(supervisor), verbs.clone());
+        tasks.spawn(async move { completer::retry_apart(&supervisor, &verbs).await });
     }
     {
-        let (engine, verbs) = (Arc::clone(engine), verbs.clone());
-        tasks.spawn(async move { sweeping::sweep_at_intervals(&engine, &verbs).await });
+        let supervisor = Rc::clone(supervisor);
+        tasks.spawn(async move { heartbeat::beat(&supervisor, &beats).await });
     }
     {
-        let (engine, verbs, hearing) = (Arc::clone(engine), verbs.clone(), hearing.clone());
-        tasks.spawn(async move { wakeup::listen(&engine, &verbs, &hearing).await });
+        let (supervisor, verbs) = (Rc::clone(supervisor), verbs.clone());
+        tasks.spawn(async move { sweeper::sweep_at_intervals(&supervisor, &verbs).await });
     }
-    for crew in &engine.crews {
-        crew.start(&engine.floor, runtime);
+    {
+        let (supervisor, verbs, listening) = (Rc::clone(supervisor), verbs.clone(), listening.clone());
+        tasks.spawn(async move { listener::listen(&supervisor, &verbs, &listening).await });
     }
-    let mut dispatcher = Dispatcher::new(Arc::clone(engine), verbs, hearing);
-    let mut work = std::pin::pin!(dispatcher.run());
+    for pool in &supervisor.pools {
+        pool.start(&supervisor.shared, runtime);
+    }
+    let mut producer = Producer::new(Rc::clone(supervisor), verbs, listening);
+    let mut work = std::pin::pin!(producer.run());
     loop {
         tokio::select! {
             end = &mut work => return end,
             // Without that task leases would expire, or outcomes would never be written.
-            error = tasks.panicked() => engine.fail(error),
+            error = tasks.panicked() => supervisor.fail(error),
         }
     }
 }
@@ -186,7 +190,7 @@ fn is_for_good(error: &Error) -> bool {
 /// Calls until it succeeds. `None` if the worker is to stop; the error if it is permanent, or if `run_until_idle` gives
 /// up.
 async fn persist<S: Store, R: Send + 'static, T, F>(
-    engine: &Engine<S, R>,
+    supervisor: &Supervisor<S, R>,
     what: &str,
     call: impl Fn() -> F,
 ) -> Result<Option<T>>
@@ -194,7 +198,7 @@ where
     F: Future<Output = Result<T>>,
 {
     let mut errors = Errors::default();
-    let mut phase = engine.watch_phase();
+    let mut phase = supervisor.watch_phase();
     loop {
         let answer = tokio::select! {
             answer = call() => answer,
@@ -202,17 +206,17 @@ where
         };
         match answer {
             Ok(value) => {
-                engine.pulse.answered(Instant::now());
+                supervisor.disruptions.answered(Instant::now());
                 errors.passed(what);
                 return Ok(Some(value));
             }
             Err(error) => {
-                engine.met(&mut errors, what, &error);
+                supervisor.met(&mut errors, what, &error);
                 if is_for_good(&error) {
                     return Err(error);
                 }
                 let patience = if error.is_transient() { OUTAGE_PATIENCE } else { LASTING_ERROR_PATIENCE };
-                if engine.settings.until_idle && errors.lasted() > patience {
+                if supervisor.settings.until_idle && errors.lasted() > patience {
                     return Err(error);
                 }
             }
@@ -228,8 +232,8 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.running.spawn(task.in_current_span());
+    fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
+        self.running.spawn_local(task.in_current_span());
     }
 
     /// The error of a task that panicked; never returns if none does.

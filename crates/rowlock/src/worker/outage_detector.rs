@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,15 +66,19 @@ pub(crate) struct Pauses {
 
 /// Whether a stage is held. Cheap to check in normal operation.
 #[derive(Debug)]
-pub(crate) struct Hold {
+pub(crate) struct OutageDetector {
     pauses: Pauses,
-    is_held: AtomicBool,
-    /// Whether anything is remembered that a success clears.
-    is_watching: AtomicBool,
+    /// What the state remembers: [`NOTHING`], [`SOMETHING`] that a success clears, or that the stage is [`HELD`]. It is
+    /// read without the lock, which few runs need.
+    remembers: AtomicU8,
     /// Runs that succeeded.
     passed: AtomicU64,
     state: Mutex<State>,
 }
+
+const NOTHING: u8 = 0;
+const SOMETHING: u8 = 1;
+const HELD: u8 = 2;
 
 #[derive(Debug, Default)]
 struct State {
@@ -117,14 +121,14 @@ struct OfItem {
     passed: u64,
 }
 
-impl Hold {
-    pub(crate) fn new(pauses: Pauses) -> Hold {
-        let (is_held, is_watching, passed) = (AtomicBool::default(), AtomicBool::default(), AtomicU64::default());
-        Hold { pauses, is_held, is_watching, passed, state: Mutex::default() }
+impl OutageDetector {
+    pub(crate) fn new(pauses: Pauses) -> OutageDetector {
+        let (remembers, passed) = (AtomicU8::new(NOTHING), AtomicU64::default());
+        OutageDetector { pauses, remembers, passed, state: Mutex::default() }
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        self.is_held.load(Ordering::Acquire)
+        self.remembers.load(Ordering::Acquire) == HELD
     }
 
     /// Whether one more item may be claimed: always if nothing holds the stage, otherwise when a try is due. A try that
@@ -187,7 +191,7 @@ impl Hold {
     /// A run succeeded, with these items.
     pub(crate) fn passed<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
         self.passed.fetch_add(1, Ordering::Relaxed);
-        if !self.is_watching.load(Ordering::Acquire) {
+        if self.remembers.load(Ordering::Acquire) == NOTHING {
             return;
         }
         let mut state = self.locked();
@@ -240,7 +244,7 @@ impl Hold {
     }
 
     pub(crate) fn take_news(&self) -> Vec<News> {
-        if !self.is_watching.load(Ordering::Acquire) {
+        if self.remembers.load(Ordering::Acquire) == NOTHING {
             return Vec::new();
         }
         let mut state = self.locked();
@@ -250,9 +254,12 @@ impl Hold {
     }
 
     fn note(&self, state: &State) {
-        let is_held = state.outage.is_some();
-        self.is_held.store(is_held, Ordering::Release);
-        self.is_watching.store(is_held || !state.items.is_empty() || !state.news.is_empty(), Ordering::Release);
+        let remembers = match (state.outage.is_some(), state.items.is_empty() && state.news.is_empty()) {
+            (true, _) => HELD,
+            (false, false) => SOMETHING,
+            (false, true) => NOTHING,
+        };
+        self.remembers.store(remembers, Ordering::Release);
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -332,51 +339,51 @@ mod tests {
     }
 
     /// A try at the time when one is due, and the outcome for its item.
-    fn fail(hold: &Hold, number: usize, now: &mut Instant) -> Outcome {
-        if let Some(next_try_at) = hold.next_try_at() {
+    fn fail(detector: &OutageDetector, number: usize, now: &mut Instant) -> Outcome {
+        if let Some(next_try_at) = detector.next_try_at() {
             *now = next_try_at;
-            assert!(hold.may_try(*now) && hold.start_try(*now) && !hold.may_try(*now));
+            assert!(detector.may_try(*now) && detector.start_try(*now) && !detector.may_try(*now));
         }
-        hold.outage(&key(number), Failure::outage("away"), *now, *now).into_outcome()
+        detector.outage(&key(number), Failure::outage("away"), *now, *now).into_outcome()
     }
 
     #[test]
     fn the_pause_grows_up_to_its_limit_for_as_long_as_the_outage_lasts() {
-        let (hold, start) = (Hold::new(PAUSES), Instant::now());
+        let (detector, start) = (OutageDetector::new(PAUSES), Instant::now());
         let mut now = start;
-        assert!(!hold.is_held() && hold.may_try(now));
+        assert!(!detector.is_held() && detector.may_try(now));
         let mut tries = 0;
         while now.duration_since(start) < Duration::from_secs(3600) {
-            let outcome = fail(&hold, tries, &mut now);
+            let outcome = fail(&detector, tries, &mut now);
             assert!(matches!(outcome, Outcome::SnoozeFor(pause) if pause <= PAUSES.max), "{outcome:?}");
             tries += 1;
         }
         assert!((60..140).contains(&tries), "{tries} tries in an hour");
-        hold.passed([key(0)].iter());
-        assert!(!hold.is_held() && hold.may_try(now));
-        assert_eq!(hold.take_news().iter().map(|news| news.is_over).collect::<Vec<_>>(), [false, true]);
+        detector.passed([key(0)].iter());
+        assert!(!detector.is_held() && detector.may_try(now));
+        assert_eq!(detector.take_news().iter().map(|news| news.is_over).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
     fn what_ran_before_the_stage_was_held_does_not_make_the_pause_longer() {
-        let (hold, now) = (Hold::new(PAUSES), Instant::now());
+        let (detector, now) = (OutageDetector::new(PAUSES), Instant::now());
         let before = now.checked_sub(Duration::from_secs(5)).expect("the machine is up for longer");
         for number in 0..100 {
-            hold.outage(&key(number), Failure::outage("away"), before, now);
+            detector.outage(&key(number), Failure::outage("away"), before, now);
         }
-        assert!(hold.next_try_at().expect("held") <= now + PAUSES.min);
-        assert!(hold.turns_back(before) && !hold.turns_back(now));
+        assert!(detector.next_try_at().expect("held") <= now + PAUSES.min);
+        assert!(detector.turns_back(before) && !detector.turns_back(now));
     }
 
     #[test]
     fn an_item_that_alone_says_so_holds_nobody_up_and_is_put_off_for_longer_each_time() {
-        let (hold, now) = (Hold::new(PAUSES), Instant::now());
+        let (detector, now) = (OutageDetector::new(PAUSES), Instant::now());
         let poison = key(0);
         let mut put_off = Vec::new();
         for _ in 0..20 {
-            put_off.push(hold.outage(&poison, Failure::outage("away"), now, now).into_outcome());
-            hold.passed([key(1)].iter());
-            assert!(!hold.is_held());
+            put_off.push(detector.outage(&poison, Failure::outage("away"), now, now).into_outcome());
+            detector.passed([key(1)].iter());
+            assert!(!detector.is_held());
         }
         let seconds = put_off[1..].iter().map(|outcome| match outcome {
             Outcome::SnoozeFor(pause) => pause.as_secs(),
@@ -390,10 +397,10 @@ mod tests {
     #[test]
     fn an_outage_that_is_found_in_the_errors_of_one_item_alone_or_suspected_is_its_own_in_the_end() {
         for failure in [Failure::from(sqlx::Error::WorkerCrashed), Failure::suspected_outage("the disk")] {
-            let (hold, now) = (Hold::new(PAUSES), Instant::now());
+            let (detector, now) = (OutageDetector::new(PAUSES), Instant::now());
             let outcome = || {
-                let outcome = hold.outage(&key(0), failure.clone(), now, now).into_outcome();
-                hold.passed([key(1)].iter());
+                let outcome = detector.outage(&key(0), failure.clone(), now, now).into_outcome();
+                detector.passed([key(1)].iter());
                 outcome
             };
             let outcomes: Vec<Outcome> = (0..=OUTAGES_ALONE_MAX).map(|_| outcome()).collect();
@@ -404,25 +411,25 @@ mod tests {
 
     #[test]
     fn a_time_that_is_far_away_holds_the_stage_for_an_hour_at_a_time_and_is_waited_for() {
-        let (hold, now) = (Hold::new(PAUSES), Instant::now());
+        let (detector, now) = (OutageDetector::new(PAUSES), Instant::now());
         let said = Duration::from_secs(10 * 3600);
-        let outcome = hold.outage(&key(0), Failure::outage_for("away", said), now, now).into_outcome();
+        let outcome = detector.outage(&key(0), Failure::outage_for("away", said), now, now).into_outcome();
         assert_eq!(outcome, Outcome::SnoozeFor(said));
-        assert_eq!(hold.next_try_at(), Some(now + HELD_UNTRIED_MAX));
-        let lasted = |hours: u64| hold.overdue(now + Duration::from_secs(hours * 3600)).expect("held").0;
+        assert_eq!(detector.next_try_at(), Some(now + HELD_UNTRIED_MAX));
+        let lasted = |hours: u64| detector.overdue(now + Duration::from_secs(hours * 3600)).expect("held").0;
         assert_eq!((lasted(9), lasted(11)), (Duration::ZERO, Duration::from_secs(3600)));
         let for_ever = Failure::outage_for("away", Duration::MAX);
-        hold.outage(&key(1), for_ever, now, now);
+        detector.outage(&key(1), for_ever, now, now);
     }
 
     #[test]
     fn a_try_that_lasts_lets_others_follow_and_one_that_fails_in_its_own_way_the_next_at_once() {
-        let (hold, now) = (Hold::new(PAUSES), Instant::now());
-        hold.outage(&key(0), Failure::outage("away"), now, now);
+        let (detector, now) = (OutageDetector::new(PAUSES), Instant::now());
+        detector.outage(&key(0), Failure::outage("away"), now, now);
         let later = now + PAUSES.max;
-        assert!(hold.start_try(later) && !hold.may_try(later) && !hold.start_try(later));
-        assert!(hold.may_try(later + PAUSES.max));
-        hold.end_try(later, true);
-        assert!(hold.is_held() && hold.may_try(later + PAUSES.max));
+        assert!(detector.start_try(later) && !detector.may_try(later) && !detector.start_try(later));
+        assert!(detector.may_try(later + PAUSES.max));
+        detector.end_try(later, true);
+        assert!(detector.is_held() && detector.may_try(later + PAUSES.max));
     }
 }

@@ -5,29 +5,28 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::handler::RunEnd;
+use super::execution::{RunEnd, Stop};
 use super::leases::{ByHandler, Held};
-use super::run::Stop;
 use crate::pipeline::{StageId, Status};
 use crate::{Failure, Handled, Outcome};
 
 /// A completion: an item that no handler works on any more.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct Completion {
     pub(crate) held: Arc<Held>,
-    pub(crate) verdict: Verdict,
+    pub(crate) disposition: Disposition,
 }
 
-impl Ended {
+impl Completion {
     /// The stage that the item leaves, and the outcome by which it does; `None` if nothing is to be written.
     pub(crate) fn moves(&self) -> Option<(StageId, &'static str)> {
-        self.verdict.outcome().map(|outcome| (self.held.lease.stage, outcome.name()))
+        self.disposition.outcome().map(|outcome| (self.held.lease.stage, outcome.name()))
     }
 }
 
 /// The disposition of an ended item: what becomes of it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum Disposition {
     /// This outcome is to be written.
     Write(Outcome),
     /// As `Write`, after a finish by the handler whose answer was lost: a lease that is gone is explained by that
@@ -62,25 +61,25 @@ pub(crate) enum LossReason {
 
 /// The completions that are not yet written.
 #[derive(Debug, Default)]
-pub(crate) struct EndedItems {
-    items: Mutex<Vec<Ended>>,
+pub(crate) struct Completions {
+    items: Mutex<Vec<Completion>>,
     some: Notify,
 }
 
-impl EndedItems {
+impl Completions {
     /// Ends the work under a lease with this disposition, unless it has ended already. True for the one caller that
     /// ended it.
-    pub(crate) fn end(&self, held: &Arc<Held>, verdict: impl FnOnce() -> Verdict) -> bool {
+    pub(crate) fn end(&self, held: &Arc<Held>, disposition: impl FnOnce() -> Disposition) -> bool {
         let first = held.end();
         if first {
-            self.push(Ended { held: Arc::clone(held), verdict: verdict() });
+            self.push(Completion { held: Arc::clone(held), disposition: disposition() });
         }
         first
     }
 
-    pub(crate) fn push(&self, ended: Ended) {
+    pub(crate) fn push(&self, completion: Completion) {
         let mut items = self.locked();
-        items.push(ended);
+        items.push(completion);
         if items.len() == 1 {
             self.some.notify_one();
         }
@@ -102,7 +101,7 @@ impl EndedItems {
     }
 
     /// Takes up to `limit`, oldest first.
-    pub(crate) fn take(&self, limit: usize) -> Vec<Ended> {
+    pub(crate) fn take(&self, limit: usize) -> Vec<Completion> {
         let mut items = self.locked();
         if items.len() <= limit {
             return std::mem::take(&mut *items);
@@ -111,7 +110,7 @@ impl EndedItems {
         std::mem::replace(&mut *items, rest)
     }
 
-    pub(crate) fn push_all(&self, mut more: Vec<Ended>) {
+    pub(crate) fn push_all(&self, mut more: Vec<Completion>) {
         let mut items = self.locked();
         let was_empty = items.is_empty();
         items.append(&mut more);
@@ -120,22 +119,22 @@ impl EndedItems {
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, Vec<Ended>> {
+    fn locked(&self) -> MutexGuard<'_, Vec<Completion>> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Verdict {
+impl Disposition {
     /// The outcome to write, if there is one.
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
         match self {
-            Verdict::Write(outcome)
-            | Verdict::WriteAfterUnknown(outcome)
-            | Verdict::TimedOut(outcome)
-            | Verdict::Panicked(outcome)
-            | Verdict::Outage { outcome, .. }
-            | Verdict::Undecodable(outcome) => Some(outcome),
-            Verdict::Settled { .. } | Verdict::Refused { .. } | Verdict::Lost(_) => None,
+            Disposition::Write(outcome)
+            | Disposition::WriteAfterUnknown(outcome)
+            | Disposition::TimedOut(outcome)
+            | Disposition::Panicked(outcome)
+            | Disposition::Outage { outcome, .. }
+            | Disposition::Undecodable(outcome) => Some(outcome),
+            Disposition::Settled { .. } | Disposition::Refused { .. } | Disposition::Lost(_) => None,
         }
     }
 }
@@ -147,37 +146,37 @@ pub(crate) fn retry(error: impl Into<String>) -> Outcome {
 
 /// The disposition of an item after its run: a finish by the handler takes precedence over its result, and its result
 /// over the reason why it was stopped.
-pub(crate) fn verdict_of(
+pub(crate) fn disposition_of(
     by_handler: ByHandler,
     result: Result<Option<Result<Handled, Failure>>, &RunEnd>,
     stop: Option<Stop>,
     timeout: Option<Duration>,
-) -> Verdict {
+) -> Disposition {
     let after_unknown = match by_handler {
-        ByHandler::Settled { to, outcome, error } => return Verdict::Settled { to, outcome: Some(outcome), error },
-        ByHandler::Lost => return Verdict::Lost(LossReason::Ended),
-        ByHandler::Refused { reason } => return Verdict::Refused { reason },
+        ByHandler::Settled { to, outcome, error } => return Disposition::Settled { to, outcome: Some(outcome), error },
+        ByHandler::Lost => return Disposition::Lost(LossReason::Ended),
+        ByHandler::Refused { reason } => return Disposition::Refused { reason },
         ByHandler::Unknown | ByHandler::Settling { .. } => true,
         ByHandler::Nothing => false,
     };
-    let verdict = match (result, stop) {
+    let disposition = match (result, stop) {
         (Ok(Some(Ok(Handled::Settled(settled)))), _) => {
-            return Verdict::Settled { to: settled.to, outcome: None, error: None };
+            return Disposition::Settled { to: settled.to, outcome: None, error: None };
         }
-        (Ok(Some(Ok(Handled::With(outcome)))), _) => Verdict::Write(outcome),
+        (Ok(Some(Ok(Handled::With(outcome)))), _) => Disposition::Write(outcome),
         (Ok(Some(Err(failure))), _) if failure.is_outage() => {
             let error = failure.message().to_owned();
-            Verdict::Outage { outcome: failure.into_outcome(), error }
+            Disposition::Outage { outcome: failure.into_outcome(), error }
         }
-        (Ok(Some(Err(failure))), _) => Verdict::Write(failure.into_outcome()),
-        (Err(RunEnd::Panicked(message)), _) => Verdict::Panicked(retry(message.clone())),
-        (_, Some(Stop::TimedOut(_))) => Verdict::TimedOut(retry(timeout_error(timeout))),
-        (_, Some(Stop::HeldTransaction(_))) => Verdict::TimedOut(retry(HELD_TRANSACTION)),
-        (_, Some(Stop::Shutdown) | None) => Verdict::Write(Outcome::Release),
+        (Ok(Some(Err(failure))), _) => Disposition::Write(failure.into_outcome()),
+        (Err(RunEnd::Panicked(message)), _) => Disposition::Panicked(retry(message.clone())),
+        (_, Some(Stop::TimedOut(_))) => Disposition::TimedOut(retry(timeout_error(timeout))),
+        (_, Some(Stop::HeldTransaction(_))) => Disposition::TimedOut(retry(HELD_TRANSACTION)),
+        (_, Some(Stop::Shutdown) | None) => Disposition::Write(Outcome::Release),
     };
-    match verdict.outcome() {
-        Some(outcome) if after_unknown => Verdict::WriteAfterUnknown(outcome.clone()),
-        _ => verdict,
+    match disposition.outcome() {
+        Some(outcome) if after_unknown => Disposition::WriteAfterUnknown(outcome.clone()),
+        _ => disposition,
     }
 }
 
@@ -207,57 +206,60 @@ mod tests {
     #[test]
     fn what_the_handler_did_goes_before_what_it_returned() {
         let failure = Failure::retryable("afterwards");
-        let verdict = verdict_of(settled(), Ok(Some(Err(failure.clone()))), None, TIMEOUT);
-        assert!(matches!(verdict, Verdict::Settled { to: Status::Succeeded, .. }));
-        let verdict = verdict_of(ByHandler::Lost, Ok(Some(Err(failure.clone()))), None, TIMEOUT);
-        assert_eq!(verdict, Verdict::Lost(LossReason::Ended));
-        let verdict = verdict_of(ByHandler::Unknown, Ok(Some(Err(failure.clone()))), None, TIMEOUT);
-        assert_eq!(verdict, Verdict::WriteAfterUnknown(retry("afterwards")));
+        let disposition = disposition_of(settled(), Ok(Some(Err(failure.clone()))), None, TIMEOUT);
+        assert!(matches!(disposition, Disposition::Settled { to: Status::Succeeded, .. }));
+        let disposition = disposition_of(ByHandler::Lost, Ok(Some(Err(failure.clone()))), None, TIMEOUT);
+        assert_eq!(disposition, Disposition::Lost(LossReason::Ended));
+        let disposition = disposition_of(ByHandler::Unknown, Ok(Some(Err(failure.clone()))), None, TIMEOUT);
+        assert_eq!(disposition, Disposition::WriteAfterUnknown(retry("afterwards")));
         let refused = ByHandler::Refused { reason: "a check".to_owned() };
-        let verdict = verdict_of(refused, Ok(Some(Err(failure))), None, TIMEOUT);
-        assert_eq!(verdict, Verdict::Refused { reason: "a check".to_owned() });
+        let disposition = disposition_of(refused, Ok(Some(Err(failure))), None, TIMEOUT);
+        assert_eq!(disposition, Disposition::Refused { reason: "a check".to_owned() });
     }
 
     #[test]
     fn what_the_handler_returned_goes_before_why_it_was_stopped() {
         let stop = Some(Stop::Shutdown);
-        let verdict = verdict_of(ByHandler::Nothing, Ok(Some(Ok(().into()))), stop, TIMEOUT);
-        assert_eq!(verdict, Verdict::Write(Outcome::Complete));
+        let disposition = disposition_of(ByHandler::Nothing, Ok(Some(Ok(().into()))), stop, TIMEOUT);
+        assert_eq!(disposition, Disposition::Write(Outcome::Complete));
         let answer = Handled::Settled(Settled { to: Status::Failed });
-        let verdict = verdict_of(ByHandler::Nothing, Ok(Some(Ok(answer))), stop, TIMEOUT);
-        assert!(matches!(verdict, Verdict::Settled { to: Status::Failed, outcome: None, .. }));
+        let disposition = disposition_of(ByHandler::Nothing, Ok(Some(Ok(answer))), stop, TIMEOUT);
+        assert!(matches!(disposition, Disposition::Settled { to: Status::Failed, outcome: None, .. }));
     }
 
     #[test]
     fn a_stopped_handler_is_retried_after_its_timeout_and_released_at_shutdown() {
         let stopped = RunEnd::Stopped;
-        let verdict = verdict_of(ByHandler::Nothing, Err(&stopped), Some(Stop::Shutdown), TIMEOUT);
-        assert_eq!(verdict, Verdict::Write(Outcome::Release));
+        let disposition = disposition_of(ByHandler::Nothing, Err(&stopped), Some(Stop::Shutdown), TIMEOUT);
+        assert_eq!(disposition, Disposition::Write(Outcome::Release));
         let timed_out = Some(Stop::TimedOut(std::time::Instant::now()));
-        let verdict = verdict_of(ByHandler::Nothing, Err(&stopped), timed_out, TIMEOUT);
-        assert_eq!(verdict, Verdict::TimedOut(retry("the handler ran for longer than the stage's timeout of 1s")));
+        let disposition = disposition_of(ByHandler::Nothing, Err(&stopped), timed_out, TIMEOUT);
+        assert_eq!(
+            disposition,
+            Disposition::TimedOut(retry("the handler ran for longer than the stage's timeout of 1s"))
+        );
     }
 
     #[test]
     fn what_the_handler_did_is_not_forgotten_when_it_is_stopped() {
         let timed_out = Some(Stop::TimedOut(std::time::Instant::now()));
         for stop in [None, Some(Stop::Shutdown), timed_out] {
-            let verdict = verdict_of(settled(), Err(&RunEnd::Stopped), stop, TIMEOUT);
-            assert!(matches!(verdict, Verdict::Settled { to: Status::Succeeded, .. }), "{stop:?}");
-            let verdict = verdict_of(
+            let disposition = disposition_of(settled(), Err(&RunEnd::Stopped), stop, TIMEOUT);
+            assert!(matches!(disposition, Disposition::Settled { to: Status::Succeeded, .. }), "{stop:?}");
+            let disposition = disposition_of(
                 ByHandler::Settling { since: std::time::Instant::now() },
                 Err(&RunEnd::Stopped),
                 stop,
                 TIMEOUT,
             );
-            assert!(matches!(verdict, Verdict::WriteAfterUnknown(_)), "{stop:?}");
+            assert!(matches!(disposition, Disposition::WriteAfterUnknown(_)), "{stop:?}");
         }
     }
 
     #[test]
     fn a_panic_is_a_retry_that_says_so() {
         let panicked = RunEnd::Panicked("boom".to_owned());
-        let verdict = verdict_of(ByHandler::Nothing, Err(&panicked), None, TIMEOUT);
-        assert_eq!(verdict, Verdict::Panicked(retry("boom")));
+        let disposition = disposition_of(ByHandler::Nothing, Err(&panicked), None, TIMEOUT);
+        assert_eq!(disposition, Disposition::Panicked(retry("boom")));
     }
 }

@@ -1,18 +1,19 @@
 //! One run of a handler: its items, its start, and the signal to stop.
 
+use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
-use super::handler::{RunEnd, panic_message};
-use super::leases::Held;
+use super::leases::{Held, Work};
+use crate::decoding::panic_words;
 use crate::limits::FINISH_KEPT_FOR;
 use crate::{Failure, Handled};
 
@@ -21,7 +22,7 @@ pub(crate) type OfRun<T> = SmallVec<[T; 1]>;
 
 /// One run of a handler.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct Execution {
     /// Made when something waits for it: most handlers end before that.
     stop: OnceLock<CancellationToken>,
     pub(crate) since: Instant,
@@ -29,7 +30,19 @@ pub(crate) struct Run {
     stood_still_ms: AtomicU64,
     pub(crate) items: OfRun<Arc<Held>>,
     left: AtomicUsize,
-    reason: Mutex<Option<Stop>>,
+    /// Why the handler was told to stop: the first reason stays.
+    reason: OnceLock<Stop>,
+}
+
+/// How one run of a handler ended.
+#[derive(Debug)]
+pub(crate) enum RunEnd {
+    /// It returned, with one result for each item.
+    Returned(OfRun<Result<Handled, Failure>>),
+    /// It panicked with this message.
+    Panicked(String),
+    /// It was told to stop, and its future was dropped.
+    Stopped,
 }
 
 /// Why a handler is stopped although its lease holds.
@@ -43,11 +56,11 @@ pub(crate) enum Stop {
     Shutdown,
 }
 
-impl Run {
-    pub(crate) fn new(items: OfRun<Arc<Held>>, now: Instant) -> Run {
+impl Execution {
+    pub(crate) fn new(items: OfRun<Arc<Held>>, now: Instant) -> Execution {
         let left = AtomicUsize::new(items.len());
-        let (stop, reason, stood_still_ms) = (OnceLock::new(), Mutex::new(None), AtomicU64::new(0));
-        Run { stop, since: now, stood_still_ms, items, left, reason }
+        let (stop, reason, stood_still_ms) = (OnceLock::new(), OnceLock::new(), AtomicU64::new(0));
+        Execution { stop, since: now, stood_still_ms, items, left, reason }
     }
 
     /// This process stood still for this long, which does not count towards the handler's time.
@@ -73,20 +86,13 @@ impl Run {
 
     /// Tells the handler to stop. The first reason stays.
     pub(crate) fn stop(&self, reason: Stop) {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        let _first = self.reason.get_or_init(|| reason);
         self.stop_token().cancel();
     }
 
     /// Why the handler was told to stop; `None` if it was not, or if its last lease was lost.
     pub(crate) fn stop_reason(&self) -> Option<Stop> {
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One of the items is lost. With the last one, the handler is told to stop.
-    pub(crate) fn lose_item(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.stop_token().cancel();
-        }
+        self.reason.get().copied()
     }
 
     /// Whether the handler is finishing one of the items itself, and may still learn the answer. It must not be dropped
@@ -157,6 +163,20 @@ impl Run {
     }
 }
 
+impl Work for Execution {
+    /// With the last item, the handler is told to stop.
+    fn lose_item(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.stop_token().cancel();
+        }
+    }
+}
+
+/// The message that reports a handler's panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    format!("the handler panicked: {}", panic_words(panic))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_is_told_to_stop_while_it_is_polled_is_polled_once_more() {
-        let run = Run::new(OfRun::new(), Instant::now());
+        let run = Execution::new(OfRun::new(), Instant::now());
         let mut polls = 0;
         let work = std::future::poll_fn(|_| {
             polls += 1;
@@ -182,7 +202,7 @@ mod tests {
         let now = Instant::now();
         let lease = Lease { key: Key::from("a"), token: FencingToken::draw(), stage: StageId::FIRST };
         let held = Leases::default().hold(lease, now);
-        let run = Run::new(OfRun::from_iter([Arc::clone(&held)]), now);
+        let run = Execution::new(OfRun::from_iter([Arc::clone(&held)]), now);
         assert!(!run.is_settling(now) && !run.is_unanswered(now));
         let guard = held.settling();
         let soon = now + FINISH_KEPT_FOR / 2;

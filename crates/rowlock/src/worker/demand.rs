@@ -1,10 +1,82 @@
-//! The demand for items: how many to claim, and for which stages. Pure.
+//! The demand for items: how many to claim, for which stages, and when to poll what was found empty. Pure.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use super::crew::Load;
 use crate::limits::{BATCH_ITEMS_MAX, CLAIM_AHEAD_ITEMS_MAX, CLAIM_LOOK_AHEAD};
 use crate::pipeline::StageId;
+
+/// How busy a stage pool is, for the size of claims.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Load {
+    /// Slots that can work: not leaked, and polled.
+    pub(crate) slots: usize,
+    /// Slots that wait for an item.
+    pub(crate) idle: usize,
+    /// Items that one run of the handler takes.
+    pub(crate) size: usize,
+    /// Items in the queue.
+    pub(crate) queued: usize,
+    /// How long the run that started last has lasted, if every slot is busy.
+    pub(crate) youngest_run: Option<Duration>,
+}
+
+/// What the claims say about the queue: which stages are empty, and whether it is full.
+#[derive(Debug)]
+pub(crate) struct QueueView {
+    /// Stages that were found empty, each with the time of its next poll.
+    empty: HashMap<StageId, Instant>,
+    /// How long what is found empty now is not polled. It doubles as long as the claims find nothing.
+    pub(crate) poll_delay: Duration,
+    /// The last claim brought a full batch, so the next one may too.
+    pub(crate) is_full: bool,
+    /// Whether the counts were read since the queue was last polled.
+    pub(crate) is_counted: bool,
+}
+
+impl QueueView {
+    pub(crate) fn new(poll_min: Duration) -> QueueView {
+        QueueView { empty: HashMap::new(), poll_delay: poll_min, is_full: false, is_counted: false }
+    }
+
+    pub(crate) fn is_empty(&self, stage: StageId) -> bool {
+        self.empty.contains_key(&stage)
+    }
+
+    /// These stages were found empty, and are to be polled again at this time.
+    pub(crate) fn found_empty(&mut self, stages: Vec<StageId>, look_at: Instant) {
+        self.empty.extend(stages.into_iter().map(|stage| (stage, look_at)));
+    }
+
+    /// Forgets that these stages were found empty: they are asked for, or a claim found some items.
+    pub(crate) fn forget(&mut self, stages: &[StageId]) {
+        self.empty.retain(|stage, _| !stages.contains(stage));
+    }
+
+    /// As [`QueueView::forget`] for all stages.
+    pub(crate) fn forget_all(&mut self) {
+        self.empty.clear();
+    }
+
+    /// Forgets that stages were found empty when it is time to poll them again.
+    pub(crate) fn forget_due(&mut self, now: Instant) {
+        let known = self.empty.len();
+        self.empty.retain(|_, look_at| *look_at > now);
+        if self.empty.len() < known {
+            self.is_counted = false;
+        }
+    }
+
+    /// Polls all empty stages at this time at the latest.
+    pub(crate) fn look_by(&mut self, due_at: Instant) {
+        self.empty.values_mut().for_each(|look_at| *look_at = due_at.min(*look_at));
+    }
+
+    /// When empty stages are to be polled again.
+    pub(crate) fn next_looks(&self) -> impl Iterator<Item = Instant> {
+        self.empty.values().copied()
+    }
+}
 
 /// The measured time that a stage's handler takes for one item, as an exponential moving average.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -57,7 +129,7 @@ fn space(load: &Load, ahead: usize) -> usize {
     worth.saturating_sub(load.queued).min(BATCH_ITEMS_MAX)
 }
 
-/// The queue length at which the dispatcher looks again.
+/// The queue length at which the producer looks again.
 pub(crate) fn low_water(ahead: usize) -> usize {
     ahead / 2
 }
@@ -166,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crew_without_slots_wants_nothing() {
+    fn a_pool_without_slots_wants_nothing() {
         assert_eq!(wanted(&load(0, 0, 1, 0), 100), 0);
     }
 
@@ -177,6 +249,21 @@ mod tests {
         assert_eq!(plan(&[(a, 4), (b, 1_000)]), Some((vec![b], 1_000)));
         assert_eq!(plan(&[(a, 4), (b, 0)]), Some((vec![a], 4)));
         assert_eq!(plan(&[(a, 0)]), None);
+    }
+
+    #[test]
+    fn a_stage_that_was_found_empty_is_polled_again_when_it_is_time_and_counted_again_after_that() {
+        let [a, b, _] = stages()[..] else { panic!("three stages") };
+        let (mut queue, now) = (QueueView::new(Duration::from_secs(1)), Instant::now());
+        queue.is_counted = true;
+        queue.found_empty(vec![a, b], now + Duration::from_secs(9));
+        queue.forget(&[a]);
+        assert!(!queue.is_empty(a) && queue.is_empty(b));
+        queue.look_by(now + Duration::from_secs(2));
+        queue.forget_due(now + Duration::from_secs(1));
+        assert!(queue.is_empty(b) && queue.is_counted);
+        queue.forget_due(now + Duration::from_secs(2));
+        assert!(!queue.is_empty(b) && !queue.is_counted);
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use rand::RngExt;
 
-use super::clock::Reading;
-use super::engine::Engine;
-use super::errors::Errors;
+use super::disruptions::Reading;
 use super::hooks::{FailedBy, FailedItem};
 use super::refusals::Refused;
+use super::report::Errors;
+use super::supervisor::Supervisor;
 use crate::dispatch::Dispatch;
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{StageId, Status};
@@ -21,8 +21,11 @@ use crate::{Result, Store};
 const TURN: f64 = 0.75;
 
 /// Sweeps at intervals for as long as it is polled; in a fleet, only when it is this worker's turn.
-pub(crate) async fn sweep_at_intervals<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) {
-    let interval = engine.pipeline().stale_after() / 10;
+pub(crate) async fn sweep_at_intervals<S: Store, R: Send + 'static>(
+    supervisor: &Supervisor<S, R>,
+    verbs: &Dispatch<S>,
+) {
+    let interval = supervisor.pipeline().stale_after() / 10;
     let turn = interval.mul_f64(TURN);
     let (mut errors, mut turn_errors) = (Errors::default(), Errors::default());
     let mut pause = turn;
@@ -31,14 +34,14 @@ pub(crate) async fn sweep_at_intervals<S: Store, R: Send + 'static>(engine: &Eng
         // gone.
         let share: f64 = rand::rng().random_range(0.0..=0.5);
         tokio::time::sleep(pause + interval.mul_f64(share)).await;
-        pause = match sweep_in_turn(engine, verbs, turn, &mut turn_errors).await {
+        pause = match sweep_in_turn(supervisor, verbs, turn, &mut turn_errors).await {
             Ok(Done::Swept) => {
                 errors.passed("sweep");
                 turn
             }
             Ok(Done::Waits(wait)) => wait,
             Err(error) => {
-                engine.met(&mut errors, "sweep", &error);
+                supervisor.met(&mut errors, "sweep", &error);
                 turn
             }
         };
@@ -54,28 +57,28 @@ enum Done {
 
 /// Sweeps if it may, and if it is its turn.
 async fn sweep_in_turn<S: Store, R: Send + 'static>(
-    engine: &Engine<S, R>,
+    supervisor: &Supervisor<S, R>,
     verbs: &Dispatch<S>,
     turn: Duration,
     turn_errors: &mut Errors,
 ) -> Result<Done> {
     // A worker that may not sweep takes no turn.
-    if let MaySweep::In(wait) = may_sweep(engine, verbs).await? {
+    if let MaySweep::In(wait) = may_sweep(supervisor, verbs).await? {
         return Ok(Done::Waits(wait));
     }
     match verbs.sweep_turn_once(turn).await {
         Ok(wait) => {
             turn_errors.passed("sweep_turn");
-            engine.pulse.wrote(Instant::now());
+            supervisor.disruptions.wrote(Instant::now());
             if !wait.is_zero() {
                 return Ok(Done::Waits(wait));
             }
         }
         // If turns cannot be taken, every worker sweeps: the items of a dead worker do not wait until that is repaired.
         // In an outage the sweep fails as well, or may not be sent.
-        Err(error) => engine.met(turn_errors, "sweep_turn", &error),
+        Err(error) => supervisor.met(turn_errors, "sweep_turn", &error),
     }
-    match sweep(engine, verbs).await? {
+    match sweep(supervisor, verbs).await? {
         Duration::ZERO => Ok(Done::Swept),
         wait => Ok(Done::Waits(wait)),
     }
@@ -83,10 +86,13 @@ async fn sweep_in_turn<S: Store, R: Send + 'static>(
 
 /// Sweeps until nothing stale is left, or until it may not: then it returns how long it has to wait. After an error the
 /// caller has to come again, because an outage changes whether it may sweep.
-pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) -> Result<Duration> {
-    let pipeline = engine.pipeline();
+pub(crate) async fn sweep<S: Store, R: Send + 'static>(
+    supervisor: &Supervisor<S, R>,
+    verbs: &Dispatch<S>,
+) -> Result<Duration> {
+    let pipeline = supervisor.pipeline();
     loop {
-        let at = match may_sweep(engine, verbs).await? {
+        let at = match may_sweep(supervisor, verbs).await? {
             MaySweep::At(at) => at,
             MaySweep::In(wait) => return Ok(wait),
             MaySweep::AfterAWrite => return Ok(pipeline.stale_after() / 10),
@@ -100,11 +106,11 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
             now: Some(at),
         };
         let answer = verbs.sweep_once(&sweeping).await;
-        note_refusals(engine, verbs, &answer);
+        note_refusals(supervisor, verbs, &answer);
         let swept = answer?;
-        engine.pulse.wrote(Instant::now());
+        supervisor.disruptions.wrote(Instant::now());
         let more = swept.may_have_more && !swept.items.is_empty();
-        tell(engine, swept);
+        tell(supervisor, swept);
         if !more {
             return Ok(Duration::ZERO);
         }
@@ -114,11 +120,11 @@ pub(crate) async fn sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, ve
 /// As [`sweep`], for a worker that starts: if the database refuses to have a stage's items taken back, the other stages
 /// do not wait for that.
 pub(crate) async fn sweep_first<S: Store, R: Send + 'static>(
-    engine: &Engine<S, R>,
+    supervisor: &Supervisor<S, R>,
     verbs: &Dispatch<S>,
 ) -> Result<Duration> {
-    match sweep(engine, verbs).await {
-        Err(error) if engine.is_anything_refused() => {
+    match sweep(supervisor, verbs).await {
+        Err(error) if supervisor.refusals.is_any() => {
             tracing::error!(%error, "the first sweep is refused");
             Ok(Duration::ZERO)
         }
@@ -139,17 +145,20 @@ enum MaySweep {
 
 /// Asks the database for its time, because only that shows a suspend or a step of the clock. The first call that gets
 /// through ends an outage; a sweep after it waits until living workers have renewed their leases.
-async fn may_sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>) -> Result<MaySweep> {
+async fn may_sweep<S: Store, R: Send + 'static>(
+    supervisor: &Supervisor<S, R>,
+    verbs: &Dispatch<S>,
+) -> Result<MaySweep> {
     let asked_at = Instant::now();
-    engine.runs(asked_at);
-    if let Some(wait) = engine.pulse.sweep_in(asked_at).filter(|wait| !wait.is_zero()) {
+    supervisor.runs(asked_at);
+    if let Some(wait) = supervisor.disruptions.sweep_in(asked_at).filter(|wait| !wait.is_zero()) {
         return Ok(MaySweep::In(wait));
     }
     let time = verbs.now_once().await?;
     let answered_at = Instant::now();
-    engine.runs(answered_at);
-    engine.pulse.told_time(Reading { time, asked_at, answered_at });
-    Ok(match engine.pulse.sweep_in(answered_at) {
+    supervisor.runs(answered_at);
+    supervisor.disruptions.told_time(Reading { time, asked_at, answered_at });
+    Ok(match supervisor.disruptions.sweep_in(answered_at) {
         Some(Duration::ZERO) => MaySweep::At(time),
         Some(wait) => MaySweep::In(wait),
         None => MaySweep::AfterAWrite,
@@ -157,38 +166,42 @@ async fn may_sweep<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &D
 }
 
 /// Notes for which stages items cannot be taken back, and for which they can again. Only the next sweep waits for that.
-fn note_refusals<S: Store, R: Send + 'static>(engine: &Engine<S, R>, verbs: &Dispatch<S>, answer: &Result<Swept>) {
-    let all: Vec<StageId> = engine.crews.iter().map(|crew| crew.stage).collect();
+fn note_refusals<S: Store, R: Send + 'static>(
+    supervisor: &Supervisor<S, R>,
+    verbs: &Dispatch<S>,
+    answer: &Result<Swept>,
+) {
+    let all: Vec<StageId> = supervisor.pools.iter().map(|pool| pool.stage).collect();
     let refused = match answer {
         Err(error) if error.is_transient() => return,
-        _ => engine.note_refused(verbs.store(), Refused::Sweeps, &all),
+        _ => supervisor.note_refused(verbs.store(), Refused::Sweeps, &all),
     };
     if answer.is_ok() {
         all.into_iter()
             .filter(|stage| !refused.contains(stage))
-            .for_each(|stage| engine.note_passed(Refused::Sweeps, stage));
+            .for_each(|stage| supervisor.note_passed(Refused::Sweeps, stage));
     }
 }
 
-fn tell<S: Store, R: Send + 'static>(engine: &Engine<S, R>, swept: Swept) {
+fn tell<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>, swept: Swept) {
     let mut failed_items = 0;
     for item in &swept.items {
-        let word = engine.pipeline().word(item.to);
+        let word = supervisor.pipeline().word(item.to);
         let holder = item.holder.as_deref().unwrap_or("(unknown)");
         tracing::info!(key = %item.key, holder, to = word, reason = item.error, "taken back");
         if item.to == Status::Failed {
             failed_items += 1;
             let (key, error) = (item.key.clone(), item.error.clone());
-            engine.failed.tell(|| FailedItem { key, stage: None, cause: FailedBy::Sweep, error });
+            supervisor.failed.tell(|| FailedItem { key, stage: None, cause: FailedBy::Sweep, error });
         }
     }
     for (key, reason) in &swept.refused {
         tracing::error!(%key, reason, "the database refuses to have the item taken back");
     }
-    engine.tally.count(|report| {
+    supervisor.tally.count(|report| {
         report.swept += swept.items.len() as u64;
         report.sweep_failed += failed_items;
         report.refused += swept.refused.len() as u64;
     });
-    engine.nudge(swept.items.iter().filter_map(|item| item.to.stage()));
+    supervisor.nudge(swept.items.iter().filter_map(|item| item.to.stage()));
 }
