@@ -88,7 +88,7 @@ struct Worker<S: Store> {
     random: StdRng,
     clock: Arc<AtomicU64>,
     log: Vec<Entry>,
-    /// Leases that it stopped renewing, and will still try to finish.
+    /// Leases that it stopped renewing, and when it will try to finish them after all: some before they are stale.
     forgotten: Vec<(Lease, Instant)>,
     lost: usize,
 }
@@ -160,14 +160,14 @@ impl<S: Store> Worker<S> {
             self.renew(&held).await;
         }
         if self.random.random_bool(0.03) {
-            self.forgotten.extend(held.into_iter().map(|lease| (lease, Instant::now())));
+            held.into_iter().for_each(|lease| self.forget(lease));
             return;
         }
         let mut items = Vec::new();
         for lease in held {
             let outcome = match self.random.random_range(0..1000) {
                 0..20 => {
-                    self.forgotten.push((lease, Instant::now()));
+                    self.forget(lease);
                     continue;
                 }
                 20..100 => Outcome::Retry { error: "broken".to_owned(), delay: None },
@@ -194,12 +194,15 @@ impl<S: Store> Worker<S> {
         }
     }
 
+    fn forget(&mut self, lease: Lease) {
+        let wakes_at = Instant::now() + STALE_AFTER.mul_f64(self.random.random_range(0.5..2.0));
+        self.forgotten.push((lease, wakes_at));
+    }
+
     async fn wake_as_a_zombie(&mut self) {
-        let age = STALE_AFTER.mul_f64(self.random.random_range(0.5..2.0));
-        let (old, young) = self.forgotten.drain(..).partition(|(_, since)| since.elapsed() > age);
-        self.forgotten = young;
-        let old: Vec<(Lease, Instant)> = old;
-        let items = old.into_iter().map(|(lease, _)| Finish { lease, outcome: Outcome::Complete }).collect();
+        let now = Instant::now();
+        let woken: Vec<(Lease, Instant)> = self.forgotten.extract_if(.., |(_, wakes_at)| *wakes_at <= now).collect();
+        let items = woken.into_iter().map(|(lease, _)| Finish { lease, outcome: Outcome::Complete }).collect();
         self.finish(items).await;
     }
 
