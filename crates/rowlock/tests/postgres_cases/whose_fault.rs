@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use rowlock::conformance::{Harness, run};
 use rowlock::store::postgres::PostgresStore;
-use rowlock::store::{Finished, LeaseState, Outcome, Store};
+use rowlock::store::{Finish, FinishParams, Finished, LeaseState, Outcome, Store};
 use rowlock::{Key, Lease, Status};
 
 use super::refusals::{as_somebody, drop_role, raise};
-use super::{claiming, finish_all, keys, lease_all, stages, sweeping, table, value};
+use super::{LIMITS, claiming, finish_all, keys, lease_all, stages, sweeping, table, value};
 use crate::postgres::PostgresHarness;
 
 /// One code of each class that a trigger, a user's function or a foreign server may raise; several of those that the
@@ -313,6 +313,30 @@ async fn the_log_of_failures_never_stops_a_move() {
             let batch = store.claim(&claiming(9)).await.unwrap_or_else(|error| panic!("{break_it}: {error}"));
             assert_eq!(batch.exhausted.len(), 3, "{break_it}");
         }
+    })
+    .await;
+}
+
+/// Its second try finds nothing to write, as if another transaction had taken the row in between.
+#[tokio::test]
+async fn a_row_that_is_gone_at_its_second_try_costs_others_no_line_of_the_log() {
+    run(PostgresHarness::new().await, async |harness: &PostgresHarness| {
+        let store = table(harness, &["bad", "c"]).await;
+        let leases = lease_all(&store).await;
+        harness.execute("create sequence tries").await.expect("create");
+        let body = "if nextval('tries') <= 2 then raise exception 'no'; end if; return null";
+        raise(harness, "new.page = 'bad'", body).await;
+        let finish = |lease: &Lease| {
+            let error = "broken".to_owned();
+            let outcome = if lease.key.as_str() == "bad" { Outcome::Complete } else { Outcome::Fail { error } };
+            Finish { lease: lease.clone(), outcome }
+        };
+        let items = leases.iter().map(finish).collect();
+        store.finish(&FinishParams { items, limits: LIMITS, now: None }).await.expect("finish");
+        let tries = value(harness, "select last_value::text from tries").await;
+        assert!(tries.parse::<u32>().is_ok_and(|tries| tries >= 3), "{tries} tries of the bad row");
+        let logged = store.failures(&Key::from("c")).await.expect("failures");
+        assert_eq!(logged.len(), 1, "{logged:?}");
     })
     .await;
 }
