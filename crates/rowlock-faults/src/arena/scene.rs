@@ -156,6 +156,9 @@ const UNFINISHED: &str = "select count(*) from items where status not in ('SUCCE
 /// many times as fast; in a short round it shares the machine with others.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
+/// How long the statement of a sweep may take on a machine whose processors a whole fleet keeps busy.
+const SWEEP_TAKES_MAX: Duration = Duration::from_millis(300);
+
 /// How long a scene may go without a single completion before it counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 
@@ -297,13 +300,13 @@ impl Scene {
 
     /// Nothing keeps live workers from their sweeps here: what a dead process held must be taken back as soon as its
     /// lease is stale and one of them sweeps; each does so every tenth of `stale_after`, give or take a quarter of
-    /// that.
+    /// that. The statement takes its time too.
     pub fn expect_prompt_sweeps(&mut self) {
         if !self.size.is_long {
             return;
         }
         let longest_pause = self.cast.stale_after.mul_f64(1.25 / 10.0);
-        self.taken_back_within = Some(self.cast.stale_after + longest_pause);
+        self.taken_back_within = Some(self.cast.stale_after + longest_pause + SWEEP_TAKES_MAX);
     }
 
     /// Only bad rows keep good ones from being worked on, and they must not do so for long.

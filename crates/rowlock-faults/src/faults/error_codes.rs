@@ -57,8 +57,9 @@ async fn add_refusing_rows(scene: &mut Scene, round: &Round) -> Result<()> {
         let all = if round.size.is_long { 0..WRITES.len() } else { one_of(scene.lots.random_range(0..WRITES.len())) };
         for write in &WRITES[all] {
             let id = format!("{write} {code}");
-            // Renewals are rare: a row that should meet one is worked on for longer.
-            let work_ms = if matches!(*write, "renew" | "sweep") { 2_500 } else { 0 };
+            // A row that should meet a renewal is worked on for longer than its lease lives: heartbeats may be late
+            // beside rows that take all the time that a renewal has.
+            let work_ms = if matches!(*write, "renew" | "sweep") { 4_500 } else { 0 };
             rows.push(format!("('{id}', '{code}', '{write}', {work_ms})"));
             // Rows that refuse only the sweep succeed if their holder lives; rows with transient codes may never end.
             if *write == "sweep" || PASSING.contains(&code) {
