@@ -274,11 +274,7 @@ fn check_words(pipeline: &Pipeline) -> Result<()> {
             );
         }
         if let Some(other) = owners.insert(word, field.clone()) {
-            return refuse(
-                field,
-                format!("{word:?}"),
-                format!("is the {other} too: no two states may share a word"),
-            );
+            return refuse(field, format!("{word:?}"), format!("is the {other} too: no two states may share a word"));
         }
     }
     Ok(())

@@ -43,13 +43,8 @@ impl SqliteStore {
         keys: &[Key],
         now: Option<DateTime<Utc>>,
     ) -> Result<Vec<Moved>> {
-        let operation = Operation {
-            sql: &self.statements.cancel,
-            binds: Vec::new(),
-            error: None,
-            now,
-            step: Move::Cancel,
-        };
+        let operation =
+            Operation { sql: &self.statements.cancel, binds: Vec::new(), error: None, now, step: Move::Cancel };
         let moved = self.operate(verb, &operation, keys).await?;
         let cancelled = self.pipeline.word(Status::Cancelled);
         Ok(moved.into_iter().map(|moved| moved.into_word(cancelled)).collect())
