@@ -281,8 +281,8 @@ async fn an_item_refuses_heartbeats() {
     database.end().await;
 }
 
-/// More rows meet a full disk than a batch is tried in parts for, so that the batch as a whole looks like an outage. The
-/// row behind them raises an error of its own.
+/// More rows meet a full disk than a batch is tried in parts for, so that the batch as a whole looks like an outage.
+/// The row behind them raises an error of its own.
 async fn each_row_of_a_batch_refuses_its_completion() {
     let database = Postgres::new("each_row_refuses").await;
     let repository: worker_cases::Repo<Postgres> = worker_cases::repository(&database, pipeline(&["ONE"])).await;
