@@ -68,7 +68,7 @@ async fn what_is_no_text_is_shown_by_its_bytes_and_fails_no_verb_for_people() {
         let store = table(harness, &["a", "b", "c"]).await;
         let leases = lease_all(&store).await;
         finish_all(&store, &leases[2..], Outcome::Fail { error: "broken".to_owned() }).await.expect("finish");
-        let spoil = "alter table pages add column note text;
+        let spoil = "alter table pages add column note text, add column \"a:b\" text;
                      update pages set note = convert_from('\\xff', 'SQL_ASCII'), \
                      error_message = convert_from('\\xfe', 'SQL_ASCII'),
                                       claimed_by = convert_from('\\xfd', 'SQL_ASCII') where page = 'a';

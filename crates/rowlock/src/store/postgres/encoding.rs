@@ -53,10 +53,12 @@ impl PostgresStore {
             columns.push(if is_legible {
                 format!("t.{name}")
             } else {
-                format!("{} as {name}", shown(&format!("t.{name}::text")))
+                // The name is the user's, and may look like a variable.
+                template.insert("column", format!("t.{name}"));
+                format!("{} as {name}", template.render(&shown(":column::text")))
             });
         }
-        template.set("columns", &columns.join(", "));
+        template.insert("columns", columns.join(", "));
         let (key, asked) = match digits_of(asked) {
             Some(digits) => ("convert_from(decode($1::text, 'hex'), 'SQL_ASCII')", digits),
             None => ("$1::text", asked),
