@@ -292,11 +292,16 @@ impl PostgresStore {
             }
             Err(error) if is_lock_timeout(&error) || !may_be_a_rows(&error) => return Err(error),
             Err(error) => {
-                if let Ok(rows) = session.fetch(self.unlogged_query(finishing, index)).await
-                    && let Some(row) = rows.first()
-                {
-                    self.say_log_is_lost(&error);
-                    return self.written(row);
+                if let Ok(rows) = session.fetch(self.unlogged_query(finishing, index)).await {
+                    if let Some(row) = rows.first() {
+                        self.say_log_is_lost(&error);
+                        return self.written(row);
+                    }
+                    // Others may have taken the row in between, which proves nothing about it.
+                    let states = self.read_lease_states(session, std::slice::from_ref(&item.lease)).await?;
+                    if states != [LeaseState::Held] {
+                        return Ok(Finished::LeaseLost);
+                    }
                 }
                 // Without a row to blame, the fault is everybody's.
                 session.fetch(self.finish_query(&self.statements.finish_one.logged, finishing, &[])).await?;

@@ -275,7 +275,7 @@ impl PostgresStore {
         };
         match tokio::time::timeout(deadline, work).await {
             Ok(Ok(row)) => {
-                if !is_text {
+                if !is_text && row.is_some() {
                     self.say_log_is_lost(&error);
                 }
                 row.map(|row| self.written(&row)).transpose()
