@@ -136,13 +136,15 @@ impl<S: Store, R: Send + 'static> StagePool<S, R> {
         self.state().stalled_since.get_or_insert(now);
     }
 
-    /// How many idle slots have not been polled for a long time.
-    pub(crate) fn stalled_slots(&self, now: Instant) -> usize {
+    /// Whether no slot can work any more. While one slot is leaked, slots that are not polled count too: the leaked
+    /// handler blocks their thread.
+    pub(crate) fn is_lost(&self, now: Instant) -> bool {
         let state = self.state();
-        if state.stalled_since.is_none_or(|since| now.saturating_duration_since(since) <= QUEUED_FOR_MAX) {
-            return 0;
-        }
-        state.slots.iter().filter(|slot| !slot.is_lost() && slot.run.is_none()).count()
+        let leaked = state.slots.iter().filter(|slot| slot.is_lost()).count();
+        let is_long_ago = |since| now.saturating_duration_since(since) > QUEUED_FOR_MAX;
+        let is_stalled = leaked > 0 && state.stalled_since.is_some_and(is_long_ago);
+        let blocked = state.slots.iter().filter(|slot| is_stalled && !slot.is_lost() && slot.run.is_none()).count();
+        leaked + blocked == state.slots.len()
     }
 
     /// Closes the pool: each slot ends when its handler does.

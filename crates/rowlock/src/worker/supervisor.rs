@@ -238,12 +238,9 @@ impl<S: Store, R: Send + 'static> Supervisor<S, R> {
         LEAK_AFTER.min(self.pipeline().stale_after() / 3)
     }
 
-    /// Ends the worker if no slot of a stage pool can work any more. While one slot is leaked, slots that are not
-    /// polled count too: the leaked handler blocks their thread.
+    /// Ends the worker if no slot of a stage pool can work any more.
     pub(crate) fn check_leaks(&self, pool: &StagePool<S, R>) {
-        let leaked = pool.leaked_count();
-        let blocked = if leaked > 0 { pool.stalled_slots(Instant::now()) } else { 0 };
-        if leaked + blocked == pool.slot_count() {
+        if pool.is_lost(Instant::now()) {
             let stage = self.pipeline().stage(pool.stage).name();
             self.fail(Error::Worker {
                 problem: format!(

@@ -36,14 +36,19 @@ pub(crate) async fn run<S: Store, R: Record<S>>(
     );
     let subscriber = tracing::dispatcher::get_default(Clone::clone);
     let _stop = StopOnDrop(supervisor.phases());
+    // Handlers and state are the user's: they are dropped here, on the user's runtime, and not on the worker's thread.
+    let pools = supervisor.pools.clone();
     std::thread::Builder::new()
         .name("rowlock".to_owned())
         .spawn(move || {
             let _subscriber = tracing::dispatcher::set_default(&subscriber);
-            let _closed = CloseOnDrop(supervisor.pools.clone());
             let result = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(own) => {
+                    // Declared after the runtime: if the worker panics, handlers are stopped before the runtime waits
+                    // for its blocking tasks.
+                    let closed = CloseOnDrop(supervisor.pools.clone());
                     let result = own.block_on(work(Rc::new(supervisor), tokens, runtime).instrument(span));
+                    drop(closed);
                     // Abandoned statements must not hold up the thread.
                     own.shutdown_timeout(Duration::from_millis(100));
                     result
@@ -53,7 +58,9 @@ pub(crate) async fn run<S: Store, R: Record<S>>(
             let _unheard = sender.send(result);
         })
         .map_err(|error| problem(format!("no thread can be started: {error}")))?;
-    receiver.await.unwrap_or_else(|_| Err(problem("its own thread panicked".to_owned())))
+    let report = receiver.await.unwrap_or_else(|_| Err(problem("its own thread panicked".to_owned())));
+    drop(pools);
+    report
 }
 
 fn problem(problem: String) -> Error {

@@ -139,6 +139,36 @@ where
     assert!(error.contains("the number of \"item-x\": invalid digit"), "{error}");
 }
 
+/// Notes where it is dropped: on a thread of which name, and whether on a runtime.
+struct Witness(tokio::sync::mpsc::UnboundedSender<(Option<String>, bool)>);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let thread = std::thread::current().name().map(str::to_owned);
+        let _unheard = self.0.send((thread, tokio::runtime::Handle::try_current().is_ok()));
+    }
+}
+
+pub(crate) async fn state_and_handlers_are_dropped_on_the_users_runtime<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    for _ in 0..10 {
+        let (sender, mut dropped) = tokio::sync::mpsc::unbounded_channel();
+        let (state, captured) = (Witness(sender.clone()), Witness(sender));
+        let worker = Worker::new(repository.clone()).with_state(state).handle("ONE", move |_, _| {
+            let _captured = &captured;
+            async { Ok(()) }
+        });
+        told(soon(worker.run_until_idle()).await);
+        for _ in 0..2 {
+            let (thread, is_on_runtime) = soon(dropped.recv()).await.expect("both are dropped");
+            assert!(is_on_runtime && thread.as_deref() != Some("rowlock"), "{thread:?}");
+        }
+    }
+}
+
 pub(crate) async fn a_handler_finishes_by_its_claim<D: Database>(database: &D)
 where
     Item: Record<D::S>,

@@ -166,7 +166,7 @@ where
     told(soon(running).await.expect("no panic"));
 }
 
-pub(crate) async fn room_is_made_only_while_the_suspect_is_there<D: Database>(database: &D)
+pub(crate) async fn a_worker_drains_only_while_the_suspect_is_there<D: Database>(database: &D)
 where
     Item: Record<D::S>,
 {

@@ -7,6 +7,7 @@ macro_rules! with_all_cases {
     ($on_database:ident) => {
         $on_database! {
             flow::handlers_are_plain_functions_with_state_and_errors_of_anyhow,
+            flow::state_and_handlers_are_dropped_on_the_users_runtime,
             flow::two_stages_are_run_until_idle,
             flow::an_empty_table_is_idle,
             flow::a_batch_handler_gives_each_item_its_outcome,
@@ -86,7 +87,7 @@ macro_rules! with_all_cases {
             held_up::a_finish_of_the_handlers_own_that_is_refused_is_no_lost_lease,
             held_up::an_item_that_a_sweep_fails_is_told,
             held_up::an_empty_stage_is_looked_at_though_another_is_busy,
-            held_up::room_is_made_only_while_the_suspect_is_there,
+            held_up::a_worker_drains_only_while_the_suspect_is_there,
             held_up::a_stop_looks_for_what_a_lost_claim_took,
             held_up::a_worker_that_is_too_old_ends_at_once,
             held_up::handlers_that_block_their_threads_keep_nothing_queued,
