@@ -36,17 +36,11 @@ pub(crate) use lost_claims::Recovered;
 pub(crate) use settling::Settling;
 
 /// An instrumented store: the store, and what every call of it needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Dispatch<S> {
     store: S,
     lost_claims: LostClaims,
     clock: Clock,
-}
-
-impl<S: Clone> Clone for Dispatch<S> {
-    fn clone(&self) -> Self {
-        Dispatch { store: self.store.clone(), lost_claims: self.lost_claims.clone(), clock: self.clock.clone() }
-    }
 }
 
 impl<S: Store> Dispatch<S> {
@@ -137,13 +131,7 @@ impl<S: Store> Dispatch<S> {
 
     /// Sweeps, and tries again after any transient error.
     pub(crate) async fn sweep(&self, sweeping: &SweepParams) -> Result<Swept> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.sweep_once(sweeping).await {
-                Err(error) if passes_soon(&error) && attempts.wait_for_another().await => {}
-                answer => return answer,
-            }
-        }
+        retrying(Resend::Always, || self.sweep_once(sweeping)).await
     }
 
     /// Asks once for the turn to sweep.
