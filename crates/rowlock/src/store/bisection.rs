@@ -2,13 +2,13 @@
 
 /// The parts of a batch that have not been tried yet, in order.
 #[derive(Debug)]
-pub(super) struct Parts<T> {
+pub(super) struct Bisection<T> {
     waiting: Vec<Vec<T>>,
 }
 
-impl<T> Parts<T> {
-    pub(super) fn new(batch: Vec<T>) -> Parts<T> {
-        Parts { waiting: if batch.is_empty() { Vec::new() } else { vec![batch] } }
+impl<T> Bisection<T> {
+    pub(super) fn new(batch: Vec<T>) -> Bisection<T> {
+        Bisection { waiting: if batch.is_empty() { Vec::new() } else { vec![batch] } }
     }
 
     /// The next part to try. Never empty.
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn finds_exactly_the_refused_items_and_keeps_the_order_of_the_rest() {
-        let mut parts = Parts::new((0..100).collect());
+        let mut parts = Bisection::new((0..100).collect());
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         while let Some(part) = parts.next() {
             if part.iter().any(|item| item % 33 == 7) {

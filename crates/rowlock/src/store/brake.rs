@@ -15,23 +15,23 @@ use crate::{Error, Key};
 /// Recent refusals; clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Brake {
-    shared: Arc<Shared>,
+    shared: Arc<BrakeState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct BrakeState {
     /// Whether anything is counted: most stores never meet a refusal.
     is_counting: AtomicBool,
-    counts: Mutex<Counts>,
+    counts: Mutex<RefusalCounts>,
     exclusions: Exclusions,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct RefusalCounts {
     of_any: HashMap<(&'static str, StageId), Count>,
 }
 
-impl Counts {
+impl RefusalCounts {
     /// Items of a stage that were refused for this cause, by any verb: a cause that refuses completions may refuse
     /// claims too, and the items belong to one backlog.
     fn failed(&self, stage: StageId, cause: &str) -> usize {
@@ -78,7 +78,9 @@ pub(super) struct Refused<'a> {
 
 impl Brake {
     pub(super) fn new(exclusions: Exclusions) -> Brake {
-        Brake { shared: Arc::new(Shared { is_counting: AtomicBool::default(), counts: Mutex::default(), exclusions }) }
+        Brake {
+            shared: Arc::new(BrakeState { is_counting: AtomicBool::default(), counts: Mutex::default(), exclusions }),
+        }
     }
 
     pub(super) fn is_counting(&self) -> bool {
@@ -172,7 +174,7 @@ impl Brake {
         held
     }
 
-    fn locked(&self) -> MutexGuard<'_, Counts> {
+    fn locked(&self) -> MutexGuard<'_, RefusalCounts> {
         self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

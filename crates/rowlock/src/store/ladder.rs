@@ -25,7 +25,7 @@ pub(super) struct Ladder<E> {
     /// All were tried once, and are now tried again.
     is_repeating: bool,
     /// Items that failed before anything had passed: whether the fault was their own is not known.
-    suspects: Vec<(usize, E)>,
+    unexplained: Vec<(usize, E)>,
     /// Parts to try once something has passed; among parts of one size the first comes first.
     waiting: Vec<Vec<usize>>,
     failed: Vec<(usize, E)>,
@@ -58,7 +58,7 @@ impl<E> Ladder<E> {
             began_at: Instant::now(),
             probes,
             is_repeating: false,
-            suspects: Vec::new(),
+            unexplained: Vec::new(),
             waiting: Vec::new(),
             failed: Vec::new(),
             has_passed: false,
@@ -72,11 +72,11 @@ impl<E> Ladder<E> {
             return Some(self.waiting.remove(largest));
         }
         let are_few = self.items <= LADDER_PROBES_MAX;
-        if are_few && self.probes.is_empty() && self.suspects.len() == self.items && !self.is_repeating {
+        if are_few && self.probes.is_empty() && self.unexplained.len() == self.items && !self.is_repeating {
             self.is_repeating = true;
-            self.probes = self.suspects.iter().rev().map(|(item, _)| *item).collect();
+            self.probes = self.unexplained.iter().rev().map(|(item, _)| *item).collect();
         }
-        let takes_long = self.suspects.len() >= LADDER_PROBES_MAX && self.began_at.elapsed() > LADDER_PROBES_FOR;
+        let takes_long = self.unexplained.len() >= LADDER_PROBES_MAX && self.began_at.elapsed() > LADDER_PROBES_FOR;
         if takes_long && !self.is_repeating {
             return None;
         }
@@ -85,13 +85,13 @@ impl<E> Ladder<E> {
 
     /// The next single item that failed before anything passed, for a caller that wants nothing more: the item blocked
     /// what was wanted, and blocks it again if the fault is its own.
-    pub(super) fn next_suspect(&mut self) -> Option<Vec<usize>> {
+    pub(super) fn next_unexplained(&mut self) -> Option<Vec<usize>> {
         if !self.has_passed {
             return None;
         }
-        let is_suspect =
-            |part: &Vec<usize>| matches!(part[..], [item] if self.suspects.iter().any(|(s, _)| *s == item));
-        let at = self.waiting.iter().position(is_suspect)?;
+        let is_unexplained =
+            |part: &Vec<usize>| matches!(part[..], [item] if self.unexplained.iter().any(|(s, _)| *s == item));
+        let at = self.waiting.iter().position(is_unexplained)?;
         Some(self.waiting.remove(at))
     }
 
@@ -101,12 +101,12 @@ impl<E> Ladder<E> {
             return;
         }
         self.has_passed = true;
-        self.suspects.append(&mut self.failed);
-        self.suspects.retain(|(item, _)| !part.contains(item));
-        self.suspects.sort_by_key(|(item, _)| *item);
-        let is_suspect = |item: &usize| self.suspects.iter().any(|(suspect, _)| suspect == item);
-        let rest: Vec<usize> = (0..self.items).filter(|item| !part.contains(item) && !is_suspect(item)).collect();
-        self.waiting = self.suspects.iter().map(|(item, _)| vec![*item]).collect();
+        self.unexplained.append(&mut self.failed);
+        self.unexplained.retain(|(item, _)| !part.contains(item));
+        self.unexplained.sort_by_key(|(item, _)| *item);
+        let is_unexplained = |item: &usize| self.unexplained.iter().any(|(other, _)| other == item);
+        let rest: Vec<usize> = (0..self.items).filter(|item| !part.contains(item) && !is_unexplained(item)).collect();
+        self.waiting = self.unexplained.iter().map(|(item, _)| vec![*item]).collect();
         if !rest.is_empty() {
             self.waiting.push(rest);
         }
@@ -116,10 +116,10 @@ impl<E> Ladder<E> {
     pub(super) fn failed(&mut self, mut part: Vec<usize>, error: E) {
         if let [item] = part[..] {
             if self.has_passed || self.is_repeating {
-                self.suspects.retain(|(suspect, _)| *suspect != item);
+                self.unexplained.retain(|(other, _)| *other != item);
                 self.failed.push((item, error));
             } else {
-                self.suspects.push((item, error));
+                self.unexplained.push((item, error));
             }
             return;
         }
@@ -137,8 +137,8 @@ impl<E> Ladder<E> {
 
     /// The items that failed alone.
     pub(super) fn failed_alone(&self) -> impl Iterator<Item = usize> {
-        let suspects = if self.has_passed { &[][..] } else { &self.suspects[..] };
-        self.failed.iter().chain(suspects).map(|(item, _)| *item)
+        let unexplained = if self.has_passed { &[][..] } else { &self.unexplained[..] };
+        self.failed.iter().chain(unexplained).map(|(item, _)| *item)
     }
 
     /// Whose fault it was, as far as the parts were tried.
@@ -230,12 +230,12 @@ mod tests {
         let mut ladder = Ladder::new(4);
         assert_eq!(ladder.next(), Some(vec![0]));
         ladder.failed(vec![0], "bad");
-        assert_eq!(ladder.next_suspect(), None, "nothing has passed yet");
+        assert_eq!(ladder.next_unexplained(), None, "nothing has passed yet");
         assert_eq!(ladder.next(), Some(vec![1]));
         ladder.passed(&[1]);
-        assert_eq!(ladder.next_suspect(), Some(vec![0]));
+        assert_eq!(ladder.next_unexplained(), Some(vec![0]));
         ladder.failed(vec![0], "bad again");
-        assert_eq!(ladder.next_suspect(), None);
+        assert_eq!(ladder.next_unexplained(), None);
         assert_eq!(ladder.at_fault(), AtFault::Items(vec![(0, "bad again")]));
     }
 

@@ -15,11 +15,11 @@ use crate::pipeline::StageId;
 /// The rows that this process passes over; clones share the list.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PassedOver {
-    shared: Arc<Shared>,
+    shared: Arc<PassedOverState>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct PassedOverState {
     /// Whether the list has any row: most stores never meet one.
     has_any: AtomicBool,
     of: Mutex<HashMap<(&'static str, StageId), Rows>>,

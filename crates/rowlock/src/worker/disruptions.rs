@@ -13,11 +13,11 @@ use super::leases::Respite;
 pub(crate) struct DisruptionDetector {
     stale_after: Duration,
     heartbeat_interval: Duration,
-    state: RefCell<State>,
+    state: RefCell<DisruptionState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct DisruptionState {
     answered_at: Instant,
     /// Whether a call has failed since, with an error that will pass.
     failing: bool,
@@ -36,7 +36,7 @@ struct State {
 impl DisruptionDetector {
     pub(crate) fn new(stale_after: Duration, heartbeat_interval: Duration, now: Instant) -> DisruptionDetector {
         let clocks = Clocks::new(heartbeat_interval);
-        let state = State {
+        let state = DisruptionState {
             answered_at: now,
             failing: false,
             takes_no_writes: false,
@@ -138,13 +138,13 @@ impl DisruptionDetector {
     /// Whether leases of living workers may expire although these tried to renew them. In an outage, that is after one
     /// interval: the next renewal was missed. Without errors this worker only asked for nothing, and whether there was
     /// an outage is unknown; then it is when a lease that was renewed just before would be about to expire.
-    fn is_cut_off(&self, state: &State, now: Instant) -> bool {
+    fn is_cut_off(&self, state: &DisruptionState, now: Instant) -> bool {
         let unanswered_for = now.saturating_duration_since(state.answered_at);
         let bearable = if state.failing { self.heartbeat_interval } else { self.stale_after - self.heartbeat_interval };
         unanswered_for > bearable
     }
 
-    fn state_mut(&self) -> RefMut<'_, State> {
+    fn state_mut(&self) -> RefMut<'_, DisruptionState> {
         self.state.borrow_mut()
     }
 }

@@ -44,11 +44,11 @@ pub(crate) struct Held {
     pub(crate) lease: Lease,
     /// Its position among the leases of its claim.
     place: usize,
-    state: Mutex<State>,
+    state: Mutex<HeldState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct HeldState {
     progress: Progress,
     /// When the claim, or the last renewal that succeeded, was sent.
     renewed_at: Instant,
@@ -100,7 +100,7 @@ pub(crate) enum ByHandler {
 impl Leases {
     /// Registers a lease by a claim or renewal that was sent at this time.
     pub(crate) fn hold(&self, lease: Lease, sent_at: Instant) -> Arc<Held> {
-        let state = State {
+        let state = HeldState {
             progress: Progress::Queued,
             renewed_at: sent_at,
             renewable: true,
@@ -307,12 +307,12 @@ impl Held {
         SettlingGuard { held: Some(Arc::clone(self)) }
     }
 
-    fn locked(&self) -> MutexGuard<'_, State> {
+    fn locked(&self) -> MutexGuard<'_, HeldState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl HeldState {
     fn is_over_aged(&self, now: Instant, stale_after: Duration, respite: Option<Respite>) -> bool {
         let is_spared = respite.is_some_and(|respite| self.renewed_at < respite.since && now < respite.until);
         !is_spared && now.saturating_duration_since(self.renewed_at) >= stale_after

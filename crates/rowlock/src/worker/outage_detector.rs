@@ -73,7 +73,7 @@ pub(crate) struct OutageDetector {
     remembers: AtomicU8,
     /// Runs that succeeded.
     passed: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<OutageState>,
 }
 
 const NOTHING: u8 = 0;
@@ -81,7 +81,7 @@ const SOMETHING: u8 = 1;
 const HELD: u8 = 2;
 
 #[derive(Debug, Default)]
-struct State {
+struct OutageState {
     outage: Option<Since>,
     items: HashMap<Key, OfItem>,
     news: Vec<News>,
@@ -253,7 +253,7 @@ impl OutageDetector {
         news
     }
 
-    fn note(&self, state: &State) {
+    fn note(&self, state: &OutageState) {
         let remembers = match (state.outage.is_some(), state.items.is_empty() && state.news.is_empty()) {
             (true, _) => HELD,
             (false, false) => SOMETHING,
@@ -262,12 +262,12 @@ impl OutageDetector {
         self.remembers.store(remembers, Ordering::Release);
     }
 
-    fn locked(&self) -> MutexGuard<'_, State> {
+    fn locked(&self) -> MutexGuard<'_, OutageState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl OutageState {
     /// Notes an outage of an item. Returns how many it has met alone.
     fn met(&mut self, key: &Key, passed: u64) -> u32 {
         if self.items.len() >= OUTAGES_REMEMBERED_MAX && !self.items.contains_key(key) {

@@ -44,11 +44,11 @@ pub(crate) struct Refusals {
 #[derive(Debug)]
 pub(crate) struct StageRefusals {
     pauses: Pauses,
-    state: RefCell<State>,
+    state: RefCell<RefusalState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RefusalState {
     refused: Vec<(Refused, Since)>,
     /// Consecutive tries that found nothing to claim.
     empty_tries: u32,
@@ -215,12 +215,12 @@ impl StageRefusals {
         std::mem::take(&mut self.state_mut().news)
     }
 
-    fn state_mut(&self) -> RefMut<'_, State> {
+    fn state_mut(&self) -> RefMut<'_, RefusalState> {
         self.state.borrow_mut()
     }
 }
 
-impl State {
+impl RefusalState {
     fn find(&mut self, what: Refused) -> Option<&mut Since> {
         self.refused.iter_mut().find(|(other, _)| *other == what).map(|(_, since)| since)
     }

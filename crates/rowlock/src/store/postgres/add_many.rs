@@ -9,7 +9,7 @@ use super::refusal::refusal_reason;
 use super::session::{Session, query};
 use crate::limits::REFUSED_KEYS_MAX;
 use crate::store::Added;
-use crate::store::bisection::Parts;
+use crate::store::bisection::Bisection;
 use crate::{Key, Result};
 
 impl PostgresStore {
@@ -70,7 +70,7 @@ impl PostgresStore {
         refused: &mut Vec<(usize, String)>,
     ) -> Result<Vec<AskedKey>> {
         let mut holdable = Vec::with_capacity(keys.len());
-        let mut parts = Parts::new(keys);
+        let mut parts = Bisection::new(keys);
         while let Some(part) = parts.next() {
             self.start_again(session).await?;
             match self.insert_part(session, &part).await {

@@ -176,7 +176,7 @@ impl PostgresStore {
         let (mut unclaimed, mut is_unlogged) = (Vec::new(), false);
         while session.has_time() {
             let room = room(pick, &batch);
-            let Some(mut part) = (if room > 0 { ladder.next() } else { ladder.next_suspect() }) else { break };
+            let Some(mut part) = (if room > 0 { ladder.next() } else { ladder.next_unexplained() }) else { break };
             part.truncate(room.max(1));
             let of_part = pick.limited_to(i64::try_from(part.len()).unwrap_or(pick.limit));
             let here = places(&all, &part);

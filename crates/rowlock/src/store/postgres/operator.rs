@@ -16,7 +16,7 @@ use super::rows::column;
 use super::session::{Session, query};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{KeyType, Move};
-use crate::store::bisection::Parts;
+use crate::store::bisection::Bisection;
 use crate::store::error_text::stored_error;
 use crate::store::ladder::{AtFault, Ladder};
 use crate::store::{Moved, RequeueParams, SetParams};
@@ -232,7 +232,7 @@ impl PostgresStore {
         answers: &mut [Moved],
     ) -> Result<Vec<AskedKey>> {
         let mut readable = Vec::with_capacity(asked.len());
-        let mut parts = Parts::new(asked);
+        let mut parts = Bisection::new(asked);
         while let Some(part) = parts.next() {
             match self.sort_keys(session, &part).await? {
                 Ok(_) => readable.extend(part),

@@ -15,11 +15,11 @@ use crate::limits::{QUEUE_LOOKED_AT_EVERY, QUEUE_LOOKED_AT_EVERY_MAX, QUEUE_LOOK
 /// Shared by the clones of a store.
 #[derive(Debug, Clone, Default)]
 pub(super) struct QueueHead {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<QueueHeadState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueHeadState {
     met_special: bool,
     full: Option<Full>,
 }
@@ -100,7 +100,7 @@ impl QueueHead {
         self.locked().met_special = met_special;
     }
 
-    fn locked(&self) -> MutexGuard<'_, State> {
+    fn locked(&self) -> MutexGuard<'_, QueueHeadState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -88,7 +88,7 @@ impl PostgresStore {
         let (mut ladder, mut is_unlogged) = (Ladder::new(all.len()), false);
         while session.has_time() {
             let room = usize::try_from(limit).unwrap_or_default().saturating_sub(swept.items.len());
-            let Some(mut part) = (if room > 0 { ladder.next() } else { ladder.next_suspect() }) else { break };
+            let Some(mut part) = (if room > 0 { ladder.next() } else { ladder.next_unexplained() }) else { break };
             part.truncate(room.max(1));
             let wanted = i64::try_from(part.len()).unwrap_or(i64::MAX);
             let here = places(&all, &part);
