@@ -141,8 +141,8 @@ impl<S: Store, R> Repository<S, R> {
 
     /// Takes back the items of stopped workers, until nothing stale is left.
     ///
-    /// It uses the database's clock alone. After that clock was set, or the machine was suspended, leases look
-    /// stale whose holders live: let them renew before this call. A worker takes care of this itself.
+    /// It uses the database's clock alone. After that clock was set, or the machine was suspended, the leases of living
+    /// holders look stale: let the holders renew before this call. A worker takes care of this itself.
     ///
     /// # Errors
     /// Those of the database.
@@ -370,7 +370,7 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
             let finishing = FinishParams { items: failed_attempts, limits: self.dispatch.limits(), now: None };
             // The good claims matter more than this error: without them nothing could finish those items.
             if let Err(error) = self.dispatch.finish(finishing).await {
-                tracing::error!(%error, "items that do not decode could not be released: the sweep will take them");
+                tracing::error!(%error, "items that do not decode could not be retried: the sweep will take them");
             }
         }
         Ok(claims)

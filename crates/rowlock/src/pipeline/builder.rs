@@ -108,7 +108,7 @@ impl PipelineBuilder {
         self
     }
 
-    /// Times an item is taken back from stopped workers before it is `FAILED`, at least 1; 3 by default.
+    /// Resets (times an item is taken back from stopped workers) at which it is `FAILED`, at least 1; 3 by default.
     ///
     /// With 1, an innocent item that was held beside a poison one fails with it; from 2 on, suspects run alone.
     pub fn max_resets(mut self, resets: i32) -> Self {

@@ -141,7 +141,7 @@ pub struct SetParams {
     pub keys: Vec<Key>,
     /// The state to put them into; in progress is illegal from any state.
     pub to: Status,
-    /// An error that replaces the stored one; `None` keeps the stored one.
+    /// An error that replaces the stored one. With `None` the stored one stays, but a move to `SUCCEEDED` clears it.
     pub error: Option<String>,
     /// The time of the move; `None` is the database's clock.
     pub now: Option<DateTime<Utc>>,

@@ -96,8 +96,8 @@ pub enum LeaseState {
     Held,
     /// It holds, but the row was locked and the heartbeat could not be written this time.
     Busy,
-    /// It holds, but a renewal that was tried in parts ran out of time before it, or the server had no space for its
-    /// heartbeat. The row is not locked; it becomes stale unless it is renewed again at once.
+    /// It holds, but has no new heartbeat: the renewal was tried in parts and ran out of time before this item, or the
+    /// server had no space. The row is not locked. It becomes stale unless it is renewed again at once.
     NotRenewed,
     /// It holds, but the database refuses heartbeats of this row. The sweep would take it back in time: its holder
     /// should end it.
@@ -149,7 +149,7 @@ pub enum Moved {
     /// No row can have such a key: it does not fit the key column's type, or it has characters that the database does
     /// not have.
     Invalid {
-        /// What kind of value the key is not.
+        /// Why no row can have it, for instance that it is no integer.
         reason: String,
     },
     /// The move does not exist from the item's state.

@@ -17,11 +17,11 @@ use crate::{Result, Store};
 /// The state that the producer and the listening task share.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Listening {
-    state: Rc<State>,
+    state: Rc<ListeningState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ListeningState {
     works: Cell<bool>,
     empty: Notify,
     /// A claim is to be sent because of a notification.
@@ -69,8 +69,8 @@ impl Listening {
     /// Logs a change: from then on an empty queue is polled less often, or more often.
     fn set_works(&self, works: bool) {
         match (self.state.works.replace(works), works) {
-            (true, false) => tracing::warn!("nobody tells of new items at the moment: they are found by polling"),
-            (false, true) => tracing::info!("hears of new items"),
+            (true, false) => tracing::warn!("no notifications arrive at the moment: new items are found by polling"),
+            (false, true) => tracing::info!("notifications of new items arrive"),
             _ => {}
         }
     }

@@ -90,7 +90,7 @@ async fn a_worker_that_hears_nothing_any_more_says_that_it_polls_and_goes_back_w
     });
     repository.add_many(["heard"]).await.expect("added");
     soon(is_done.recv()).await.expect("it works");
-    until_it_says(&mut log, &["INFO", "hears of new items"]).await;
+    until_it_says(&mut log, &["INFO", "notifications of new items arrive"]).await;
 
     way.swallow(true);
     until_it_says(&mut log, &["WARN", "found by polling"]).await;
@@ -98,7 +98,7 @@ async fn a_worker_that_hears_nothing_any_more_says_that_it_polls_and_goes_back_w
     soon(is_done.recv()).await.expect("it polls");
 
     way.swallow(false);
-    until_it_says(&mut log, &["INFO", "hears of new items"]).await;
+    until_it_says(&mut log, &["INFO", "notifications of new items arrive"]).await;
     repository.add_many(["heard again"]).await.expect("added");
     soon(is_done.recv()).await.expect("it works");
     stop.cancel();

@@ -122,7 +122,7 @@ impl PostgresStore {
     }
 
     /// The same store with at most this many connections for its verbs, and as many for the user's transactions; 8 by
-    /// default, and at least 1. A worker has a few more: see docs/dialects.md.
+    /// default, and at least 1. Each worker opens at most twice as many more, and one to listen.
     #[must_use]
     pub fn with_max_connections(self, connections: u32) -> PostgresStore {
         let limits = ConnectionLimits { connections_max: connections.max(1), ..self.sessions.limits() };
@@ -167,7 +167,7 @@ impl PostgresStore {
         PostgresStore::with_options(pool.connect_options().as_ref().clone(), pipeline)
     }
 
-    /// The statement of a verb as it is sent, with the binds `$1`, `$2`, …; `None` for an unknown verb.
+    /// The statement with this name as it is sent, with the binds `$1`, `$2`, …; `None` if there is none of that name.
     pub fn sql(&self, verb: &str) -> Option<&str> {
         self.statements.all().into_iter().find(|(name, _)| *name == verb).map(|(_, sql)| sql)
     }

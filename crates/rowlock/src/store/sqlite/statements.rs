@@ -1,4 +1,14 @@
 //! The statements of one pipeline, rendered once.
+//!
+//! Which text runs when, where a verb has more than one:
+//!
+//! | verb | text | when |
+//! |---|---|---|
+//! | claim | `claim_plain` | first: by rowid where the table has one, else by key (`plain.rs`) |
+//! | | `claim` | the heads of the queues are not plain, or the plain text did not write all of them |
+//! | finish | `complete_plain` | completions alone, of few claims; from 256 items of a claim `many`, by the token |
+//! | | `finish` | any other batch, or where the plain text did not write all of it |
+//! | list | `any`, `running`, `stopped` | by the state asked for; `…_after` from the second page on |
 
 use super::clock::NEVER;
 use super::indexes;

@@ -198,7 +198,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
             return;
         }
         if self.suspect_drain.is_none() {
-            tracing::info!("one more reset is the last of the item at the head of the queue: making room for it");
+            tracing::info!("one more reset is the last of the item at the head of the queue: draining for it");
         }
         let look_at = self.next_look();
         self.suspect_drain = Some(SuspectDrain { stages: asked.to_vec(), found_at: Instant::now(), look_at });
