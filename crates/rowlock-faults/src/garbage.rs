@@ -37,14 +37,14 @@ pub fn pipeline(data: &[u8]) {
 fn check_statements(pipeline: Pipeline, names: &[String]) {
     let plain = Pipeline::builder("p").table("t").key("k").stage("S").build().expect("a valid pipeline");
     let (plain, store) = (store(plain), store(pipeline));
-    for verb in store.verbs() {
-        let sql = store.sql(verb).expect("every verb has its statement");
-        let bare = without_quoted(sql).unwrap_or_else(|| panic!("{verb}: a quote is left open: {sql}"));
-        let ordinary = plain.sql(verb).and_then(without_quoted).expect("a plain pipeline has plain statements");
+    for statement in store.statement_names() {
+        let sql = store.sql(statement).expect("a listed statement");
+        let bare = without_quoted(sql).unwrap_or_else(|| panic!("{statement}: a quote is left open: {sql}"));
+        let ordinary = plain.sql(statement).and_then(without_quoted).expect("a plain pipeline has plain statements");
         for name in names.iter().filter(|name| name.chars().any(|c| !c.is_ascii_alphanumeric() && c != '_')) {
             let leaks = bare.contains(name.as_str()) && !ordinary.contains(name.as_str());
             // Short names occur in any SQL.
-            assert!(name.chars().count() < 6 || !leaks, "{verb}: {name:?} is not quoted: {sql}");
+            assert!(name.chars().count() < 6 || !leaks, "{statement}: {name:?} is not quoted: {sql}");
         }
     }
 }

@@ -102,10 +102,10 @@ const MODES: [&str; 2] = ["force_generic_plan", "force_custom_plan"];
 async fn every_statement_prepares() {
     let mut scene = Scene::new("prepare").await;
     scene.connection.execute("create temporary table rowlock_staged (key text not null)").await.expect("staged");
-    for verb in scene.store.verbs() {
-        let sql = scene.store.sql(verb).expect("a listed verb has its statement").to_owned();
+    for name in scene.store.statement_names() {
+        let sql = scene.store.sql(name).expect("a listed statement").to_owned();
         let prepared = scene.connection.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await;
-        assert!(prepared.is_ok(), "{verb}: {:?}\n{sql}", prepared.err());
+        assert!(prepared.is_ok(), "{name}: {:?}\n{sql}", prepared.err());
     }
     scene.end().await;
 }

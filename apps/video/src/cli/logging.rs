@@ -24,7 +24,7 @@ pub(crate) fn start(command: &Command) {
     let default = match command {
         Command::Work { .. } => "warn,rowlock=info",
         // The table at the end says what a run did.
-        Command::Run { .. } => "warn,rowlock=info,rowlock::worker::thread=warn",
+        Command::Run { .. } => "warn,rowlock=info,rowlock::worker::thread=warn,rowlock::worker::listener=warn",
         _ => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

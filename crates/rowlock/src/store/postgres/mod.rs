@@ -168,12 +168,12 @@ impl PostgresStore {
     }
 
     /// The statement with this name as it is sent, with the binds `$1`, `$2`, …; `None` if there is none of that name.
-    pub fn sql(&self, verb: &str) -> Option<&str> {
-        self.statements.all().into_iter().find(|(name, _)| *name == verb).map(|(_, sql)| sql)
+    pub fn sql(&self, name: &str) -> Option<&str> {
+        self.statements.all().into_iter().find(|(other, _)| *other == name).map(|(_, sql)| sql)
     }
 
     /// The names of all statements, for [`PostgresStore::sql`].
-    pub fn verbs(&self) -> Vec<&'static str> {
+    pub fn statement_names(&self) -> Vec<&'static str> {
         self.statements.all().into_iter().map(|(name, _)| name).collect()
     }
 
