@@ -22,6 +22,9 @@ const STALE_AFTER: Duration = Duration::from_secs(3);
 const SAID_WITHIN: Duration = Duration::from_secs(3);
 const SAID_WITHIN_IN_A_CROWD: Duration = Duration::from_secs(20);
 
+/// How long a worker is waited for that has not noticed that its file is back. Whether it ever does, the auditor sees.
+const WORKS_AGAIN_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long it stays that way once all workers have reported it.
 const AWAY_MS: RangeInclusive<u64> = 100..=4_000;
 
@@ -156,10 +159,10 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
         place.harm(harm)?;
         found.extend(until_everybody_says_so(&mut scene, harm, &said_before, round.size.is_long).await?);
         scene.pause(AWAY_MS).await?;
+        let said_before = said(&scene)?;
         found.extend(place.mend(harm)?);
         found.extend(not_as_it_was(&place.other).await?);
-        // Each waits a moment before it looks again.
-        scene.pause(1_500..=1_500).await?;
+        until_everybody_works_again(&mut scene, &said_before).await?;
         scene.afflicted_all_since(from);
     }
     let mut verdict = scene.drain_and_judge().await?;
@@ -206,6 +209,19 @@ async fn until_everybody_says_so(
     let late =
         |number| format!("{} did not say within {within:?} that its file was {harm:?}", scene.fleet.holder(number));
     Ok(silent.into_iter().map(late).collect())
+}
+
+/// Waits until every process has noticed that the file is back: one for which a verb still fails says nothing of the
+/// next harm. All want to write at once, and on a busy machine one of them may have to wait for long.
+async fn until_everybody_works_again(scene: &mut Scene, said_before: &[usize]) -> Result<()> {
+    let until = Instant::now() + WORKS_AGAIN_WITHIN;
+    for (number, before) in said_before.iter().enumerate() {
+        let is_silent = |text: String| !text.get(*before..).is_some_and(|new| new.contains("works again"));
+        while is_silent(scene.fleet.said(number)?) && Instant::now() < until {
+            scene.pause(50..=50).await?;
+        }
+    }
+    scene.pause(500..=500).await
 }
 
 /// The other file is unchanged: no process took it for the queue.
