@@ -284,8 +284,7 @@ impl PostgresStore {
                 if let Some(row) = rows.first() {
                     return self.written(row);
                 }
-                let states = self.read_lease_states(session, std::slice::from_ref(&item.lease)).await?;
-                if states != [LeaseState::Held] {
+                if !self.is_held(session, &item.lease).await? {
                     return Ok(Finished::LeaseLost);
                 }
                 Refusal::Silent
@@ -298,8 +297,7 @@ impl PostgresStore {
                         return self.written(row);
                     }
                     // Others may have taken the row in between, which proves nothing about it.
-                    let states = self.read_lease_states(session, std::slice::from_ref(&item.lease)).await?;
-                    if states != [LeaseState::Held] {
+                    if !self.is_held(session, &item.lease).await? {
                         return Ok(Finished::LeaseLost);
                     }
                 }

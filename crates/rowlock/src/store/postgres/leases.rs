@@ -225,6 +225,11 @@ impl PostgresStore {
         Ok(states)
     }
 
+    /// Whether this lease still holds.
+    pub(super) async fn is_held(&self, session: &mut Session, lease: &Lease) -> Result<bool> {
+        Ok(self.read_lease_states(session, std::slice::from_ref(lease)).await? == [LeaseState::Held])
+    }
+
     pub(super) async fn find_claimed_rows(&self, token: FencingToken) -> Result<Vec<ClaimedRow<PgRow>>> {
         let mut session = self.sessions.open("find_claimed").await?;
         let rows = session

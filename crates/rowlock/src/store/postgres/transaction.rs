@@ -14,7 +14,7 @@ use super::errors::{is_in_recovery, is_untranslatable, may_be_a_rows, not_applie
 use super::refusal::{Refusal, Scope};
 use super::session::Session;
 use super::session::planner_settings_by;
-use crate::store::{Finish, FinishParams, Finished, LeaseState, Limits, Transaction};
+use crate::store::{Finish, FinishParams, Finished, Limits, Transaction};
 use crate::{Error, Fault, Result};
 
 const VERB: &str = "begin";
@@ -181,8 +181,7 @@ impl PostgresStore {
             Ok(None) => {
                 self.roll_back(transaction).await?;
                 let mut session = self.sessions.open("finish_in").await?;
-                let states = self.read_lease_states(&mut session, std::slice::from_ref(&finish.lease)).await?;
-                if states != [LeaseState::Held] {
+                if !self.is_held(&mut session, &finish.lease).await? {
                     session.done();
                     return Ok(Finished::LeaseLost);
                 }
