@@ -159,10 +159,9 @@ pub(super) async fn run(_: &Arena, round: &Round) -> Result<Verdict> {
         place.harm(harm)?;
         found.extend(until_everybody_says_so(&mut scene, harm, &said_before, round.size.is_long).await?);
         scene.pause(AWAY_MS).await?;
-        let said_before = said(&scene)?;
         found.extend(place.mend(harm)?);
         found.extend(not_as_it_was(&place.other).await?);
-        until_everybody_works_again(&mut scene, &said_before).await?;
+        until_everybody_works_again(&mut scene).await?;
         scene.afflicted_all_since(from);
     }
     let mut verdict = scene.drain_and_judge().await?;
@@ -213,15 +212,22 @@ async fn until_everybody_says_so(
 
 /// Waits until every process has noticed that the file is back: one for which a verb still fails says nothing of the
 /// next harm. All want to write at once, and on a busy machine one of them may have to wait for long.
-async fn until_everybody_works_again(scene: &mut Scene, said_before: &[usize]) -> Result<()> {
+async fn until_everybody_works_again(scene: &mut Scene) -> Result<()> {
     let until = Instant::now() + WORKS_AGAIN_WITHIN;
-    for (number, before) in said_before.iter().enumerate() {
-        let is_silent = |text: String| !text.get(*before..).is_some_and(|new| new.contains("works again"));
-        while is_silent(scene.fleet.said(number)?) && Instant::now() < until {
+    for number in 0..scene.fleet.len() {
+        while is_failing(&scene.fleet.said(number)?) && Instant::now() < until {
             scene.pause(50..=50).await?;
         }
     }
     scene.pause(500..=500).await
+}
+
+/// Whether a verb that a worker calls all the time failed at its last call that the log mentions.
+fn is_failing(log: &str) -> bool {
+    ["claim", "sweep", "renew"].iter().any(|verb| {
+        let last = |what: &str| log.rfind(&format!("{what} what=\"{verb}\""));
+        last("failed; will be tried again") > last("works again")
+    })
 }
 
 /// The other file is unchanged: no process took it for the queue.
