@@ -64,7 +64,7 @@ impl<S: Store, R> Repository<S, R> {
 
     /// The same under a clock that a test moves.
     #[cfg(feature = "testing")]
-    pub fn with_clock(mut self, clock: crate::testing::TestClock) -> Repository<S, R> {
+    pub fn with_clock(mut self, clock: crate::dispatch::TestClock) -> Repository<S, R> {
         self.dispatch.set_clock(clock);
         self
     }

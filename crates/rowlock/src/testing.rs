@@ -44,10 +44,7 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
 //! ```
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::Utc;
 
 #[cfg(feature = "sqlite")]
 use crate::pipeline::PipelineBuilder;
@@ -55,38 +52,8 @@ use crate::pipeline::PipelineBuilder;
 use crate::store::sqlite::SqliteStore;
 use crate::{Key, Repository, Result, Store};
 
+pub use crate::dispatch::TestClock;
 pub use crate::worker::TestRun;
-
-/// The database's clock, which you can move on. Its clones are one clock.
-///
-/// The verbs go by it: what is due, stale and delayed. `complete_in` and its like, and what the table's own defaults
-/// and triggers write, go by the database's clock.
-#[derive(Debug, Clone)]
-pub struct TestClock {
-    /// How far it is ahead of this process's clock.
-    ahead: Arc<Mutex<TimeDelta>>,
-}
-
-impl TestClock {
-    /// A clock that shows this time now.
-    pub fn at(time: DateTime<Utc>) -> TestClock {
-        TestClock { ahead: Arc::new(Mutex::new(time - Utc::now())) }
-    }
-
-    /// The time that it shows.
-    pub fn now(&self) -> DateTime<Utc> {
-        Utc::now() + *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Moves it on.
-    ///
-    /// # Panics
-    /// Past the last time that there is.
-    pub fn advance(&self, by: Duration) {
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        *ahead += TimeDelta::from_std(by).expect("a duration that a clock can go on by");
-    }
-}
 
 /// A repository for a test, with a clock that is moved by hand. A temporary file is deleted with it.
 pub struct TestQueue<S: Store, R> {
@@ -124,7 +91,7 @@ impl<S: Store, R> TestQueue<S, R> {
         // Not behind the database's clock, by which the items that a test adds are due.
         let asked_at = Utc::now();
         let ahead = repository.now().await? - asked_at;
-        let clock = TestClock { ahead: Arc::new(Mutex::new(ahead)) };
+        let clock = TestClock::ahead_by(ahead);
         Ok(TestQueue { repository: repository.with_clock(clock.clone()), clock, _folder: None })
     }
 

@@ -32,6 +32,8 @@ use crate::{Error, FencingToken, Lease, Result};
 use clock::Clock;
 use lost_claims::{LostClaimGuard, LostClaims};
 
+#[cfg(feature = "testing")]
+pub use clock::TestClock;
 pub(crate) use lost_claims::Recovered;
 pub(crate) use settling::Settling;
 
@@ -55,7 +57,7 @@ impl<S: Store> Dispatch<S> {
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn set_clock(&mut self, clock: crate::testing::TestClock) {
+    pub(crate) fn set_clock(&mut self, clock: TestClock) {
         self.clock.set(clock);
     }
 
