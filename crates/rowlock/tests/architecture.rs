@@ -15,7 +15,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
                 let text = std::fs::read_to_string(&path).expect("a file of the crate");
-                let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
                 sources.push((path, code));
             }
         }
@@ -62,7 +62,9 @@ fn uses(code: &str) -> Vec<String> {
     let code = code.split("mod tests {").next().unwrap_or_default();
     let (mut uses, mut text) = (Vec::new(), String::new());
     for line in code.lines().map(str::trim) {
-        let path = line.trim_start_matches("pub ").strip_prefix("use ");
+        let visibilities = ["pub(crate) ", "pub(super) ", "pub "];
+        let bare = visibilities.iter().find_map(|visibility| line.strip_prefix(*visibility)).unwrap_or(line);
+        let path = bare.strip_prefix("use ");
         if path.is_none() && text.is_empty() {
             continue;
         }
@@ -83,26 +85,26 @@ fn heads(path: &str) -> Vec<&str> {
 }
 
 /// A change of one of two files that import each other cannot be understood without the other.
-#[test]
-fn no_two_files_of_the_worker_import_each_other() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/worker");
-    // The name of a module as seen from `worker`, which has an empty one itself.
+fn assert_no_cycle(folder: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
+    // The name of a module as seen from the folder, which has an empty one itself.
     let name = |path: &Path| {
-        let path = path.strip_prefix(&root).expect("a file of the worker").with_extension("");
+        let path = path.strip_prefix(&root).expect("a file of the folder").with_extension("");
         let name = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "::");
         name.strip_suffix("mod").map(|folder| folder.trim_end_matches("::").to_owned()).unwrap_or(name)
     };
-    let files: Vec<(String, String)> =
-        sources("worker").iter().map(|(path, code)| (name(path), code.clone())).collect();
+    let files: Vec<(String, String)> = sources(folder).iter().map(|(path, code)| (name(path), code.clone())).collect();
     let join = |base: &str, head: &str| if base.is_empty() { head.to_owned() } else { format!("{base}::{head}") };
+    let from_the_crate = format!("crate::{folder}::");
     let imports = |(file, code): &(String, String)| {
         let parent = file.rsplit_once("::").map_or("", |(parent, _)| parent).to_owned();
         let mut imports = Vec::new();
         for path in uses(code) {
-            let (base, rest) = match (path.strip_prefix("super::"), path.strip_prefix("crate::worker::")) {
+            let own = path.strip_prefix("self::").unwrap_or(&path);
+            let (base, rest) = match (path.strip_prefix("super::"), path.strip_prefix(&from_the_crate)) {
                 (Some(rest), _) => (parent.as_str(), rest),
                 (None, Some(rest)) => ("", rest),
-                (None, None) => (file.as_str(), path.as_str()),
+                (None, None) => (file.as_str(), own),
             };
             for head in heads(rest) {
                 let module = join(base, head);
@@ -121,4 +123,14 @@ fn no_two_files_of_the_worker_import_each_other() {
         left.retain(|(_, imports)| imports.iter().any(|import| names.contains(import)));
         assert!(left.len() < names.len(), "these files import each other, or one that does: {left:#?}");
     }
+}
+
+#[test]
+fn no_two_files_of_the_worker_import_each_other() {
+    assert_no_cycle("worker");
+}
+
+#[test]
+fn no_two_files_of_the_store_import_each_other() {
+    assert_no_cycle("store");
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{BudgetsLeft, Limit, Limits, Verdict};
+use super::params::Limits;
+use super::verdict::{BudgetsLeft, Limit, Verdict};
 use crate::Key;
 use crate::limits::NEVER_DUE_FROM;
 use crate::pipeline::{Pipeline, Role, StageId, Status};

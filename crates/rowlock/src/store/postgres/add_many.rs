@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use super::PostgresStore;
 use super::asked_key::{AskedKey, asked_key};
 use super::errors::{is_about_a_value, is_not_supported};
 use super::refusal::refusal_reason;
 use super::session::{Session, query};
+use super::store::PostgresStore;
 use crate::limits::REFUSED_KEYS_MAX;
 use crate::store::Added;
 use crate::store::bisection::Bisection;

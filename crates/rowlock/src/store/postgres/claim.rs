@@ -9,13 +9,13 @@ use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
-use super::PostgresStore;
 use super::encoding::is_illegible;
 use super::errors::may_be_a_rows;
 use super::queue_head::{Seen, Start};
 use super::refusal::{Place, Refusal, RefusedRow, Scope, Trial, Tried, places};
 use super::rows::{ClaimedColumns, Unclaimed, column, item_row, place};
 use super::session::{Session, query};
+use super::store::PostgresStore;
 use super::time::{TIME_MIN, Time};
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX, QUEUE_FULL_ITEMS_MIN};
 use crate::pipeline::StageId;

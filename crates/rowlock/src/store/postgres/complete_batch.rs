@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use sqlx::postgres::PgRow;
 
-use super::PostgresStore;
 use super::finish::{keys, tokens};
 use super::rows::column;
 use super::session::{Session, query};
+use super::store::PostgresStore;
 use crate::pipeline::KeyType;
 use crate::store::{Finish, FinishParams, Finished, Outcome};
 use crate::{Lease, Result};

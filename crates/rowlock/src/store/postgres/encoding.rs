@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
 
-use super::PostgresStore;
 use super::errors::{is_untranslatable, may_be_a_rows};
 use super::rows::column;
 use super::session::{Session, query};
+use super::store::PostgresStore;
 use super::variables::{shown, template};
 use crate::limits::TRANSLATED_CHARACTERS_MAX;
 use crate::pipeline::KeyType;

@@ -9,12 +9,12 @@ use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
-use super::PostgresStore;
 use super::encoding::is_illegible;
 use super::errors::{is_lock_timeout, may_be_a_rows, takes_no_null};
 use super::refusal::{Refusal, RefusedRow, Scope, Trial, Tried};
 use super::rows::{Unclaimed, column};
 use super::session::{Session, begin_in_parts, query};
+use super::store::PostgresStore;
 use super::time::TIME_MIN;
 use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::Role;

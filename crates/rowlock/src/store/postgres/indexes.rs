@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 
-use super::PostgresStore;
 use super::rows::column;
 use super::session::{Session, query};
 use super::statements::SCHEMA;
+use super::store::PostgresStore;
 use crate::Result;
 use crate::store::identifier::quote_identifier;
 use crate::store::template::{Template, step};

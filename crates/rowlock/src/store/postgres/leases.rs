@@ -1,44 +1,20 @@
 //! Leases: `renew`, `read_leases`, `find_claimed`.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use chrono::{DateTime, Utc};
 use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
-use super::PostgresStore;
 use super::errors::may_be_a_rows;
 use super::finish::{keys, length, tokens};
 use super::refusal::{Refusal, RefusedRow, SILENTLY_REFUSED, Scope, Tried};
 use super::rows::{ClaimedColumns, column};
 use super::session::{Session, query};
+use super::store::PostgresStore;
 use crate::limits::LADDER_PROBES_MAX;
 use crate::store::ladder::Ladder;
 use crate::store::{ClaimedRow, LeaseState, Limits};
 use crate::{Error, FencingToken, Key, Lease, Result};
-
-/// The leases that a renewal had no time to try, because rows that never end had used it up. The next renewal begins
-/// with them.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LateRenewals {
-    keys: Arc<Mutex<HashSet<Key>>>,
-}
-
-impl LateRenewals {
-    fn add(&self, keys: impl Iterator<Item = Key>) {
-        self.locked().extend(keys);
-    }
-
-    fn take(&self) -> HashSet<Key> {
-        std::mem::take(&mut *self.locked())
-    }
-
-    fn locked(&self) -> MutexGuard<'_, HashSet<Key>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl PostgresStore {
     pub(super) async fn renew_leases(&self, leases: &[Lease], now: Option<DateTime<Utc>>) -> Result<Vec<LeaseState>> {
@@ -277,13 +253,5 @@ mod tests {
         let leases = ["a", "refused", "b", "late", "c"].map(lease);
         let order = renewal_order(&leases, |key| key.as_str() == "late", |key| key.as_str() == "refused");
         assert_eq!(order, [3, 0, 2, 4, 1]);
-    }
-
-    #[test]
-    fn what_was_late_once_is_not_late_for_ever() {
-        let late = LateRenewals::default();
-        late.add([Key::from("a")].into_iter());
-        assert!(late.take().contains(&Key::from("a")));
-        assert!(late.take().is_empty());
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use sqlx::Executor;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
-use super::PostgresStore;
 use super::connections::{Counted, no_connection};
 use super::errors::translate;
 use super::schema::channel;
 use super::session::query;
+use super::store::PostgresStore;
 use crate::limits::CONNECTION_TEST_DEADLINE;
 use crate::store::Listener;
 use crate::{Error, FencingToken, Result};

@@ -8,12 +8,12 @@ use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
-use super::PostgresStore;
 use super::asked_key::{AskedKey, asked_key};
 use super::errors::{Hint, hint, is_about_a_value};
 use super::refusal::{Refusal, SILENTLY_REFUSED, refusal_reason};
 use super::rows::column;
 use super::session::{Session, query};
+use super::store::PostgresStore;
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{KeyType, Move};
 use crate::store::bisection::Bisection;

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 
-use super::PostgresStore;
 use super::asked_key::asked_key;
 use super::encoding::is_illegible;
 use super::errors::{is_about_a_value, may_be_a_rows};
 use super::rows::{column, item_row, key, time};
 use super::session::query;
+use super::store::PostgresStore;
 use crate::limits::{PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Status;
 use crate::store::explanation::is_stale;

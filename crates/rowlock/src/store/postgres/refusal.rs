@@ -8,11 +8,11 @@ use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgDatabaseError, PgRow};
 use sqlx::query::Query;
 
-use super::PostgresStore;
 use super::errors::{Hint, hint, is_lock_timeout, is_untranslatable, may_be_a_rows};
 use super::rows::column;
 use super::session::{Session, begin_in_parts, limit_statements, part_ms, query, statement_ms};
 use super::statements::Forms;
+use super::store::PostgresStore;
 use crate::pipeline::StageId;
 use crate::store::Finish;
 use crate::store::brake::{Refused, skeleton};

@@ -2,11 +2,11 @@
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::PostgresStore;
 use super::indexes::{INDEXES, IndexState, LOCK_RETRY, index_state, try_lock};
 use super::rows::column;
 use super::session::{Session, query};
 use super::statements::SCHEMA;
+use super::store::PostgresStore;
 use super::variables::{hash, key_type, template};
 use crate::limits::PREPARE_DEADLINE;
 use crate::pipeline::{Pipeline, Role};

@@ -7,11 +7,11 @@ use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
-use super::PostgresStore;
 use super::errors::may_be_a_rows;
 use super::refusal::{Place, Refusal, RefusedRow, Scope, Trial, Tried, places};
 use super::rows::{Unclaimed, column};
 use super::session::{Session, query};
+use super::store::PostgresStore;
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX};
 use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;

@@ -3,9 +3,9 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::PostgresStore;
 use super::rows::column;
 use super::session::{Session, query};
+use super::store::PostgresStore;
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Role;

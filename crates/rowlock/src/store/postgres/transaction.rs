@@ -8,12 +8,12 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor, Row};
 use tokio::runtime::Handle;
 
-use super::PostgresStore;
 use super::connections::Lent;
 use super::errors::{is_in_recovery, is_untranslatable, may_be_a_rows, not_applied, translate};
 use super::refusal::{Refusal, Scope};
 use super::session::Session;
 use super::session::planner_settings_by;
+use super::store::PostgresStore;
 use crate::store::{Finish, FinishParams, Finished, Limits, Transaction};
 use crate::{Error, Fault, Result};
 

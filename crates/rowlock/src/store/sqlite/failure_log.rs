@@ -1,14 +1,14 @@
 //! The failure log, for people: it stops no move.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
+use super::errors;
 use super::items::json;
 use super::refusal::{Batch, Written};
 use super::session::Session;
-use super::{SqliteStore, errors};
+use super::store::SqliteStore;
 use crate::Result;
 use crate::limits::FAILURES_KEPT_MAX;
 
@@ -20,15 +20,6 @@ struct Failure<'a> {
     cause: &'static str,
     holder: Option<&'a str>,
     error: &'a str,
-}
-
-/// What a store knows of its log; its clones share it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct FailureLog {
-    /// The loss of lines was reported.
-    is_told: Arc<AtomicBool>,
-    /// Writing a line rolls the move back: no line is written any more.
-    is_given_up: Arc<AtomicBool>,
 }
 
 impl SqliteStore {
@@ -56,12 +47,12 @@ impl SqliteStore {
                 });
             }
         }
-        if records.is_empty() || self.failure_log.is_given_up.load(Ordering::Acquire) {
+        if records.is_empty() || self.log_is_given_up.load(Ordering::Acquire) {
             return Ok(());
         }
         match self.write_failures(session, &json(&records), &batch.now).await {
             Err(error) if errors::may_be_left_out(&error) => {
-                if !self.failure_log.is_told.swap(true, Ordering::AcqRel) {
+                if !self.log_is_lost.swap(true, Ordering::AcqRel) {
                     tracing::warn!(
                         %error,
                         "failures of items are not logged in rowlock_failures; the items move all the same"
@@ -72,7 +63,7 @@ impl SqliteStore {
                     Err(within) if errors::is_within_a_transaction(&within) => Ok(()),
                     Err(other) => Err(other),
                     Ok(()) => {
-                        self.failure_log.is_given_up.store(true, Ordering::Release);
+                        self.log_is_given_up.store(true, Ordering::Release);
                         session.run("ROLLBACK").await?;
                         // As after any trigger that rolled a transaction back.
                         session.run("RELEASE part").await

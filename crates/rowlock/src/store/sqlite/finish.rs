@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use super::claim::spent;
+use super::clock;
 use super::items::Item;
 use super::plain::Ended;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::Verb;
-use super::{SqliteStore, clock};
+use super::store::SqliteStore;
 use crate::Result;
 use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::Status;

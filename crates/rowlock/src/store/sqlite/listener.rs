@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::SqliteStore;
 use super::rows;
 use super::session::{Session, Sql, Verb};
+use super::store::SqliteStore;
 use crate::Result;
 use crate::store::Listener;
 

@@ -3,8 +3,6 @@
 //! that answer for each item find out why.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -13,8 +11,8 @@ use super::items::{KeyValue, json};
 use super::refusal::Written;
 use super::session::{Bind, Session, Sql, Verb};
 use super::statements::PlainClaim;
-use super::{Moment, SqliteStore, errors, indexes, rows};
-use crate::limits::EXCLUDED_FOR;
+use super::store::{Moment, SqliteStore};
+use super::{errors, indexes, rows};
 use crate::pipeline::{StageId, Status};
 use crate::store::{ClaimBatch, ClaimParams, Finish, FinishParams, Finished, Limits, Outcome};
 use crate::{FencingToken, Key, Lease, Result};
@@ -248,26 +246,6 @@ impl SqliteStore {
 
 fn is_completion(finish: &Finish) -> bool {
     matches!(finish.outcome, Outcome::Complete)
-}
-
-/// Whether there are keys that are not valid UTF-8, which make no items: once a claim has met one, the statements of
-/// the next claims leave them out.
-#[derive(Debug, Clone, Default)]
-pub(super) struct BrokenKeys(Arc<Mutex<Option<Instant>>>);
-
-impl BrokenKeys {
-    /// Not for ever: someone may have fixed them.
-    fn were_met(&self) -> bool {
-        self.last_met().is_some_and(|met| met.elapsed() < EXCLUDED_FOR)
-    }
-
-    fn meet(&self) {
-        *self.last_met() = Some(Instant::now());
-    }
-
-    fn last_met(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn is_utf8(row: &SqliteRow) -> bool {

@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::items::KeyValue;
 use super::session::{Bind, Session, Verb};
-use super::{SqliteStore, clock, rows};
+use super::store::SqliteStore;
+use super::{clock, rows};
 use crate::limits::{FAILURES_KEPT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::{Role, StageId, Status};
 use crate::store::explanation::is_stale;

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use super::items::{Item, json};
 use super::session::{Bind, Session, Sql, Verb};
-use super::{SqliteStore, errors, rows};
+use super::store::SqliteStore;
+use super::{errors, rows};
 use crate::store::Finished;
 use crate::store::error_text::stored_error;
 use crate::{Error, Key, Result};

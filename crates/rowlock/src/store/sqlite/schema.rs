@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::session::{Session, Sql, Verb};
-use super::{SqliteStore, indexes, rows};
+use super::store::SqliteStore;
+use super::{indexes, rows};
 use crate::pipeline::Role;
 use crate::schema::{SCHEMA_VERSION, TableFacts, refused};
 use crate::store::identifier::quote_identifier;

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 
 use super::checks::checks;
+use super::rows;
 use super::session::{Session, Sql};
-use super::{SqliteStore, rows};
+use super::store::SqliteStore;
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, TIMES_LOOKED_AT_MAX};
 use crate::pipeline::Role;

@@ -14,12 +14,14 @@ mod shapes;
 mod times;
 mod whose_fault;
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
 
 use super::*;
-use crate::Holder;
 use crate::pipeline::{Budget, KeyType, PipelineBuilder, Role, Stage, TableName};
 use crate::store::Outcome;
+use crate::{Error, Holder};
 
 fn builder() -> PipelineBuilder {
     Pipeline::builder("videos").table("videos").key("id").stage("A").stage("B")

@@ -9,9 +9,10 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::errors;
 use super::refusal::Written;
 use super::session::{Session, Verb};
-use super::{SqliteStore, errors};
+use super::store::SqliteStore;
 use crate::Result;
 use crate::store::{Expiry, Finish, Finished, Limits, Transaction};
 

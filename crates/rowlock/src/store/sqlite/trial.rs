@@ -3,11 +3,12 @@
 //! The parts are those of the [`Ladder`], under savepoints of one transaction. If that cannot work (a trigger that
 //! raises `ROLLBACK`, a constraint that is checked at the commit), each part has a separate transaction.
 
+use super::errors;
 use super::items::{Item, json};
 use super::leases::Found;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::{Session, Verb};
-use super::{SqliteStore, errors};
+use super::store::SqliteStore;
 use crate::pipeline::{StageId, Status};
 use crate::store::brake::{Refused, skeleton};
 use crate::store::ladder::{AtFault, Ladder};

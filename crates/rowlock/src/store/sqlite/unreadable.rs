@@ -1,7 +1,8 @@
 //! Unreadable times, for `inspect`: their rows are never due, or stale.
 
+use super::rows;
 use super::session::Session;
-use super::{SqliteStore, rows};
+use super::store::SqliteStore;
 use crate::Result;
 use crate::limits::COUNT_EXACT_MAX;
 use crate::pipeline::Role;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use sqlx::sqlite::SqliteConnectOptions;
+
 use super::*;
 use crate::limits::FILE_CHECKED_EVERY;
 use crate::{Fault, JsonRecord, Repository};

@@ -1,6 +1,7 @@
 //! The ways in which SQLite refuses rows: each harms its own row only.
 
 use super::*;
+use crate::store::sqlite::items::KeyValue;
 
 /// Claims, then completes items of which the database refuses `b`, in ways beyond a plain `RAISE(ABORT)`: a few, and
 /// many.
