@@ -1,28 +1,15 @@
 //! What a video shows: a few frames evenly spaced over its length, and a thumbnail.
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use super::coverage::{self, Coverage, Shortfall};
 use super::error::MediaError;
 use super::ffmpeg::{Ffmpeg, Video, explain_failure};
+use super::frame::{FRAME_SIDE_PX, Frame, FrameCount};
 use super::limits::MAX_SIDE_PX;
 use super::probe::Probe;
 use super::process::{Finished, run, run_and_hear};
 use super::sampling::EvenSample;
-
-/// Width and height of a frame: the input size of the image model.
-pub const FRAME_SIDE_PX: usize = 224;
-
-/// Size of a frame: red, green and blue, a byte each, row by row.
-pub const FRAME_BYTES: usize = FRAME_SIDE_PX * FRAME_SIDE_PX * 3;
-
-/// Enough to tell scenes apart in a clip, at the cost of half a second of the image model's time.
-pub const DEFAULT_FRAMES: usize = 8;
-
-/// Sixty-four frames are 10 MB to keep; more would not change a mean.
-pub const MAX_FRAMES: usize = 64;
 
 /// From this length on, jumping to each frame is quicker than decoding everything in between.
 const SEEK_FROM_SECS: f64 = 60.0;
@@ -43,85 +30,6 @@ const THUMBNAIL_SIDE_PX: u32 = 320;
 
 /// A JPEG of the thumbnail's size has some 20 KB; nothing larger is kept.
 const MAX_THUMBNAIL_BYTES: usize = 1024 * 1024;
-
-/// One picture of a video, scaled to 224×224, RGB.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Frame(Vec<u8>);
-
-/// Bytes that are not a frame.
-#[derive(Debug, thiserror::Error)]
-#[error("a frame has {FRAME_BYTES} bytes, not {bytes}")]
-pub struct WrongFrame {
-    bytes: usize,
-}
-
-impl Frame {
-    /// A frame from the bytes of [`as_rgb24`](Self::as_rgb24).
-    ///
-    /// # Errors
-    /// Not exactly [`FRAME_BYTES`].
-    pub fn from_rgb24(bytes: Vec<u8>) -> Result<Self, WrongFrame> {
-        if bytes.len() == FRAME_BYTES { Ok(Self(bytes)) } else { Err(WrongFrame { bytes: bytes.len() }) }
-    }
-
-    /// Red, green and blue, a byte each, row by row from the top left.
-    pub fn as_rgb24(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The same bytes, owned.
-    pub fn into_rgb24(self) -> Vec<u8> {
-        self.0
-    }
-}
-
-impl fmt::Debug for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Frame(224x224)")
-    }
-}
-
-/// How many frames to take: 1 to [`MAX_FRAMES`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameCount(usize);
-
-/// A number of frames outside the limits.
-#[derive(Debug, thiserror::Error)]
-#[error("the number of frames must be 1 to {MAX_FRAMES}")]
-pub struct WrongFrameCount;
-
-impl FrameCount {
-    /// # Errors
-    /// Zero, or more than [`MAX_FRAMES`].
-    pub fn new(count: usize) -> Result<Self, WrongFrameCount> {
-        if (1..=MAX_FRAMES).contains(&count) { Ok(Self(count)) } else { Err(WrongFrameCount) }
-    }
-
-    /// The number.
-    pub fn get(self) -> usize {
-        self.0
-    }
-}
-
-impl Default for FrameCount {
-    fn default() -> Self {
-        Self(DEFAULT_FRAMES)
-    }
-}
-
-impl FromStr for FrameCount {
-    type Err = WrongFrameCount;
-
-    fn from_str(text: &str) -> Result<Self, WrongFrameCount> {
-        Self::new(text.parse().map_err(|_| WrongFrameCount)?)
-    }
-}
-
-impl fmt::Display for FrameCount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// The result of [`Ffmpeg::extract`].
 #[derive(Debug, Clone)]
@@ -195,7 +103,7 @@ impl Ffmpeg {
         let (map, scale) = (picture_map(probe), scale_filter());
         let output = ["-map", &map, "-t", SEEK_WINDOW_SECS, "-frames:v", "1", "-vf", &scale, "-pix_fmt", "rgb24"];
         let output = [&output[..], &["-f", "rawvideo", "pipe:1"]].concat();
-        let mut sample = EvenSample::new(FrameCount(1));
+        let mut sample = EvenSample::new(FrameCount::ONE);
         run(&self.ffmpeg(video, Some(at_secs), &output)?, |bytes| sample.push(bytes)).await?;
         Ok(sample.finish().pop())
     }
@@ -298,23 +206,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_count_has_limits() {
-        assert!("0".parse::<FrameCount>().is_err());
-        assert!("65".parse::<FrameCount>().is_err());
-        assert!("many".parse::<FrameCount>().is_err());
-        assert_eq!("64".parse::<FrameCount>().unwrap().get(), 64);
-        assert_eq!(FrameCount::default().get(), 8);
-    }
-
-    #[test]
     fn seeks_go_to_the_middle_of_each_part() {
-        let middles: Vec<f64> = middles(FrameCount(4)).collect();
+        let middles: Vec<f64> = middles(FrameCount::new(4).unwrap()).collect();
         assert_eq!(middles, [0.125, 0.375, 0.625, 0.875]);
-    }
-
-    #[test]
-    fn bytes_of_another_size_are_no_frame() {
-        assert!(Frame::from_rgb24(vec![0; FRAME_BYTES - 1]).is_err());
-        assert!(Frame::from_rgb24(vec![0; FRAME_BYTES]).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Evenly spaced frames from a stream of unknown length.
 
-use super::frames::{FRAME_BYTES, Frame, FrameCount};
+use super::frame::{FRAME_BYTES, Frame, FrameCount};
 
 /// How many frames are held for each wanted one. Once the stream was long enough, at least half of them are held, so
 /// that the final choice has at least two candidates for each.
