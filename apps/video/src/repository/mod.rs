@@ -201,7 +201,8 @@ impl VideoRepository {
                 // A locked row is being written, and will be fresh or ended afterwards.
                 LeaseState::Held | LeaseState::Busy | LeaseState::NotRenewed => return Ok(true),
                 LeaseState::Cancelled => return Ok(false),
-                LeaseState::Lost | LeaseState::Refused { .. } => {}
+                // Lost or refused, or a state that this program does not know: who holds it now?
+                _ => {}
             }
         }
         Ok(false)

@@ -50,6 +50,7 @@ pub struct Pipeline {
 
 /// What the retry and reset budgets are counted over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Budget {
     /// Both counts restart when a stage completes: one stage cannot spend another's attempts.
     #[default]

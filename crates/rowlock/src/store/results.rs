@@ -78,6 +78,7 @@ pub enum Finished {
 /// A stage in which the database refuses one item after the other for the same cause, or a whole batch, while none
 /// passes. No more of its items become `FAILED` for that: a worker tries one item now and then.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RefusedStage {
     /// The stage.
     pub stage: StageId,
@@ -89,8 +90,16 @@ pub struct RefusedStage {
     pub times: u64,
 }
 
+impl RefusedStage {
+    /// For a store of your own: a stage in which this verb was refused this often, the last time for this reason.
+    pub fn new(stage: StageId, verb: &'static str, reason: impl Into<String>, times: u64) -> RefusedStage {
+        RefusedStage { stage, verb, reason: reason.into(), times }
+    }
+}
+
 /// Whether a lease still holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LeaseState {
     /// It holds; after `renew`, with a new heartbeat.
     Held,
