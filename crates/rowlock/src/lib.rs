@@ -1,4 +1,50 @@
-#![doc = include_str!("../README.md")]
+//! Your table is the queue: crash-safe work in several stages, on a PostgreSQL or SQLite table that you already own.
+//!
+//! A row is an item. A [`Pipeline`] names the table, its key and its stages. A [`Repository`] over a store,
+//! [`PostgresStore`](store::postgres::PostgresStore) or [`SqliteStore`](store::sqlite::SqliteStore), reads and moves
+//! the items. A [`Worker`] claims them in batches, runs your handlers, renews the leases, retries, and takes back the
+//! items of dead workers.
+//!
+//! ```no_run
+//! use rowlock::store::sqlite::SqliteStore;
+//! use rowlock::{Pipeline, Repository, SqliteRepository, Worker};
+//!
+//! #[derive(sqlx::FromRow)]
+//! struct Page {
+//!     url: String,
+//! }
+//!
+//! # async fn example() -> rowlock::Result<()> {
+//! let pipeline = Pipeline::builder("pages").table("pages").key("url").stage("FETCH").stage("PARSE").build()?;
+//! let pages: SqliteRepository<Page> = Repository::new(SqliteStore::open("pages.sqlite", pipeline).await?);
+//! pages.prepare().await?; // creates the table, or adds what yours lacks
+//! pages.add_many(["https://a.example", "https://b.example"]).await?; // or any INSERT, from any language
+//! let report = Worker::new(pages)
+//!     .handle("FETCH", |_, page| async move {
+//!         println!("fetching {}", page.url);
+//!         Ok(()) // any error, by `?`, is a failed attempt: the item is tried again later
+//!     })
+//!     .handle("PARSE", |context, page| async move {
+//!         let transaction = context.begin().await?; // your writes in it are committed once,
+//!         Ok(page.complete_in(transaction).await?) // together with the move
+//!     })
+//!     .run_until_idle()
+//!     .await?;
+//! println!("{} stages completed, {} items failed", report.completed, report.failed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - Describing a table: [`PipelineBuilder`], [`Stage`], [`RetryPolicy`], [`Role`], [`Existing`].
+//! - Handlers: [`Claim`], [`Context`], [`Failure`], [`HandlerObserver`]; their records: [`Record`], [`JsonRecord`].
+//! - Without a worker: [`Repository::claim`], [`Claim::complete`], [`Claim::renew`], [`Repository::sweep`].
+//! - For operators: [`Repository::counts`], [`Repository::explain`], [`Repository::failures`],
+//!   [`Repository::requeue`], [`Repository::pause`].
+//! - What goes wrong: [`Error`]; every limit: [`limits`]; a store of your own: [`Store`].
+//!
+//! The README has the features, the guarantees and the settings; the repository's folder `docs` says what a table must
+//! have, and how to run workers.
+
 #![cfg_attr(
     not(all(feature = "postgres", feature = "sqlite")),
     expect(dead_code, reason = "what one dialect needs is idle in a build without it")
@@ -25,6 +71,11 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod worker;
+
+// Compiles the README's program, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(feature = "postgres")]
 pub use aliases::{PgContext, PgRepository};
