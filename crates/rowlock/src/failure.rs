@@ -84,7 +84,7 @@ pub(crate) struct Outage {
     /// When it is expected to be back, if that is known.
     pub(crate) until: Option<Until>,
     /// The handler said so; otherwise the outage was found in the error, or is suspected.
-    pub(crate) is_told: bool,
+    pub(crate) is_declared: bool,
 }
 
 /// When to try again.
@@ -124,7 +124,7 @@ impl Failure {
     /// file on it. An item that alone reports this while others succeed is put off a few times; after that it counts an
     /// attempt, as for any other error.
     pub fn suspected_outage(message: impl fmt::Display) -> Failure {
-        let kind = FailureKind::Outage(Outage { until: None, is_told: false });
+        let kind = FailureKind::Outage(Outage { until: None, is_declared: false });
         Failure { message: message.to_string(), kind }
     }
 
@@ -141,7 +141,7 @@ impl Failure {
     }
 
     fn of_outage(message: impl fmt::Display, until: Option<Until>) -> Failure {
-        Failure { message: message.to_string(), kind: FailureKind::Outage(Outage { until, is_told: true }) }
+        Failure { message: message.to_string(), kind: FailureKind::Outage(Outage { until, is_declared: true }) }
     }
 
     /// What went wrong.
@@ -204,7 +204,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
             source = cause.source();
         }
         let kind = if is_outage(&*error) {
-            FailureKind::Outage(Outage { until: None, is_told: false })
+            FailureKind::Outage(Outage { until: None, is_declared: false })
         } else {
             FailureKind::Retryable { delay: None }
         };

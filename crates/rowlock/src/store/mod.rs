@@ -230,7 +230,7 @@ pub trait Listener: Send + 'static {
 
     /// Whether inserts are known to notify, as far as this can be known before the first one. If not, a worker looks
     /// more often until it has received a notification. By default it is not known.
-    fn is_told(&self) -> bool {
+    fn notifies(&self) -> bool {
         false
     }
 

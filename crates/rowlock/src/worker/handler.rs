@@ -192,7 +192,7 @@ impl<S: Store, R, T> Context<S, R, T> {
             tokio::spawn(async move {
                 if expiry.await.is_ok() {
                     let items: Vec<_> = run.items.iter().map(|held| &held.lease.key).collect();
-                    tracing::warn!(?items, "a handler keeps its transaction open for too long: nobody else can write");
+                    tracing::warn!(?items, "a handler keeps its transaction open for too long: all other writes wait");
                     run.stop(Stop::HeldTransaction(Instant::now()));
                 }
             });

@@ -104,7 +104,7 @@ async fn hear<S: Store, R: Send + 'static>(
     errors: &mut Errors,
 ) -> Result<std::convert::Infallible> {
     let mut listener = verbs.listen().await?;
-    listening.set_works(listener.is_told());
+    listening.set_works(listener.notifies());
     let mut armed_until = Instant::now();
     // As often as heartbeats: a worker that noticed only later that it is cut off would have lost its leases.
     let test_every = HEARING_TESTED_EVERY.min(supervisor.pipeline().heartbeat_interval());

@@ -215,7 +215,7 @@ impl OutageDetector {
         let put_off = if alone > 0 && state.outage.is_none() {
             // Others have succeeded since its previous outage: this is no outage of the whole stage.
             let pause = self.pauses.min.saturating_mul(1 << alone.min(OUTAGES_ALONE_MAX * 4)).min(PUT_OFF_MAX);
-            (outage.is_told || alone < OUTAGES_ALONE_MAX).then_some(pause)
+            (outage.is_declared || alone < OUTAGES_ALONE_MAX).then_some(pause)
         } else {
             Some(state.hold(outage, failure.message(), self.pauses, started_at, now))
         };

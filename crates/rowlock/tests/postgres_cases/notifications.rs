@@ -22,20 +22,20 @@ async fn a_table_of_the_users_gets_a_trigger_only_when_asked_for() {
         let store = harness.open(pipeline()).await;
         store.prepare().await.expect("prepare");
         assert_eq!(value(harness, TRIGGERS).await, "0");
-        assert!(!store.listen().await.expect("listen").is_told(), "whoever listens must look often");
+        assert!(!store.listen().await.expect("listen").notifies(), "whoever listens must look often");
 
         store.install_trigger().await.expect("install_trigger");
         store.install_trigger().await.expect("it may be repeated");
 
         assert_eq!(value(harness, TRIGGERS).await, "1");
         let mut listener = store.listen().await.expect("listen");
-        assert!(listener.is_told());
+        assert!(listener.notifies());
         listener.arm(Duration::from_secs(5)).await.expect("arm");
         harness.execute("insert into pages (page) values ('a')").await.expect("insert");
         assert!(listener.wait(Duration::from_secs(10)).await.expect("wait"), "no NOTIFY though somebody waits");
 
         harness.execute("alter table pages disable trigger user").await.expect("alter table");
-        assert!(!store.listen().await.expect("listen").is_told(), "a trigger that does not fire tells nobody");
+        assert!(!store.listen().await.expect("listen").notifies(), "a trigger that does not fire tells nobody");
     })
     .await;
 }

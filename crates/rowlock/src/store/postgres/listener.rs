@@ -24,7 +24,7 @@ pub struct PostgresListener {
     /// A notification arrived that `wait` has not reported yet.
     has_heard: bool,
     /// Whether the table has the trigger that notifies.
-    is_told: bool,
+    notifies: bool,
     store: PostgresStore,
 }
 
@@ -54,19 +54,19 @@ impl PostgresListener {
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
             .map_err(|error| no_connection("listen", error))?;
-        let is_told = store.is_told().await?;
-        Ok(PostgresListener::new(Some(listener), own_channel, is_told, store))
+        let notifies = store.inserts_notify().await?;
+        Ok(PostgresListener::new(Some(listener), own_channel, notifies, store))
     }
 
-    fn new(listener: Option<PgListener>, own_channel: String, is_told: bool, store: &PostgresStore) -> Self {
+    fn new(listener: Option<PgListener>, own_channel: String, notifies: bool, store: &PostgresStore) -> Self {
         let _counted = listener.as_ref().map(|_| Counted::one());
-        PostgresListener { listener, _counted, own_channel, has_heard: false, is_told, store: store.clone() }
+        PostgresListener { listener, _counted, own_channel, has_heard: false, notifies, store: store.clone() }
     }
 }
 
 impl Listener for PostgresListener {
-    fn is_told(&self) -> bool {
-        self.is_told
+    fn notifies(&self) -> bool {
+        self.notifies
     }
 
     async fn arm(&mut self, at_most: Duration) -> Result<()> {

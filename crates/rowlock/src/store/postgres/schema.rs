@@ -197,12 +197,12 @@ impl PostgresStore {
     }
 
     /// Whether inserts send notifications: whether what `install_trigger` installs is there.
-    pub(super) async fn is_told(&self) -> Result<bool> {
+    pub(super) async fn inserts_notify(&self) -> Result<bool> {
         let mut session = self.sessions.open("listen").await?;
         let table = self.ddl_template().render(":table");
-        let rows = session.fetch(query(&self.statements.is_told).bind(table).bind(self.notify_trigger())).await?;
+        let rows = session.fetch(query(&self.statements.inserts_notify).bind(table).bind(self.notify_trigger())).await?;
         session.done();
-        rows.first().map_or(Ok(false), |row| column("listen", row, "is_told"))
+        rows.first().map_or(Ok(false), |row| column("listen", row, "inserts_notify"))
     }
 
     async fn check_schema_version(&self, session: &mut Session) -> Result<()> {

@@ -151,7 +151,7 @@ statements! {
         foreign_keys: "read_schema", "foreign_keys";
         relation: "read_schema", "relation";
         rights: "read_schema", "rights";
-        is_told: "read_schema", "is_told";
+        inserts_notify: "read_schema", "inserts_notify";
     }
     logged {
         claim_part: "claim" with locks, may_be_full, by_place;

@@ -127,7 +127,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
     /// Releases rows of a claim whose answer was lost.
     pub(super) fn give_back(&self, rows: Vec<ClaimedRow<S::Row>>) {
         for row in &rows {
-            tracing::info!(key = %row.lease.key, "claimed by a statement whose answer was lost: given back");
+            tracing::info!(key = %row.lease.key, "claimed by a statement whose answer was lost: released");
         }
         self.release_claimed(rows);
     }

@@ -134,7 +134,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
                 );
                 self.supervisor.tally.count(|report| report.unknown += 1);
             } else {
-                tracing::warn!(key = %held.lease.key, "could not be given back: it is left to the sweep");
+                tracing::warn!(key = %held.lease.key, "could not be released: it is left to the sweep");
             }
         }
     }

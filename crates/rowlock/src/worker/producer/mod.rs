@@ -168,7 +168,7 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
                 let surplus = pool.take_back(keep_queued(&load, pace.ahead(&load)));
                 if !surplus.is_empty() {
                     let why = if load.idle > 0 { "handlers block their threads" } else { "handlers became slow" };
-                    tracing::debug!(items = surplus.len(), why, "queued items are given back");
+                    tracing::debug!(items = surplus.len(), why, "queued items are released");
                 }
                 for entry in surplus {
                     self.supervisor.release(&entry.held);

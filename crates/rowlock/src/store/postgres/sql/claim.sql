@@ -76,7 +76,7 @@ picked as materialized (
         and (not $6::bool or (coalesce(t.:"retry_count", 0) < $4::int and coalesce(t.:"reset_count", 0) < $5::int))
         \if :may_be_full
         -- This claim begins at the start of the queue, unlike claim_full.sql. If the queue is full, it too leaves out
-        -- what others are at: claim_full.sql says why and how.
+        -- rows that other transactions are changing: claim_full.sql says why and how.
         and coalesce(t.:"retry_after", t.:"created_at", '-infinity') >= coalesce(null::timestamptz, '-infinity')
         and (
           not $12::bool

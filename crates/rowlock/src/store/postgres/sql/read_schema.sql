@@ -188,7 +188,7 @@ cross join unnest(array['select', 'insert', 'update', 'delete']) as privilege
 where to_regclass(own) is not null
   and not has_table_privilege(to_regclass(own), privilege)
 
--- step: is_told
+-- step: inserts_notify
 -- Whether the table has the trigger that notifies of inserts, and the trigger is enabled.
 -- Binds: $1 the table   $2 the trigger's name
 select exists (
@@ -197,4 +197,4 @@ select exists (
   where tgrelid = to_regclass($1::text)
     and tgname = $2::text
     and tgenabled in ('O', 'A')
-) as is_told
+) as inserts_notify
