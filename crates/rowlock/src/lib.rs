@@ -40,7 +40,7 @@
 //! - Without a worker: [`Repository::claim`], [`Claim::complete`], [`Claim::renew`], [`Repository::sweep`].
 //! - For operators: [`Repository::counts`], [`Repository::explain`], [`Repository::failures`],
 //!   [`Repository::requeue`], [`Repository::pause`].
-//! - What goes wrong: [`Error`]; every limit: [`limits`]; a store of your own: [`Store`].
+//! - What goes wrong: [`Error`]; the limits: [`limits`]; a store of your own: [`Store`].
 //!
 //! The README has the features, the guarantees and the settings; the repository's folder `docs` says what a table must
 //! have, and how to run workers.

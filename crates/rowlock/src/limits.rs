@@ -1,4 +1,4 @@
-//! Every limit in one place, each with the reason for its size.
+//! The limits in one place, each with the reason for its size. A few others stand beside their only use.
 
 use std::time::Duration;
 
