@@ -107,8 +107,9 @@ impl<S: Store, R> Repository<S, R> {
     /// Ends a lease that is known by its parts, for a caller that keeps leases without their claims.
     ///
     /// # Errors
-    /// As [`Claim::complete`].
+    /// As [`Claim::complete`]; [`Error::InvalidArgument`] for a stage that the pipeline does not have.
     pub async fn finish_lease(&self, lease: Lease, outcome: Outcome, limits: Limits) -> Result<Settled> {
+        self.pipeline().check(Status::InProgress(lease.stage))?;
         let finish = Finish { lease: lease.clone(), outcome };
         let answers = self.dispatch.finish(FinishParams { items: vec![finish], limits, now: None }).await?;
         settled(&lease, answers.into_iter().next().unwrap_or(Finished::Unknown))
@@ -117,8 +118,9 @@ impl<S: Store, R> Repository<S, R> {
     /// Renews a lease with a new heartbeat.
     ///
     /// # Errors
-    /// Those of the database.
+    /// [`Error::InvalidArgument`] for a stage that the pipeline does not have, and those of the database.
     pub async fn renew_lease(&self, lease: Lease) -> Result<LeaseState> {
+        self.pipeline().check(Status::InProgress(lease.stage))?;
         let states = self.dispatch.renew(&[lease]).await?;
         Ok(states.first().cloned().unwrap_or(LeaseState::Lost))
     }
@@ -170,9 +172,11 @@ impl<S: Store, R> Repository<S, R> {
     /// Puts an item into a ready or terminal state, without a lease; ends its lease if it has one.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::IllegalMove`] from a word that the pipeline does not know, [`Error::Refused`], and
+    /// [`Error::NotFound`], [`Error::IllegalMove`] into a state that is in progress or from a word that the pipeline
+    /// does not know, [`Error::InvalidArgument`] for a stage that the pipeline does not have, [`Error::Refused`], and
     /// those of the database.
     pub async fn set(&self, key: impl Into<Key>, to: Status, error: Option<&str>) -> Result<Status> {
+        self.pipeline().check(to)?;
         let key = key.into();
         let setting = SetParams { keys: vec![key.clone()], to, error: error.map(str::to_owned), now: None };
         let moved = self.dispatch.set(&setting).await?;
@@ -348,8 +352,9 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
     /// First, the items of earlier claims with lost answers return to the queue.
     ///
     /// # Errors
-    /// As [`Repository::claim`].
+    /// As [`Repository::claim_for`].
     pub async fn claim_with(&self, claiming: ClaimParams) -> Result<Claims<R>> {
+        self.check_stages(&claiming)?;
         self.dispatch.release_lost_claims().await;
         let batch = self.dispatch.claim(claiming).await?;
         let finisher: Arc<dyn Finisher> = Arc::new(self.clone());
@@ -386,6 +391,11 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
         Ok(self.params_for(stages, limit))
     }
 
+    /// The ids may be those of another pipeline.
+    fn check_stages(&self, claiming: &ClaimParams) -> Result<()> {
+        claiming.stages.iter().try_for_each(|stage| stage.into_stage(self.pipeline()).map(drop))
+    }
+
     pub(crate) fn params_for(&self, stages: Vec<StageId>, limit: usize) -> ClaimParams {
         ClaimParams {
             stages,
@@ -411,8 +421,9 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
     /// What a claim with these parameters would return now, without claiming anything.
     ///
     /// # Errors
-    /// As [`Repository::preview`].
+    /// [`Error::InvalidArgument`] for a stage that the pipeline does not have, and those of the database.
     pub async fn preview_with(&self, claiming: &ClaimParams) -> Result<Items<R>> {
+        self.check_stages(claiming)?;
         Ok(decode_items(self.dispatch.preview(claiming).await?, None))
     }
 
@@ -428,8 +439,9 @@ impl<S: Store, R: Record<S>> Repository<S, R> {
     /// A page of items in the order of their keys. Rows that do not decode are listed apart.
     ///
     /// # Errors
-    /// Those of the database.
+    /// [`Error::InvalidArgument`] for a stage that the pipeline does not have, and those of the database.
     pub async fn list(&self, listing: &ListParams) -> Result<Items<R>> {
+        listing.status.map_or(Ok(()), |status| self.pipeline().check(status))?;
         let page = self.dispatch.list(listing).await?;
         Ok(decode_items(page.items, page.next))
     }

@@ -13,6 +13,8 @@ mod table;
 
 use std::time::Duration;
 
+use crate::Result;
+
 pub use builder::PipelineBuilder;
 pub use columns::{Columns, Role};
 pub use existing::Existing;
@@ -205,6 +207,11 @@ impl Pipeline {
             Status::Failed,
             Status::Cancelled,
         ])
+    }
+
+    /// Refuses the status of a stage that this pipeline does not have: its id belongs to another pipeline.
+    pub(crate) fn check(&self, status: Status) -> Result<()> {
+        status.stage().map_or(Ok(()), |stage| stage.into_stage(self).map(drop))
     }
 
     /// Every word of this pipeline, in the same order.

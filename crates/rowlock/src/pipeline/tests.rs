@@ -41,6 +41,21 @@ fn words_and_statuses_lead_to_each_other() {
 }
 
 #[test]
+fn a_stage_of_a_longer_pipeline_is_refused() {
+    let longer = two_stages().stage("INDEXING").build().expect("a valid pipeline");
+    let third = longer.stage_ids().next_back().expect("three stages");
+    let pipeline = pipeline();
+    for status in pipeline.statuses() {
+        assert!(pipeline.check(status).is_ok(), "{status:?}");
+    }
+    for status in [Status::Ready(third), Status::InProgress(third)] {
+        let refusal = pipeline.check(status).expect_err("it has two stages").to_string();
+        let rule = "pipeline videos has no such stage, but EXTRACTION, EMBEDDING";
+        assert_eq!(refusal, format!("stage is number 2, but {rule}"));
+    }
+}
+
+#[test]
 fn delays_double_up_to_the_cap_and_never_overflow() {
     let policy = RetryPolicy::default();
     assert_eq!([1, 2, 3, 5, 6].map(|n| policy.delay(n).as_secs()), [120, 240, 480, 1920, 3600]);

@@ -42,7 +42,7 @@ use crate::decoding::Record;
 use crate::limits::{
     BATCH_ITEMS_MAX, CONCURRENCY_MAX, HOLD_PAUSE_MAX, HOLD_PAUSE_MIN, POLL_MIN, SHUTDOWN_GRACE, WAIT_MAX,
 };
-use crate::pipeline::{Pipeline, StageId};
+use crate::pipeline::{IntoStage, Pipeline, StageId};
 use crate::{Claim, Error, Failure, IntoHandled, Repository, Result, Store};
 use handler::Handler;
 use hooks::{FailedHook, Observed, OnFailed, OnHold, OnWait};
@@ -85,8 +85,7 @@ use supervisor::{Settings, Supervisor};
 pub struct Worker<S: Store, R, T = ()> {
     repository: Repository<S, R>,
     state: Arc<T>,
-    handlers: Vec<(String, Handler<S, R>)>,
-    concurrency: HashMap<String, usize>,
+    assigned: Assigned<S, R>,
     settings: Settings,
     tokens: Vec<CancellationToken>,
     on_failed: Option<OnFailed>,
@@ -95,9 +94,18 @@ pub struct Worker<S: Store, R, T = ()> {
     observer: Option<Arc<dyn HandlerObserver>>,
 }
 
+/// The handlers of the stages, and how many of each run at once.
+struct Assigned<S: Store, R> {
+    handlers: Vec<(StageId, Handler<S, R>)>,
+    concurrency: HashMap<StageId, usize>,
+    /// The first stage that was named but does not exist. The call that runs the worker returns this error.
+    wrong_stage: Option<Error>,
+}
+
 impl<S: Store, R, T> fmt::Debug for Worker<S, R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stages: Vec<&str> = self.handlers.iter().map(|(stage, _)| stage.as_str()).collect();
+        let pipeline = self.repository.pipeline();
+        let stages: Vec<&str> = self.assigned.handlers.iter().map(|(stage, _)| pipeline.stage(*stage).name()).collect();
         f.debug_struct("Worker").field("stages", &stages).field("settings", &self.settings).finish_non_exhaustive()
     }
 }
@@ -108,8 +116,7 @@ impl<S: Store, R: Record<S>> Worker<S, R> {
         Worker {
             repository,
             state: Arc::new(()),
-            handlers: Vec::new(),
-            concurrency: HashMap::new(),
+            assigned: Assigned { handlers: Vec::new(), concurrency: HashMap::new(), wrong_stage: None },
             settings: Settings {
                 grace: SHUTDOWN_GRACE,
                 poll_min: POLL_MIN,
@@ -161,8 +168,7 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         Worker {
             repository: self.repository,
             state: Arc::new(state),
-            handlers: self.handlers,
-            concurrency: self.concurrency,
+            assigned: self.assigned,
             settings: self.settings,
             tokens: self.tokens,
             on_failed: self.on_failed,
@@ -172,18 +178,21 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         }
     }
 
-    /// The handler of a stage, for one item at a time.
+    /// The handler of a stage, for one item at a time. The stage goes by its name or its id; with one that the pipeline
+    /// does not have, the worker does not start, and [`Worker::run`] returns an error.
     ///
     /// Its result is written: `Ok(())` completes the stage, an [`Outcome`](crate::Outcome) is written as it is, a
     /// [`Settled`](crate::Settled) says that the handler has finished the item itself, and an error is a [`Failure`]:
     /// `?` makes a retryable one. A panic is a retryable failure too.
-    pub fn handle<F, Fut, O>(mut self, stage: impl Into<String>, handler: F) -> Self
+    pub fn handle<F, Fut, O>(mut self, stage: impl IntoStage, handler: F) -> Self
     where
         F: Fn(Context<S, R, T>, Claim<R>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, Failure>> + Send + 'static,
         O: IntoHandled,
     {
-        self.handlers.push((stage.into(), Handler::one(Arc::clone(&self.state), handler)));
+        if let Some(stage) = self.stage_id(stage) {
+            self.assigned.handlers.push((stage, Handler::one(Arc::clone(&self.state), handler)));
+        }
         self
     }
 
@@ -192,20 +201,35 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
     /// It gets the items that there are, and never waits for a batch to fill. If it returns another number of results,
     /// each of its items is retried, as after a panic. Its context is cancelled when the leases of all its items are
     /// lost.
-    pub fn handle_batch<F, Fut, O>(mut self, stage: impl Into<String>, size: usize, handler: F) -> Self
+    pub fn handle_batch<F, Fut, O>(mut self, stage: impl IntoStage, size: usize, handler: F) -> Self
     where
         F: Fn(Context<S, R, T>, Vec<Claim<R>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<Result<O, Failure>>> + Send + 'static,
         O: IntoHandled,
     {
-        self.handlers.push((stage.into(), Handler::batch(size, Arc::clone(&self.state), handler)));
+        if let Some(stage) = self.stage_id(stage) {
+            self.assigned.handlers.push((stage, Handler::batch(size, Arc::clone(&self.state), handler)));
+        }
         self
     }
 
     /// How many handlers of a stage, or batches, run at once. By default one for each processor, at least 2.
-    pub fn concurrency(mut self, stage: impl Into<String>, handlers: usize) -> Self {
-        self.concurrency.insert(stage.into(), handlers);
+    pub fn concurrency(mut self, stage: impl IntoStage, handlers: usize) -> Self {
+        if let Some(stage) = self.stage_id(stage) {
+            self.assigned.concurrency.insert(stage, handlers);
+        }
         self
+    }
+
+    /// The id of a stage that the user names. The builder cannot fail, so it keeps the error.
+    fn stage_id(&mut self, stage: impl IntoStage) -> Option<StageId> {
+        match stage.into_stage(self.repository.pipeline()) {
+            Ok(stage) => Some(stage),
+            Err(error) => {
+                self.assigned.wrong_stage.get_or_insert(error);
+                None
+            }
+        }
     }
 
     /// Called for each item that this worker made `FAILED`, on the caller's runtime, one after the other.
@@ -319,7 +343,7 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
     /// # Errors
     /// As [`Repository::preview`](crate::Repository::preview), and those of connecting.
     pub async fn dry_run(self, limit: usize) -> Result<Vec<DryRun>> {
-        let handlers = resolve(self.repository.pipeline(), self.handlers, &self.concurrency)?;
+        let handlers = self.assigned.resolve(self.repository.pipeline())?;
         let handlers: Vec<_> = handlers.into_iter().map(|(stage, handler, _)| (stage, handler)).collect();
         ad_hoc::dry_run(&self.repository, &handlers, limit).await
     }
@@ -331,11 +355,11 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
     /// [`Error::InvalidArgument`] for a stage that does not exist or has no handler; [`Error::Worker`], with the
     /// reason, if the item cannot be claimed for that stage now; and those of the database.
     #[cfg(feature = "testing")]
-    pub async fn run_one(self, stage: impl crate::pipeline::IntoStage, key: impl Into<crate::Key>) -> Result<TestRun> {
+    pub async fn run_one(self, stage: impl IntoStage, key: impl Into<crate::Key>) -> Result<TestRun> {
         let (key, repository) = (key.into(), Arc::new(self.repository));
         let pipeline = Arc::clone(repository.pipeline());
         let stage = stage.into_stage(&pipeline)?;
-        let handlers = resolve(&pipeline, self.handlers, &self.concurrency)?;
+        let handlers = self.assigned.resolve(&pipeline)?;
         let handler = handlers.into_iter().find(|(handled, _, _)| *handled == stage);
         let Some((_, handler, _)) = handler else {
             return refuse("stage", pipeline.stage(stage).name(), "this worker has no handler for it");
@@ -349,7 +373,7 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
         self.settings.check()?;
         self.repository.holder().check()?;
         let pipeline = Arc::clone(self.repository.pipeline());
-        let handlers = resolve(&pipeline, self.handlers, &self.concurrency)?;
+        let handlers = self.assigned.resolve(&pipeline)?;
         let shared = Arc::new(Shared {
             repository: Arc::new(self.repository),
             leases: Arc::default(),
@@ -379,40 +403,40 @@ impl<S: Store, R: Record<S>, T: Send + Sync + 'static> Worker<S, R, T> {
 /// A stage, its handler and its concurrency.
 type Post<S, R> = (StageId, Handler<S, R>, usize);
 
-/// The handlers in the order of their stages, each with its concurrency.
-fn resolve<S: Store, R: Record<S>>(
-    pipeline: &Pipeline,
-    handlers: Vec<(String, Handler<S, R>)>,
-    concurrency: &HashMap<String, usize>,
-) -> Result<Vec<Post<S, R>>> {
-    if handlers.is_empty() {
-        return refuse("handlers", "none", "a worker needs a handler for at least one stage");
+impl<S: Store, R: Record<S>> Assigned<S, R> {
+    /// The handlers in the order of their stages, each with its concurrency.
+    fn resolve(self, pipeline: &Pipeline) -> Result<Vec<Post<S, R>>> {
+        let Assigned { handlers, concurrency, wrong_stage } = self;
+        if let Some(error) = wrong_stage {
+            return Err(error);
+        }
+        if handlers.is_empty() {
+            return refuse("handlers", "none", "a worker needs a handler for at least one stage");
+        }
+        let name = |stage: StageId| pipeline.stage(stage).name();
+        for (stage, slots) in &concurrency {
+            if *slots == 0 || *slots > CONCURRENCY_MAX {
+                return refuse("concurrency", slots.to_string(), format!("it must be from 1 to {CONCURRENCY_MAX}"));
+            }
+            if !handlers.iter().any(|(handled, _)| handled == stage) {
+                return refuse("concurrency", format!("given for {:?}", name(*stage)), "that stage has no handler");
+            }
+        }
+        let mut resolved: Vec<Post<S, R>> = Vec::with_capacity(handlers.len());
+        for (stage, handler) in handlers {
+            if resolved.iter().any(|(other, _, _)| *other == stage) {
+                return refuse("stage", format!("{:?}", name(stage)), "it has two handlers");
+            }
+            if handler.size() == 0 || handler.size() > BATCH_ITEMS_MAX {
+                let rule = format!("a batch has from 1 to {BATCH_ITEMS_MAX} items");
+                return refuse("size", handler.size().to_string(), rule);
+            }
+            let slots = concurrency.get(&stage).copied().unwrap_or_else(default_concurrency);
+            resolved.push((stage, handler, slots));
+        }
+        resolved.sort_by_key(|(stage, _, _)| *stage);
+        Ok(resolved)
     }
-    for (stage, slots) in concurrency {
-        if *slots == 0 || *slots > CONCURRENCY_MAX {
-            return refuse("concurrency", slots.to_string(), format!("it must be from 1 to {CONCURRENCY_MAX}"));
-        }
-        if !handlers.iter().any(|(handled, _)| handled == stage) {
-            return refuse("concurrency", format!("given for {stage:?}"), "that stage has no handler");
-        }
-    }
-    let mut resolved: Vec<Post<S, R>> = Vec::with_capacity(handlers.len());
-    for (name, handler) in handlers {
-        let Some(stage) = pipeline.stage_named(&name) else {
-            return refuse("stage", format!("{name:?}"), format!("pipeline {} has no such stage", pipeline.name()));
-        };
-        if resolved.iter().any(|(other, _, _)| *other == stage) {
-            return refuse("stage", format!("{name:?}"), "it has two handlers");
-        }
-        if handler.size() == 0 || handler.size() > BATCH_ITEMS_MAX {
-            let rule = format!("a batch has from 1 to {BATCH_ITEMS_MAX} items");
-            return refuse("size", handler.size().to_string(), rule);
-        }
-        let slots = concurrency.get(&name).copied().unwrap_or_else(default_concurrency);
-        resolved.push((stage, handler, slots));
-    }
-    resolved.sort_by_key(|(stage, _, _)| *stage);
-    Ok(resolved)
 }
 
 fn default_concurrency() -> usize {

@@ -103,6 +103,7 @@ macro_rules! with_all_cases {
             typed::a_lost_answer_and_then_a_sweep_is_unknown,
             typed::a_lost_commit_of_a_row_that_is_gone_is_unknown,
             typed::an_illegal_move_names_both_states,
+            typed::a_stage_goes_by_its_id_and_one_of_another_pipeline_is_an_error,
             typed::a_dropped_claim_is_given_back_before_the_next,
             typed::claims_whose_answers_were_lost_are_given_back_before_the_next,
             typed::a_claim_that_took_nothing_is_sent_again_under_a_new_token,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rowlock::limits::VERB_ATTEMPTS_MAX;
 use rowlock::store::{ListParams, Store};
-use rowlock::{Error, Record, StageId, Status, Worker};
+use rowlock::{Error, FencingToken, Lease, Outcome, Record, StageId, Status, Worker};
 
 use super::faulty::{Fate, Faulty, Plan, answered, counted, first_calls};
 use super::outages::faulty;
@@ -159,6 +159,38 @@ where
     assert_eq!((from.as_str(), to.as_str()), ("SUCCEEDED", "CANCELLED"));
     let error = repository.cancel("nobody").await.expect_err("there is none");
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
+}
+
+pub(crate) async fn a_stage_goes_by_its_id_and_one_of_another_pipeline_is_an_error<D: Database>(database: &D)
+where
+    Item: Record<D::S>,
+{
+    let repository = repository(database, pipeline(&["ONE"])).await;
+    let keys = add::<D>(&repository, 1).await;
+    let longer = pipeline(&["ONE", "TWO"]).build().expect("a valid pipeline");
+    let foreign = longer.stage_named("TWO").expect("it has two stages");
+    let mut claiming = repository.claim_params(["ONE"], 1).expect("a stage");
+    claiming.stages = vec![foreign];
+    let limits = claiming.limits;
+    let lease = Lease { key: keys[0].clone(), token: FencingToken::draw(), stage: foreign };
+    let worker = || Worker::new(repository.clone());
+    let handled = || worker().handle(StageId::FIRST, |_, _| async { Ok(()) });
+    let refused = [
+        repository.set(keys[0].clone(), Status::Ready(foreign), None).await.map(drop),
+        repository.list(&ListParams::new(1).status(Status::InProgress(foreign))).await.map(drop),
+        repository.preview_with(&claiming).await.map(drop),
+        repository.claim_with(claiming).await.map(drop),
+        repository.renew_lease(lease.clone()).await.map(drop),
+        repository.finish_lease(lease, Outcome::Complete, limits).await.map(drop),
+        worker().handle(foreign, |_, _| async { Ok(()) }).run().await.map(drop),
+        handled().concurrency(foreign, 1).run().await.map(drop),
+        handled().concurrency("TWO", 1).dry_run(1).await.map(drop),
+    ];
+    for answer in refused {
+        assert!(matches!(answer, Err(Error::InvalidArgument { argument: "stage", .. })), "{answer:?}");
+    }
+    let report = told(soon(handled().concurrency(StageId::FIRST, 1).run_until_idle()).await);
+    assert_eq!(report.completed, 1);
 }
 
 pub(crate) async fn a_dropped_claim_is_given_back_before_the_next<D: Database>(database: &D)
