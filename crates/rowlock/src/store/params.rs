@@ -101,7 +101,7 @@ impl Outcome {
     }
 
     /// The move that it is; `spent` says whether this failure used up the budget.
-    pub fn to_move(&self, spent: bool) -> Move {
+    pub(crate) fn to_move(&self, spent: bool) -> Move {
         match self {
             Outcome::Complete => Move::Complete,
             Outcome::Retry { .. } => Move::Retry { spent },
