@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Key;
+use crate::limits::{LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -229,6 +230,11 @@ impl Error {
     /// Whether the database refused to write because the connection or transaction is read-only.
     pub fn is_read_only(&self) -> bool {
         matches!(self, Error::Database { fault: Fault::ReadOnly, .. })
+    }
+
+    /// How long a worker that is to end when idle goes on under this error.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.is_transient() { OUTAGE_PATIENCE } else { LASTING_ERROR_PATIENCE }
     }
 
     /// Whether the database refused a row, so that the same statement without that row may succeed.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tracing::field;
 
 use super::{Dispatch, Resend, retrying, within};
-use crate::limits::{LOST_CLAIMS_MAX, VERB_DEADLINE};
+use crate::limits::LOST_CLAIMS_MAX;
 use crate::pipeline::Pipeline;
 use crate::store::{ClaimedRow, Finish, FinishParams, Finished, Outcome, Store};
 use crate::{Error, FencingToken, Key, Lease, Result};
@@ -203,7 +203,7 @@ impl Drop for LostClaimGuard<'_> {
         if let Some(mut lost) = self.lost.take() {
             // The server ends the statement after the deadline; the same time again allows for what preceded the
             // statement.
-            lost.until = Instant::now() + 2 * VERB_DEADLINE.min(self.pipeline.stale_after() / 3);
+            lost.until = Instant::now() + 2 * self.pipeline.verb_deadline();
             self.list.add(lost);
         }
     }
@@ -212,6 +212,7 @@ impl Drop for LostClaimGuard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::VERB_DEADLINE;
     use crate::pipeline::StageId;
 
     fn row(token: FencingToken, key: &str) -> ClaimedRow<()> {

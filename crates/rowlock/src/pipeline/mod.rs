@@ -14,6 +14,7 @@ mod table;
 use std::time::Duration;
 
 use crate::Result;
+use crate::limits::VERB_DEADLINE;
 
 pub use builder::PipelineBuilder;
 pub use columns::{Columns, Role};
@@ -151,6 +152,11 @@ impl Pipeline {
     /// Age of a heartbeat after which its lease may be swept.
     pub fn stale_after(&self) -> Duration {
         self.stale_after
+    }
+
+    /// How long a verb may take: the leases must outlive it.
+    pub(crate) fn verb_deadline(&self) -> Duration {
+        VERB_DEADLINE.min(self.stale_after / 3)
     }
 
     /// Time between two renewals of a worker's leases.

@@ -112,7 +112,7 @@ impl Explanation {
         }
         match self.limit_reached() {
             Some(limit) => Verdict::Exhausted { stage, limit },
-            None => Verdict::Claimable { stage, left, suspect: self.reset_count >= 1 && left.resets == 1 },
+            None => Verdict::Claimable { stage, left, suspect: self.limits.is_suspect(self.reset_count) },
         }
     }
 
@@ -124,14 +124,7 @@ impl Explanation {
 
     /// The limit that the counts have reached.
     fn limit_reached(&self) -> Option<Limit> {
-        let Limits { max_retries, max_resets } = self.limits;
-        if self.retry_count >= max_retries {
-            Some(Limit::Retries(max_retries))
-        } else if self.reset_count >= max_resets {
-            Some(Limit::Resets(max_resets))
-        } else {
-            None
-        }
+        self.limits.reached(self.retry_count, self.reset_count)
     }
 
     /// How long ago this was; `None` for a time in the future.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::verdict::Limit;
 use crate::limits::COUNT_EXACT_MAX;
 use crate::pipeline::{Move, StageId, Status};
 use crate::{FencingToken, Holder, Key, Lease};
@@ -40,6 +41,24 @@ pub struct Limits {
     pub max_retries: i32,
     /// Times that the sweep may take the item back.
     pub max_resets: i32,
+}
+
+impl Limits {
+    /// The limit that these counts have reached: a claim makes such an item `FAILED`.
+    pub(crate) fn reached(self, retry_count: i32, reset_count: i32) -> Option<Limit> {
+        if retry_count >= self.max_retries {
+            Some(Limit::Retries(self.max_retries))
+        } else if reset_count >= self.max_resets {
+            Some(Limit::Resets(self.max_resets))
+        } else {
+            None
+        }
+    }
+
+    /// Whether one more reset is the item's last: it may be the item that kills its workers.
+    pub(crate) fn is_suspect(self, reset_count: i32) -> bool {
+        reset_count >= 1 && reset_count == self.max_resets - 1
+    }
 }
 
 /// The parameters of a finish: leases and their outcomes.
@@ -213,4 +232,26 @@ impl Default for CountParams {
 /// A limit as a statement takes it: capped at the most rows that there may be at once.
 pub(super) fn row_limit(limit: usize, max: usize) -> i64 {
     i64::try_from(limit.min(max)).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { max_retries: 5, max_resets: 3 };
+
+    #[test]
+    fn a_limit_is_reached_by_its_count_and_the_retries_come_first() {
+        assert_eq!(
+            [(4, 2), (5, 2), (4, 3), (9, 9), (-1, -1)].map(|(retries, resets)| LIMITS.reached(retries, resets)),
+            [None, Some(Limit::Retries(5)), Some(Limit::Resets(3)), Some(Limit::Retries(5)), None]
+        );
+    }
+
+    #[test]
+    fn a_suspect_has_been_reset_and_has_one_reset_left() {
+        assert_eq!([-1, 0, 1, 2, 3].map(|resets| LIMITS.is_suspect(resets)), [false, false, false, true, false]);
+        let once = Limits { max_resets: 1, ..LIMITS };
+        assert_eq!([0, 1].map(|resets| once.is_suspect(resets)), [false, false]);
+    }
 }

@@ -19,7 +19,7 @@ use super::supervisor::{Phase, Supervisor, enter, obey_signals, obey_token};
 use super::{completer, heartbeat, listener, sweeper};
 use crate::decoding::{Record, panic_words};
 use crate::dispatch::Dispatch;
-use crate::limits::{LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, STOP_WAIT, VERB_BACKOFF_MAX};
+use crate::limits::{STOP_WAIT, VERB_BACKOFF_MAX};
 use crate::{Error, Result, Store};
 
 /// Runs a worker on a separate thread. Dropping the future stops the worker at once.
@@ -222,8 +222,7 @@ where
                 if is_for_good(&error) {
                     return Err(error);
                 }
-                let patience = if error.is_transient() { OUTAGE_PATIENCE } else { LASTING_ERROR_PATIENCE };
-                if supervisor.settings.until_idle && errors.lasted() > patience {
+                if supervisor.settings.until_idle && errors.lasted() > error.patience() {
                     return Err(error);
                 }
             }

@@ -68,9 +68,8 @@ impl ClaimedColumns {
         let reset_count = count(self.verb, &row, self.reset_count)?;
         let status = pipeline.status(word);
         let Some(Status::InProgress(stage)) = status else {
-            let is_at_limit = retry_count >= limits.max_retries || reset_count >= limits.max_resets;
             let why = match status {
-                Some(Status::Failed) if is_at_limit => Unclaimed::Exhausted,
+                Some(Status::Failed) if limits.reached(retry_count, reset_count).is_some() => Unclaimed::Exhausted,
                 _ => Unclaimed::Rewritten(word.to_owned()),
             };
             return Ok(Err((Lease { key, token, stage: StageId::FIRST }, why)));
@@ -79,7 +78,7 @@ impl ClaimedColumns {
         if !fits(pipeline.key_type(), lease.key.as_str()) {
             return Ok(Err((lease, Unclaimed::UnfitKey(pipeline.key_type()))));
         }
-        let suspect = reset_count >= 1 && reset_count == limits.max_resets - 1;
+        let suspect = limits.is_suspect(reset_count);
         Ok(Ok(ClaimedRow { lease, retry_count, reset_count, suspect, row }))
     }
 }

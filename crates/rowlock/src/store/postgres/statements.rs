@@ -226,4 +226,22 @@ mod tests {
         assert_eq!(conditions(include_str!("sql/claim_plain.sql")), of_claim);
         assert_eq!(conditions(include_str!("sql/claim_full.sql")), of_claim);
     }
+
+    /// The claims of plain items stop at what `claim` treats apart: items at a limit, and suspects.
+    #[test]
+    fn every_claim_takes_the_same_rows_for_special() {
+        fn rule(file: &str, begins_after: &str, ends_before: &str) -> String {
+            let file = file.split_whitespace().collect::<Vec<_>>().join(" ");
+            let (_, after) = file.split_once(begins_after).expect("where the rule begins");
+            let (rule, _) = after.split_once(ends_before).expect("where the rule ends");
+            rule.replace("coalesce(t.:\"retry_count\", 0)", "retry_count")
+                .replace("coalesce(t.:\"reset_count\", 0)", "reset_count")
+        }
+        let of_claim = rule(include_str!("sql/claim.sql"), "judged as materialized ( select n, key,", " as suspect");
+        assert!(of_claim.contains(" as exhausted, "), "{of_claim}");
+        let of_claim = of_claim.replace(" as exhausted, ", " or ");
+        for plain in [include_str!("sql/claim_plain.sql"), include_str!("sql/claim_full.sql")] {
+            assert_eq!(rule(plain, "t.:\"key\" as key,", " as is_special"), of_claim);
+        }
+    }
 }

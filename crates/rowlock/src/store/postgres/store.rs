@@ -11,7 +11,6 @@ use super::late_renewals::LateRenewals;
 use super::queue_head::QueueHead;
 use super::session::{Sessions, planner_settings};
 use super::statements::{DelayTable, Statements};
-use crate::limits::VERB_DEADLINE;
 use crate::pipeline::Pipeline;
 use crate::store::brake::Brake;
 use crate::store::exclusion::Exclusions;
@@ -174,7 +173,6 @@ fn without_brackets(options: PgConnectOptions) -> PgConnectOptions {
     }
 }
 
-/// How long a verb of this pipeline may take: its leases must outlive it.
 fn deadline(pipeline: &Pipeline) -> Duration {
-    VERB_DEADLINE.min(pipeline.stale_after() / 3)
+    pipeline.verb_deadline()
 }

@@ -13,7 +13,7 @@ use super::{errors, rows};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{StageId, Status};
 use crate::store::error_text::stored_error;
-use crate::store::{ClaimBatch, ClaimParams, ClaimedRow, ItemRow, Limits};
+use crate::store::{ClaimBatch, ClaimParams, ClaimedRow, ItemRow, Limit, Limits};
 use crate::{Key, Result};
 
 /// The reason for a row that is not found by the key that was read from it.
@@ -238,20 +238,15 @@ impl SqliteStore {
     fn picked(&self, stage: StageId, limits: Limits, row: &SqliteRow) -> Picked {
         let key = self.key_of_row(row, 0);
         let reset_count = rows::count(row, 3);
-        let exhausted = if rows::count(row, 2) >= limits.max_retries {
-            Some(spent("retries", limits.max_retries, rows::text(row, 4).as_deref()))
-        } else if reset_count >= limits.max_resets {
-            Some(spent("resets", limits.max_resets, rows::text(row, 4).as_deref()))
-        } else {
-            None
-        };
+        let limit = limits.reached(rows::count(row, 2), reset_count);
+        let exhausted = limit.map(|limit| spent(limit, rows::text(row, 4).as_deref()));
         Picked { stage, key, reset_count, exhausted }
     }
 
     /// A suspect is taken only from the head, by a claimer that holds nothing else, and alone: anything else in
     /// progress there could kill the process and cost the suspect its last reset. Other suspects wait.
     fn plan(&self, picked: Vec<Picked>, limit: usize, claiming: &ClaimParams) -> Plan {
-        let is_suspect = |picked: &Picked| rows::is_suspect(picked.reset_count, claiming.limits.max_resets);
+        let is_suspect = |picked: &Picked| claiming.limits.is_suspect(picked.reset_count);
         let head = picked.iter().position(|picked| picked.exhausted.is_none());
         let suspect_head = head.filter(|head| is_suspect(&picked[*head]));
         let count = picked.len();
@@ -310,7 +305,7 @@ impl SqliteStore {
     }
 
     pub(super) fn claimed(&self, claiming: &ClaimParams, row: SqliteRow) -> Option<ClaimedRow<SqliteRow>> {
-        rows::claimed(&self.pipeline, row, claiming.token, claiming.limits.max_resets)
+        rows::claimed(&self.pipeline, row, claiming.token, claiming.limits)
     }
 
     async fn read_rows(&self, session: &mut Session, sql: &Sql, items: &[Item]) -> Result<HashMap<Key, SqliteRow>> {
@@ -333,9 +328,13 @@ fn refusing_strange_keys(written: Vec<Written>) -> Vec<Written> {
 }
 
 /// The error of an item that is at a limit.
-pub(super) fn spent(budget: &str, limit: i32, error: Option<&str>) -> String {
+pub(super) fn spent(limit: Limit, error: Option<&str>) -> String {
+    let (budget, most) = match limit {
+        Limit::Retries(most) => ("retries", most),
+        Limit::Resets(most) => ("resets", most),
+    };
     match error {
-        Some(error) if !error.is_empty() => format!("Max {budget} ({limit}) exceeded: {}", stored_error(error)),
-        Some(_) | None => format!("Max {budget} ({limit}) exceeded"),
+        Some(error) if !error.is_empty() => format!("Max {budget} ({most}) exceeded: {}", stored_error(error)),
+        Some(_) | None => format!("Max {budget} ({most}) exceeded"),
     }
 }

@@ -13,7 +13,7 @@ use crate::Result;
 use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::Status;
 use crate::store::error_text::stored_error;
-use crate::store::{Finish, FinishParams, Finished, Limits, Outcome};
+use crate::store::{Finish, FinishParams, Finished, Limit, Limits, Outcome};
 
 impl SqliteStore {
     pub(super) async fn finish_items(&self, verb: &Verb, finishing: &FinishParams) -> Result<Vec<Finished>> {
@@ -61,7 +61,7 @@ impl SqliteStore {
         item.error = finish.outcome.error().map(stored_error);
         match &finish.outcome {
             Outcome::Retry { error, delay } => {
-                item.spent_error = Some(spent("retries", limits.max_retries, Some(error)));
+                item.spent_error = Some(spent(Limit::Retries(limits.max_retries), Some(error)));
                 item.delay_ms = delay.map(|delay| clock::milliseconds(delay.min(RETRY_DELAY_MAX)));
             }
             Outcome::SnoozeUntil(time) => item.due = Some(clock::format(*time)),

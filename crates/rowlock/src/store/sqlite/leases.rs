@@ -9,7 +9,7 @@ use super::session::{Session, Verb};
 use super::store::SqliteStore;
 use super::{errors, rows};
 use crate::pipeline::Status;
-use crate::store::{ClaimedRow, LeaseState};
+use crate::store::{ClaimedRow, LeaseState, Limits};
 use crate::{FencingToken, Key, Lease, Result};
 
 /// The current values of a row.
@@ -158,8 +158,8 @@ impl SqliteStore {
             }
             Err(error) => return Err(error),
         };
-        let max_resets = self.pipeline.max_resets();
-        Ok(rows.into_iter().filter_map(|row| rows::claimed(&self.pipeline, row, token, max_resets)).collect())
+        let limits = Limits { max_retries: self.pipeline.max_retries(), max_resets: self.pipeline.max_resets() };
+        Ok(rows.into_iter().filter_map(|row| rows::claimed(&self.pipeline, row, token, limits)).collect())
     }
 
     /// The word and the token of each item's row, in order; `None` if the row does not exist.

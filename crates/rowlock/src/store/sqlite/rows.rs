@@ -8,7 +8,7 @@ use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::clock;
 use crate::pipeline::{KeyType, Pipeline, Role, Status};
-use crate::store::{ClaimedRow, ItemRow};
+use crate::store::{ClaimedRow, ItemRow, Limits};
 use crate::{FencingToken, Key, Lease};
 
 /// The text of a column, by position: numbers as they are written; blobs and invalid text as well as possible.
@@ -114,16 +114,11 @@ pub(super) fn claimed(
     pipeline: &Pipeline,
     row: SqliteRow,
     token: FencingToken,
-    max_resets: i32,
+    limits: Limits,
 ) -> Option<ClaimedRow<SqliteRow>> {
     let reader = RoleReader::new(pipeline, &row);
     let Some(Status::InProgress(stage)) = reader.status() else { return None };
     let (retry_count, reset_count) = (reader.count(Role::RetryCount), reader.count(Role::ResetCount));
     let lease = Lease { key: reader.key(), token, stage };
-    Some(ClaimedRow { lease, retry_count, reset_count, suspect: is_suspect(reset_count, max_resets), row })
-}
-
-/// One more reset is its last: it may be the item that kills its workers.
-pub(super) fn is_suspect(reset_count: i32, max_resets: i32) -> bool {
-    reset_count >= 1 && reset_count == max_resets - 1
+    Some(ClaimedRow { lease, retry_count, reset_count, suspect: limits.is_suspect(reset_count), row })
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
@@ -15,7 +14,7 @@ use super::items::KeyValue;
 use super::session::{Connections, Session, Verb};
 use super::statements::{Statements, policies};
 use super::{clock, rows};
-use crate::limits::{BATCH_ITEMS_MAX, SQLITE_READERS, VERB_DEADLINE};
+use crate::limits::{BATCH_ITEMS_MAX, SQLITE_READERS};
 use crate::pipeline::Pipeline;
 use crate::store::brake::Brake;
 use crate::store::exclusion::Exclusions;
@@ -176,7 +175,7 @@ impl SqliteStore {
     }
 
     pub(super) fn verb(&self, name: &'static str) -> Verb {
-        Verb::new(name, verb_deadline(&self.pipeline))
+        Verb::new(name, self.pipeline.verb_deadline())
     }
 
     pub(super) async fn take_writer(&self, verb: &Verb) -> Result<Session> {
@@ -276,15 +275,11 @@ fn connections(
     pipeline: &Pipeline,
 ) -> (Arc<Connections>, Arc<Connections>) {
     // A tenth less than the deadline: SQLite's own answer, that the file is busy, is the clearer one.
-    let busy_timeout = verb_deadline(pipeline).mul_f64(0.9);
+    let busy_timeout = pipeline.verb_deadline().mul_f64(0.9);
     // The rows of a whole batch fit, so that the driver's thread never waits for someone to take them.
     let shared = options.clone().row_buffer_size(BATCH_ITEMS_MAX);
     let reading = shared.clone().read_only(true).create_if_missing(false);
     let writing = if read_only { reading.clone() } else { shared.journal_mode(SqliteJournalMode::Wal) };
     let new = |options, places| Connections::new(options, busy_timeout, Arc::clone(file), places);
     (new(writing, 1), new(reading, SQLITE_READERS))
-}
-
-fn verb_deadline(pipeline: &Pipeline) -> Duration {
-    VERB_DEADLINE.min(pipeline.stale_after() / 3)
 }

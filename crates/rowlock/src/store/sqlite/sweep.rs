@@ -12,7 +12,7 @@ use super::{clock, rows};
 use crate::Result;
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::store::error_text::stored_error;
-use crate::store::{SweepParams, Swept, SweptItem};
+use crate::store::{Limit, SweepParams, Swept, SweptItem};
 
 impl SqliteStore {
     pub(super) async fn sweep_items(&self, verb: &Verb, sweeping: &SweepParams) -> Result<Swept> {
@@ -68,7 +68,7 @@ impl SqliteStore {
         };
         Item {
             step: Some("sweep"),
-            spent_error: Some(spent("resets", max_resets, Some(&error))),
+            spent_error: Some(spent(Limit::Resets(max_resets), Some(&error))),
             error: Some(stored_error(&error)),
             heartbeat,
             ..Item::new(key, rows::text(row, 1).unwrap_or_default())

@@ -26,9 +26,7 @@ use crate::backoff::Backoff;
 use crate::claim::Finisher;
 use crate::decoding::Record;
 use crate::dispatch::{Dispatch, Recovered};
-use crate::limits::{
-    BATCH_ITEMS_MAX, LASTING_ERROR_PATIENCE, OUTAGE_PATIENCE, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX,
-};
+use crate::limits::{BATCH_ITEMS_MAX, POLL_MAX, POLL_MAX_UNHEARD, QUEUED_FOR_MAX};
 use crate::pipeline::StageId;
 use crate::store::ClaimBatch;
 use crate::{Error, Result, Store};
@@ -405,8 +403,8 @@ impl Calls {
     fn met<S: Store, R: Send + 'static>(&mut self, supervisor: &Supervisor<S, R>, error: Error) -> Result<()> {
         supervisor.met(&mut self.errors, self.what, &error);
         self.hold_until = Instant::now() + self.backoff.next();
-        let patience = if error.is_transient() { OUTAGE_PATIENCE } else { LASTING_ERROR_PATIENCE };
-        if supervisor.settings.until_idle && self.errors.lasted() > patience { Err(error) } else { Ok(()) }
+        let is_over = supervisor.settings.until_idle && self.errors.lasted() > error.patience();
+        if is_over { Err(error) } else { Ok(()) }
     }
 
     /// Notes an error that concerns one stage alone, which is delayed separately.
@@ -427,6 +425,7 @@ impl Calls {
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
     use super::*;
+    use crate::limits::LASTING_ERROR_PATIENCE;
     use crate::worker::supervisor::tests::supervisor_over;
 
     #[tokio::test]
