@@ -89,7 +89,7 @@ pub fn words(data: &[u8]) {
         .add_stage(Stage::new("A").with_ready_word(word(0)).with_running_word(word(1)))
         .cancelled_word(word(2))
         .retry(policy)
-        .max_retries(i32::try_from(number(4) & 0xffff_ffff).unwrap_or(-1))
+        .max_retries(u32::try_from(number(4) & 0xffff_ffff).unwrap_or(u32::MAX))
         .stale_after(Duration::from_millis(number(2) >> 16))
         .build();
     let Ok(pipeline) = pipeline else { return };

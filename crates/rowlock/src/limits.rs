@@ -32,11 +32,11 @@ pub const RETRY_TABLE_ATTEMPTS_MAX: usize = 64;
 pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Counts are exact up to this number; an exact count beyond it would read the whole table.
-pub const COUNT_EXACT_MAX: i64 = 10_000;
+pub const COUNT_EXACT_MAX: usize = 10_000;
 
 /// Items of a state that an idle worker counts each time it looks what it waits for. It looks often, and all items may
 /// be waiting.
-pub const WAITING_COUNTED_MAX: i64 = 1_000;
+pub const WAITING_COUNTED_MAX: usize = 1_000;
 
 /// If a claim asks for at least this many items and gets all of them, the queue counts as full.
 pub const QUEUE_FULL_ITEMS_MIN: i64 = 64;
@@ -57,7 +57,7 @@ pub const UNKNOWN_WORDS_MAX: i64 = 1_000;
 
 /// Values of a count with which `prepare` tries a `CHECK`, besides the limit itself: a constraint that allows these and
 /// the limit forbids none between them.
-pub const COUNTS_TRIED_MAX: i32 = 100;
+pub const COUNTS_TRIED_MAX: u32 = 100;
 
 /// Rows that `prepare` reads to see whether a column of times holds numbers: a program that writes numbers always
 /// writes them.

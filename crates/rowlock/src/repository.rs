@@ -293,7 +293,7 @@ impl<S: Store, R> Repository<S, R> {
     /// # Errors
     /// Those of the database.
     pub async fn counts_exact(&self) -> Result<Counts> {
-        self.dispatch.counts(&CountParams { up_to: i64::MAX, ..CountParams::default() }).await
+        self.dispatch.counts(&CountParams { up_to: usize::MAX, ..CountParams::default() }).await
     }
 
     /// Why an item can or cannot be claimed now; `None` if there is no such item.

@@ -114,7 +114,7 @@ impl VideoRepository {
     pub async fn claim_batch(&self, count: i32, max_retries: i32) -> Result<Vec<Claim<VideoRecord>>> {
         let engine = self.engine().await?;
         let mut claiming = engine.claim_params(engine.pipeline().stage_ids(), limit(count)?)?;
-        claiming.limits.max_retries = max_retries;
+        claiming.limits.max_retries = budget(max_retries);
         claiming.leave_exhausted = true;
         let claims = engine.claim_with(claiming).await?;
         for (key, reason) in claims.refused.iter().chain(&claims.undecodable) {
@@ -169,7 +169,7 @@ impl VideoRepository {
     /// twice.
     pub async fn handle_retryable_error(&self, video_id: &str, message: &str, max_retries: i32) -> Result<bool> {
         let engine = self.engine().await?;
-        let limits = Limits { max_retries, max_resets: engine.pipeline().max_resets() };
+        let limits = Limits { max_retries: budget(max_retries), max_resets: engine.pipeline().max_resets() };
         for _ in 0..HOLDER_LOOKS_MAX {
             let lease = self.present_lease(engine, video_id).await?;
             let outcome = Outcome::Retry { error: message.to_owned(), delay: None };
@@ -276,4 +276,9 @@ fn limit(count: i32) -> rowlock::Result<usize> {
         value: count.to_string(),
         rule: "a batch has zero items or more".to_owned(),
     })
+}
+
+/// The contract of this interface has a signed limit. A negative one is spent from the start, as zero is.
+fn budget(max_retries: i32) -> u32 {
+    u32::try_from(max_retries).unwrap_or(0)
 }

@@ -23,7 +23,8 @@ pub fn has_effect(stage: &str) -> bool {
     stage != "TWO"
 }
 
-/// Failures that handlers may report, and times that an item may be taken back, in each stage.
+/// Failures that handlers may report, and times that an item may be taken back, in each stage. Signed, as the counts in
+/// the table are with which they are compared.
 pub const MAX_RETRIES: i32 = 5;
 /// See [`MAX_RETRIES`].
 pub const MAX_RESETS: i32 = 3;
@@ -40,8 +41,8 @@ pub fn pipeline(stale_after: Duration, timeout: Duration) -> rowlock::Result<Pip
             builder.add_stage(Stage::new(*stage).with_timeout(timeout))
         })
         .retry(soon)
-        .max_retries(MAX_RETRIES)
-        .max_resets(MAX_RESETS)
+        .max_retries(MAX_RETRIES.unsigned_abs())
+        .max_resets(MAX_RESETS.unsigned_abs())
         .stale_after(stale_after)
         .build()
 }

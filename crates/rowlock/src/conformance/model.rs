@@ -254,7 +254,7 @@ impl Model {
         key: &str,
         to: Status,
         error: &str,
-        max_resets: i32,
+        max_resets: u32,
         now: DateTime<Utc>,
     ) -> Result<(), String> {
         let from = self.status(key).expect("checked");

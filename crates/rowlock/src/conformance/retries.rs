@@ -17,7 +17,7 @@ async fn delays_of<H: Harness>(scene: &Scene<'_, H>, items: usize, failure: i64,
     let table = scene.table();
     scene.execute(&format!("update {table} set retry_count = {} where retry_after is null", failure - 1)).await;
     let items = batch.leases().map(|lease| Finish { lease: lease.clone(), outcome: outcome.clone() }).collect();
-    let finishing = FinishParams { items, limits: Limits { max_retries: i32::MAX, max_resets: 3 }, now: Some(at(0)) };
+    let finishing = FinishParams { items, limits: Limits { max_retries: u32::MAX, max_resets: 3 }, now: Some(at(0)) };
     let finished = scene.store.finish(&finishing).await.expect("finish");
     assert!(finished.iter().all(|one| matches!(one, Finished::Applied { to: Status::Ready(_) })), "{finished:?}");
     let delays = scene

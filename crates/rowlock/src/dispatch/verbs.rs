@@ -92,7 +92,7 @@ impl<S: Store> Dispatch<S> {
 
     pub(crate) async fn counts(&self, counting: &CountParams) -> Result<Counts> {
         let counting = &*self.clock.timed(counting);
-        let span = verb_span!(self, "counts", exact = counting.up_to == i64::MAX);
+        let span = verb_span!(self, "counts", exact = counting.up_to == usize::MAX);
         within(span, retrying(Resend::Always, || self.store.counts(counting))).await
     }
 

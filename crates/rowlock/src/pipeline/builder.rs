@@ -103,7 +103,7 @@ impl PipelineBuilder {
     }
 
     /// Failures after which an item is `FAILED`, at least 1; 5 by default.
-    pub fn max_retries(mut self, attempts: i32) -> Self {
+    pub fn max_retries(mut self, attempts: u32) -> Self {
         self.pipeline.max_retries = attempts;
         self
     }
@@ -111,7 +111,7 @@ impl PipelineBuilder {
     /// Resets (times an item is taken back from stopped workers) at which it is `FAILED`, at least 1; 3 by default.
     ///
     /// With 1, an innocent item that was held beside a poison one fails with it; from 2 on, suspects run alone.
-    pub fn max_resets(mut self, resets: i32) -> Self {
+    pub fn max_resets(mut self, resets: u32) -> Self {
         self.pipeline.max_resets = resets;
         self
     }
@@ -288,6 +288,10 @@ fn check_limits(pipeline: &Pipeline) -> Result<()> {
                 limit.to_string(),
                 "must be at least 1: it is the number of attempts, not of repeats",
             );
+        }
+        if i32::try_from(limit).is_err() {
+            let rule = format!("must be at most {}: the counts have 32 bits, one of them for the sign", i32::MAX);
+            return refuse(field, limit.to_string(), rule);
         }
     }
     Ok(())

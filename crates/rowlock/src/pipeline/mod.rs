@@ -40,8 +40,8 @@ pub struct Pipeline {
     failed_word: String,
     cancelled_word: String,
     retry: RetryPolicy,
-    max_retries: i32,
-    max_resets: i32,
+    max_retries: u32,
+    max_resets: u32,
     budget: Budget,
     stale_after: Duration,
     heartbeat_interval: Duration,
@@ -135,12 +135,12 @@ impl Pipeline {
     }
 
     /// Failures reported by handlers after which an item is `FAILED`: 5 means five attempts.
-    pub fn max_retries(&self) -> i32 {
+    pub fn max_retries(&self) -> u32 {
         self.max_retries
     }
 
     /// Times an item is taken back from stopped workers before it is `FAILED`.
-    pub fn max_resets(&self) -> i32 {
+    pub fn max_resets(&self) -> u32 {
         self.max_resets
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct ForbiddenValues {
 
 /// The values that moves write to the column of a role, as text.
 pub(crate) fn samples(pipeline: &Pipeline, role: Role) -> Vec<Option<String>> {
-    let counts = |max: i32| -> Vec<Option<String>> {
+    let counts = |max: u32| -> Vec<Option<String>> {
         (0..=max.min(COUNTS_TRIED_MAX)).chain([max]).map(|count| Some(count.to_string())).collect()
     };
     match role {

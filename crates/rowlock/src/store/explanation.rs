@@ -85,9 +85,10 @@ impl Explanation {
     }
 
     fn verdict_of_ready(&self, pipeline: &Pipeline, stage: String) -> Verdict {
+        let left = |limit: u32, count: i32| limit.saturating_add_signed(count.saturating_neg());
         let left = BudgetsLeft {
-            retries: self.limits.max_retries.saturating_sub(self.retry_count).max(0),
-            resets: self.limits.max_resets.saturating_sub(self.reset_count).max(0),
+            retries: left(self.limits.max_retries, self.retry_count),
+            resets: left(self.limits.max_resets, self.reset_count),
         };
         if self.paused {
             return Verdict::Paused { stage };

@@ -38,17 +38,17 @@ pub struct ClaimParams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Failures that handlers may report.
-    pub max_retries: i32,
+    pub max_retries: u32,
     /// Times that the sweep may take the item back.
-    pub max_resets: i32,
+    pub max_resets: u32,
 }
 
 impl Limits {
     /// The limit that these counts have reached: a claim makes such an item `FAILED`.
     pub(crate) fn reached(self, retry_count: i32, reset_count: i32) -> Option<Limit> {
-        if retry_count >= self.max_retries {
+        if retry_count >= budget_limit(self.max_retries) {
             Some(Limit::Retries(self.max_retries))
-        } else if reset_count >= self.max_resets {
+        } else if reset_count >= budget_limit(self.max_resets) {
             Some(Limit::Resets(self.max_resets))
         } else {
             None
@@ -57,7 +57,7 @@ impl Limits {
 
     /// Whether one more reset is the item's last: it may be the item that kills its workers.
     pub(crate) fn is_suspect(self, reset_count: i32) -> bool {
-        reset_count >= 1 && reset_count == self.max_resets - 1
+        reset_count >= 1 && reset_count == budget_limit(self.max_resets) - 1
     }
 }
 
@@ -147,7 +147,7 @@ pub struct SweepParams {
     /// The age from which on a heartbeat is stale.
     pub stale_after: Duration,
     /// The reset count at which an item is `FAILED`.
-    pub max_resets: i32,
+    pub max_resets: u32,
     /// The time of the sweep; `None` is the database's clock. A worker passes the time that it has just read from the
     /// database and compared with its own clock.
     pub now: Option<DateTime<Utc>>,
@@ -213,8 +213,8 @@ impl ListParams {
 /// The parameters of a count.
 #[derive(Debug, Clone, Copy)]
 pub struct CountParams {
-    /// The count of a status stops here; `i64::MAX` counts to the end, however many there are.
-    pub up_to: i64,
+    /// The count of a status stops here; `usize::MAX` counts to the end, however many there are.
+    pub up_to: usize,
     /// Counts only ready items and those in progress, and says that there are no others. If a stage has delayed items,
     /// the answer may leave out those that are due: this is for a caller whose claim has just found nothing, and that
     /// asks what there is to wait for. An item that is due at `infinity` is delayed, but it is never the next one due.
@@ -231,7 +231,17 @@ impl Default for CountParams {
 
 /// A limit as a statement takes it: capped at the most rows that there may be at once.
 pub(super) fn row_limit(limit: usize, max: usize) -> i64 {
-    i64::try_from(limit.min(max)).unwrap_or(i64::MAX)
+    count_limit(limit.min(max))
+}
+
+/// Where a count stops, as a statement takes it.
+pub(super) fn count_limit(up_to: usize) -> i64 {
+    i64::try_from(up_to).unwrap_or(i64::MAX)
+}
+
+/// The limit of a budget, as a statement takes it, and as it is compared with the counts, which have a sign.
+pub(super) fn budget_limit(limit: u32) -> i32 {
+    i32::try_from(limit).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
@@ -253,5 +263,13 @@ mod tests {
         assert_eq!([-1, 0, 1, 2, 3].map(|resets| LIMITS.is_suspect(resets)), [false, false, false, true, false]);
         let once = Limits { max_resets: 1, ..LIMITS };
         assert_eq!([0, 1].map(|resets| once.is_suspect(resets)), [false, false]);
+    }
+
+    #[test]
+    fn no_limit_is_beyond_every_count() {
+        let endless = Limits { max_retries: u32::MAX, max_resets: u32::MAX };
+        assert_eq!(endless.reached(i32::MAX - 1, i32::MAX - 1), None);
+        assert_eq!(endless.reached(i32::MAX, 0), Some(Limit::Retries(u32::MAX)));
+        assert!(endless.is_suspect(i32::MAX - 1));
     }
 }

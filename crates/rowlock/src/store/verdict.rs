@@ -108,9 +108,9 @@ pub enum Verdict {
 #[non_exhaustive]
 pub struct BudgetsLeft {
     /// Failures that its handlers may still report; the last of them is final.
-    pub retries: i32,
+    pub retries: u32,
     /// Times that it may still be taken back; the last of them is final.
-    pub resets: i32,
+    pub resets: u32,
 }
 
 /// A limit of the pipeline.
@@ -118,9 +118,9 @@ pub struct BudgetsLeft {
 #[non_exhaustive]
 pub enum Limit {
     /// `max_retries`, with its value.
-    Retries(i32),
+    Retries(u32),
     /// `max_resets`, with its value.
-    Resets(i32),
+    Resets(u32),
 }
 
 impl fmt::Display for Verdict {
@@ -189,7 +189,7 @@ impl fmt::Display for Verdict {
 
 impl fmt::Display for BudgetsLeft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count: i32| if count == 1 { "" } else { "s" };
+        let plural = |count: u32| if count == 1 { "" } else { "s" };
         let (retries, resets) = (self.retries, self.resets);
         write!(f, "{retries} attempt{} and {resets} reset{} left", plural(retries), plural(resets))
     }

@@ -126,7 +126,7 @@ impl<S: Store, R: 'static> Finisher for DryFinisher<S, R> {
     fn finish(&self, finish: Finish) -> BoxFuture<'_, Result<Settled>> {
         let pipeline = self.reader.pipeline();
         let from = Status::InProgress(finish.lease.stage);
-        let spent = self.retry_count.saturating_add(1) >= pipeline.max_retries();
+        let spent = self.reader.dispatch().limits().reached(self.retry_count.saturating_add(1), 0).is_some();
         let to = pipeline.after(from, finish.outcome.to_move(spent)).map_err(|_| Error::IllegalMove {
             key: finish.lease.key,
             from: pipeline.word(from).to_owned(),

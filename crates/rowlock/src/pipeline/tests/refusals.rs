@@ -121,11 +121,14 @@ fn a_word_stands_for_one_state() {
 }
 
 #[test]
-fn limits_are_at_least_one() {
+fn limits_are_at_least_one_and_fit_into_a_count() {
     let rule = "must be at least 1: it is the number of attempts, not of repeats";
     refused(two_stages().max_retries(0), "max_retries", "0", rule);
     refused(two_stages().max_resets(0), "max_resets", "0", rule);
-    refused(two_stages().max_resets(-1), "max_resets", "-1", rule);
+    let rule = "must be at most 2147483647: the counts have 32 bits, one of them for the sign";
+    refused(two_stages().max_retries(2_147_483_648), "max_retries", "2147483648", rule);
+    refused(two_stages().max_resets(u32::MAX), "max_resets", "4294967295", rule);
+    assert!(two_stages().max_retries(2_147_483_647).max_resets(2_147_483_647).build().is_ok());
 }
 
 #[test]

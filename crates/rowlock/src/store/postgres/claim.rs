@@ -20,7 +20,7 @@ use super::time::{TIME_MIN, Time};
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX, QUEUE_FULL_ITEMS_MIN};
 use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;
-use crate::store::params::row_limit;
+use crate::store::params::{budget_limit, row_limit};
 use crate::store::{ClaimBatch, ClaimParams, ItemRow};
 use crate::{Error, Lease, Result, Status};
 
@@ -345,8 +345,8 @@ impl PostgresStore {
             ready_words: stages.into_iter().rev().map(word).collect(),
             limit: row_limit(claiming.limit, BATCH_ITEMS_MAX),
             now: claiming.now,
-            max_retries: claiming.limits.max_retries,
-            max_resets: claiming.limits.max_resets,
+            max_retries: budget_limit(claiming.limits.max_retries),
+            max_resets: budget_limit(claiming.limits.max_resets),
             leave_exhausted: claiming.leave_exhausted,
             alone: claiming.alone,
             except: self.keys_to_leave_out("claim", &claiming.except),

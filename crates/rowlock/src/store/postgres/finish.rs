@@ -20,6 +20,7 @@ use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::Role;
 use crate::store::error_text::stored_error;
 use crate::store::ladder::Ladder;
+use crate::store::params::budget_limit;
 use crate::store::{Finish, FinishParams, Finished, LeaseState, Outcome};
 use crate::{Error, Lease, Result, Status};
 
@@ -438,7 +439,7 @@ impl PostgresStore {
             .bind(&delays.jitters)
             .bind(&delays.floors_secs)
             .bind(delays.columns)
-            .bind(finishing.limits.max_retries)
+            .bind(budget_limit(finishing.limits.max_retries))
             .bind(length(&leases))
     }
 

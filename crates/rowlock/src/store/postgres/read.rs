@@ -12,7 +12,7 @@ use super::store::PostgresStore;
 use crate::limits::{PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Status;
 use crate::store::explanation::is_stale;
-use crate::store::params::row_limit;
+use crate::store::params::{count_limit, row_limit};
 use crate::store::{
     CountParams, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, ListParams, Page, StageCounts,
     StatusCount,
@@ -82,8 +82,9 @@ impl PostgresStore {
     }
 
     pub(super) async fn count_items(&self, counting: &CountParams) -> Result<Counts> {
+        let up_to = count_limit(counting.up_to);
         // One more than reported, to tell whether there are more.
-        let limit = counting.up_to.saturating_add(1);
+        let limit = up_to.saturating_add(1);
         let stages = self.pipeline.stages().iter();
         let (ready, running): (Vec<String>, Vec<String>) =
             stages.map(|stage| (stage.ready_word().to_owned(), stage.running_word().to_owned())).unzip();
@@ -108,7 +109,7 @@ impl PostgresStore {
                 paused: column("counts", row, "paused")?,
                 oldest_ready_since: time("counts", row, "oldest_ready_since")?,
                 next_due_at: time("counts", row, "next_due_at")?,
-                never_due: column::<i64>("counts", row, "never_due")?.min(counting.up_to),
+                never_due: column::<i64>("counts", row, "never_due")?.min(up_to),
                 oldest_heartbeat_at: time("counts", row, "oldest_heartbeat_at")?,
             });
         }

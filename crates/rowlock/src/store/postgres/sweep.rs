@@ -15,7 +15,7 @@ use super::store::PostgresStore;
 use crate::limits::{BATCH_ITEMS_MAX, LADDER_PROBES_MAX};
 use crate::pipeline::StageId;
 use crate::store::ladder::Ladder;
-use crate::store::params::row_limit;
+use crate::store::params::{budget_limit, row_limit};
 use crate::store::{SweepParams, Swept, SweptItem};
 use crate::{Error, Key, Result, Status};
 
@@ -177,7 +177,7 @@ impl PostgresStore {
             .bind(limit)
             .bind(sweeping.stale_after.as_secs_f64())
             .bind(sweeping.now)
-            .bind(sweeping.max_resets)
+            .bind(budget_limit(sweeping.max_resets))
             .bind(self.keys_to_leave_out("sweep", &[]))
             .bind(only.map(|places| places.iter().map(|place| (*place).to_owned()).collect::<Vec<_>>()))
     }

@@ -11,6 +11,7 @@ use crate::limits::{COUNT_EXACT_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Role;
 use crate::schema::{ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
+use crate::store::params::count_limit;
 
 /// The verb under whose name the catalogue is read.
 const VERB: &str = "inspect";
@@ -181,8 +182,9 @@ impl PostgresStore {
     /// Remarks that stop no work: rows that no worker takes up, or cannot see.
     pub(super) async fn remarks(&self, session: &mut Session) -> Result<Vec<String>> {
         let table = self.ddl_template().render(":table");
-        let stray = query(&self.statements.stray_rows).bind(COUNT_EXACT_MAX).bind(UNKNOWN_WORDS_MAX);
-        let mut found = StrayRows { limit: COUNT_EXACT_MAX, ..StrayRows::default() };
+        let limit = count_limit(COUNT_EXACT_MAX);
+        let stray = query(&self.statements.stray_rows).bind(limit).bind(UNKNOWN_WORDS_MAX);
+        let mut found = StrayRows { limit, ..StrayRows::default() };
         for row in &session.fetch(stray).await? {
             let (what, count): (String, i64) = (column(VERB, row, "what")?, column(VERB, row, "count")?);
             match what.as_str() {
@@ -204,9 +206,10 @@ impl PostgresStore {
 
     async fn hidden_rows(&self, session: &mut Session, about: i64) -> Result<String> {
         let sql = self.ddl_template().render("select count(*) as n from (select from :table limit $1::bigint) visible");
-        let rows = session.fetch(sqlx::query(AssertSqlSafe(sql)).bind(COUNT_EXACT_MAX)).await?;
+        let limit = count_limit(COUNT_EXACT_MAX);
+        let rows = session.fetch(sqlx::query(AssertSqlSafe(sql)).bind(limit)).await?;
         let seen: i64 = rows.first().map_or(Ok(0), |row| column(VERB, row, "n"))?;
-        let at_least = if seen >= COUNT_EXACT_MAX { "at least " } else { "" };
+        let at_least = if seen >= limit { "at least " } else { "" };
         let of = if about > 0 { format!(" of about {about}") } else { String::new() };
         Ok(format!(
             "row security is on for this role, which sees {at_least}{seen}{of} rows: what a policy hides is no item of \

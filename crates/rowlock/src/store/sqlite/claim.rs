@@ -13,6 +13,7 @@ use super::{errors, rows};
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::pipeline::{StageId, Status};
 use crate::store::error_text::stored_error;
+use crate::store::params::budget_limit;
 use crate::store::{ClaimBatch, ClaimParams, ClaimedRow, ItemRow, Limit, Limits};
 use crate::{Key, Result};
 
@@ -227,8 +228,8 @@ impl SqliteStore {
             self.pipeline.stage(stage).name().into(),
             now.into(),
             i64::try_from(limit).unwrap_or(i64::MAX).into(),
-            claiming.limits.max_retries.into(),
-            claiming.limits.max_resets.into(),
+            budget_limit(claiming.limits.max_retries).into(),
+            budget_limit(claiming.limits.max_resets).into(),
             i64::from(claiming.leave_exhausted).into(),
             left_out.into(),
             i64::from(takes_keys_for_utf8).into(),

@@ -13,6 +13,7 @@ use crate::Result;
 use crate::limits::RETRY_DELAY_MAX;
 use crate::pipeline::Status;
 use crate::store::error_text::stored_error;
+use crate::store::params::budget_limit;
 use crate::store::{Finish, FinishParams, Finished, Limit, Limits, Outcome};
 
 impl SqliteStore {
@@ -48,7 +49,7 @@ impl SqliteStore {
             sql: &self.statements.finish,
             items: items.iter().map(|finish| self.finish_item(finish, limits, at)).collect::<Result<_>>()?,
             now,
-            binds: vec![limits.max_retries.into(), self.policies.as_ref().into()],
+            binds: vec![budget_limit(limits.max_retries).into(), self.policies.as_ref().into()],
             when_refused: WhenRefused::Fail,
             cause: |item| item.step.filter(|step| ["retry", "fail"].contains(step)),
         })

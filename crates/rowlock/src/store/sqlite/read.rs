@@ -11,7 +11,7 @@ use super::{clock, rows};
 use crate::limits::{FAILURES_KEPT_MAX, PAGE_ITEMS_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::{Role, StageId, Status};
 use crate::store::explanation::is_stale;
-use crate::store::params::row_limit;
+use crate::store::params::{count_limit, row_limit};
 use crate::store::{
     CountParams, Counts, Explanation, FailureRecord, HeldItem, ItemRow, Limits, ListParams, Page, StageCounts,
     StatusCount,
@@ -58,13 +58,14 @@ impl SqliteStore {
         let mut session = self.read(verb).await?;
         let now = self.time(&mut session, counting.now).await?;
         let paused = self.read_paused(&mut session).await?;
+        let up_to = count_limit(counting.up_to);
         // One more than reported, to tell whether there are more.
-        let limit = counting.up_to.saturating_add(1);
+        let limit = up_to.saturating_add(1);
         let count = |status: Option<Status>, word: &str, count: i64| StatusCount {
             status,
             word: word.to_owned(),
-            count: count.min(counting.up_to),
-            at_least: count > counting.up_to,
+            count: count.min(up_to),
+            at_least: count > up_to,
         };
         let mut statuses = Vec::new();
         let mut stages = Vec::new();
@@ -82,7 +83,7 @@ impl SqliteStore {
                 paused: paused.contains(&id),
                 oldest_ready_since: rows::time(&ready, 1),
                 next_due_at: rows::time(&ready, 2),
-                never_due: rows::integer(&ready, 3).unwrap_or(0).min(counting.up_to),
+                never_due: rows::integer(&ready, 3).unwrap_or(0).min(up_to),
                 oldest_heartbeat_at: rows::time(&running, 1),
             });
         }

@@ -12,6 +12,7 @@ use super::{clock, rows};
 use crate::Result;
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::store::error_text::stored_error;
+use crate::store::params::budget_limit;
 use crate::store::{Limit, SweepParams, Swept, SweptItem};
 
 impl SqliteStore {
@@ -46,7 +47,7 @@ impl SqliteStore {
             sql: &self.statements.take_back,
             items: found.iter().map(|row| self.stale_item(row, at, sweeping.max_resets)).collect(),
             now,
-            binds: vec![sweeping.max_resets.into()],
+            binds: vec![budget_limit(sweeping.max_resets).into()],
             when_refused: WhenRefused::Fail,
             cause: |_| Some("sweep"),
         };
@@ -54,7 +55,7 @@ impl SqliteStore {
         Ok(self.swept(&batch.items, written, found.len() >= limit))
     }
 
-    fn stale_item(&self, row: &SqliteRow, at: DateTime<Utc>, max_resets: i32) -> Item {
+    fn stale_item(&self, row: &SqliteRow, at: DateTime<Utc>, max_resets: u32) -> Item {
         let key = self.key_of_row(row, 0);
         let heartbeat = rows::text(row, 3);
         let holder = rows::text(row, 2).unwrap_or_else(|| "(unknown)".to_owned());

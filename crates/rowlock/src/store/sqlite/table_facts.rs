@@ -12,6 +12,7 @@ use crate::limits::{COUNT_EXACT_MAX, TIMES_LOOKED_AT_MAX};
 use crate::pipeline::Role;
 use crate::schema::{ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
+use crate::store::params::count_limit;
 
 /// How a column converts the values that it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,11 +243,12 @@ impl SqliteStore {
 
     /// Remarks that stop no work: rows that no worker takes up. For a table that has its columns and indexes.
     pub(super) async fn remarks(&self, session: &mut Session) -> Result<Vec<String>> {
-        let mut found = StrayRows { limit: COUNT_EXACT_MAX, ..StrayRows::default() };
+        let limit = count_limit(COUNT_EXACT_MAX);
+        let mut found = StrayRows { limit, ..StrayRows::default() };
         let is_unknown = |word: &Option<String>| word.as_ref().is_none_or(|word| self.pipeline.status(word).is_none());
-        let stopped = self.count_stopped(session, COUNT_EXACT_MAX).await?;
+        let stopped = self.count_stopped(session, limit).await?;
         found.unknown = stopped.into_iter().filter(|(word, count)| *count > 0 && is_unknown(word)).collect();
-        let unleased = session.rows(&self.statements.stray_rows, [COUNT_EXACT_MAX.into()]).await?;
+        let unleased = session.rows(&self.statements.stray_rows, [limit.into()]).await?;
         found.unleased = unleased.first().and_then(|row| rows::integer(row, 0)).unwrap_or(0);
         Ok(found.remarks(&self.pipeline))
     }

@@ -6,6 +6,7 @@ use super::store::SqliteStore;
 use crate::Result;
 use crate::limits::COUNT_EXACT_MAX;
 use crate::pipeline::Role;
+use crate::store::params::count_limit;
 
 impl SqliteStore {
     /// Returns sentences. The table must have the pipeline's columns.
@@ -17,17 +18,18 @@ impl SqliteStore {
             column(Role::CreatedAt)
         );
         let stale = format!("stale: {:?} holds what cannot be read as a time", column(Role::Heartbeat));
+        let limit = count_limit(COUNT_EXACT_MAX);
         let mut sentences = Vec::new();
         for (sql, consequence) in
             [(&self.statements.unreadable_due, due), (&self.statements.unreadable_heartbeats, stale)]
         {
-            let found = session.rows(sql, [COUNT_EXACT_MAX.into()]).await?;
+            let found = session.rows(sql, [limit.into()]).await?;
             let Some(row) = found.first() else { continue };
             let count = rows::integer(row, 0).unwrap_or(0);
             if count > 0 {
                 let rows = match count {
                     1 => "1 row is".to_owned(),
-                    COUNT_EXACT_MAX.. => format!("at least {count} rows are"),
+                    count if count >= limit => format!("at least {count} rows are"),
                     count => format!("{count} rows are"),
                 };
                 let example = rows::text(row, 1).unwrap_or_default();

@@ -74,8 +74,8 @@ async fn next_step<S: Store>(
 ) -> Result<NextStep> {
     let excluded = verbs.store().excluded();
     // Excluded rows are counted with the others, and must not use up the limit.
-    let excluded_items = i64::try_from(excluded.len()).unwrap_or(i64::MAX);
-    let count = |up_to: i64| CountParams { up_to: up_to.saturating_add(excluded_items), ..CountParams::default() };
+    let excluded_items = excluded.len();
+    let count = |up_to: usize| CountParams { up_to: up_to.saturating_add(excluded_items), ..CountParams::default() };
     let pipeline = verbs.store().pipeline();
     let short = CountParams { unfinished_only: true, ..count(WAITING_COUNTED_MAX) };
     let counts = verbs.counts(&short).await?;
