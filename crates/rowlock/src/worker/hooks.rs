@@ -4,7 +4,6 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -54,9 +53,14 @@ pub(crate) type OnHold = Arc<dyn Fn(&HeldStage) + Send + Sync>;
 /// Runs the on-failed hook on the user's runtime, one item after the other.
 pub(crate) struct FailedHook {
     /// `None` without a hook. When this is dropped, the task reports what is left and ends.
-    sender: Option<UnboundedSender<FailedItem>>,
-    pending: Arc<AtomicUsize>,
+    sender: Option<UnboundedSender<PendingCall>>,
+    pending: Pending,
 }
+
+/// Each call has a clone until it has finished: the clones count the calls.
+type Pending = Arc<()>;
+
+type PendingCall = (FailedItem, Pending);
 
 impl FailedHook {
     /// Starts the hook's task, if there is a hook.
@@ -64,37 +68,35 @@ impl FailedHook {
         hook: Option<OnFailed>,
         runtime: &tokio::runtime::Handle,
     ) -> (FailedHook, Option<JoinHandle<()>>) {
-        let pending = Arc::new(AtomicUsize::new(0));
+        let pending = Pending::default();
         let Some(hook) = hook else { return (FailedHook { sender: None, pending }, None) };
         // The producer limits the channel's length: it claims nothing while many calls are pending.
         let (sender, receiver) = unbounded_channel();
-        let task = runtime.spawn(call(hook, receiver, Arc::clone(&pending)));
+        let task = runtime.spawn(call(hook, receiver));
         (FailedHook { sender: Some(sender), pending }, Some(task))
     }
 
     pub(crate) fn tell(&self, failed: impl FnOnce() -> FailedItem) {
         if let Some(sender) = &self.sender {
-            self.pending.fetch_add(1, Ordering::AcqRel);
-            if sender.send(failed()).is_err() {
-                self.pending.fetch_sub(1, Ordering::AcqRel);
-            }
+            // Fails if the user's runtime has shut down: nothing is left to call.
+            let _unheard = sender.send((failed(), Arc::clone(&self.pending)));
         }
     }
 
     /// Calls that have not finished yet.
     pub(crate) fn pending(&self) -> usize {
-        self.pending.load(Ordering::Acquire)
+        Arc::strong_count(&self.pending) - 1
     }
 }
 
-async fn call(hook: OnFailed, mut failed: UnboundedReceiver<FailedItem>, pending: Arc<AtomicUsize>) {
-    while let Some(item) = failed.recv().await {
+async fn call(hook: OnFailed, mut failed: UnboundedReceiver<PendingCall>) {
+    while let Some((item, pending)) = failed.recv().await {
         let key = item.key.clone();
         let work = AssertUnwindSafe(async { hook(item).await }).catch_unwind();
         if let Err(panic) = work.await {
             tracing::error!(%key, error = panic_message(&*panic), "the on-failed hook panicked");
         }
-        pending.fetch_sub(1, Ordering::AcqRel);
+        drop(pending);
     }
 }
 
@@ -205,5 +207,35 @@ fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
             tracing::error!(error = panic_message(&*panic), "the handler observer panicked");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_is_pending_until_the_hook_has_returned() {
+        let gate = Arc::new(Notify::new());
+        let waits = Arc::clone(&gate);
+        let hook: OnFailed = Arc::new(move |_| {
+            let gate = Arc::clone(&waits);
+            Box::pin(async move { gate.notified().await })
+        });
+        let (failed, task) = FailedHook::start(Some(hook), &tokio::runtime::Handle::current());
+        for key in ["a", "b"] {
+            failed.tell(|| FailedItem { key: key.into(), stage: None, cause: FailedBy::Sweep, error: String::new() });
+        }
+        for left in [1, 0] {
+            assert_eq!(failed.pending(), left + 1);
+            gate.notify_one();
+            while failed.pending() > left {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(failed);
+        task.expect("there is a hook").await.expect("it ends");
     }
 }
