@@ -8,21 +8,21 @@ use crate::limits::{VERB_BACKOFF_MAX, VERB_BACKOFF_MIN};
 
 /// Doubling waits, each with full jitter on its upper half.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Backoff {
+pub(crate) struct RetryWait {
     next: Duration,
     max: Duration,
 }
 
-impl Default for Backoff {
+impl Default for RetryWait {
     fn default() -> Self {
-        Backoff::between(VERB_BACKOFF_MIN, VERB_BACKOFF_MAX)
+        RetryWait::between(VERB_BACKOFF_MIN, VERB_BACKOFF_MAX)
     }
 }
 
-impl Backoff {
+impl RetryWait {
     /// Waits from the first duration up to the second.
-    pub(crate) fn between(min: Duration, max: Duration) -> Backoff {
-        Backoff { next: min, max }
+    pub(crate) fn between(min: Duration, max: Duration) -> RetryWait {
+        RetryWait { next: min, max }
     }
 
     /// The next wait; the one after it is twice as long, up to a limit.
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn doubles_up_to_its_limit_and_stays_within_the_upper_half() {
-        let mut backoff = Backoff::default();
+        let mut backoff = RetryWait::default();
         let mut expected = VERB_BACKOFF_MIN;
         for _ in 0..20 {
             let wait = backoff.next();

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{Instrument, Span, field};
 
-use crate::backoff::Backoff;
+use crate::backoff::RetryWait;
 use crate::limits::VERB_ATTEMPTS_MAX;
 use crate::pipeline::Pipeline;
 use crate::store::{ClaimBatch, ClaimParams, LeaseState, Limits, Store, SweepParams, Swept};
@@ -185,7 +185,7 @@ where
 #[derive(Debug, Default)]
 struct Attempts {
     failed: u32,
-    backoff: Backoff,
+    backoff: RetryWait,
 }
 
 impl Attempts {

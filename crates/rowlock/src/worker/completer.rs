@@ -11,7 +11,7 @@ use super::hooks::{FailedBy, FailedItem};
 use super::refusals::Refused;
 use super::report::{Errors, WorkerReport};
 use super::supervisor::{Phase, Supervisor};
-use crate::backoff::Backoff;
+use crate::backoff::RetryWait;
 use crate::dispatch::Dispatch;
 use crate::limits::{
     BATCH_ITEMS_MAX, FINISH_GATHER_ITEMS_MIN, FINISH_GATHER_MAX, FINISH_HALVINGS_MAX, FINISH_OUTAGE_TRIES_MAX,
@@ -58,7 +58,7 @@ struct Last {
 /// that waited for others, or for the end of an outage, arrive here in large numbers.
 pub(crate) async fn retry_apart<S: Store, R: Send + 'static>(supervisor: &Supervisor<S, R>, verbs: &Dispatch<S>) {
     let mut errors = Errors::default();
-    let mut backoff = Backoff::default();
+    let mut backoff = RetryWait::default();
     let mut failures_in_a_row = 0;
     loop {
         let (tries, mut batch) = match supervisor.retry_lane.next(&supervisor.refusals).await {
@@ -88,7 +88,7 @@ pub(crate) async fn retry_apart<S: Store, R: Send + 'static>(supervisor: &Superv
             None => {}
         }
         if progress {
-            backoff = Backoff::default();
+            backoff = RetryWait::default();
         } else {
             backoff.wait().await;
         }
@@ -155,13 +155,13 @@ async fn write<S: Store, R: Send + 'static>(
 ) {
     let mut batches = vec![batch];
     let mut failures_in_a_row = 0;
-    let mut backoff = Backoff::default();
+    let mut backoff = RetryWait::default();
     while let Some(mut batch) = batches.pop() {
         let sent = send(supervisor, verbs, &mut batch, errors).await;
         let is_held = set_refused_aside(supervisor, verbs, &mut batch);
         let Err(error) = sent else {
             failures_in_a_row = 0;
-            backoff = Backoff::default();
+            backoff = RetryWait::default();
             if !batch.is_empty() {
                 supervisor.retry_lane.push(batch);
             }

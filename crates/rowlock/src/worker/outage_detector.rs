@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backoff::Backoff;
+use crate::backoff::RetryWait;
 use crate::failure::{Outage, Until};
 use crate::limits::{HELD_UNTRIED_MAX, OUTAGES_ALONE_MAX, OUTAGES_REMEMBERED_MAX, PUT_OFF_MAX};
 use crate::pipeline::StageId;
@@ -101,7 +101,7 @@ pub(crate) struct News {
 pub(crate) struct Since {
     pub(crate) began_at: Instant,
     pub(crate) reason: String,
-    backoff: Backoff,
+    backoff: RetryWait,
     /// The last pause.
     pub(crate) pause: Duration,
     pub(crate) next_try_at: Instant,
@@ -306,7 +306,7 @@ impl OutageState {
 
 impl Since {
     pub(crate) fn new(reason: &str, pauses: Pauses, now: Instant) -> Since {
-        let backoff = Backoff::between(pauses.min, pauses.max);
+        let backoff = RetryWait::between(pauses.min, pauses.max);
         let mut since = Since {
             began_at: now,
             reason: reason.to_owned(),

@@ -103,12 +103,13 @@ impl PostgresStore {
                 let rows = session
                     .fetch(self.claim_query(&self.statements.claim, claiming, pick, None, start.is_some()))
                     .await?;
-                let tally = Tally::of(&rows)?;
+                let tally = ClaimTally::of(&rows)?;
                 (rows, tally)
             }
         };
         let took = sent_at.elapsed();
-        let Added { left_as_they_were, until, unclaimed } = self.add_claimed(claiming, pick, tally, rows, batch)?;
+        let ClaimEffect { left_as_they_were, until, unclaimed } =
+            self.add_claimed(claiming, pick, tally, rows, batch)?;
         if !unclaimed.is_empty() {
             Box::pin(self.refuse_unclaimed(session, claiming, unclaimed, batch)).await;
         }
@@ -132,7 +133,7 @@ impl PostgresStore {
         pick: &Pick,
         ready_word: &str,
         start: Option<Start>,
-    ) -> Result<Option<(Vec<PgRow>, Tally)>> {
+    ) -> Result<Option<(Vec<PgRow>, ClaimTally)>> {
         let statements = &self.statements;
         let sql = if start.is_some() { &statements.claim_full } else { &statements.claim_plain };
         let statement =
@@ -143,7 +144,7 @@ impl PostgresStore {
         };
         let rows = session.fetch(statement).await?;
         let picked = rows.first().map(|row| column::<Option<i64>>("claim", row, "rowlock_picked")).transpose()?;
-        Ok(picked.flatten().map(|picked| (rows, Tally { picked, chosen: picked, suspect_at_head: false })))
+        Ok(picked.flatten().map(|picked| (rows, ClaimTally { picked, chosen: picked, suspect_at_head: false })))
     }
 
     /// Claims what can be claimed of a batch that failed as a whole, by this error or because a trigger left rows
@@ -165,7 +166,7 @@ impl PostgresStore {
         };
         let (mut all, mut stages) = (Vec::new(), Vec::new());
         for row in &rows {
-            Tally::read(row)?.note(pick, &mut batch);
+            ClaimTally::read(row)?.note(pick, &mut batch);
             if let Some(place) = Place::read("claim", row)? {
                 let word = column::<Option<String>>("claim", row, "word")?;
                 stages.push(word.and_then(|word| self.pipeline.status(&word)).and_then(Status::stage));
@@ -189,7 +190,7 @@ impl PostgresStore {
                 }
                 Ok(rows) if moved_all(&rows)? => {
                     session.run("release savepoint part").await?;
-                    let tally = Tally::of(&rows)?;
+                    let tally = ClaimTally::of(&rows)?;
                     unclaimed.extend(self.add_claimed(claiming, pick, tally, rows, &mut batch)?.unclaimed);
                     ladder.passed(&part);
                 }
@@ -275,11 +276,11 @@ impl PostgresStore {
         &self,
         claiming: &ClaimParams,
         pick: &Pick,
-        tally: Tally,
+        tally: ClaimTally,
         rows: Vec<PgRow>,
         batch: &mut ClaimBatch<PgRow>,
-    ) -> Result<Added> {
-        let Some(first) = rows.first() else { return Ok(Added::default()) };
+    ) -> Result<ClaimEffect> {
+        let Some(first) = rows.first() else { return Ok(ClaimEffect::default()) };
         tally.note(pick, batch);
         let columns = ClaimedColumns::of("claim", &self.pipeline, first)?;
         let ready_since = place("claim", first, "rowlock_ready_since")?;
@@ -306,7 +307,7 @@ impl PostgresStore {
         order.sort_unstable();
         let until = order.last().map(|(_, ready_since, _)| ready_since.0).filter(|since| *since > TIME_MIN);
         batch.claimed.extend(order.into_iter().filter_map(|(_, _, at)| claimed[at].take()));
-        Ok(Added { left_as_they_were: tally.chosen - moved, until, unclaimed })
+        Ok(ClaimEffect { left_as_they_were: tally.chosen - moved, until, unclaimed })
     }
 
     pub(super) async fn preview_rows(&self, claiming: &ClaimParams) -> Result<Vec<ItemRow<PgRow>>> {
@@ -369,7 +370,7 @@ fn sort_as_picked(batch: &mut ClaimBatch<PgRow>, all: &[Place]) {
 
 /// What a claim statement did.
 #[derive(Default)]
-struct Added {
+struct ClaimEffect {
     /// Rows that a trigger silently left unchanged.
     left_as_they_were: i64,
     /// Since when the last claimed item in the order of the queue was ready; `None` also if it has no such time.
@@ -420,7 +421,7 @@ impl Pick {
 
 /// What a claim met. Every row of an answer carries the same tally, even the one without an item.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
+struct ClaimTally {
     /// Rows that it locked.
     picked: i64,
     /// Those of them that it was to take.
@@ -428,13 +429,13 @@ struct Tally {
     suspect_at_head: bool,
 }
 
-impl Tally {
-    fn of(rows: &[PgRow]) -> Result<Tally> {
-        rows.first().map_or(Ok(Tally::default()), Tally::read)
+impl ClaimTally {
+    fn of(rows: &[PgRow]) -> Result<ClaimTally> {
+        rows.first().map_or(Ok(ClaimTally::default()), ClaimTally::read)
     }
 
-    fn read(row: &PgRow) -> Result<Tally> {
-        Ok(Tally {
+    fn read(row: &PgRow) -> Result<ClaimTally> {
+        Ok(ClaimTally {
             picked: column("claim", row, "rowlock_picked")?,
             chosen: column("claim", row, "rowlock_chosen")?,
             suspect_at_head: column("claim", row, "rowlock_suspect_at_head")?,
@@ -454,5 +455,5 @@ fn moved_all(rows: &[PgRow]) -> Result<bool> {
     for row in rows {
         moved += i64::from(column::<Option<&str>>("claim", row, "rowlock_key")?.is_some());
     }
-    Ok(moved == Tally::of(rows)?.chosen)
+    Ok(moved == ClaimTally::of(rows)?.chosen)
 }

@@ -51,7 +51,7 @@ impl PostgresStore {
             .bind(self.places_in_queue(&leases))
             .bind(distinct_tokens);
         let rows = session.fetch(statement).await?;
-        let written: Vec<Written> = rows.iter().map(Written::read).collect::<Result<_>>()?;
+        let written: Vec<WrittenWord> = rows.iter().map(WrittenWord::read).collect::<Result<_>>()?;
         if self.is_all(&leases, &written) {
             for (lease, answer) in leases.iter().zip(answers) {
                 *answer = Some(Finished::Applied { to: self.pipeline.completed(lease.stage) });
@@ -68,7 +68,7 @@ impl PostgresStore {
     }
 
     /// Whether the whole batch was written, and with the one word that all of it should have.
-    fn is_all(&self, leases: &[&Lease], written: &[Written]) -> bool {
+    fn is_all(&self, leases: &[&Lease], written: &[WrittenWord]) -> bool {
         let (Some(first), [written]) = (leases.first(), written) else { return false };
         written.items == leases.len()
             && written.word == self.pipeline.word(self.pipeline.completed(first.stage))
@@ -80,7 +80,7 @@ impl PostgresStore {
         &self,
         leases: &[&Lease],
         rows: &[PgRow],
-        written: &[Written],
+        written: &[WrittenWord],
         answers: &mut [Option<Finished>],
     ) -> Result<()> {
         let places: HashMap<(i64, &str), usize> =
@@ -107,16 +107,16 @@ impl PostgresStore {
 }
 
 /// How many items of a batch got this word.
-struct Written {
+struct WrittenWord {
     word: String,
     items: usize,
 }
 
-impl Written {
-    fn read(row: &PgRow) -> Result<Written> {
+impl WrittenWord {
+    fn read(row: &PgRow) -> Result<WrittenWord> {
         let word = column::<Option<String>>("finish", row, "word")?.unwrap_or_default();
         let items = column::<i64>("finish", row, "n")?;
-        Ok(Written { word, items: usize::try_from(items).unwrap_or_default() })
+        Ok(WrittenWord { word, items: usize::try_from(items).unwrap_or_default() })
     }
 }
 

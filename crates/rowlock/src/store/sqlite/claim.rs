@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::sqlite::SqliteRow;
 
-use super::items::{Item, KeyValue, json};
+use super::items::{BatchItem, KeyValue, json};
 use super::plain::Ended;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written, are_all_ignored};
 use super::session::{Bind, Session, Sql, Verb};
@@ -34,7 +34,7 @@ struct Picked {
 #[derive(Debug, Default)]
 struct Plan {
     /// The items to claim or to fail, in the order of the queue.
-    items: Vec<Item>,
+    items: Vec<BatchItem>,
     may_have_more: bool,
     suspect_at_head: bool,
 }
@@ -257,11 +257,11 @@ impl SqliteStore {
                 Some(head) if claiming.alone => index == head,
                 Some(_) | None => !is_suspect(&picked),
             };
-            let item = Item::new(picked.key, self.pipeline.word(Status::Ready(picked.stage)));
+            let item = BatchItem::new(picked.key, self.pipeline.word(Status::Ready(picked.stage)));
             if picked.exhausted.is_some() {
-                items.push(Item { step: Some("exhaust"), error: picked.exhausted, ..item });
+                items.push(BatchItem { step: Some("exhaust"), error: picked.exhausted, ..item });
             } else if chosen {
-                items.push(Item { step: Some("take"), ..item });
+                items.push(BatchItem { step: Some("take"), ..item });
             }
         }
         Plan {
@@ -275,7 +275,7 @@ impl SqliteStore {
         &self,
         mut batch: ClaimBatch<SqliteRow>,
         claiming: &ClaimParams,
-        items: &[Item],
+        items: &[BatchItem],
         written: Vec<Written>,
         mut rows: HashMap<Key, SqliteRow>,
     ) -> ClaimBatch<SqliteRow> {
@@ -309,7 +309,12 @@ impl SqliteStore {
         rows::claimed(&self.pipeline, row, claiming.token, claiming.limits)
     }
 
-    async fn read_rows(&self, session: &mut Session, sql: &Sql, items: &[Item]) -> Result<HashMap<Key, SqliteRow>> {
+    async fn read_rows(
+        &self,
+        session: &mut Session,
+        sql: &Sql,
+        items: &[BatchItem],
+    ) -> Result<HashMap<Key, SqliteRow>> {
         let keys: Vec<&KeyValue> = items.iter().filter(|item| item.step != Some("exhaust")).map(|i| &i.key).collect();
         if keys.is_empty() {
             return Ok(HashMap::new());

@@ -14,7 +14,7 @@ use crate::limits::FAILURES_KEPT_MAX;
 
 /// One record of `rowlock_failures`.
 #[derive(Debug, Serialize)]
-struct Failure<'a> {
+struct FailureLine<'a> {
     item: String,
     word: &'a str,
     cause: &'static str,
@@ -35,10 +35,10 @@ impl SqliteStore {
         batch: &Batch<'_>,
         written: &[Written],
     ) -> Result<()> {
-        let mut records: Vec<Failure<'_>> = Vec::new();
+        let mut records: Vec<FailureLine<'_>> = Vec::new();
         for (item, outcome) in batch.items.iter().zip(written) {
             if let (Written::Applied { key, holder, error, .. }, Some(cause)) = (outcome, (batch.cause)(item)) {
-                records.push(Failure {
+                records.push(FailureLine {
                     item: key.as_str().to_owned(),
                     word: &item.word,
                     cause,

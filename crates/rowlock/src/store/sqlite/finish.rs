@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::claim::spent;
 use super::clock;
-use super::items::Item;
+use super::items::BatchItem;
 use super::plain::Ended;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::Verb;
@@ -55,7 +55,7 @@ impl SqliteStore {
         })
     }
 
-    fn finish_item(&self, finish: &Finish, limits: Limits, now: DateTime<Utc>) -> Result<Item> {
+    fn finish_item(&self, finish: &Finish, limits: Limits, now: DateTime<Utc>) -> Result<BatchItem> {
         let mut item = self.leased_item(&finish.lease)?;
         item.step = Some(finish.outcome.name());
         item.stage = Some(finish.lease.stage.index());

@@ -68,7 +68,7 @@ impl From<KeyValue> for Bind {
 
 /// One item of a batch; each statement reads the fields that it needs.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Item {
+pub(super) struct BatchItem {
     pub(super) key: KeyValue,
     /// The word that the row must have.
     pub(super) word: String,
@@ -93,9 +93,9 @@ pub(super) struct Item {
     pub(super) heartbeat: Option<String>,
 }
 
-impl Item {
-    pub(super) fn new(key: KeyValue, word: impl Into<String>) -> Item {
-        Item {
+impl BatchItem {
+    pub(super) fn new(key: KeyValue, word: impl Into<String>) -> BatchItem {
+        BatchItem {
             key,
             word: word.into(),
             token: None,
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn only_the_fields_that_are_there_are_written() {
-        let item = Item { token: Some(7), ..Item::new(KeyValue::Text("a\"b".to_owned()), "A_IN_PROGRESS") };
+        let item = BatchItem { token: Some(7), ..BatchItem::new(KeyValue::Text("a\"b".to_owned()), "A_IN_PROGRESS") };
         assert_eq!(json(&[item]), r#"[{"key":"a\"b","word":"A_IN_PROGRESS","token":7}]"#);
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 
-use super::items::{Item, KeyValue, json};
+use super::items::{BatchItem, KeyValue, json};
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written, are_all_ignored};
 use super::session::{Session, Verb};
 use super::store::SqliteStore;
@@ -24,7 +24,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Whether the row is still as an item of a batch requires it.
-    pub(super) fn matches(&self, item: &Item) -> bool {
+    pub(super) fn matches(&self, item: &BatchItem) -> bool {
         self.word == item.word
             && (item.token.is_none() || self.token == item.token)
             && (item.step != Some("sweep") || self.heartbeat == item.heartbeat)
@@ -46,7 +46,7 @@ impl SqliteStore {
         let at = self.time(&mut session, now).await?;
         let batch = Batch {
             sql: &self.statements.renew,
-            items: items.into_iter().map(|item| Item { step: Some("renew"), ..item }).collect(),
+            items: items.into_iter().map(|item| BatchItem { step: Some("renew"), ..item }).collect(),
             now: at,
             binds: Vec::new(),
             when_refused: WhenRefused::Leave,
@@ -89,13 +89,13 @@ impl SqliteStore {
 
     /// A lease that was written is held. For the others, only reading shows whether they are refused, cancelled or
     /// lost.
-    async fn states(&self, session: &mut Session, items: &[Item], written: &[Written]) -> Result<Vec<LeaseState>> {
+    async fn states(&self, session: &mut Session, items: &[BatchItem], written: &[Written]) -> Result<Vec<LeaseState>> {
         let is_held = |outcome: &Written| matches!(outcome, Written::Applied { .. });
         if written.iter().all(is_held) {
             return Ok(vec![LeaseState::Held; items.len()]);
         }
         let found = self.read_words(session, &items.iter().collect::<Vec<_>>()).await?;
-        let state = |((item, outcome), found): ((&Item, &Written), Option<Found>)| {
+        let state = |((item, outcome), found): ((&BatchItem, &Written), Option<Found>)| {
             if is_held(outcome) {
                 return LeaseState::Held;
             }
@@ -124,7 +124,7 @@ impl SqliteStore {
         Ok(items.iter().zip(found).map(|(item, found)| self.lease_state(item, found)).collect())
     }
 
-    fn lease_state(&self, item: &Item, found: Option<Found>) -> LeaseState {
+    fn lease_state(&self, item: &BatchItem, found: Option<Found>) -> LeaseState {
         match found {
             Some(found) if found.matches(item) => LeaseState::Held,
             Some(found) if found.word == self.pipeline.word(Status::Cancelled) => LeaseState::Cancelled,
@@ -163,7 +163,7 @@ impl SqliteStore {
     }
 
     /// The word and the token of each item's row, in order; `None` if the row does not exist.
-    pub(super) async fn read_words(&self, session: &mut Session, items: &[&Item]) -> Result<Vec<Option<Found>>> {
+    pub(super) async fn read_words(&self, session: &mut Session, items: &[&BatchItem]) -> Result<Vec<Option<Found>>> {
         let rows = session.rows(&self.statements.read_leases, [json(items).into()]).await?;
         let found = |row: &SqliteRow| {
             (rows::integer(row, 0) == Some(1)).then(|| Found {
@@ -176,13 +176,13 @@ impl SqliteStore {
         Ok(rows.iter().map(found).collect())
     }
 
-    fn leased(&self, leases: &[Lease]) -> Result<Vec<Item>> {
+    fn leased(&self, leases: &[Lease]) -> Result<Vec<BatchItem>> {
         leases.iter().map(|lease| self.leased_item(lease)).collect()
     }
 
-    pub(super) fn leased_item(&self, lease: &Lease) -> Result<Item> {
+    pub(super) fn leased_item(&self, lease: &Lease) -> Result<BatchItem> {
         let key = KeyValue::new(&lease.key, self.pipeline.key_type())?;
         let word = self.pipeline.word(Status::InProgress(lease.stage));
-        Ok(Item { token: Some(lease.token.as_i64()), ..Item::new(key, word) })
+        Ok(BatchItem { token: Some(lease.token.as_i64()), ..BatchItem::new(key, word) })
     }
 }

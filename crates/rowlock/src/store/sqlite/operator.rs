@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::items::{Item, KeyValue, json};
+use super::items::{BatchItem, KeyValue, json};
 use super::leases::Found;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::rows;
@@ -67,10 +67,10 @@ impl SqliteStore {
     /// by the positions of the keys: the table may take different texts for one key.
     async fn operate(&self, verb: &Verb, operation: &Operation<'_>, keys: &[Key]) -> Result<Vec<Moved>> {
         let mut answers = vec![Moved::NotFound; keys.len()];
-        let mut asked: Vec<(usize, Item)> = Vec::with_capacity(keys.len());
+        let mut asked: Vec<(usize, BatchItem)> = Vec::with_capacity(keys.len());
         for (place, key) in keys.iter().enumerate() {
             match KeyValue::asked(key, self.pipeline.key_type()) {
-                Ok(key) => asked.push((place, Item::new(key, ""))),
+                Ok(key) => asked.push((place, BatchItem::new(key, ""))),
                 Err(reason) => answers[place] = Moved::Invalid { reason },
             }
         }
@@ -81,17 +81,18 @@ impl SqliteStore {
         let now = self.time(&mut session, operation.now).await?;
         let found = self.read_words(&mut session, &asked.iter().map(|(_, item)| item).collect::<Vec<_>>()).await?;
         // Each item once, by the key that its row has, with the positions of all the keys that led to it.
-        let mut legal: HashMap<KeyValue, (Item, Vec<usize>)> = HashMap::with_capacity(asked.len());
+        let mut legal: HashMap<KeyValue, (BatchItem, Vec<usize>)> = HashMap::with_capacity(asked.len());
         for ((place, _), found) in asked.into_iter().zip(found) {
             match self.judge(operation, found) {
                 Ok(found) => {
-                    let item = Item { error: operation.error.clone(), ..Item::new(found.key.clone(), found.word) };
+                    let item =
+                        BatchItem { error: operation.error.clone(), ..BatchItem::new(found.key.clone(), found.word) };
                     legal.entry(found.key).or_insert_with(|| (item, Vec::new())).1.push(place);
                 }
                 Err(answer) => answers[place] = answer,
             }
         }
-        let (items, places): (Vec<Item>, Vec<Vec<usize>>) = legal.into_values().unzip();
+        let (items, places): (Vec<BatchItem>, Vec<Vec<usize>>) = legal.into_values().unzip();
         let batch = Batch {
             sql: operation.sql,
             items,

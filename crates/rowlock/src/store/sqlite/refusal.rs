@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::items::{Item, json};
+use super::items::{BatchItem, json};
 use super::session::{Bind, Session, Sql, Verb};
 use super::store::SqliteStore;
 use super::{errors, rows};
@@ -18,12 +18,12 @@ pub(super) const SILENTLY_REFUSED: &str = "a trigger of the table suppressed the
 /// A batch statement with its items. The items are its `?1`, the time its `?2`.
 pub(super) struct Batch<'a> {
     pub(super) sql: &'a Sql,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<BatchItem>,
     pub(super) now: String,
     pub(super) binds: Vec<Bind>,
     pub(super) when_refused: WhenRefused,
     /// The cause under which an item's failure is recorded; `None` for a move that is no failure.
-    pub(super) cause: fn(&Item) -> Option<&'static str>,
+    pub(super) cause: fn(&BatchItem) -> Option<&'static str>,
 }
 
 impl Batch<'_> {
@@ -173,7 +173,13 @@ impl SqliteStore {
     }
 
     /// Makes a refused item `FAILED` in a separate transaction. False if the database refuses that too.
-    pub(super) async fn fail_alone(&self, verb: &Verb, batch: &Batch<'_>, item: &Item, reason: &str) -> Result<bool> {
+    pub(super) async fn fail_alone(
+        &self,
+        verb: &Verb,
+        batch: &Batch<'_>,
+        item: &BatchItem,
+        reason: &str,
+    ) -> Result<bool> {
         let mut session = self.write(verb).await?;
         match self.fail_refused(&mut session, batch, item, reason).await {
             Ok(failed) => match session.commit().await {
@@ -194,14 +200,16 @@ impl SqliteStore {
         &self,
         session: &mut Session,
         batch: &Batch<'_>,
-        item: &Item,
+        item: &BatchItem,
         reason: &str,
     ) -> Result<bool> {
         if batch.when_refused == WhenRefused::Leave {
             return Ok(false);
         }
-        let failing =
-            Item { error: Some(stored_error(&format!("the database refuses this row: {reason}"))), ..item.clone() };
+        let failing = BatchItem {
+            error: Some(stored_error(&format!("the database refuses this row: {reason}"))),
+            ..item.clone()
+        };
         let failing = Batch {
             sql: &self.statements.refuse,
             items: vec![failing],
@@ -249,7 +257,7 @@ impl SqliteStore {
         if indexes.is_empty() {
             return Ok(Vec::new());
         }
-        let items: Vec<&Item> = indexes.iter().map(|index| &batch.items[*index]).collect();
+        let items: Vec<&BatchItem> = indexes.iter().map(|index| &batch.items[*index]).collect();
         let rows = session.rows(batch.sql, batch.binds(json(&items))).await?;
         // With its token: of two leases of one item only one was written.
         let mut by_key: HashMap<Key, (Option<i64>, Written)> = HashMap::with_capacity(rows.len());
@@ -263,7 +271,7 @@ impl SqliteStore {
             };
             by_key.insert(key, (rows::integer(row, 4), applied));
         }
-        let outcome = |item: &Item, key: &Key| match by_key.get(key) {
+        let outcome = |item: &BatchItem, key: &Key| match by_key.get(key) {
             Some((token, applied)) if item.token.is_none() || item.token == *token => applied.clone(),
             Some(_) | None => Written::Missing,
         };
@@ -294,7 +302,7 @@ impl SqliteStore {
         if asked.is_empty() {
             return Ok(());
         }
-        let items: Vec<&Item> = asked.iter().map(|index| &batch.items[*index]).collect();
+        let items: Vec<&BatchItem> = asked.iter().map(|index| &batch.items[*index]).collect();
         let found = self.read_words(session, &items).await?;
         for (index, found) in asked.into_iter().zip(found) {
             let item = &batch.items[index];
@@ -318,7 +326,7 @@ impl SqliteStore {
         if applied.is_empty() || !self.moment(session, None).await?.has_triggers {
             return Ok(());
         }
-        let items: Vec<&Item> = applied.iter().map(|index| &batch.items[*index]).collect();
+        let items: Vec<&BatchItem> = applied.iter().map(|index| &batch.items[*index]).collect();
         for (index, found) in applied.into_iter().zip(self.read_words(session, &items).await?) {
             let now = found.map(|found| found.word);
             if let Written::Applied { word, .. } = &written[index]

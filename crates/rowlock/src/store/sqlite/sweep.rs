@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 
 use super::claim::spent;
-use super::items::{Item, json};
+use super::items::{BatchItem, json};
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::{Bind, Verb};
 use super::store::SqliteStore;
@@ -55,7 +55,7 @@ impl SqliteStore {
         Ok(self.swept(&batch.items, written, found.len() >= limit))
     }
 
-    fn stale_item(&self, row: &SqliteRow, at: DateTime<Utc>, max_resets: u32) -> Item {
+    fn stale_item(&self, row: &SqliteRow, at: DateTime<Utc>, max_resets: u32) -> BatchItem {
         let key = self.key_of_row(row, 0);
         let heartbeat = rows::text(row, 3);
         let holder = rows::text(row, 2).unwrap_or_else(|| "(unknown)".to_owned());
@@ -67,16 +67,16 @@ impl SqliteStore {
             }
             None => format!("worker {holder} stopped: no heartbeat"),
         };
-        Item {
+        BatchItem {
             step: Some("sweep"),
             spent_error: Some(spent(Limit::Resets(max_resets), Some(&error))),
             error: Some(stored_error(&error)),
             heartbeat,
-            ..Item::new(key, rows::text(row, 1).unwrap_or_default())
+            ..BatchItem::new(key, rows::text(row, 1).unwrap_or_default())
         }
     }
 
-    fn swept(&self, items: &[Item], written: Vec<Written>, may_have_more: bool) -> Swept {
+    fn swept(&self, items: &[BatchItem], written: Vec<Written>, may_have_more: bool) -> Swept {
         let mut swept = Swept { may_have_more, ..Swept::default() };
         for (item, outcome) in items.iter().zip(written) {
             let key = item.key.to_key();

@@ -4,7 +4,7 @@
 //! raises `ROLLBACK`, a constraint that is checked at the commit), each part has a separate transaction.
 
 use super::errors;
-use super::items::{Item, json};
+use super::items::{BatchItem, json};
 use super::leases::Found;
 use super::refusal::{Batch, SILENTLY_REFUSED, WhenRefused, Written};
 use super::session::{Session, Verb};
@@ -51,7 +51,7 @@ struct Part {
 }
 
 /// What was tried, in the brake's words; `None` if no item becomes `FAILED` for it.
-fn tried(item: &Item) -> Option<&'static str> {
+fn tried(item: &BatchItem) -> Option<&'static str> {
     match item.step {
         Some("take" | "exhaust") => Some("claim"),
         step => step,
@@ -59,12 +59,12 @@ fn tried(item: &Item) -> Option<&'static str> {
 }
 
 /// The verb that picked it from the table; `None` if its holder named it.
-fn picking_verb(item: &Item) -> Option<&'static str> {
+fn picking_verb(item: &BatchItem) -> Option<&'static str> {
     tried(item).filter(|verb| ["claim", "sweep"].contains(verb))
 }
 
 /// The result of trying in parts.
-enum Outcome {
+enum TrialOutcome {
     Settled {
         written: Vec<Written>,
         refused: Vec<(usize, String)>,
@@ -118,16 +118,16 @@ impl Trial {
         self.why = Some(why);
     }
 
-    fn end(self) -> Outcome {
+    fn end(self) -> TrialOutcome {
         let Trial { ladder, matching, written, why, .. } = self;
         let tried = ladder.failed_alone().map(|rung| matching[rung]).collect();
         let places =
             |failed: Vec<(usize, String)>| failed.into_iter().map(|(rung, reason)| (matching[rung], reason)).collect();
         match (ladder.at_fault(), why) {
-            (AtFault::Items(failed), _) => Outcome::Settled { written, refused: places(failed) },
-            (AtFault::AllTried(failed), _) => Outcome::Undecided { written, refused: places(failed) },
-            (AtFault::Everybody, Some(why)) => Outcome::Everybody { why, tried },
-            (AtFault::Everybody, None) => Outcome::Settled { written, refused: Vec::new() },
+            (AtFault::Items(failed), _) => TrialOutcome::Settled { written, refused: places(failed) },
+            (AtFault::AllTried(failed), _) => TrialOutcome::Undecided { written, refused: places(failed) },
+            (AtFault::Everybody, Some(why)) => TrialOutcome::Everybody { why, tried },
+            (AtFault::Everybody, None) => TrialOutcome::Settled { written, refused: Vec::new() },
         }
     }
 }
@@ -227,15 +227,15 @@ impl SqliteStore {
     ) -> Result<Judged> {
         let beside_others = trial.beside_others;
         let (written, refused, none_passed) = match trial.end() {
-            Outcome::Settled { written, refused } => (written, refused, false),
-            Outcome::Undecided { written, refused } => {
+            TrialOutcome::Settled { written, refused } => (written, refused, false),
+            TrialOutcome::Undecided { written, refused } => {
                 if let Err(error) = probe.await {
                     return Err(self.everybodys(batch, refused.iter().map(|(index, _)| *index), error));
                 }
                 self.check_brake(batch, &refused)?;
                 (written, refused, true)
             }
-            Outcome::Everybody { why, tried } => {
+            TrialOutcome::Everybody { why, tried } => {
                 self.pass_over(batch, tried.iter().copied());
                 return Err(self.everybodys(batch, tried.into_iter(), self.error_of(why)));
             }
@@ -249,7 +249,7 @@ impl SqliteStore {
     /// anyway, and say nothing about the others.
     async fn matching(&self, session: &mut Session, batch: &Batch<'_>) -> Result<Vec<usize>> {
         let found = self.read_words(session, &batch.items.iter().collect::<Vec<_>>()).await?;
-        let matches = |(index, (item, found)): (usize, (&Item, Option<Found>))| {
+        let matches = |(index, (item, found)): (usize, (&BatchItem, Option<Found>))| {
             found.is_some_and(|found| found.matches(item)).then_some(index)
         };
         Ok(batch.items.iter().zip(found).enumerate().filter_map(matches).collect())
@@ -263,7 +263,7 @@ impl SqliteStore {
         batch: &Batch<'_>,
         indexes: &[usize],
     ) -> Result<Result<Vec<Written>, NotWritten>> {
-        let items: Vec<Item> = indexes.iter().map(|index| batch.items[*index].clone()).collect();
+        let items: Vec<BatchItem> = indexes.iter().map(|index| batch.items[*index].clone()).collect();
         let part = Batch { items, now: batch.now.clone(), binds: batch.binds.clone(), ..*batch };
         let mut written = match self.apply(session, &part, &(0..part.items.len()).collect::<Vec<_>>()).await {
             Ok(written) => written,
@@ -312,7 +312,7 @@ impl SqliteStore {
 
     /// Notes which items passed.
     pub(super) fn note_passed(&self, batch: &Batch<'_>, written: &[Written]) {
-        let is_applied = |(_, outcome): &(&Item, &Written)| matches!(outcome, Written::Applied { .. });
+        let is_applied = |(_, outcome): &(&BatchItem, &Written)| matches!(outcome, Written::Applied { .. });
         let passed = || batch.items.iter().zip(written).filter(is_applied).map(|(item, _)| item);
         if self.brake.is_counting() {
             passed().filter_map(|item| Some((tried(item)?, self.stage_of(item)))).for_each(|(verb, stage)| {
@@ -328,13 +328,13 @@ impl SqliteStore {
     }
 
     /// Whether a refused item may become `FAILED`: not if many in a row do, for the same cause.
-    pub(super) fn may_fail(&self, batch: &Batch<'_>, item: &Item, reason: &str) -> bool {
+    pub(super) fn may_fail(&self, batch: &Batch<'_>, item: &BatchItem, reason: &str) -> bool {
         batch.when_refused == WhenRefused::Leave
             || self.with_refused(item, reason, |refused| self.brake.refused(refused)).unwrap_or(true)
     }
 
     /// Notes that an item was refused, where no item becomes `FAILED`.
-    pub(super) fn note_refused(&self, item: &Item, reason: &str) {
+    pub(super) fn note_refused(&self, item: &BatchItem, reason: &str) {
         self.with_refused(item, reason, |refused| self.brake.refused(refused));
     }
 
@@ -347,7 +347,7 @@ impl SqliteStore {
         }
     }
 
-    pub(super) fn is_passed_over(&self, item: &Item) -> bool {
+    pub(super) fn is_passed_over(&self, item: &BatchItem) -> bool {
         picking_verb(item).is_some_and(|verb| self.passed_over.contains(verb, self.stage_of(item), &item.key.to_key()))
     }
 
@@ -363,7 +363,7 @@ impl SqliteStore {
     }
 
     /// An item in the brake's words; `None` if no item becomes `FAILED` for it.
-    fn with_refused<T>(&self, item: &Item, reason: &str, then: impl FnOnce(Refused<'_>) -> T) -> Option<T> {
+    fn with_refused<T>(&self, item: &BatchItem, reason: &str, then: impl FnOnce(Refused<'_>) -> T) -> Option<T> {
         let key = item.key.to_key();
         let (verb, stage, cause) = (tried(item)?, self.stage_of(item), skeleton(reason, &key));
         Some(then(Refused { verb, stage, key: &key, cause: &cause, reason }))
@@ -388,7 +388,7 @@ impl SqliteStore {
         applied.filter_map(|(item, _)| self.stage_of(item)).collect()
     }
 
-    fn stage_of(&self, item: &Item) -> Option<StageId> {
+    fn stage_of(&self, item: &BatchItem) -> Option<StageId> {
         self.pipeline.status(&item.word).and_then(Status::stage)
     }
 
@@ -416,7 +416,7 @@ impl SqliteStore {
     /// this touches no row: if it fails too (a column that is gone, a trigger that does not compile), the fault is
     /// everybody's; if it does not, the fault was the items' own.
     async fn probe(&self, session: &mut Session, batch: &Batch<'_>) -> Result<()> {
-        session.rows(batch.sql, batch.binds(json::<Item>(&[]))).await?;
+        session.rows(batch.sql, batch.binds(json::<BatchItem>(&[]))).await?;
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use super::refusals::{Refused, StageRefusals};
 use super::report::{Errors, Remaining, Waiting};
 use super::stage_pool::StagePool;
 use super::supervisor::{Phase, Supervisor};
-use crate::backoff::Backoff;
+use crate::backoff::RetryWait;
 use crate::claim::Finisher;
 use crate::decoding::Record;
 use crate::dispatch::{Dispatch, Recovered};
@@ -384,19 +384,19 @@ impl<S: Store, R: Record<S>> Producer<S, R> {
 struct Calls {
     what: &'static str,
     errors: Errors,
-    backoff: Backoff,
+    backoff: RetryWait,
     hold_until: Instant,
 }
 
 impl Calls {
     fn new(what: &'static str, now: Instant) -> Calls {
-        Calls { what, errors: Errors::default(), backoff: Backoff::default(), hold_until: now }
+        Calls { what, errors: Errors::default(), backoff: RetryWait::default(), hold_until: now }
     }
 
     fn passed<S: Store, R: Send + 'static>(&mut self, supervisor: &Supervisor<S, R>) {
         supervisor.disruptions.answered(Instant::now());
         self.errors.passed(self.what);
-        self.backoff = Backoff::default();
+        self.backoff = RetryWait::default();
     }
 
     /// Notes an error, and delays the next call of this kind. Returns the error if the worker should give up.

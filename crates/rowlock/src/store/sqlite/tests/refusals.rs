@@ -113,11 +113,11 @@ async fn a_sweep_that_is_repeated_leaves_an_item_alone_whose_holder_was_heard_of
     let leases = claim(&scene.store, 1).await;
     let verb = scene.store.verb("test");
     let key = KeyValue::Text("a".to_owned());
-    let stale = items::Item {
+    let stale = items::BatchItem {
         step: Some("sweep"),
         heartbeat: Some("2000-01-01T00:00:00.000Z".to_owned()),
         error: Some("stopped".to_owned()),
-        ..items::Item::new(key, "A_IN_PROGRESS")
+        ..items::BatchItem::new(key, "A_IN_PROGRESS")
     };
     let batch = refusal::Batch {
         sql: &scene.store.statements.take_back,
