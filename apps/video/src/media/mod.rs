@@ -27,7 +27,9 @@ pub use discover::{DiscoverError, Discovery, FoundVideo, Links, PassedOver, Prob
 pub use error::MediaError;
 pub use ffmpeg::{Ffmpeg, FfmpegSetupError};
 pub use fingerprint::Fingerprint;
-pub use frame::{DEFAULT_FRAMES, FRAME_BYTES, FRAME_SIDE_PX, Frame, FrameCount, MAX_FRAMES, WrongFrame, WrongFrameCount};
+pub use frame::{
+    DEFAULT_FRAMES, FRAME_BYTES, FRAME_SIDE_PX, Frame, FrameCount, MAX_FRAMES, WrongFrame, WrongFrameCount,
+};
 pub use frames::Extraction;
 pub use location::{path_from_text, path_to_text, video_id};
 pub use probe::Probe;

@@ -200,7 +200,8 @@ impl PostgresStore {
     pub(super) async fn inserts_notify(&self) -> Result<bool> {
         let mut session = self.sessions.open("listen").await?;
         let table = self.ddl_template().render(":table");
-        let rows = session.fetch(query(&self.statements.inserts_notify).bind(table).bind(self.notify_trigger())).await?;
+        let rows =
+            session.fetch(query(&self.statements.inserts_notify).bind(table).bind(self.notify_trigger())).await?;
         session.done();
         rows.first().map_or(Ok(false), |row| column("listen", row, "inserts_notify"))
     }
