@@ -21,10 +21,10 @@ pub fn pipeline(data: &[u8]) {
         .key(name(2))
         .column(Role::Status, name(3))
         .column(Role::RetryCount, name(4))
-        .succeeded_word(name(5))
-        .failed_word(name(6));
+        .succeeded(name(5))
+        .failed(name(6));
     let built = names.iter().skip(7).fold(built, |builder: PipelineBuilder, stage| {
-        builder.add_stage(Stage::new(stage.clone()).with_ready_word(stage.to_lowercase()))
+        builder.add_stage(Stage::new(stage.clone()).with_ready(stage.to_lowercase()))
     });
     match built.build() {
         Ok(pipeline) => check_statements(pipeline, &names),
@@ -86,8 +86,8 @@ pub fn words(data: &[u8]) {
     let pipeline = Pipeline::builder("p")
         .table("t")
         .key("k")
-        .add_stage(Stage::new("A").with_ready_word(word(0)).with_running_word(word(1)))
-        .cancelled_word(word(2))
+        .add_stage(Stage::new("A").with_ready(word(0)).with_running(word(1)))
+        .cancelled(word(2))
         .retry(policy)
         .max_retries(u32::try_from(number(4) & 0xffff_ffff).unwrap_or(u32::MAX))
         .stale_after(Duration::from_millis(number(2) >> 16))

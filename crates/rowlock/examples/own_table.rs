@@ -43,11 +43,11 @@ fn pipeline() -> rowlock::Result<Pipeline> {
         .column(Role::ErrorMessage, "problem")
         .column(Role::ClaimedBy, "worker")
         .column(Role::CreatedAt, "added_at")
-        .add_stage(Stage::new("READING").with_ready_word("new").with_running_word("reading"))
-        .add_stage(Stage::new("INDEXING").with_ready_word("read").with_running_word("indexing"))
-        .succeeded_word("done")
-        .failed_word("broken")
-        .cancelled_word("cancelled")
+        .add_stage(Stage::new("READING").with_ready("new").with_running("reading"))
+        .add_stage(Stage::new("INDEXING").with_ready("read").with_running("indexing"))
+        .succeeded("done")
+        .failed("broken")
+        .cancelled("cancelled")
         .build()
 }
 

@@ -89,8 +89,8 @@ pub use json_record::JsonRecord;
 pub use key::Key;
 pub use lease::{FencingToken, Holder, Lease};
 pub use pipeline::{
-    Backoff, Budget, Existing, IntoStage, KeyType, Pipeline, PipelineBuilder, RetryPolicy, Role, Stage, StageId,
-    Status, TableName,
+    Backoff, Budget, ColumnSpec, Event, Existing, Form, IntoStage, KeyType, Pipeline, PipelineBuilder, RetryPolicy,
+    Role, Sign, Stage, StageId, Status, StatusType, TableName, Word,
 };
 pub use repository::{Claims, Repository};
 pub use store::{Outcome, Store};

@@ -116,6 +116,40 @@ pub const LOST_CLAIMS_MAX: usize = 100;
 /// The longest run of `prepare`: an index over ten million rows takes a minute.
 pub const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
 
+/// The longest run of `attach`: a scan of a billion rows for each index.
+pub const ATTACH_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a statement of `attach` waits for a lock that keeps others from writing. Whoever comes after it waits as
+/// long.
+pub const ATTACH_LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How long such a statement may take in all: that of a partitioned table takes a lock for each partition, one after
+/// the other.
+pub const ATTACH_STATEMENT_MAX: Duration = Duration::from_millis(250);
+
+/// Tries for such a lock after which each further one may take four times as long in all: a table with very many
+/// partitions cannot be locked in less.
+pub const ATTACH_QUICK_TRIES: u32 = 30;
+
+/// Tries for such a lock after which `attach` gives up, which it does after about ten minutes: whoever holds it will
+/// not let it go by itself.
+pub const ATTACH_TRIES_MAX: u32 = 300;
+
+/// Pages of a table in one batch of a backfill: 4 MB, which take a few milliseconds.
+pub const ATTACH_BATCH_PAGES: i64 = 512;
+
+/// Rows in one batch of a backfill on SQLite, where everybody who writes waits for it.
+pub const ATTACH_BATCH_ROWS: i64 = 10_000;
+
+/// Rows of a sample on which a description is proved: enough for what is not rare, and read in milliseconds.
+pub const PROOF_ROWS_MAX: i64 = 10_000;
+
+/// Rows of that sample that are put into each state, in a query that writes nothing.
+pub const PROOF_WRITTEN_ROWS_MAX: i64 = 100;
+
+/// The longest query of the proof.
+pub const PROOF_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Connections of one PostgreSQL store for its verbs, of which a worker uses few at a time; as many again for the
 /// user's transactions, which take one each.
 pub const POSTGRES_CONNECTIONS_MAX: u32 = 8;

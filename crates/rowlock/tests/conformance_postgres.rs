@@ -8,7 +8,7 @@ mod postgres {
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
     use chrono::{DateTime, Utc};
-    use rowlock::conformance::{Harness, Refusal, Refusing};
+    use rowlock::conformance::{Harness, Refusal, Refusing, Shape};
     use rowlock::store::postgres::{PostgresStore, PostgresTransaction};
     use rowlock::store::{
         ClaimParams, Finish, FinishParams, Finished, LeaseState, Limits, Outcome, Store, SweepParams,
@@ -20,11 +20,34 @@ mod postgres {
 
     rowlock::conformance_tests!(PostgresHarness::new().await);
 
+    /// The verbs on tables of other shapes.
+    macro_rules! shapes {
+        ($($module:ident: $shape:ident,)+) => {
+            $(
+                mod $module {
+                    use super::PostgresHarness;
+                    use rowlock::conformance::Shape;
+
+                    rowlock::conformance_tests!(verbs: PostgresHarness::new().await.shaped(Shape::$shape));
+                }
+            )+
+        };
+    }
+
+    shapes! {
+        word_list: WordList,
+        labels: Enum,
+        flags: Flags,
+        numbers: Numbers,
+        held: Held,
+    }
+
     /// A separate database for one test, on the server that `DATABASE_URL` names.
     pub(super) struct PostgresHarness {
         pub(super) server: PgConnectOptions,
         pub(super) database: String,
         pub(super) pool: PgPool,
+        shape: Shape,
     }
 
     /// Databases that a killed test left behind and that are older than this are dropped at the next start.
@@ -54,7 +77,12 @@ mod postgres {
             execute(&mut connection, &format!("create database {database} {how}")).await;
             connection.close().await.expect("close");
             let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&database));
-            PostgresHarness { server, database, pool }
+            PostgresHarness { server, database, pool, shape: Shape::Plain }
+        }
+
+        /// The same database for a table of this shape.
+        fn shaped(self, shape: Shape) -> PostgresHarness {
+            PostgresHarness { shape, ..self }
         }
     }
 
@@ -96,6 +124,10 @@ mod postgres {
 
         async fn open(&self, pipeline: Pipeline) -> PostgresStore {
             PostgresStore::with_options(self.server.clone().database(&self.database), pipeline)
+        }
+
+        fn shape(&self) -> Shape {
+            self.shape
         }
 
         async fn text_ignoring_case(&self) -> Result<String, sqlx::Error> {

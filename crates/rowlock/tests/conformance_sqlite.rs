@@ -5,7 +5,7 @@ mod sqlite {
 
     use chrono::{DateTime, Utc};
     use rowlock::Pipeline;
-    use rowlock::conformance::{Harness, Refusal, Refusing};
+    use rowlock::conformance::{Harness, Refusal, Refusing, Shape};
     use rowlock::store::sqlite::{SqliteStore, SqliteTransaction};
     use sqlx::sqlite::{
         SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
@@ -15,17 +15,45 @@ mod sqlite {
 
     rowlock::conformance_tests!(SqliteHarness::new().await);
 
+    /// The verbs on tables of other shapes.
+    macro_rules! shapes {
+        ($($module:ident: $shape:ident,)+) => {
+            $(
+                mod $module {
+                    use super::SqliteHarness;
+                    use rowlock::conformance::Shape;
+
+                    rowlock::conformance_tests!(verbs: SqliteHarness::new().await.shaped(Shape::$shape));
+                }
+            )+
+        };
+    }
+
+    shapes! {
+        word_list: WordList,
+        labels: Enum,
+        flags: Flags,
+        numbers: Numbers,
+        held: Held,
+    }
+
     /// A separate file for one test.
     pub(super) struct SqliteHarness {
         folder: TempDir,
         pool: SqlitePool,
+        shape: Shape,
     }
 
     impl SqliteHarness {
         async fn new() -> SqliteHarness {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let pool = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options(&folder));
-            SqliteHarness { folder, pool }
+            SqliteHarness { folder, pool, shape: Shape::Plain }
+        }
+
+        /// The same file for a table of this shape.
+        fn shaped(self, shape: Shape) -> SqliteHarness {
+            SqliteHarness { shape, ..self }
         }
     }
 
@@ -44,6 +72,10 @@ mod sqlite {
 
         async fn open(&self, pipeline: Pipeline) -> SqliteStore {
             SqliteStore::with_options(options(&self.folder), pipeline).await.expect("open")
+        }
+
+        fn shape(&self) -> Shape {
+            self.shape
         }
 
         async fn text_ignoring_case(&self) -> Result<String, sqlx::Error> {

@@ -47,20 +47,30 @@ impl Scene {
     }
 
     async fn empty(name: &str, stages: &[&str]) -> Scene {
+        let mut pipeline = Pipeline::builder("plans").table(TABLE).key("id");
+        for stage in stages {
+            pipeline = pipeline.add_stage(Stage::new(*stage));
+        }
+        Scene::over(name, pipeline.build().expect("a valid pipeline"), "").await
+    }
+
+    /// A database with a table of the test's own, prepared.
+    async fn over(name: &str, pipeline: Pipeline, create: &str) -> Scene {
         let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names no server: run the tests by `make test`");
         let mut admin = PgConnection::connect(&url).await.expect("the server of DATABASE_URL answers");
         let name = format!("rowlock_test_plans_{name}_{}", std::process::id());
         admin.execute(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).await.expect("dropped");
         admin.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("created");
         let options = url.parse::<sqlx::postgres::PgConnectOptions>().expect("a valid URL").database(&name);
-        let mut pipeline = Pipeline::builder("plans").table(TABLE).key("id");
-        for stage in stages {
-            pipeline = pipeline.add_stage(Stage::new(*stage));
-        }
-        let pipeline = pipeline.build().expect("a valid pipeline");
-        let store = PostgresStore::with_options(options.clone(), pipeline);
-        store.prepare().await.expect("the table is created");
         let mut connection = PgConnection::connect_with(&options).await.expect("the new database answers");
+        if !create.is_empty() {
+            connection.execute(AssertSqlSafe(create.to_owned())).await.expect("the test's own table");
+        }
+        let store = PostgresStore::with_options(options.clone(), pipeline);
+        store.prepare().await.expect("prepared");
+        if !create.is_empty() {
+            connection.execute(AssertSqlSafe(format!("analyze {TABLE}"))).await.expect("analyzed");
+        }
         connection.execute(AssertSqlSafe(PostgresStore::planner_settings())).await.expect("as the store's own");
         Scene { admin, name, connection, store }
     }
@@ -85,6 +95,15 @@ impl Scene {
         Plan { verb: format!("{verb} under {mode}"), root: json[0]["Plan"].clone() }
     }
 
+    async fn prepare_every_statement(&mut self) {
+        self.connection.execute("create temporary table rowlock_staged (key text not null)").await.expect("staged");
+        for name in self.store.statement_names() {
+            let sql = self.store.sql(name).expect("a listed statement").to_owned();
+            let prepared = self.connection.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await;
+            assert!(prepared.is_ok(), "{name}: {:?}\n{sql}", prepared.err());
+        }
+    }
+
     /// Keys, tokens and words of items in progress, as array literals.
     async fn leases(&mut self) -> (String, String, String) {
         let query = format!(
@@ -101,12 +120,7 @@ const MODES: [&str; 2] = ["force_generic_plan", "force_custom_plan"];
 #[tokio::test]
 async fn every_statement_prepares() {
     let mut scene = Scene::new("prepare").await;
-    scene.connection.execute("create temporary table rowlock_staged (key text not null)").await.expect("staged");
-    for name in scene.store.statement_names() {
-        let sql = scene.store.sql(name).expect("a listed statement").to_owned();
-        let prepared = scene.connection.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await;
-        assert!(prepared.is_ok(), "{name}: {:?}\n{sql}", prepared.err());
-    }
+    scene.prepare_every_statement().await;
     scene.end().await;
 }
 

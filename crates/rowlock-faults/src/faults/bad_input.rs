@@ -134,7 +134,7 @@ async fn names_that_inject(url: &str) -> Result<Vec<String>> {
         .table("t\"; drop table items; --")
         .key("k\"; drop table items; --")
         .stage("s'); drop table items; --")
-        .failed_word("f'); drop table items; --")
+        .failed("f'); drop table items; --")
         .build()?;
     let store = PostgresStore::connect(url, pipeline).await?;
     let repository: Repository<_, Item> = Repository::new(store);

@@ -27,9 +27,9 @@ pub async fn a_ready_item_at_max_retries_is_failed_by_the_claim_that_meets_it<H:
     assert_eq!(batch.exhausted, keys(&["a"]));
     let after = scene.raw("a").await;
     let expected = RawItem {
-        status: Some("FAILED".to_owned()),
+        status: Some(scene.word(Status::Failed)),
         error: Some("Max retries (5) exceeded: broken".to_owned()),
-        resume: Some("FETCH_COMPLETE".to_owned()),
+        resume: Some(scene.ready(1)),
         token: None,
         retry_after: after.retry_after,
         updated_at: Some(at(0)),
@@ -49,9 +49,9 @@ pub async fn a_ready_item_at_max_resets_is_failed_by_the_claim_that_meets_it<H: 
 
     assert_eq!(batch.exhausted, keys(&["a"]));
     let after = scene.raw("a").await;
-    assert_eq!(after.status.as_deref(), Some("FAILED"));
+    assert_eq!(after.status, Some(scene.word(Status::Failed)));
     assert_eq!(after.error.as_deref(), Some("Max resets (3) exceeded: gone"));
-    assert_eq!(after.resume.as_deref(), Some("PENDING"));
+    assert_eq!(after.resume, Some(scene.ready(0)));
     assert_eq!(after.reset_count, Some(3));
 }
 

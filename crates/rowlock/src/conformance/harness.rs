@@ -4,6 +4,7 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
+use super::Shape;
 use crate::pipeline::Pipeline;
 use crate::store::Store;
 
@@ -18,6 +19,11 @@ pub trait Harness: Send + Sync + 'static {
     /// Opens a store for this pipeline on this harness's database. Nothing is prepared; a second call opens a second
     /// store on the same database.
     fn open(&self, pipeline: Pipeline) -> impl Future<Output = Self::Store> + Send;
+
+    /// The shape of the table; the library's own by default.
+    fn shape(&self) -> Shape {
+        Shape::Plain
+    }
 
     /// Creates what a text column needs to compare without regard to case, and returns its SQL type.
     fn text_ignoring_case(&self) -> impl Future<Output = Result<String, sqlx::Error>> + Send;

@@ -1,10 +1,51 @@
 //! Every behaviour of the suite, once. A behaviour that is missing here never runs: a test compares the list with the
 //! files.
 
-/// One `#[tokio::test]` for each behaviour that every store must show; see [`conformance`](crate::conformance).
+/// One `#[tokio::test]` for each behaviour that every store must show; see [`conformance`](crate::conformance). With
+/// `verbs:` before the harness, only those that move items, among them the comparison with a model that knows every
+/// verb: they hold on a table of any [`Shape`].
+///
+/// [`Shape`]: crate::conformance::Shape
 #[macro_export]
 macro_rules! conformance_tests {
     ($harness:expr) => {
+        $crate::conformance_tests!(@claims $harness);
+        $crate::conformance_tests!(@bad_rows $harness);
+        $crate::conformance_tests!(@brakes $harness);
+        $crate::conformance_tests!(@exhausted $harness);
+        $crate::conformance_tests!(@suspects $harness);
+        $crate::conformance_tests!(@finishes $harness);
+        $crate::conformance_tests!(@retries $harness);
+        $crate::conformance_tests!(@errors $harness);
+        $crate::conformance_tests!(@heartbeats $harness);
+        $crate::conformance_tests!(@sweeps $harness);
+        $crate::conformance_tests!(@times $harness);
+        $crate::conformance_tests!(@operators $harness);
+        $crate::conformance_tests!(@pauses $harness);
+        $crate::conformance_tests!(@reading $harness);
+        $crate::conformance_tests!(@words $harness);
+        $crate::conformance_tests!(@refusals $harness);
+        $crate::conformance_tests!(@transactions $harness);
+        $crate::conformance_tests!(@schema $harness);
+        $crate::conformance_tests!(@racing $harness);
+        $crate::conformance_tests!(@spellings $harness);
+        $crate::conformance_tests!(@shapes $harness);
+        $crate::conformance_tests!(@adopting $harness);
+        $crate::conformance_tests!(@altering $harness);
+        $crate::conformance_tests!(@keys $harness);
+        $crate::conformance_tests!(@names $harness);
+        $crate::conformance_tests!(@dry $harness);
+        $crate::conformance_tests!(@pitfalls $harness);
+        $crate::conformance_tests!(@sequences $harness);
+        $crate::conformance_tests!(@workers $harness);
+    };
+    (verbs: $harness:expr) => {
+        $crate::conformance_tests!(@finishes $harness);
+        $crate::conformance_tests!(@sweeps $harness);
+        $crate::conformance_tests!(@operators $harness);
+        $crate::conformance_tests!(@sequences $harness);
+    };
+    (@claims $harness:expr) => {
         $crate::conformance_tests!(@group claims, $harness;
             a_claim_stamps_token_holder_heartbeat_and_claim_time,
             a_claim_returns_the_whole_row_as_it_is_after_the_claim,
@@ -26,6 +67,8 @@ macro_rules! conformance_tests {
             an_item_without_a_created_at_is_the_oldest,
             without_a_given_time_the_database_says_what_is_due,
         );
+    };
+    (@bad_rows $harness:expr) => {
         $crate::conformance_tests!(@group bad_rows, $harness;
             bad_rows_at_the_head_keep_no_good_one_from_being_claimed,
             bad_rows_at_any_even_distance_keep_no_good_one_from_being_claimed,
@@ -34,6 +77,8 @@ macro_rules! conformance_tests {
             what_was_passed_over_while_nothing_passed_is_claimed_once_it_passes,
             a_good_row_that_comes_behind_bad_ones_is_claimed_at_once,
         );
+    };
+    (@brakes $harness:expr) => {
         $crate::conformance_tests!(@group brakes, $harness;
             a_cause_that_refuses_every_claim_fails_few_items,
             a_stage_whose_claims_are_all_refused_takes_nothing_from_another,
@@ -44,6 +89,8 @@ macro_rules! conformance_tests {
             a_cause_that_refuses_every_sweep_fails_few_items,
             bad_rows_among_good_ones_are_each_failed,
         );
+    };
+    (@exhausted $harness:expr) => {
         $crate::conformance_tests!(@group exhausted, $harness;
             a_ready_item_at_max_retries_is_failed_by_the_claim_that_meets_it,
             a_ready_item_at_max_resets_is_failed_by_the_claim_that_meets_it,
@@ -54,6 +101,8 @@ macro_rules! conformance_tests {
             a_claim_may_leave_exhausted_items_alone,
             an_exhausted_item_that_is_requeued_is_claimable_again,
         );
+    };
+    (@suspects $harness:expr) => {
         $crate::conformance_tests!(@group suspects, $harness;
             a_suspect_at_the_head_is_claimed_alone,
             suspects_further_down_are_left_out,
@@ -68,6 +117,8 @@ macro_rules! conformance_tests {
             a_poison_item_never_makes_a_neighbour_failed,
             a_suspect_is_told_of_also_by_a_claim_that_was_refused_a_row,
         );
+    };
+    (@finishes $harness:expr) => {
         $crate::conformance_tests!(@group finishes, $harness;
             complete_moves_to_the_next_stage_and_restarts_both_counts,
             complete_of_the_last_stage_is_success,
@@ -91,6 +142,8 @@ macro_rules! conformance_tests {
             finishing_nothing_is_not_an_error,
             without_a_given_time_the_database_says_when_it_finished,
         );
+    };
+    (@retries $harness:expr) => {
         $crate::conformance_tests!(@group retries, $harness;
             jitter_is_uniform_on_both_sides_of_the_delay,
             delays_double_up_to_the_cap,
@@ -105,6 +158,8 @@ macro_rules! conformance_tests {
             a_delay_of_the_handlers_own_counts_like_any_other,
             a_permanent_failure_has_no_due_time,
         );
+    };
+    (@errors $harness:expr) => {
         $crate::conformance_tests!(@group errors, $harness;
             an_error_is_cut_at_a_characters_boundary,
             an_error_that_grows_by_its_limit_is_cut_too,
@@ -119,6 +174,8 @@ macro_rules! conformance_tests {
             only_the_last_failures_of_an_item_are_kept,
             an_item_without_failures_has_none,
         );
+    };
+    (@heartbeats $harness:expr) => {
         $crate::conformance_tests!(@group heartbeats, $harness;
             a_renewal_writes_the_heartbeat_and_nothing_else,
             one_renewal_answers_for_each_lease_in_order,
@@ -129,6 +186,8 @@ macro_rules! conformance_tests {
             a_lease_of_an_item_that_was_cancelled_and_taken_up_again_is_lost,
             without_a_given_time_the_database_says_when_it_was_renewed,
         );
+    };
+    (@sweeps $harness:expr) => {
         $crate::conformance_tests!(@group sweeps, $harness;
             a_stale_item_is_ready_again_at_once_and_counted,
             a_missing_heartbeat_is_a_stale_one,
@@ -143,6 +202,8 @@ macro_rules! conformance_tests {
             a_reset_count_that_cannot_grow_harms_only_its_own_item,
             without_a_given_time_the_database_says_what_is_stale,
         );
+    };
+    (@times $harness:expr) => {
         $crate::conformance_tests!(@group times, $harness;
             a_heartbeat_that_is_far_ahead_is_stale,
             a_renewal_brings_a_heartbeat_back_that_is_ahead,
@@ -150,6 +211,8 @@ macro_rules! conformance_tests {
             what_is_never_due_is_named_by_every_verb_and_claimed_by_none,
             a_database_whose_clock_stands_before_1970_works_as_any_other,
         );
+    };
+    (@operators $harness:expr) => {
         $crate::conformance_tests!(@group operators, $harness;
             set_goes_from_any_state_to_a_ready_or_a_terminal_one,
             set_never_leads_to_in_progress,
@@ -164,6 +227,8 @@ macro_rules! conformance_tests {
             operators_may_ask_for_nothing,
             an_item_set_to_failed_is_requeued_where_it_was,
         );
+    };
+    (@pauses $harness:expr) => {
         $crate::conformance_tests!(@group pauses, $harness;
             a_paused_stage_is_not_claimed_and_the_others_are,
             items_in_progress_go_on_in_a_paused_stage,
@@ -172,6 +237,8 @@ macro_rules! conformance_tests {
             a_pause_is_one_pipelines_own_and_every_store_sees_it,
             explain_and_counts_say_that_a_stage_is_paused,
         );
+    };
+    (@reading $harness:expr) => {
         $crate::conformance_tests!(@group reading, $harness;
             a_preview_equals_the_claim_that_follows_and_writes_nothing,
             a_preview_leaves_exhausted_items_as_they_are,
@@ -191,11 +258,15 @@ macro_rules! conformance_tests {
             reading_writes_nothing,
             the_database_has_a_clock,
         );
+    };
+    (@words $harness:expr) => {
         $crate::conformance_tests!(@group words, $harness;
             an_unknown_word_is_left_alone_by_every_verb,
             unknown_words_are_counted_and_named,
             unknown_words_are_shown_as_they_are,
         );
+    };
+    (@refusals $harness:expr) => {
         $crate::conformance_tests!(@group refusals, $harness;
             a_row_whose_claim_is_refused_is_failed_and_its_neighbours_are_claimed,
             a_row_that_refuses_every_write_is_left_out_of_later_claims,
@@ -213,6 +284,8 @@ macro_rules! conformance_tests {
             an_exhausted_row_that_refuses_harms_no_neighbour,
             a_key_with_a_nul_is_no_items_and_changes_nothing,
         );
+    };
+    (@transactions $harness:expr) => {
         $crate::conformance_tests!(@group transactions, $harness;
             the_users_writes_are_committed_with_the_move,
             a_zombies_writes_are_rolled_back,
@@ -222,6 +295,8 @@ macro_rules! conformance_tests {
             a_refused_move_takes_the_users_writes_back,
             a_spent_budget_is_failed_in_the_users_transaction_too,
         );
+    };
+    (@schema $harness:expr) => {
         $crate::conformance_tests!(@group schema, $harness;
             prepare_makes_a_table_that_lacks_nothing,
             prepare_may_be_repeated,
@@ -234,9 +309,13 @@ macro_rules! conformance_tests {
             a_schema_of_a_newer_rowlock_is_refused,
             a_missing_table_is_a_lasting_error_and_not_an_empty_queue,
         );
+    };
+    (@racing $harness:expr) => {
         $crate::conformance_tests!(@group racing, $harness;
             operators_verbs_that_race_workers_answer_what_they_did,
         );
+    };
+    (@spellings $harness:expr) => {
         $crate::conformance_tests!(@group spellings, $harness;
             an_operators_verb_answers_what_it_did_whatever_the_spelling,
             two_spellings_of_one_item_are_answered_alike,
@@ -248,6 +327,8 @@ macro_rules! conformance_tests {
             a_key_that_no_row_can_have_gets_an_answer_of_its_own,
             keys_that_no_row_can_have_are_named_and_the_others_added,
         );
+    };
+    (@shapes $harness:expr) => {
         $crate::conformance_tests!(@group shapes, $harness;
             a_foreign_key_without_a_word_is_refused_with_the_words_that_are_missing,
             a_foreign_key_with_all_the_words_is_a_queue,
@@ -256,6 +337,8 @@ macro_rules! conformance_tests {
             a_default_that_is_computed_is_the_ready_word,
             a_status_whose_comparison_ignores_case_is_refused,
         );
+    };
+    (@adopting $harness:expr) => {
         $crate::conformance_tests!(@group adopting, $harness;
             rows_that_are_there_become_nothing_until_it_is_told_what_they_are,
             rows_that_are_there_become_what_is_said_and_new_ones_are_ready,
@@ -272,9 +355,13 @@ macro_rules! conformance_tests {
             a_check_that_lacks_only_the_word_for_cancelled_refuses_cancel_by_name,
             a_check_on_any_role_is_tried_with_what_moves_write,
         );
+    };
+    (@altering $harness:expr) => {
         $crate::conformance_tests!(@group altering, $harness;
             columns_that_come_and_go_between_calls_are_read_as_they_are,
         );
+    };
+    (@keys $harness:expr) => {
         $crate::conformance_tests!(@group keys, $harness;
             odd_keys_go_through_every_verb,
             odd_keys_are_listed_page_by_page,
@@ -287,6 +374,8 @@ macro_rules! conformance_tests {
             adding_many_is_one_call,
             a_key_that_was_added_is_claimable_at_once,
         );
+    };
+    (@names $harness:expr) => {
         $crate::conformance_tests!(@group names, $harness;
             names_may_be_reserved_words,
             names_may_hold_quotes_spaces_and_any_other_character,
@@ -295,12 +384,16 @@ macro_rules! conformance_tests {
             a_pipeline_may_have_one_stage_or_many,
             a_column_of_the_users_may_have_the_name_of_a_parameter,
         );
+    };
+    (@dry $harness:expr) => {
         $crate::conformance_tests!(@group dry, $harness;
             a_read_only_store_refuses_every_write,
             a_read_only_store_reads,
             a_users_transaction_of_a_read_only_store_refuses_writes_too,
             a_read_only_store_follows_what_is_written,
         );
+    };
+    (@pitfalls $harness:expr) => {
         $crate::conformance_tests!(@group pitfalls, $harness;
             p01_the_claim_stamps_the_heartbeat_and_the_sweep_sees_a_missing_one,
             p02_completion_matches_the_token_and_not_the_id_alone,
@@ -329,11 +422,15 @@ macro_rules! conformance_tests {
             p26_one_statement_finishes_every_lease,
             two_claims_never_share_a_token,
         );
+    };
+    (@sequences $harness:expr) => {
         $crate::conformance_tests!(@group sequences, $harness;
             random_verbs_do_what_the_model_does_with_budgets_per_stage,
             random_verbs_do_what_the_model_does_with_budgets_per_item,
             random_verbs_do_what_the_model_does_with_one_stage,
         );
+    };
+    (@workers $harness:expr) => {
         $crate::conformance_tests!(@group workers, $harness;
             eight_workers_at_once_hold_each_item_once_and_lose_none,
         );

@@ -18,6 +18,7 @@
 mod harness;
 mod model;
 mod scene;
+mod shape;
 
 pub mod adopting;
 pub mod altering;
@@ -50,6 +51,7 @@ pub mod words;
 pub mod workers;
 
 pub use harness::{Harness, Refusal, Refusing};
+pub use shape::Shape;
 
 use std::panic::AssertUnwindSafe;
 

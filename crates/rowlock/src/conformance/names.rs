@@ -85,11 +85,11 @@ pub async fn words_may_be_of_any_text<H: Harness>(harness: &H) {
     let pipeline = Pipeline::builder("pages")
         .table("pages")
         .key("page")
-        .add_stage(Stage::new("FETCH").with_ready_word("it's new").with_running_word("e\\'n cours"))
-        .add_stage(Stage::new("PARSE").with_ready_word("\"half\" done; --").with_running_word("läuft 🦀"))
-        .succeeded_word("done'")
-        .failed_word("E'failed\\")
-        .cancelled_word("$1 ?1 :now");
+        .add_stage(Stage::new("FETCH").with_ready("it's new").with_running("e\\'n cours"))
+        .add_stage(Stage::new("PARSE").with_ready("\"half\" done; --").with_running("läuft 🦀"))
+        .succeeded("done'")
+        .failed("E'failed\\")
+        .cancelled("$1 ?1 :now");
     go_through(harness, pipeline).await;
 }
 

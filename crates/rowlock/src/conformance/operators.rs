@@ -8,8 +8,8 @@ use crate::store::{Finished, LeaseState, Moved, Outcome, RequeueParams, SetParam
 /// An item in some state, with a history.
 async fn put_worn<H: Harness>(scene: &Scene<'_, H>, key: &str, status: Status) -> RawItem {
     scene.put(key, status).await;
-    let resume =
-        if matches!(status, Status::Failed | Status::Cancelled) { Value::Text("FETCH_COMPLETE") } else { Value::Null };
+    let parse = scene.ready(1);
+    let resume = if matches!(status, Status::Failed | Status::Cancelled) { Value::Text(&parse) } else { Value::Null };
     scene
         .edit(
             key,
@@ -125,7 +125,7 @@ pub async fn cancel_stops_what_is_not_terminal<H: Harness>(harness: &H) {
             Some(stage) => {
                 assert_eq!(moved, Moved::Applied { to: Status::Cancelled });
                 let expected = RawItem {
-                    status: Some("CANCELLED".to_owned()),
+                    status: Some(scene.word(Status::Cancelled)),
                     retry_after: None,
                     token: None,
                     resume: Some(scene.word(Status::Ready(stage))),
@@ -152,7 +152,7 @@ pub async fn a_running_handler_is_told_that_its_item_was_cancelled<H: Harness>(h
     assert_eq!(read, [LeaseState::Cancelled]);
     assert_eq!(scene.renew(&lease, at(3)).await, LeaseState::Cancelled);
     assert_eq!(scene.finish(&lease, Outcome::Complete).await, Finished::LeaseLost);
-    assert_eq!(scene.raw("a").await.status.as_deref(), Some("CANCELLED"));
+    assert_eq!(scene.raw("a").await.status, Some(scene.word(Status::Cancelled)));
 }
 
 pub async fn requeue_takes_terminal_items_up_where_they_stopped<H: Harness>(harness: &H) {
@@ -222,25 +222,26 @@ pub async fn operators_get_an_answer_for_each_key_in_order<H: Harness>(harness: 
     scene.put("z ready", Status::Ready(fetch)).await;
     scene.put("b failed", Status::Failed).await;
     scene.put("m unknown", Status::Failed).await;
-    scene.edit("m unknown", &[(Role::Status, Value::Text("ON HOLD"))]).await;
+    let unknown = scene.put_into_unknown_state("m unknown").await;
     scene.put("x", Status::Cancelled).await;
     let asked = keys(&["z ready", "no such item", "b failed", "m unknown"]);
     let illegal = |from: &str| Moved::Illegal { from: from.to_owned() };
+    let failed = scene.word(Status::Failed);
 
     let cancelled = scene.store.cancel(&asked, Some(at(2))).await.expect("cancel");
     let applied = Moved::Applied { to: Status::Cancelled };
-    assert_eq!(cancelled, [applied, Moved::NotFound, illegal("FAILED"), illegal("ON HOLD")]);
+    assert_eq!(cancelled, [applied, Moved::NotFound, illegal(&failed), illegal(&unknown)]);
 
     let requeueing = RequeueParams { keys: asked.clone(), stage: None, now: Some(at(2)) };
     let requeued = scene.store.requeue(&requeueing).await.expect("requeue");
     let applied = Moved::Applied { to: Status::Ready(fetch) };
-    assert_eq!(requeued, [applied.clone(), Moved::NotFound, applied, illegal("ON HOLD")]);
+    assert_eq!(requeued, [applied.clone(), Moved::NotFound, applied, illegal(&unknown)]);
 
     let setting = SetParams { keys: asked, to: Status::Failed, error: None, now: Some(at(2)) };
     let set = scene.store.set(&setting).await.expect("set");
     let applied = Moved::Applied { to: Status::Failed };
-    assert_eq!(set, [applied.clone(), Moved::NotFound, applied, illegal("ON HOLD")]);
-    assert_eq!(scene.raw("x").await.status.as_deref(), Some("CANCELLED"), "nobody asked for this one");
+    assert_eq!(set, [applied.clone(), Moved::NotFound, applied, illegal(&unknown)]);
+    assert_eq!(scene.raw("x").await.status, Some(scene.word(Status::Cancelled)), "nobody asked for this one");
 }
 
 pub async fn operators_may_ask_for_nothing<H: Harness>(harness: &H) {
@@ -265,6 +266,6 @@ pub async fn an_item_set_to_failed_is_requeued_where_it_was<H: Harness>(harness:
 
     scene.set("a", Status::Failed).await;
 
-    assert_eq!(scene.raw("a").await.resume.as_deref(), Some("FETCH_COMPLETE"));
+    assert_eq!(scene.raw("a").await.resume, Some(scene.ready(1)));
     assert_eq!(scene.requeue("a", None).await, Moved::Applied { to: Status::Ready(parse) });
 }

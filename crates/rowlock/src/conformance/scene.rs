@@ -10,6 +10,7 @@ use crate::store::{
     ClaimBatch, ClaimParams, CountParams, Finish, FinishParams, Finished, LeaseState, Limits, ListParams, Moved,
     Outcome, RequeueParams, SetParams, Store, SweepParams, Swept,
 };
+use crate::store::{Dialect, Lens};
 use crate::{Error, FencingToken, Holder, Key, Lease, Result};
 
 /// The time of the tests, in seconds from a noon that is far after the database's own time, so that an item whose
@@ -136,6 +137,11 @@ pub(super) struct RawItem {
     pub(super) updated_at: Option<DateTime<Utc>>,
 }
 
+/// The dialect of a harness's database.
+fn dialect(harness: &impl Harness) -> Dialect {
+    if harness.time_type() == "text" { Dialect::Sqlite } else { Dialect::Postgres }
+}
+
 /// A prepared table and a store on it.
 pub(super) struct Scene<'h, H: Harness> {
     pub(super) harness: &'h H,
@@ -150,9 +156,18 @@ impl<'h, H: Harness> Scene<'h, H> {
 
     /// The test's own pipeline, prepared.
     pub(super) async fn with(harness: &'h H, pipeline: PipelineBuilder) -> Scene<'h, H> {
+        let (pipeline, table) = harness.shape().describe(pipeline, dialect(harness));
+        let exists = format!("select 'yes' from {} limit 1", pipeline.table_name());
+        if !table.is_empty() && harness.rows(&exists).await.is_err() {
+            harness.execute(&table).await.unwrap_or_else(|error| panic!("{table}: {error}"));
+        }
         let store = harness.open(pipeline.build().expect("a valid pipeline")).await;
         store.prepare().await.expect("prepare");
         Scene { harness, store }
+    }
+
+    fn lens(&self) -> Lens {
+        Lens::new(self.pipeline(), dialect(self.harness))
     }
 
     pub(super) fn pipeline(&self) -> &Pipeline {
@@ -187,19 +202,23 @@ impl<'h, H: Harness> Scene<'h, H> {
     }
 
     pub(super) async fn insert_created(&self, key: &str, created_at: DateTime<Utc>) {
-        let sql = format!(
-            "insert into {} ({}, {}) values ({}, {})",
-            self.table(),
-            quoted(self.pipeline().key()),
-            self.column(Role::CreatedAt),
-            literal(key),
-            self.harness.time(created_at)
-        );
+        let sql = format!("insert into {} ({}) values ({})", self.table(), quoted(self.pipeline().key()), literal(key));
         self.execute(&sql).await;
+        self.edit(key, &[(Role::CreatedAt, Value::Time(created_at))]).await;
     }
 
     /// Changes columns of a row without the store.
     pub(super) async fn edit(&self, key: &str, values: &[(Role, Value<'_>)]) {
+        let filter = format!(" where {} = {}", quoted(self.pipeline().key()), literal(key));
+        self.edit_where(&filter, values).await;
+    }
+
+    /// Changes columns of every row.
+    pub(super) async fn edit_all(&self, values: &[(Role, Value<'_>)]) {
+        self.edit_where("", values).await;
+    }
+
+    async fn edit_where(&self, filter: &str, values: &[(Role, Value<'_>)]) {
         let assignments: Vec<String> = values
             .iter()
             .map(|(role, value)| {
@@ -209,17 +228,11 @@ impl<'h, H: Harness> Scene<'h, H> {
                     Value::Text(text) => literal(text),
                     Value::Time(time) => self.harness.time(*time),
                 };
-                format!("{} = {value}", self.column(*role))
+                let written = self.lens().write(*role, &value);
+                written.unwrap_or_else(|| format!("{} = {value}", self.column(*role)))
             })
             .collect();
-        let sql = format!(
-            "update {} set {} where {} = {}",
-            self.table(),
-            assignments.join(", "),
-            quoted(self.pipeline().key()),
-            literal(key)
-        );
-        self.execute(&sql).await;
+        self.execute(&format!("update {} as t set {}{filter}", self.table(), assignments.join(", "))).await;
     }
 
     /// Inserts an item in any state; without a holder if it is in progress.
@@ -227,6 +240,29 @@ impl<'h, H: Harness> Scene<'h, H> {
         self.insert(key).await;
         let word = self.word(status);
         self.edit(key, &[(Role::Status, Value::Text(&word))]).await;
+    }
+
+    /// The word for "ready for this stage", by the stage's position.
+    pub(super) fn ready(&self, position: usize) -> String {
+        self.pipeline().stages()[position].ready_word().to_owned()
+    }
+
+    /// Puts an item into a state that the pipeline does not know, and returns the word for it.
+    pub(super) async fn put_into_unknown_state(&self, key: &str) -> String {
+        let (assignment, word) = self.harness.shape().unknown_state();
+        let sql = format!(
+            "update {} set {assignment} where {} = {}",
+            self.table(),
+            quoted(self.pipeline().key()),
+            literal(key)
+        );
+        self.execute(&sql).await;
+        word.to_owned()
+    }
+
+    /// A condition in SQL: the row of this alias is in the state.
+    pub(super) fn is_state_of(&self, alias: &str, status: Status) -> String {
+        format!("{} = {}", self.lens().read(Role::Status, Some(alias)), literal(&self.word(status)))
     }
 
     pub(super) async fn delete(&self, key: &str) {
@@ -260,7 +296,7 @@ impl<'h, H: Harness> Scene<'h, H> {
     async fn read(&self, filter: &str) -> Vec<RawItem> {
         let mut columns = vec![format!("cast({} as text)", quoted(self.pipeline().key()))];
         for role in Role::ALL {
-            let column = self.column(role);
+            let column = self.lens().read(role, None);
             columns.push(match role {
                 Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => {
                     self.harness.time_text(&column)

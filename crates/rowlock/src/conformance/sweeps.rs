@@ -26,7 +26,7 @@ pub async fn a_stale_item_is_ready_again_at_once_and_counted<H: Harness>(harness
     assert!(error.starts_with("worker worker-a stopped: last heartbeat 2040-01-01"), "{error}");
     assert!(error.contains("12:00:00"), "{error}");
     let expected = RawItem {
-        status: Some("PENDING".to_owned()),
+        status: Some(scene.ready(0)),
         reset_count: Some(1),
         retry_after: Some(at(301)),
         token: None,
@@ -54,8 +54,11 @@ pub async fn a_missing_heartbeat_is_a_stale_one<H: Harness>(harness: &H) {
         assert_eq!(item.error, "worker (unknown) stopped: no heartbeat");
         assert_eq!(item.holder, None);
     }
-    assert_eq!(scene.raw("FETCH_IN_PROGRESS").await.status.as_deref(), Some("PENDING"));
-    assert_eq!(scene.raw("PARSE_IN_PROGRESS").await.status.as_deref(), Some("FETCH_COMPLETE"));
+    let (fetch, parse) = fetch_and_parse();
+    for stage in [fetch, parse] {
+        let row = scene.raw(&scene.word(Status::InProgress(stage))).await;
+        assert_eq!(row.status, Some(scene.word(Status::Ready(stage))));
+    }
 }
 
 pub async fn only_what_is_stale_is_taken_back<H: Harness>(harness: &H) {
@@ -107,9 +110,9 @@ pub async fn the_last_reset_is_failed<H: Harness>(harness: &H) {
     let error = after.error.clone().expect("an error");
     assert!(error.starts_with("Max resets (3) exceeded: worker worker-a stopped: last heartbeat 2040-"), "{error}");
     let expected = RawItem {
-        status: Some("FAILED".to_owned()),
+        status: Some(scene.word(Status::Failed)),
         reset_count: Some(3),
-        resume: Some("FETCH_COMPLETE".to_owned()),
+        resume: Some(scene.ready(1)),
         token: None,
         error: Some(error.clone()),
         retry_after: after.retry_after,
@@ -207,8 +210,8 @@ pub async fn a_reset_count_that_cannot_grow_harms_only_its_own_item<H: Harness>(
 
     scene.sweep(at(301)).await;
 
-    assert_eq!(scene.raw("b").await.status.as_deref(), Some("PENDING"));
-    assert_eq!(scene.raw("full").await.status.as_deref(), Some("FAILED"));
+    assert_eq!(scene.raw("b").await.status, Some(scene.ready(0)));
+    assert_eq!(scene.raw("full").await.status, Some(scene.word(Status::Failed)));
 }
 
 pub async fn without_a_given_time_the_database_says_what_is_stale<H: Harness>(harness: &H) {

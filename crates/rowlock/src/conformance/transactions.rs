@@ -109,7 +109,9 @@ pub async fn a_refused_move_takes_the_users_writes_back<H: Harness>(harness: &H)
     for how in [Refusing::Loudly, Refusing::Silently] {
         let scene = scene_with_results(harness).await;
         let lease = scene.insert_and_lease("a").await;
-        let refusal = Refusal { table: &scene.table(), when: "new.status = 'FETCH_COMPLETE'", how };
+        let (_, parse) = fetch_and_parse();
+        let when = scene.is_state_of("new", Status::Ready(parse));
+        let refusal = Refusal { table: &scene.table(), when: &when, how };
         harness.refuse_updates(&refusal).await.expect("create trigger");
         let mut transaction = scene.store.begin().await.expect("begin");
         harness.execute_in(&mut transaction, "insert into results values ('a', 7)").await.expect("insert");
@@ -123,7 +125,7 @@ pub async fn a_refused_move_takes_the_users_writes_back<H: Harness>(harness: &H)
             other => panic!("{how:?}: {other:?}"),
         }
         assert_eq!(results(harness).await, 0, "{how:?}");
-        assert_ne!(scene.raw("a").await.status.as_deref(), Some("FETCH_COMPLETE"));
+        assert_ne!(scene.raw("a").await.status, Some(scene.ready(1)));
         harness.allow_updates(&scene.table()).await.expect("drop trigger");
         scene.execute("drop table results").await;
         scene.delete("a").await;

@@ -51,7 +51,21 @@ impl<S: Store> Dispatch<S> {
         within(span, retrying(Resend::IfNotApplied, || self.store.resume(stage))).await
     }
 
+    /// A key of several columns is shown as one text, from which no row can be made.
+    fn refuse_parts_of_keys(&self) -> Result<()> {
+        let columns = self.store.pipeline().key_columns();
+        if columns.len() == 1 {
+            return Ok(());
+        }
+        Err(crate::Error::InvalidArgument {
+            argument: "keys",
+            value: format!("keys of the columns {}", columns.join(", ")),
+            rule: "rows with a key of several columns are inserted by your own INSERT".to_owned(),
+        })
+    }
+
     pub(crate) async fn add_many(&self, keys: &[Key]) -> Result<Added> {
+        self.refuse_parts_of_keys()?;
         let span = verb_span!(self, "add_many", items = keys.len(), added_items = field::Empty);
         let added = within(span.clone(), retrying(Resend::IfNotApplied, || self.store.add_many(keys))).await?;
         span.record("added_items", added.added);

@@ -1,11 +1,13 @@
-//! Building a pipeline, and rejecting one that cannot work.
+//! Building a pipeline.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Backoff, Budget, Columns, Existing, KeyType, Pipeline, RetryPolicy, Role, Stage, TableName};
-use crate::limits::{IDENTIFIER_BYTES_MAX, RETRY_DELAY_MAX, STAGES_MAX, STATUS_WORD_BYTES_MAX};
-use crate::{Error, Result};
+use super::validation::validate;
+use super::{
+    Assignment, Budget, ColumnSpec, Columns, Event, Existing, KeyType, NamedSign, Pipeline, RetryPolicy, Role, Sign,
+    Stage, StatusType, TableName, Word,
+};
+use crate::Result;
 
 /// Builds a [`Pipeline`]. Only a table, a key and one stage are required.
 #[derive(Debug, Clone)]
@@ -13,6 +15,7 @@ use crate::{Error, Result};
 pub struct PipelineBuilder {
     pipeline: Pipeline,
     heartbeat_interval: Option<Duration>,
+    own_prefix: Option<String>,
 }
 
 impl PipelineBuilder {
@@ -21,13 +24,18 @@ impl PipelineBuilder {
             pipeline: Pipeline {
                 name,
                 table: TableName::new(""),
-                key: String::new(),
+                key: vec![String::new()],
                 key_type: KeyType::default(),
                 columns: Columns::default(),
+                status_type: StatusType::default(),
                 stages: Vec::new(),
-                succeeded_word: "SUCCEEDED".to_owned(),
-                failed_word: "FAILED".to_owned(),
-                cancelled_word: "CANCELLED".to_owned(),
+                succeeded: NamedSign::new("SUCCEEDED".into(), "SUCCEEDED"),
+                failed: NamedSign::new("FAILED".into(), "FAILED"),
+                cancelled: NamedSign::new("CANCELLED".into(), "CANCELLED"),
+                ignored: Vec::new(),
+                claim_where: None,
+                order: Vec::new(),
+                assignments: Vec::new(),
                 retry: RetryPolicy::default(),
                 max_retries: 5,
                 max_resets: 3,
@@ -40,6 +48,7 @@ impl PipelineBuilder {
                 keep_error_after_success: false,
             },
             heartbeat_interval: None,
+            own_prefix: None,
         }
     }
 
@@ -51,7 +60,15 @@ impl PipelineBuilder {
 
     /// The key column: unique, not null.
     pub fn key(mut self, column: impl Into<String>) -> Self {
-        self.pipeline.key = column.into();
+        self.pipeline.key = vec![column.into()];
+        self
+    }
+
+    /// The key's columns, which are unique together. The library shows such a key as one text: the values, with `/`
+    /// between them, and with `\` before a `/` or a `\` of a value. An index of the table's own cannot serve it, so
+    /// `prepare` adds one.
+    pub fn key_columns<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
+        self.pipeline.key = columns.into_iter().map(Into::into).collect();
         self
     }
 
@@ -74,25 +91,72 @@ impl PipelineBuilder {
 
     /// Maps a role to an existing column.
     pub fn column(mut self, role: Role, column: impl Into<String>) -> Self {
-        self.pipeline.columns.rename(role, column.into());
+        self.pipeline.columns.map(role, ColumnSpec::new(column));
         self
     }
 
-    /// The word for "past the last stage"; `SUCCEEDED` by default.
-    pub fn succeeded_word(mut self, word: impl Into<String>) -> Self {
-        self.pipeline.succeeded_word = word.into();
+    /// Maps a role to an existing column that holds its value in another form.
+    pub fn column_as(mut self, role: Role, column: ColumnSpec) -> Self {
+        self.pipeline.columns.map(role, column);
         self
     }
 
-    /// The word for "stopped by an error"; `FAILED` by default.
-    pub fn failed_word(mut self, word: impl Into<String>) -> Self {
-        self.pipeline.failed_word = word.into();
+    /// Puts this before the names of the columns that `prepare` adds: for a second pipeline on the same table, or for a
+    /// table that uses the names otherwise.
+    pub fn own_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.own_prefix = Some(prefix.into());
         self
     }
 
-    /// The word for "stopped by an operator"; `CANCELLED` by default.
-    pub fn cancelled_word(mut self, word: impl Into<String>) -> Self {
-        self.pipeline.cancelled_word = word.into();
+    /// The type of the status column; text by default.
+    pub fn status_type(mut self, status_type: StatusType) -> Self {
+        self.pipeline.status_type = status_type;
+        self
+    }
+
+    /// How the table says "past the last stage"; the word `SUCCEEDED` by default.
+    pub fn succeeded(mut self, sign: impl Into<Sign>) -> Self {
+        self.pipeline.succeeded = NamedSign::new(sign.into(), "SUCCEEDED");
+        self
+    }
+
+    /// How the table says "stopped by an error"; the word `FAILED` by default.
+    pub fn failed(mut self, sign: impl Into<Sign>) -> Self {
+        self.pipeline.failed = NamedSign::new(sign.into(), "FAILED");
+        self
+    }
+
+    /// How the table says "stopped by an operator"; the word `CANCELLED` by default.
+    pub fn cancelled(mut self, sign: impl Into<Sign>) -> Self {
+        self.pipeline.cancelled = NamedSign::new(sign.into(), "CANCELLED");
+        self
+    }
+
+    /// Words of the status column that are no state of this pipeline: such rows are never touched, and not reported as
+    /// strange.
+    pub fn ignored<W: Into<Word>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.pipeline.ignored = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A condition that a row must meet to be claimed, in SQL over the table's columns: `deleted_at is null`. It must
+    /// be immutable, because it is part of the index.
+    pub fn claim_where(mut self, condition: impl Into<String>) -> Self {
+        self.pipeline.claim_where = Some(condition.into());
+        self
+    }
+
+    /// What the queue is ordered by before age, in SQL over the table's columns: `priority desc`.
+    pub fn order_by<E: Into<String>>(mut self, expressions: impl IntoIterator<Item = E>) -> Self {
+        self.pipeline.order = expressions.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Writes a further column at an event, in the statement of the move: the column, and the SQL of its value over the
+    /// row's columns before the move.
+    pub fn on(mut self, event: Event, column: impl Into<String>, value: impl Into<String>) -> Self {
+        let assignment = Assignment { event, column: column.into(), value: value.into() };
+        self.pipeline.assignments.push(assignment);
         self
     }
 
@@ -163,189 +227,40 @@ impl PipelineBuilder {
         self
     }
 
+    /// The name of the table.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn table_name(&self) -> String {
+        self.pipeline.table.name().to_owned()
+    }
+
+    /// Changes each stage, by its position.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn map_stages(mut self, change: impl Fn(usize, Stage) -> Stage) -> Self {
+        let stages = std::mem::take(&mut self.pipeline.stages);
+        self.pipeline.stages = stages.into_iter().enumerate().map(|(at, stage)| change(at, stage)).collect();
+        self
+    }
+
     /// The pipeline, if it can work.
     ///
     /// # Errors
-    /// [`Error::InvalidPipeline`] names the first field that cannot work, its value and the rule that it breaks.
+    /// [`Error::InvalidPipeline`](crate::Error::InvalidPipeline) names the first field that cannot work, its value and the rule that it breaks.
     pub fn build(self) -> Result<Pipeline> {
         let mut pipeline = self.pipeline;
         pipeline.heartbeat_interval = self.heartbeat_interval.unwrap_or(pipeline.stale_after / 3);
-        check_names(&pipeline)?;
-        check_stages(&pipeline)?;
-        fill_in_words(&mut pipeline);
-        check_words(&pipeline)?;
-        check_limits(&pipeline)?;
-        check_times(&pipeline)?;
-        check_policy("retry", &pipeline.retry)?;
-        for (index, stage) in pipeline.stages.iter().enumerate() {
-            if let Some(policy) = stage.retry() {
-                check_policy(&format!("stages[{index}].retry"), policy)?;
-            }
+        if let Some(prefix) = &self.own_prefix {
+            pipeline.columns.prefix(prefix);
         }
+        fill_in_signs(&mut pipeline);
+        validate(&pipeline)?;
         Ok(pipeline)
     }
 }
 
-fn refuse<T>(field: impl Into<String>, value: impl Into<String>, rule: impl Into<String>) -> Result<T> {
-    Err(Error::InvalidPipeline { field: field.into(), value: value.into(), rule: rule.into() })
-}
-
-fn check_names(pipeline: &Pipeline) -> Result<()> {
-    check_identifier("name", &pipeline.name)?;
-    if let Some(schema) = pipeline.table.schema() {
-        check_identifier("table.schema", schema)?;
-    }
-    check_identifier("table", pipeline.table.name())?;
-    check_identifier("key", &pipeline.key)?;
-    let mut roles: HashMap<&str, String> = HashMap::from([(pipeline.key.as_str(), "key".to_owned())]);
-    for role in Role::ALL {
-        let column = pipeline.columns.name(role);
-        let field = format!("columns.{}", role.default_column());
-        check_identifier(&field, column)?;
-        if let Some(other) = roles.insert(column, field.clone()) {
-            return refuse(field, format!("{column:?}"), format!("is the column of {other} too: one column, one role"));
-        }
-    }
-    Ok(())
-}
-
-fn check_identifier(field: &str, name: &str) -> Result<()> {
-    if name.is_empty() {
-        return refuse(field, "\"\"", "must be given");
-    }
-    if name.contains('\0') {
-        return refuse(field, format!("{name:?}"), "must not contain a NUL");
-    }
-    if name.len() > IDENTIFIER_BYTES_MAX {
-        return refuse(
-            field,
-            format!("{name:?} ({} bytes)", name.len()),
-            format!("must be at most {IDENTIFIER_BYTES_MAX} bytes long, as PostgreSQL's identifiers are"),
-        );
-    }
-    Ok(())
-}
-
-fn check_stages(pipeline: &Pipeline) -> Result<()> {
-    let stages = &pipeline.stages;
-    if stages.is_empty() {
-        return refuse("stages", "none", "a pipeline has at least one stage");
-    }
-    if stages.len() > STAGES_MAX {
-        return refuse("stages", stages.len().to_string(), format!("a pipeline has at most {STAGES_MAX} stages"));
-    }
-    for (index, stage) in stages.iter().enumerate() {
-        check_identifier(&format!("stages[{index}].name"), stage.name())?;
-        if stages[..index].iter().any(|earlier| earlier.name() == stage.name()) {
-            return refuse(
-                format!("stages[{index}].name"),
-                format!("{:?}", stage.name()),
-                "must not be the name of two stages",
-            );
-        }
-    }
-    Ok(())
-}
-
-fn fill_in_words(pipeline: &mut Pipeline) {
+fn fill_in_signs(pipeline: &mut Pipeline) {
     let mut previous: Option<String> = None;
     for stage in &mut pipeline.stages {
-        stage.fill_in_words(previous.as_deref());
+        stage.fill_in_signs(previous.as_deref());
         previous = Some(stage.name().to_owned());
-    }
-}
-
-fn check_words(pipeline: &Pipeline) -> Result<()> {
-    let mut owners: HashMap<&str, String> = HashMap::new();
-    for status in pipeline.statuses() {
-        let word = pipeline.word(status);
-        let field = format!("word of {status:?}");
-        if word.is_empty() {
-            return refuse(field, "\"\"", "must not be empty");
-        }
-        if word.contains('\0') {
-            return refuse(field, format!("{word:?}"), "must not contain a NUL");
-        }
-        if word.len() > STATUS_WORD_BYTES_MAX {
-            return refuse(
-                field,
-                format!("{word:?} ({} bytes)", word.len()),
-                format!("must be at most {STATUS_WORD_BYTES_MAX} bytes long"),
-            );
-        }
-        if let Some(other) = owners.insert(word, field.clone()) {
-            return refuse(field, format!("{word:?}"), format!("is the {other} too: no two states may share a word"));
-        }
-    }
-    Ok(())
-}
-
-fn check_limits(pipeline: &Pipeline) -> Result<()> {
-    for (field, limit) in [("max_retries", pipeline.max_retries), ("max_resets", pipeline.max_resets)] {
-        if limit < 1 {
-            return refuse(
-                field,
-                limit.to_string(),
-                "must be at least 1: it is the number of attempts, not of repeats",
-            );
-        }
-        if i32::try_from(limit).is_err() {
-            let rule = format!("must be at most {}: the counts have 32 bits, one of them for the sign", i32::MAX);
-            return refuse(field, limit.to_string(), rule);
-        }
-    }
-    Ok(())
-}
-
-fn check_times(pipeline: &Pipeline) -> Result<()> {
-    let stale_after = pipeline.stale_after;
-    let interval = pipeline.heartbeat_interval;
-    if stale_after < MIN_STALE_AFTER {
-        return refuse("stale_after", format!("{stale_after:?}"), format!("must be at least {MIN_STALE_AFTER:?}"));
-    }
-    if stale_after > RETRY_DELAY_MAX {
-        return refuse("stale_after", format!("{stale_after:?}"), "must be at most a year");
-    }
-    if interval.is_zero() {
-        return refuse("heartbeat_interval", "0s", "must be longer than zero");
-    }
-    if interval > stale_after / 3 {
-        return refuse(
-            "heartbeat_interval",
-            format!("{interval:?}"),
-            format!(
-                "must be at most a third of stale_after ({:?}): two renewals may be lost before a lease is",
-                stale_after / 3
-            ),
-        );
-    }
-    for (index, stage) in pipeline.stages.iter().enumerate() {
-        if stage.timeout() == Some(Duration::ZERO) {
-            return refuse(format!("stages[{index}].timeout"), "0s", "must be longer than zero");
-        }
-    }
-    Ok(())
-}
-
-/// On SQLite the database's clock counts milliseconds, and each renewal is a commit.
-const MIN_STALE_AFTER: Duration = Duration::from_millis(100);
-
-fn check_policy(field: &str, policy: &RetryPolicy) -> Result<()> {
-    if !(0.0..=1.0).contains(&policy.jitter) {
-        return refuse(format!("{field}.jitter"), policy.jitter.to_string(), "must be from 0 to 1");
-    }
-    if policy.floor > RETRY_DELAY_MAX {
-        return refuse(format!("{field}.floor"), format!("{:?}", policy.floor), "must be at most a year");
-    }
-    match &policy.backoff {
-        Backoff::Exponential { base, cap } if cap < base => refuse(
-            format!("{field}.cap"),
-            format!("{cap:?}"),
-            format!("must be at least the base ({base:?}), or the base would never be used"),
-        ),
-        Backoff::Listed(delays) if delays.is_empty() => {
-            refuse(format!("{field}.delays"), "none", "a list of delays has at least one")
-        }
-        Backoff::Exponential { .. } | Backoff::Constant(_) | Backoff::Listed(_) => Ok(()),
     }
 }

@@ -1,5 +1,7 @@
 //! Which column plays which role.
 
+use super::ColumnSpec;
+
 /// The part that a column of the user's table plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -69,22 +71,59 @@ impl Role {
 /// The column for each role: the one place where roles become names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    names: [String; Role::ALL.len()],
+    specs: [ColumnSpec; Role::ALL.len()],
+    /// The roles whose column the user named.
+    named: [bool; Role::ALL.len()],
+    /// The column for states that the table cannot say.
+    own_state: String,
 }
 
 impl Default for Columns {
     fn default() -> Columns {
-        Columns { names: Role::ALL.map(|role| role.default_column().to_owned()) }
+        Columns {
+            specs: Role::ALL.map(|role| ColumnSpec::new(role.default_column())),
+            named: [false; Role::ALL.len()],
+            own_state: Columns::OWN_STATE.to_owned(),
+        }
     }
 }
 
 impl Columns {
+    const OWN_STATE: &'static str = "rowlock_state";
+
     /// The name of the column that plays this role.
     pub fn name(&self, role: Role) -> &str {
-        &self.names[role as usize]
+        &self.specs[role as usize].name
     }
 
-    pub(super) fn rename(&mut self, role: Role, column: String) {
-        self.names[role as usize] = column;
+    /// The column that plays this role, and how it holds the role's value.
+    pub fn spec(&self, role: Role) -> &ColumnSpec {
+        &self.specs[role as usize]
+    }
+
+    /// Whether the user named another column than the default for this role, which then must exist. Otherwise `prepare`
+    /// adds one.
+    pub(crate) fn is_mapped(&self, role: Role) -> bool {
+        self.named[role as usize] && self.name(role) != role.default_column()
+    }
+
+    /// The column for states that the table cannot say.
+    pub(crate) fn own_state(&self) -> &str {
+        &self.own_state
+    }
+
+    pub(super) fn map(&mut self, role: Role, column: ColumnSpec) {
+        self.named[role as usize] = true;
+        self.specs[role as usize] = column;
+    }
+
+    /// Puts a prefix before the names of the columns that `prepare` adds.
+    pub(super) fn prefix(&mut self, prefix: &str) {
+        for role in Role::ALL {
+            if !self.named[role as usize] {
+                self.specs[role as usize].name = format!("{prefix}{}", role.default_column());
+            }
+        }
+        self.own_state = format!("{prefix}state");
     }
 }

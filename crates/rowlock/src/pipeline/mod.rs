@@ -5,11 +5,14 @@
 mod builder;
 mod columns;
 mod existing;
+pub(crate) mod expression;
 mod moves;
 mod retry;
+mod sign;
 mod stage;
 mod status;
 mod table;
+mod validation;
 
 use std::time::Duration;
 
@@ -21,6 +24,8 @@ pub use columns::{Columns, Role};
 pub use existing::Existing;
 pub use moves::{IllegalMove, Move};
 pub use retry::{Backoff, RetryPolicy};
+pub(crate) use sign::Assignment;
+pub use sign::{ColumnSpec, Event, Form, Sign, StatusType, Word};
 pub use stage::{IntoStage, Stage, StageId};
 pub use status::Status;
 pub use table::{KeyType, TableName};
@@ -32,13 +37,18 @@ pub use table::{KeyType, TableName};
 pub struct Pipeline {
     name: String,
     table: TableName,
-    key: String,
+    key: Vec<String>,
     key_type: KeyType,
     columns: Columns,
+    status_type: StatusType,
     stages: Vec<Stage>,
-    succeeded_word: String,
-    failed_word: String,
-    cancelled_word: String,
+    succeeded: NamedSign,
+    failed: NamedSign,
+    cancelled: NamedSign,
+    ignored: Vec<Word>,
+    claim_where: Option<String>,
+    order: Vec<String>,
+    assignments: Vec<Assignment>,
     retry: RetryPolicy,
     max_retries: u32,
     max_resets: u32,
@@ -49,6 +59,21 @@ pub struct Pipeline {
     existing_leases_are_stale: bool,
     without_ready_default: bool,
     keep_error_after_success: bool,
+}
+
+/// How the table says a state, and the name under which the library shows the state.
+#[derive(Debug, Clone, PartialEq)]
+struct NamedSign {
+    sign: Sign,
+    name: String,
+}
+
+impl NamedSign {
+    /// The name is the sign's first word, or this one.
+    fn new(sign: Sign, name: &str) -> NamedSign {
+        let name = sign.name().unwrap_or_else(|| name.to_owned());
+        NamedSign { sign, name }
+    }
 }
 
 /// What the retry and reset budgets are counted over.
@@ -91,8 +116,13 @@ impl Pipeline {
         &self.table
     }
 
-    /// The name of the key column.
+    /// The name of the key column; of the first one if there are several.
     pub fn key(&self) -> &str {
+        &self.key[0]
+    }
+
+    /// The names of the key's columns.
+    pub fn key_columns(&self) -> &[String] {
         &self.key
     }
 
@@ -190,15 +220,83 @@ impl Pipeline {
         self.stage(stage).retry().unwrap_or(&self.retry)
     }
 
-    /// The table's word for a status.
+    /// The table's word for a status; where the table has no word for it, the name under which the library shows it.
     pub fn word(&self, status: Status) -> &str {
         match status {
             Status::Ready(stage) => self.stage(stage).ready_word(),
             Status::InProgress(stage) => self.stage(stage).running_word(),
-            Status::Succeeded => &self.succeeded_word,
-            Status::Failed => &self.failed_word,
-            Status::Cancelled => &self.cancelled_word,
+            Status::Succeeded => &self.succeeded.name,
+            Status::Failed => &self.failed.name,
+            Status::Cancelled => &self.cancelled.name,
         }
+    }
+
+    /// How the table says a status.
+    pub fn sign(&self, status: Status) -> &Sign {
+        match status {
+            Status::Ready(stage) => self.stage(stage).ready(),
+            Status::InProgress(stage) => self.stage(stage).running(),
+            Status::Succeeded => &self.succeeded.sign,
+            Status::Failed => &self.failed.sign,
+            Status::Cancelled => &self.cancelled.sign,
+        }
+    }
+
+    /// The type of the status column.
+    pub fn status_type(&self) -> StatusType {
+        self.status_type
+    }
+
+    /// Words of the status column that are no state of this pipeline, and no fault.
+    pub fn ignored(&self) -> &[Word] {
+        &self.ignored
+    }
+
+    /// The condition that a ready row must meet besides, in SQL.
+    pub fn claim_where(&self) -> Option<&str> {
+        self.claim_where.as_deref()
+    }
+
+    /// What the queue is ordered by before age, in SQL.
+    pub fn order(&self) -> &[String] {
+        &self.order
+    }
+
+    /// The columns that are written at events.
+    pub(crate) fn assignments(&self) -> &[Assignment] {
+        &self.assignments
+    }
+
+    /// Whether the status column holds one text for each state, as in a table that the library makes: then the column
+    /// is the state.
+    pub(crate) fn has_plain_status(&self) -> bool {
+        self.status_type == StatusType::Text && self.statuses().all(|status| self.sign(status).is_one_text())
+    }
+
+    /// Whether any state is said by the status column.
+    pub(crate) fn has_status_column(&self) -> bool {
+        self.statuses().any(|status| !self.sign(status).words().is_empty())
+    }
+
+    /// The columns that states and events write beside those of the roles.
+    pub(crate) fn other_written_columns(&self) -> impl Iterator<Item = &str> {
+        let of_states = self.statuses().flat_map(|status| match self.sign(status) {
+            Sign::Sql { set, .. } => set.as_slice(),
+            Sign::Words(_) | Sign::Own => &[],
+        });
+        let of_events = self.assignments.iter().map(|assignment| assignment.column.as_str());
+        of_states.map(|(column, _)| column.as_str()).chain(of_events)
+    }
+
+    /// The roles that this pipeline reads and writes: all, unless no column holds the status.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = Role> + use<> {
+        let has_status = self.has_status_column();
+        Role::ALL.into_iter().filter(move |role| *role != Role::Status || has_status)
+    }
+
+    /// Whether a column of the library's own says some state.
+    pub(crate) fn has_own_state(&self) -> bool {
+        self.statuses().any(|status| *self.sign(status) == Sign::Own)
     }
 
     /// The status for a word of the table; `None` for a word that this pipeline does not know.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Pipeline, RetryPolicy};
+use super::{NamedSign, Pipeline, RetryPolicy, Sign};
 use crate::{Error, Result};
 
 /// The position of a stage in its pipeline.
@@ -70,8 +70,10 @@ fn no_such_stage(pipeline: &Pipeline, value: String) -> Error {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     name: String,
-    pub(super) ready_word: Option<String>,
-    running_word: Option<String>,
+    ready: Option<Sign>,
+    running: Option<Sign>,
+    /// Both signs with their names, in that order; the builder fills them in.
+    signs: Option<(NamedSign, NamedSign)>,
     retry: Option<RetryPolicy>,
     timeout: Option<Duration>,
 }
@@ -86,22 +88,23 @@ impl Stage {
     pub fn new(name: impl Into<String>) -> Stage {
         Stage {
             name: name.into(),
-            ready_word: None,
-            running_word: None,
+            ready: None,
+            running: None,
+            signs: None,
             retry: None,
             timeout: Some(Stage::DEFAULT_TIMEOUT),
         }
     }
 
-    /// The word for "ready for this stage".
-    pub fn with_ready_word(mut self, word: impl Into<String>) -> Stage {
-        self.ready_word = Some(word.into());
+    /// How the table says "ready for this stage": a word, several, or SQL.
+    pub fn with_ready(mut self, sign: impl Into<Sign>) -> Stage {
+        self.ready = Some(sign.into());
         self
     }
 
-    /// The word for "in progress in this stage".
-    pub fn with_running_word(mut self, word: impl Into<String>) -> Stage {
-        self.running_word = Some(word.into());
+    /// How the table says "in progress in this stage".
+    pub fn with_running(mut self, sign: impl Into<Sign>) -> Stage {
+        self.running = Some(sign.into());
         self
     }
 
@@ -130,12 +133,26 @@ impl Stage {
 
     /// The word for "ready for this stage".
     pub fn ready_word(&self) -> &str {
-        self.ready_word.as_deref().expect("the builder fills in the words")
+        &self.signs().0.name
     }
 
     /// The word for "in progress in this stage".
     pub fn running_word(&self) -> &str {
-        self.running_word.as_deref().expect("the builder fills in the words")
+        &self.signs().1.name
+    }
+
+    /// How the table says "ready for this stage".
+    pub fn ready(&self) -> &Sign {
+        &self.signs().0.sign
+    }
+
+    /// How the table says "in progress in this stage".
+    pub fn running(&self) -> &Sign {
+        &self.signs().1.sign
+    }
+
+    fn signs(&self) -> &(NamedSign, NamedSign) {
+        self.signs.as_ref().expect("the builder fills in the signs")
     }
 
     /// The stage's own retry policy, if it has one.
@@ -148,13 +165,16 @@ impl Stage {
         self.timeout
     }
 
-    pub(super) fn fill_in_words(&mut self, previous: Option<&str>) {
-        let ready = || match previous {
+    pub(super) fn fill_in_signs(&mut self, previous: Option<&str>) {
+        let named = |sign: &Option<Sign>, default: String| {
+            let sign = sign.clone().unwrap_or_else(|| Sign::from(default.as_str()));
+            NamedSign::new(sign, &default)
+        };
+        let ready = match previous {
             None => "PENDING".to_owned(),
             Some(previous) => format!("{previous}_COMPLETE"),
         };
-        self.ready_word.get_or_insert_with(ready);
-        let name = &self.name;
-        self.running_word.get_or_insert_with(|| format!("{name}_IN_PROGRESS"));
+        let running = format!("{}_IN_PROGRESS", self.name);
+        self.signs = Some((named(&self.ready, ready), named(&self.running, running)));
     }
 }

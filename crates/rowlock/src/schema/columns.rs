@@ -2,7 +2,7 @@
 
 use super::Reference;
 use crate::limits::HOLDER_COLUMN_CHARS_MIN;
-use crate::pipeline::{KeyType, Pipeline, Role};
+use crate::pipeline::{Form, KeyType, Pipeline, Role, StatusType};
 
 /// What a column can be used as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,13 @@ impl FoundColumn {
             KeyType::Int => ColumnKind::Int,
             KeyType::BigInt => ColumnKind::BigInt,
         };
+        let has_many = pipeline.key_columns().len() > 1;
+        if has_many && !self.not_null {
+            problems.push(format!("the key column {:?} may be null: make it not null", self.name));
+        }
+        if has_many {
+            return problems;
+        }
         if !self.kinds.contains(&kind) {
             problems.push(format!(
                 "the key column {key:?} is of type {}, but the pipeline says {:?}: give the pipeline the key's type",
@@ -75,13 +82,17 @@ impl FoundColumn {
                 "the column {name:?} ({role:?}) is generated, but Rowlock writes it: map the role to another column"
             ));
         }
-        if !kinds.iter().all(|kind| self.kinds.contains(kind)) {
+        let spec = pipeline.columns().spec(role);
+        // Another form, or another type of the status, is tried by the statements themselves.
+        let is_native =
+            spec.form == Form::Native && (role != Role::Status || pipeline.status_type() == StatusType::Text);
+        if is_native && !kinds.iter().all(|kind| self.kinds.contains(kind)) {
             problems.push(format!(
-                "the column {name:?} ({role:?}) is of type {}, but it must be {wanted}: change its type, or map the \
-                 role to another column",
+                "the column {name:?} ({role:?}) is of type {}, but it must be {wanted}: say its form to the pipeline \
+                 (column_as, or status_type), change its type, or map the role to another column",
                 self.type_name
             ));
-        } else if self.not_null && must_take_null(role) {
+        } else if self.not_null && must_take_null(role) && spec.none.is_none() && !spec.keep {
             problems.push(format!(
                 "the column {name:?} ({role:?}) is not null, but moves set it to null: drop the constraint, or map the \
                  role to another column"
@@ -107,7 +118,12 @@ impl FoundColumn {
     /// column.)
     fn too_short(&self, pipeline: &Pipeline, role: Role) -> Option<String> {
         let needed = match role {
-            Role::Status | Role::ResumeStatus => pipeline.words().iter().map(|word| word.chars().count()).max()?,
+            Role::Status => {
+                let signs = pipeline.statuses().map(|status| pipeline.sign(status));
+                let written = signs.filter_map(|sign| sign.words().first().and_then(|word| word.text()));
+                written.map(|word| word.chars().count()).max()?
+            }
+            Role::ResumeStatus => pipeline.words().iter().map(|word| word.chars().count()).max()?,
             Role::ClaimedBy => HOLDER_COLUMN_CHARS_MIN,
             Role::ErrorMessage
             | Role::RetryCount
@@ -133,10 +149,9 @@ fn wanted(role: Role) -> (&'static [ColumnKind], &'static str) {
         Role::ErrorMessage | Role::ClaimedBy | Role::ResumeStatus => (&[ColumnKind::Text], "text"),
         Role::RetryCount | Role::ResetCount => (&[ColumnKind::Count], "an integer"),
         Role::ClaimToken => (&[ColumnKind::Token], "a 64-bit integer"),
-        Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => (
-            &[ColumnKind::Time],
-            "a time (timestamptz; text on SQLite: seconds or milliseconds in an integer column are not supported yet)",
-        ),
+        Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => {
+            (&[ColumnKind::Time], "a time (timestamptz; text on SQLite)")
+        }
     }
 }
 

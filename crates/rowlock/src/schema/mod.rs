@@ -38,23 +38,39 @@ pub(crate) struct TableFacts {
 impl TableFacts {
     /// The roles for which the table has no column.
     pub(crate) fn missing_roles(&self, pipeline: &Pipeline) -> Vec<Role> {
-        Role::ALL.into_iter().filter(|role| self.column(pipeline.columns().name(*role)).is_none()).collect()
+        pipeline.roles().filter(|role| self.column(pipeline.columns().name(*role)).is_none()).collect()
+    }
+
+    /// Whether the column for states that the table cannot say is missing.
+    pub(crate) fn lacks_own_state(&self, pipeline: &Pipeline) -> bool {
+        pipeline.has_own_state() && self.column(pipeline.columns().own_state()).is_none()
     }
 
     /// Why the table cannot be used, whatever `prepare` adds to it, in sentences.
     pub(crate) fn problems(&self, pipeline: &Pipeline) -> Vec<String> {
-        if self.columns.is_empty() {
-            return self.unusable.clone();
-        }
         let mut problems = self.unusable.clone();
-        match self.column(pipeline.key()) {
-            None => problems.push(format!("there is no key column {:?}: name an existing one", pipeline.key())),
-            Some(column) => problems.extend(column.problems_as_key(pipeline)),
+        if self.columns.is_empty() {
+            if !pipeline.has_plain_status() {
+                problems.push(
+                    "the table is missing, and prepare makes only tables whose status is one text: create it first"
+                        .to_owned(),
+                );
+            }
+            return problems;
         }
-        for role in Role::ALL {
+        for key in pipeline.key_columns() {
+            match self.column(key) {
+                None => problems.push(format!("there is no key column {key:?}: name an existing one")),
+                Some(column) => problems.extend(column.problems_as_key(pipeline)),
+            }
+        }
+        for column in pipeline.other_written_columns().filter(|column| self.column(column).is_none()) {
+            problems.push(format!("there is no column {column:?}, which the pipeline writes: name an existing one"));
+        }
+        for role in pipeline.roles() {
             let name = pipeline.columns().name(role);
             match self.column(name) {
-                None if name != role.default_column() => problems.push(format!(
+                None if pipeline.columns().is_mapped(role) => problems.push(format!(
                     "there is no column {name:?}, to which the pipeline maps {role:?}: name an existing one, or leave \
                      the mapping out, and prepare adds {:?}",
                     role.default_column()
@@ -79,8 +95,11 @@ impl TableFacts {
         let missing = self.missing_roles(pipeline).into_iter();
         missing
             .map(|role| (role, pipeline.columns().name(role)))
-            .filter(|(role, name)| *name == role.default_column())
+            .filter(|(role, _)| !pipeline.columns().is_mapped(*role))
             .map(|(role, name)| format!("there is no column {name:?} ({role:?}): run prepare"))
+            .chain(self.lacks_own_state(pipeline).then(|| {
+                format!("there is no column {:?}, which says some states: run prepare", pipeline.columns().own_state())
+            }))
             .collect()
     }
 
@@ -103,7 +122,9 @@ impl TableFacts {
     fn other_default(&self, pipeline: &Pipeline, column: &FoundColumn) -> Option<String> {
         let ready = pipeline.stages()[0].ready_word();
         let usable = column.kinds.contains(&ColumnKind::Text) && !column.is_generated;
-        if pipeline.allows_other_default() || !usable || self.default_word.as_deref() == Some(ready) {
+        let words = pipeline.stages()[0].ready().words();
+        let is_ready = words.iter().any(|word| word.text() == self.default_word.as_deref());
+        if pipeline.allows_other_default() || !usable || is_ready {
             return None;
         }
         let found = match &self.default_word {

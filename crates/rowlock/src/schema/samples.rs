@@ -2,7 +2,7 @@
 //! every row.
 
 use crate::limits::{COUNTS_TRIED_MAX, ERROR_MESSAGE_BYTES_MAX, HOLDER_COLUMN_CHARS_MIN};
-use crate::pipeline::{Pipeline, Role, Status};
+use crate::pipeline::{Pipeline, Role, Status, Word};
 
 /// A constraint on the column of one role alone, with the values that it refuses; `None` is null.
 #[derive(Debug, Clone)]
@@ -18,7 +18,11 @@ pub(crate) fn samples(pipeline: &Pipeline, role: Role) -> Vec<Option<String>> {
         (0..=max.min(COUNTS_TRIED_MAX)).chain([max]).map(|count| Some(count.to_string())).collect()
     };
     match role {
-        Role::Status => pipeline.words().into_iter().map(|word| Some(word.to_owned())).collect(),
+        Role::Status => {
+            let signs = pipeline.statuses().map(|status| pipeline.sign(status));
+            let written = signs.filter_map(|sign| sign.words().first().cloned());
+            written.map(|word| (word != Word::Null).then(|| word.shown())).collect()
+        }
         Role::ResumeStatus => {
             let ready = pipeline.stages().iter().map(|stage| Some(stage.ready_word().to_owned()));
             ready.chain([None]).collect()

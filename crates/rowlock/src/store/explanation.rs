@@ -44,6 +44,8 @@ pub struct Explanation {
     pub resume: Option<Status>,
     /// Whether claims for its stage are stopped.
     pub paused: bool,
+    /// Whether the pipeline's condition on what is claimed does not hold for the row.
+    pub unwanted: bool,
     /// Whether another transaction has the row locked right now. Always false on SQLite, which locks no rows.
     pub locked: bool,
     /// Whether this process excludes it because the database refuses its row.
@@ -58,7 +60,7 @@ impl Explanation {
     /// The meaning of these facts. Pass the pipeline with which they were read.
     ///
     /// If several things keep the item from being claimed, the verdict is the first one in the order in which a claim
-    /// meets them: the pause, the exclusion, the due time, the row's lock, the limits.
+    /// meets them: the pause, the pipeline's condition, the exclusion, the due time, the row's lock, the limits.
     pub fn verdict(&self, pipeline: &Pipeline) -> Verdict {
         let name = |stage: StageId| pipeline.stage(stage).name().to_owned();
         let resume = || name(self.resume.and_then(Status::stage).unwrap_or(StageId::FIRST));
@@ -92,6 +94,10 @@ impl Explanation {
         };
         if self.paused {
             return Verdict::Paused { stage };
+        }
+        if self.unwanted {
+            let condition = pipeline.claim_where().unwrap_or_default().to_owned();
+            return Verdict::Unwanted { stage, condition };
         }
         if self.excluded {
             return Verdict::Excluded { stage };
@@ -179,6 +185,7 @@ mod tests {
             heartbeat_at: Some(at(-30)),
             resume: None,
             paused: false,
+            unwanted: false,
             locked: false,
             excluded: false,
             limits: Limits { max_retries: 5, max_resets: 3 },

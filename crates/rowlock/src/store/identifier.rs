@@ -33,7 +33,7 @@ pub(super) fn quote_literals<'a>(words: impl IntoIterator<Item = &'a str>, diale
 
 /// The database for which the text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(crate) enum Dialect {
     Postgres,
     Sqlite,
 }

@@ -3,6 +3,8 @@
 //! A verb that takes more than its items takes a params struct. Each has a `.sql` file in each dialect, named after it:
 //! `claim` is `store/postgres/sql/claim.sql` and `store/sqlite/sql/claim.sql`.
 
+mod assignment;
+mod attach;
 mod bisection;
 mod brake;
 mod error_text;
@@ -10,10 +12,12 @@ mod exclusion;
 mod explanation;
 mod identifier;
 mod ladder;
+mod lens;
 mod params;
 mod passed_over;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod proof;
 mod results;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -30,10 +34,16 @@ use chrono::{DateTime, Utc};
 use crate::pipeline::{Pipeline, StageId};
 use crate::{FencingToken, Key, Lease, Result};
 
+pub use attach::{AttachEvent, AttachStep, DetachPlan, Lasting, LostState, StepKind, StepLock};
 pub use explanation::Explanation;
+#[cfg(feature = "conformance")]
+pub(crate) use identifier::Dialect;
+#[cfg(feature = "conformance")]
+pub(crate) use lens::Lens;
 pub use params::{
     ClaimParams, CountParams, Finish, FinishParams, Limits, ListParams, Outcome, RequeueParams, SetParams, SweepParams,
 };
+pub use proof::Proof;
 pub use results::{
     Added, ClaimBatch, ClaimedRow, Counts, Exclusion, FailureRecord, Finished, HeldItem, ItemRow, LeaseState, Moved,
     Page, RefusedStage, StageCounts, StatusCount, Swept, SweptItem,

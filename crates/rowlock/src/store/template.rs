@@ -4,7 +4,14 @@
 //!
 //! | in the file | becomes |
 //! |---|---|
-//! | `:"status"` | the quoted name of the column that plays the role; `:"key"` is the key column |
+//! | `t.:"status"` | the value of the role in the row `t`, as the lens reads it; `t.:"key"` is the key |
+//! | `this.:"status"` | the same in a text that knows one table and no alias, such as an index |
+//! | `:"status" = …` | the assignments by which the lens writes the role |
+//! | `:"status"` | the quoted name of the column that plays the role |
+//! | `:is_ready`, `:this_is_ready` | whether a claim may take the row, once it is due |
+//! | `:said_status` | the state by what the table says alone, without the library's own column |
+//! | `:order`, `:this_order` | what the queue is ordered by before age, with a comma after it |
+//! | `:and_role_values` | after `t.*`: the values that the lens translates |
 //! | `:'failed'` | a quoted word: `pipeline`, `succeeded`, `failed`, `cancelled`, `first_ready` |
 //! | `:table`, `:rowlock_failures`, `:rowlock_stages`, `:rowlock_meta` | a quoted table, with its schema |
 //! | `:ready_words`, `:running_words`, `:terminal_words`, `:known_words` | lists of quoted words |
@@ -19,14 +26,19 @@
 //!
 //! A file may hold several statements: each begins after a line `-- step: name`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
+use super::assignment;
 use super::identifier::{Dialect, quote_identifier, quote_literal, quote_literals};
+use super::lens::Lens;
 use crate::pipeline::{Pipeline, Role, Status};
 
 /// The variables of one pipeline.
 #[derive(Clone)]
 pub(super) struct Template {
+    lens: Lens,
     variables: HashMap<String, Value>,
 }
 
@@ -36,6 +48,10 @@ enum Value {
     Text(String),
     /// Rendered wherever it is inserted, with the variables of that statement.
     Fragment(&'static str),
+    /// The column of a role, as the lens reads and writes it.
+    Role(Role),
+    /// The key.
+    Key,
 }
 
 /// The lines from `\if`, `\elif` or `\else` to the next of them.
@@ -64,11 +80,15 @@ pub(super) fn step<'a>(file: &'a str, name: Option<&str>) -> &'a str {
 
 impl Template {
     pub(super) fn new(pipeline: &Pipeline, dialect: Dialect) -> Template {
-        let mut template = Template { variables: HashMap::new() };
-        template.set_columns(pipeline);
+        let lens = Lens::new(pipeline, dialect);
+        let mut template = Template { lens, variables: HashMap::new() };
+        template.set_columns();
         template.set_tables(pipeline);
         template.set_words(pipeline, dialect);
         template.set_cases(pipeline, dialect);
+        template.set_readiness();
+        template.set_said_status();
+        template.set_role_values(dialect);
         template
     }
 
@@ -102,7 +122,36 @@ impl Template {
             }
         }
         assert!(branches.is_empty(), "a .sql file has \\if without \\endif");
-        sql
+        if !sql.contains(assignment::BEGIN) {
+            return sql;
+        }
+        assignment::replace(&sql, |role, value| {
+            let role = Role::ALL[role];
+            let column = self.lens.column(role);
+            self.lens.write(role, value).unwrap_or_else(|| format!("{column} = {value}"))
+        })
+    }
+
+    /// Sets what `add_many` writes beside the key: the first stage's ready state, unless it is the default.
+    pub(super) fn set_added(&mut self, has_other_default: bool) {
+        let (mut columns, mut values) = (String::new(), String::new());
+        for (column, value) in self.lens.ready_state().filter(|_| has_other_default) {
+            let _ = write!(columns, ", {column}");
+            let _ = write!(values, ", {value}");
+        }
+        self.insert("and_status", columns);
+        self.insert("and_first_ready", values);
+    }
+
+    /// Sets the definition of the key in a new table.
+    pub(super) fn set_key_definition(&mut self, key_type: &str) {
+        let definition = self.lens.key_definition(key_type);
+        self.insert("key_definition", definition);
+    }
+
+    /// The value of a role in the row of this alias, as SQL.
+    pub(super) fn read(&self, role: Role, alias: &str) -> String {
+        self.lens.read(role, Some(alias))
     }
 
     /// Follows a command of psql's.
@@ -135,6 +184,11 @@ impl Template {
                     match self.variables.get(name) {
                         Some(Value::Text(text)) => sql.push_str(text),
                         Some(Value::Fragment(fragment)) => sql.push_str(&self.render(fragment)),
+                        Some(Value::Role(role)) => self.render_role(*role, &after[length..], sql),
+                        Some(Value::Key) => match take_alias(sql) {
+                            Some(alias) => sql.push_str(&self.lens.read_key(alias.as_deref())),
+                            None => sql.push_str(&self.lens.key_columns()),
+                        },
                         None => panic!("a .sql file names :{name}, which does not exist"),
                     }
                     rest = &after[length..];
@@ -149,12 +203,60 @@ impl Template {
         sql.push_str(rest);
     }
 
-    fn set_columns(&mut self, pipeline: &Pipeline) {
-        self.insert("\"key\"", quote_identifier(pipeline.key()));
-        for role in Role::ALL {
-            let name = format!("\"{}\"", role.default_column());
-            self.insert(&name, quote_identifier(pipeline.columns().name(role)));
+    /// A role after an alias is its value. Without one it is the column that an assignment writes, or its bare name.
+    fn render_role(&self, role: Role, after: &str, sql: &mut String) {
+        match take_alias(sql) {
+            Some(alias) => sql.push_str(&self.lens.read(role, alias.as_deref())),
+            None if after.starts_with(" = ") => {
+                let _ = write!(sql, "{}{}{}", assignment::BEGIN, role as usize, assignment::END);
+            }
+            None => sql.push_str(&self.lens.column(role)),
         }
+    }
+
+    fn set_columns(&mut self) {
+        self.variables.insert("\"key\"".to_owned(), Value::Key);
+        for role in Role::ALL {
+            self.variables.insert(format!("\"{}\"", role.default_column()), Value::Role(role));
+        }
+    }
+
+    /// The values of the roles that the lens translates, after the columns of the row `t`.
+    fn set_role_values(&mut self, dialect: Dialect) {
+        let mut values = String::new();
+        for role in Role::ALL.into_iter().filter(|role| self.lens.translates_role(*role)) {
+            let value = self.lens.read(role, Some("t"));
+            let _ = write!(values, ", {value} as rowlock_{}", role.default_column());
+        }
+        // PostgreSQL's statements return the key as text in any case.
+        if dialect == Dialect::Sqlite && self.lens.has_many_key_columns() {
+            let _ = write!(values, ", {} as rowlock_key", self.lens.read_key(Some("t")));
+        }
+        self.insert("and_role_values", values);
+    }
+
+    /// What makes a row one that a claim may take, in a statement's row `t`, and in the text of an index (`this_`).
+    fn set_readiness(&mut self) {
+        for (prefix, alias) in [("", "t"), ("this_", "this")] {
+            let wanted = self.lens.is_wanted((alias == "t").then_some(alias));
+            let ready = self.render(&format!("{alias}.:\"status\" in (:ready_words)"));
+            self.insert(&format!("{prefix}is_wanted"), wanted.clone().unwrap_or_else(|| "true".to_owned()));
+            let ready = match wanted {
+                Some(wanted) => format!("{ready} and {wanted}"),
+                None => ready,
+            };
+            self.insert(&format!("{prefix}is_ready"), ready);
+            self.insert(&format!("{prefix}order"), self.lens.order((alias == "t").then_some(alias)));
+            let ignored = self.lens.is_ignored((alias == "t").then_some(alias));
+            let ignored = ignored.map(|ignored| format!(" and not {ignored}")).unwrap_or_default();
+            self.insert(&format!("{prefix}and_not_ignored"), ignored);
+        }
+    }
+
+    /// The state by what the table says alone: for a table that may lack the library's own column.
+    fn set_said_status(&mut self) {
+        let said = self.lens.read_said_status(Some("t"));
+        self.insert("said_status", said);
     }
 
     fn set_tables(&mut self, pipeline: &Pipeline) {
@@ -190,7 +292,7 @@ impl Template {
     }
 
     fn set_cases(&mut self, pipeline: &Pipeline, dialect: Dialect) {
-        let status = format!("t.{}", quote_identifier(pipeline.columns().name(Role::Status)));
+        let status = self.lens.read(Role::Status, Some("t"));
         let literal = |word: &str| quote_literal(word, dialect);
         let case = |arms: Vec<(&str, String)>| {
             let arms: Vec<String> =
@@ -228,6 +330,29 @@ impl Template {
     pub(super) fn insert(&mut self, variable: &str, sql: String) {
         self.variables.insert(variable.to_owned(), Value::Text(sql));
     }
+}
+
+/// The name of a role's value in a row: the role's column, or one that the statement adds if the lens translates it.
+pub(super) fn value_name(pipeline: &Pipeline, role: Role) -> Cow<'_, str> {
+    if Lens::translates(pipeline, role) {
+        Cow::Owned(format!("rowlock_{}", role.default_column()))
+    } else {
+        Cow::Borrowed(pipeline.columns().name(role))
+    }
+}
+
+/// Takes the alias off the end of a text that ends in one and a dot. `this` stands for the only table of a text: it is
+/// an alias to the reader, and none in the SQL.
+#[expect(clippy::option_option, reason = "no alias, the alias that is none, an alias")]
+fn take_alias(sql: &mut String) -> Option<Option<String>> {
+    let named = sql.strip_suffix('.')?;
+    let begin = named.rfind(|c: char| !is_name_character(c)).map_or(0, |before| before + 1);
+    let alias = named[begin..].to_owned();
+    if alias.is_empty() {
+        return None;
+    }
+    sql.truncate(begin);
+    Some((alias != "this").then_some(alias))
 }
 
 /// The variable at the start of a text, with its length in the text.

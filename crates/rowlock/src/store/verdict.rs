@@ -48,6 +48,13 @@ pub enum Verdict {
         /// The stage's name.
         stage: String,
     },
+    /// The pipeline's condition on what is claimed does not hold for its row.
+    Unwanted {
+        /// The stage's name.
+        stage: String,
+        /// The condition.
+        condition: String,
+    },
     /// Another transaction has its row locked: claims skip it.
     Locked {
         /// The stage's name.
@@ -151,6 +158,9 @@ impl fmt::Display for Verdict {
             Verdict::Paused { stage } => write!(f, "ready for {stage}, which is paused"),
             Verdict::Locked { stage } => {
                 write!(f, "ready for {stage}, but another transaction has its row locked just now")
+            }
+            Verdict::Unwanted { stage, condition } => {
+                write!(f, "ready for {stage}, but the pipeline takes only rows for which {condition}")
             }
             Verdict::Excluded { stage } => {
                 write!(f, "ready for {stage}, but the database refuses to have its row changed")

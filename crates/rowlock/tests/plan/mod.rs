@@ -1,8 +1,10 @@
 //! A PostgreSQL plan as it ran, and the rules for every plan.
 
+mod shapes;
+
 use serde_json::Value;
 
-use super::{BATCH, TABLE};
+use super::{BATCH, MODES, Scene, TABLE};
 
 /// The plan of a statement, made in one way.
 pub(crate) struct Plan {

@@ -2,6 +2,7 @@
 
 mod adding;
 mod after_commits;
+mod attach;
 mod blips;
 mod claims;
 mod connections;

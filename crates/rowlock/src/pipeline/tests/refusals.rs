@@ -70,7 +70,7 @@ fn no_name_has_a_nul() {
     refused(two_stages().key(name), "key", value, NUL);
     refused(two_stages().column(Role::Heartbeat, name), "columns.heartbeat_at", value, NUL);
     refused(two_stages().stage(name), "stages[2].name", value, NUL);
-    refused(two_stages().succeeded_word(name), "word of Succeeded", value, NUL);
+    refused(two_stages().succeeded(name), "word of Succeeded", value, NUL);
 }
 
 #[test]
@@ -100,20 +100,20 @@ fn stages_have_names_of_their_own_and_are_not_too_many() {
 #[test]
 fn a_word_stands_for_one_state() {
     refused(
-        two_stages().succeeded_word("PENDING"),
+        two_stages().succeeded("PENDING"),
         "word of Succeeded",
         "\"PENDING\"",
         "is the word of Ready(StageId(0)) too: no two states may share a word",
     );
     refused(
-        two_stages().add_stage(Stage::new("X").with_ready_word("FAILED")),
+        two_stages().add_stage(Stage::new("X").with_ready("FAILED")),
         "word of Failed",
         "\"FAILED\"",
         "is the word of Ready(StageId(2)) too: no two states may share a word",
     );
-    refused(two_stages().failed_word(""), "word of Failed", "\"\"", "must not be empty");
+    refused(two_stages().failed(""), "word of Failed", "\"\"", "must not be empty");
     let rule = "must be at most 63 bytes long";
-    refused(two_stages().cancelled_word(long()), "word of Cancelled", &quoted_long(), rule);
+    refused(two_stages().cancelled(long()), "word of Cancelled", &quoted_long(), rule);
     // The stage's name is short enough, but the word made from it is not.
     let name = "x".repeat(60);
     let word = format!("\"{name}_IN_PROGRESS\" (72 bytes)");

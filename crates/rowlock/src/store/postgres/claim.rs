@@ -68,7 +68,10 @@ impl PostgresStore {
         pick: &Pick,
         batch: &mut ClaimBatch<PgRow>,
     ) -> Result<i64> {
-        if let Some(start) = self.queue_head.start(&pick.ready_words, Instant::now()) {
+        // What lies before the place where the last claim ended is done only in a queue in the order of age.
+        let is_by_age = self.pipeline.order().is_empty();
+        let start = self.queue_head.start(&pick.ready_words, Instant::now()).filter(|_| is_by_age);
+        if let Some(start) = start {
             let left_as_they_were = self.claim_once(session, claiming, pick, Some(start), batch).await?;
             // What was skipped may be all that there is.
             if left_as_they_were > 0 || !batch.is_empty() || batch.suspect_at_head {

@@ -83,6 +83,16 @@ pub(super) fn is_lock_timeout(error: &Error) -> bool {
     has_code(error, "55P03")
 }
 
+/// Whether a statement gave up because others were in its way, or because it took longer than it may. It had no effect.
+pub(super) fn gave_way(error: &Error) -> bool {
+    ["55P03", "57014", "40P01"].iter().any(|code| has_code(error, code))
+}
+
+/// Whether the server ended the statement because two waited for each other. It had no effect.
+pub(super) fn is_deadlock(error: &Error) -> bool {
+    has_code(error, "40P01")
+}
+
 /// Whether the server cannot do that with this table at all, e.g. COPY with row security. Nothing was done.
 pub(super) fn is_not_supported(error: &Error) -> bool {
     has_code(error, "0A000")

@@ -4,9 +4,12 @@
 
 mod add_many;
 mod asked_key;
+mod attach;
 mod claim;
+mod columns;
 mod complete_batch;
 mod connections;
+mod detach;
 mod encoding;
 mod errors;
 mod fields;
@@ -17,6 +20,7 @@ mod late_renewals;
 mod leases;
 mod listener;
 mod operator;
+mod proof;
 mod queue_head;
 mod read;
 mod refusal;

@@ -196,6 +196,7 @@ impl PostgresStore {
             heartbeat_at: time(VERB, row, "heartbeat_at")?,
             resume: resume.and_then(|word| self.pipeline.status(&word)),
             paused: column(VERB, row, "paused")?,
+            unwanted: !column::<Option<bool>>(VERB, row, "wanted")?.unwrap_or_default(),
             locked,
             excluded: self.exclusions.contains(&key),
             limits: Limits { max_retries: self.pipeline.max_retries(), max_resets: self.pipeline.max_resets() },

@@ -9,6 +9,7 @@ use sqlx::{Column, ColumnIndex, Decode, Postgres, Row, Type};
 use super::errors::translate;
 use super::time::Time;
 use crate::pipeline::{KeyType, Role, StageId};
+use crate::store::template::value_name;
 use crate::store::{ClaimedRow, ItemRow, Limits};
 use crate::{FencingToken, Key, Lease, Pipeline, Result, Status};
 
@@ -39,7 +40,7 @@ pub(super) struct ClaimedColumns {
 impl ClaimedColumns {
     /// The columns that the pipeline names, in answers like that of this row.
     pub(super) fn of(verb: &'static str, pipeline: &Pipeline, row: &PgRow) -> Result<ClaimedColumns> {
-        let of_role = |role| place(verb, row, pipeline.columns().name(role));
+        let of_role = |role| place(verb, row, &value_name(pipeline, role));
         Ok(ClaimedColumns {
             verb,
             key: place(verb, row, "rowlock_key")?,

@@ -2,15 +2,16 @@
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::indexes::{INDEXES, IndexState, LOCK_RETRY, index_state, try_lock};
+use super::indexes::{INDEXES, IndexState, LOCK_RETRY, index_state, indexes, try_lock};
 use super::rows::column;
 use super::session::{Session, query};
 use super::statements::SCHEMA;
 use super::store::PostgresStore;
 use super::variables::{hash, key_type, template};
 use crate::limits::PREPARE_DEADLINE;
-use crate::pipeline::{Pipeline, Role};
+use crate::pipeline::Pipeline;
 use crate::schema::{SCHEMA_VERSION, TableFacts, check_version, refused};
+use crate::store::attach::{AttachStep, StepKind, StepLock};
 use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::{Template, step};
 use crate::{Error, Result};
@@ -18,16 +19,13 @@ use crate::{Error, Result};
 /// How long `prepare` waits for the table's lock, so that it never queues everybody behind a long transaction.
 const LOCK_TIMEOUT: &str = "5s";
 
-/// Stamps rows that another program may be working on.
-const STAMP: &str = "update :table t set :\"heartbeat_at\" = statement_timestamp()
-where t.:\"status\" in (:running_words) and t.:\"heartbeat_at\" is null";
-
 /// What a look at the table found.
 struct Look {
     /// What `prepare` cannot fix.
     problems: Vec<String>,
     /// What it can fix.
     lacking: Vec<String>,
+    facts: TableFacts,
 }
 
 impl Look {
@@ -67,63 +65,36 @@ impl PostgresStore {
         if !problems.is_empty() {
             return Err(refused(&self.pipeline, &problems));
         }
-        let template = self.ddl_template();
-        session.run(&template.render(step(SCHEMA, Some("own_tables")))).await?;
+        session.run(&self.own_tables_step().sql).await?;
         if facts.columns.is_empty() {
-            session.run(&template.render(step(SCHEMA, Some("table")))).await?;
-            for index in INDEXES {
-                session.run(&template.render(step(SCHEMA, Some(index)))).await?;
-            }
             let schema = session_schema(session).await?;
-            return session.run(&self.render_trigger(&schema)).await;
+            return session.run(&self.table_step(&schema).sql).await;
         }
-        self.add_columns(session, &facts).await
-    }
-
-    /// Adds what the table lacks. It reads everything that it needs of the rows before it adds the first column, which
-    /// locks the table.
-    async fn add_columns(&self, session: &mut Session, facts: &TableFacts) -> Result<()> {
-        let template = self.ddl_template();
-        let missing = facts.missing_roles(&self.pipeline);
-        let is_adopted = [Role::ClaimToken, Role::Heartbeat].iter().any(|role| missing.contains(role));
-        let may_be_held = is_adopted && !missing.contains(&Role::Status) && !self.pipeline.existing_leases_are_stale();
-        let stamp_all = may_be_held && missing.contains(&Role::Heartbeat) && self.any_in_progress(session).await?;
-        if may_be_held && !missing.contains(&Role::Heartbeat) {
-            session.run(&template.render(STAMP)).await?;
-        }
-        let alter = template.render("alter table :table");
-        for role in missing {
-            let name = quote_identifier(self.pipeline.columns().name(role));
-            let mut definition = self.column_definition(role);
-            let mut then = None;
-            if role == Role::Status
-                && facts.has_rows
-                && let Some(existing) = self.pipeline.existing_rows()
-            {
-                let word = |word: &str| quote_literal(word, Dialect::Postgres);
-                definition = format!("{name} text not null default {}", word(existing.word(&self.pipeline)));
-                then = Some(format!("set default {}", word(self.pipeline.stages()[0].ready_word())));
-            }
-            // A default that is constant at that time writes no row; rows that are not in progress carry a stamp that
-            // nothing reads.
-            if role == Role::Heartbeat && stamp_all {
-                definition.push_str(" default statement_timestamp()");
-                then = Some("drop default".to_owned());
-            }
-            session.run(&format!("{alter} add column {definition}")).await?;
-            if let Some(then) = then {
-                session.run(&format!("{alter} alter column {name} {then}")).await?;
-            }
+        let stamp = self.stamp(session, &facts).await?;
+        for step in self.column_steps(&facts, stamp, 0) {
+            session.run(&step.sql).await?;
         }
         Ok(())
     }
 
-    async fn any_in_progress(&self, session: &mut Session) -> Result<bool> {
-        let sql = self
-            .ddl_template()
-            .render("select exists (select from :table t where t.:\"status\" in (:running_words)) as found");
-        let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
-        rows.first().map_or(Ok(false), |row| column("prepare", row, "found"))
+    pub(super) fn own_tables_step(&self) -> AttachStep {
+        let template = self.ddl_template();
+        let sql = template.render(step(SCHEMA, Some("own_tables")));
+        let object = template.render(":rowlock_meta, :rowlock_stages, :rowlock_failures");
+        let why = "Rowlock's own tables: the version, which stages are paused, and the last failures of items";
+        AttachStep::brief(StepKind::OwnTables, StepLock::Nobody, object, sql, why)
+    }
+
+    /// The table with its indexes and its trigger, in one transaction: whatever is missing of them later was taken away
+    /// on purpose.
+    pub(super) fn table_step(&self, current_schema: &str) -> AttachStep {
+        let template = self.ddl_template();
+        let parts = ["table"].iter().chain(indexes(&self.pipeline));
+        let mut sql: Vec<String> = parts.map(|part| template.render(step(SCHEMA, Some(*part)))).collect();
+        sql.push(self.render_trigger(current_schema));
+        let why = "there is no such table; the trigger wakes idle workers on an insert";
+        let table = template.render(":table");
+        AttachStep::brief(StepKind::Table, StepLock::Nobody, table, sql.join(";\n"), why)
     }
 
     pub(super) async fn inspect_schema(&self) -> Result<Vec<String>> {
@@ -132,6 +103,7 @@ impl PostgresStore {
         let is_complete = looked.is_complete();
         let mut sentences = looked.problems;
         sentences.extend(looked.lacking);
+        sentences.extend(self.flaws(&mut session, &looked.facts).await?);
         sentences.extend(self.missing_rights(&mut session).await?);
         if is_complete && sentences.is_empty() {
             sentences.extend(self.remarks(&mut session).await?);
@@ -145,24 +117,34 @@ impl PostgresStore {
         self.check_known_schema(session).await?;
         let facts = self.table_facts(session).await?;
         let mut lacking = Vec::new();
-        let rendered = self.ddl_template();
-        for own in ["rowlock_meta", "rowlock_stages", "rowlock_failures"] {
-            if !self.relation_exists(session, &rendered.render(&format!(":{own}"))).await? {
-                lacking.push(format!("the table {own} is missing: run prepare"));
-            }
+        for own in self.missing_own_tables(session).await? {
+            lacking.push(format!("the table {own} is missing: run prepare"));
         }
         if facts.columns.is_empty() {
             lacking.push("the table is missing: run prepare".to_owned());
         } else {
             lacking.extend(facts.lacking(&self.pipeline));
-            for variable in INDEXES {
+            let rendered = self.ddl_template();
+            for variable in indexes(&self.pipeline) {
                 let name = self.index_name(&rendered, variable);
-                if index_state(session, &name).await? != IndexState::Valid {
+                if !matches!(index_state(session, &name).await?, IndexState::Valid | IndexState::ValidPart) {
                     lacking.push(format!("the index {name} is missing or was not built to its end: run prepare"));
                 }
             }
         }
-        Ok(Look { problems: facts.problems(&self.pipeline), lacking })
+        Ok(Look { problems: facts.problems(&self.pipeline), lacking, facts })
+    }
+
+    /// The names of Rowlock's own tables that are missing.
+    pub(super) async fn missing_own_tables(&self, session: &mut Session) -> Result<Vec<&'static str>> {
+        let template = self.ddl_template();
+        let mut missing = Vec::new();
+        for own in ["rowlock_meta", "rowlock_stages", "rowlock_failures"] {
+            if !self.relation_exists(session, &template.render(&format!(":{own}"))).await? {
+                missing.push(own);
+            }
+        }
+        Ok(missing)
     }
 
     /// Installs the trigger that wakes idle workers on an insert. `prepare` does it by itself only for a table that
@@ -192,7 +174,7 @@ impl PostgresStore {
         template.render(step(SCHEMA, Some("trigger")))
     }
 
-    fn notify_trigger(&self) -> String {
+    pub(super) fn notify_trigger(&self) -> String {
         format!("rowlock_notify_{:016x}", hash(self.pipeline.name()))
     }
 
@@ -224,7 +206,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    async fn check_known_schema(&self, session: &mut Session) -> Result<()> {
+    pub(super) async fn check_known_schema(&self, session: &mut Session) -> Result<()> {
         if self.relation_exists(session, &self.ddl_template().render(":rowlock_meta")).await? {
             self.check_schema_version(session).await?;
         }
@@ -255,28 +237,12 @@ impl PostgresStore {
             let name = format!("rowlock_{variable}_{:016x}", hash(&definition));
             template.insert(variable, quote_identifier(&name));
         }
-        let columns: Vec<String> = Role::ALL.iter().map(|role| self.column_definition(*role)).collect();
+        let roles = self.pipeline.roles().map(|role| self.column_definition(role));
+        let columns: Vec<String> = roles.chain(self.own_state_definition()).collect();
         template.insert("role_columns", columns.join(",\n  "));
         template.insert("key_type", key_type(self.pipeline.key_type()).to_owned());
+        template.set_key_definition(key_type(self.pipeline.key_type()));
         template
-    }
-
-    fn column_definition(&self, role: Role) -> String {
-        let name = quote_identifier(self.pipeline.columns().name(role));
-        let definition = match role {
-            Role::Status => {
-                format!(
-                    "text not null default {}",
-                    quote_literal(self.pipeline.stages()[0].ready_word(), Dialect::Postgres)
-                )
-            }
-            Role::RetryCount | Role::ResetCount => "integer not null default 0".to_owned(),
-            Role::CreatedAt | Role::UpdatedAt => "timestamptz not null default statement_timestamp()".to_owned(),
-            Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt => "timestamptz".to_owned(),
-            Role::ErrorMessage | Role::ClaimedBy | Role::ResumeStatus => "text".to_owned(),
-            Role::ClaimToken => "bigint".to_owned(),
-        };
-        format!("{name} {definition}")
     }
 }
 
@@ -293,7 +259,7 @@ async fn begin_alone(session: &mut Session) -> Result<()> {
     }
 }
 
-async fn session_schema(session: &mut Session) -> Result<String> {
+pub(super) async fn session_schema(session: &mut Session) -> Result<String> {
     let rows = session.fetch(sqlx::query("select current_schema()::text as schema")).await?;
     match rows.first().map(|row| row.try_get::<Option<String>, _>("schema")) {
         Some(Ok(Some(schema))) => Ok(schema),

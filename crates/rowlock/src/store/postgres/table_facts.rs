@@ -68,13 +68,14 @@ impl PostgresStore {
         let mut forbidden = Vec::new();
         for row in session.fetch(query(&self.statements.checks).bind(table)).await? {
             let name: String = column(VERB, &row, "column")?;
-            let Some(role) = Role::ALL.into_iter().find(|role| self.pipeline.columns().name(*role) == name) else {
+            let Some(role) = self.pipeline.roles().find(|role| self.pipeline.columns().name(*role) == name) else {
                 continue;
             };
             // With another type the expression could not be evaluated, and the type is refused anyway.
             let Some(found) = facts.column(&name).filter(|found| is_tried(&found.type_name)) else { continue };
             let expression: String = column(VERB, &row, "expression")?;
-            let (quoted, type_name) = (quote_identifier(&name), &found.type_name);
+            let operand: String = column(VERB, &row, "operand")?;
+            let (quoted, type_name) = (quote_identifier(&operand), &found.type_name);
             let sql = format!(
                 "select sample from unnest($1::text[]) as samples (sample)
                  cross join lateral (select sample::{type_name} as {quoted}) as written
@@ -94,7 +95,7 @@ impl PostgresStore {
         let mut references = Vec::new();
         for row in session.fetch(query(&self.statements.foreign_keys).bind(table)).await? {
             let name: String = column(VERB, &row, "column")?;
-            let Some(role) = Role::ALL.into_iter().find(|role| self.pipeline.columns().name(*role) == name) else {
+            let Some(role) = self.pipeline.roles().find(|role| self.pipeline.columns().name(*role) == name) else {
                 continue;
             };
             let parent: String = column(VERB, &row, "parent")?;
@@ -166,7 +167,7 @@ impl PostgresStore {
     /// The rights that this role lacks, each with the statement that grants it.
     pub(super) async fn missing_rights(&self, session: &mut Session) -> Result<Vec<String>> {
         let template = self.ddl_template();
-        let columns: Vec<&str> = Role::ALL.into_iter().map(|role| self.pipeline.columns().name(role)).collect();
+        let columns: Vec<&str> = self.pipeline.roles().map(|role| self.pipeline.columns().name(role)).collect();
         let own = [":rowlock_meta", ":rowlock_stages", ":rowlock_failures"].map(|table| template.render(table));
         let rights = query(&self.statements.rights).bind(template.render(":table")).bind(columns).bind(own.to_vec());
         let rights = rights.bind(self.pipeline.key());

@@ -2,7 +2,7 @@
 
 use crate::limits::{ERROR_MESSAGE_BYTES_MAX, FAILURES_KEPT_MAX, NEVER_DUE_FROM};
 use crate::pipeline::{Budget, KeyType, Pipeline, Role, Status};
-use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
+use crate::store::identifier::{Dialect, quote_literal};
 use crate::store::template::{Template, step};
 
 /// Seconds since the last turn to sweep; null if the row's value is unreadable.
@@ -50,18 +50,27 @@ pub(super) fn template(pipeline: &Pipeline) -> Template {
     template.set("key_min", key_min(pipeline.key_type()));
     template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
     let other_default = pipeline.allows_other_default();
-    template.set("and_status", if other_default { ", :\"status\"" } else { "" });
-    template.set("and_first_ready", if other_default { ", :'first_ready'" } else { "" });
+    template.set_added(other_default);
     template.set("failures_kept", &FAILURES_KEPT_MAX.to_string());
     template.set("failures_kept_less_one", &(FAILURES_KEPT_MAX - 1).to_string());
-    template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
+    template.set(
+        "is_stopped",
+        "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded'):and_not_ignored",
+    );
     set_errors(&mut template, pipeline);
     template.insert("never", literal(&NEVER_DUE_FROM.to_rfc3339()));
     set_shown(&mut template);
     template.insert("waiting_key", literal(&waiting_key(pipeline)));
     template.set("swept_age", SWEPT_AGE);
     template.insert("swept_key", literal(&swept_key(pipeline)));
-    template.insert("running_of_stopped", running_of_stopped(pipeline));
+    let running_of_stopped = running_of_stopped(pipeline, &template);
+    template.insert("running_of_stopped", running_of_stopped);
+    for (prefix, alias) in [("", "t"), ("this_", "this")] {
+        let order = template.render(&format!(":{prefix}order"));
+        let due = format!("coalesce({alias}.:\"retry_after\", {alias}.:\"created_at\", '-infinity')");
+        let due = template.render(&due);
+        template.insert(&format!("{prefix}queue_order"), format!("{order}{due}"));
+    }
     template.add_fragment("pick", step(include_str!("sql/claim.sql"), Some("pick")));
     template.add_fragment("stale", step(include_str!("sql/sweep.sql"), Some("stale")));
     template.add_fragment("log_failures", include_str!("sql/log_failures.sql"));
@@ -97,17 +106,16 @@ fn swept_key(pipeline: &Pipeline) -> String {
 }
 
 /// The word in progress of an item that was just taken back, whether it is ready again or `FAILED`.
-fn running_of_stopped(pipeline: &Pipeline) -> String {
+fn running_of_stopped(pipeline: &Pipeline, template: &Template) -> String {
     let literal = |word: &str| quote_literal(word, Dialect::Postgres);
-    let status = quote_identifier(pipeline.columns().name(Role::Status));
-    let resume = quote_identifier(pipeline.columns().name(Role::ResumeStatus));
+    let [status, resume] = [Role::Status, Role::ResumeStatus].map(|role| template.read(role, "t"));
     let failed = literal(pipeline.word(Status::Failed));
     let arms: Vec<String> = pipeline
         .stages()
         .iter()
         .map(|stage| format!("when {} then {}", literal(stage.ready_word()), literal(stage.running_word())))
         .collect();
-    format!("case case when t.{status} = {failed} then t.{resume} else t.{status} end {} end", arms.join(" "))
+    format!("case case when {status} = {failed} then {resume} else {status} end {} end", arms.join(" "))
 }
 
 /// The smallest key of a type.

@@ -1,9 +1,26 @@
 //! The names of a pipeline's indexes.
 
 use crate::pipeline::{Pipeline, Role};
+use crate::store::identifier::Dialect;
+use crate::store::lens::Lens;
 
-/// The three indexes, each with a step in `schema.sql`.
-pub(super) const KINDS: [&str; 3] = ["ready", "running", "stopped"];
+/// The indexes, each with a step in `schema.sql`. The last one is for a key of several columns.
+pub(super) const KINDS: [&str; 4] = ["ready", "running", "stopped", "key"];
+
+/// The indexes of this pipeline.
+pub(super) fn kinds(pipeline: &Pipeline) -> &'static [&'static str] {
+    if pipeline.key_columns().len() > 1 { &KINDS } else { &KINDS[..3] }
+}
+
+/// What an index is for.
+pub(super) fn why(kind: &str) -> &'static str {
+    match kind {
+        "ready" => "the queue: a claim reads the next items in their order, and sorts nothing",
+        "running" => "the items in progress: the sweep, and the search for a claim whose answer was lost",
+        "stopped" => "items that failed, were cancelled or have an unknown word are counted without a full scan",
+        _ => "finds an item by its key, which has several columns",
+    }
+}
 
 /// The name of an index, from its pipeline, its kind and its definition.
 pub(super) fn name(pipeline: &Pipeline, kind: &str) -> String {
@@ -35,11 +52,28 @@ fn hash_of_definition(pipeline: &Pipeline, kind: &str) -> u32 {
         .chain(columns.map(|role| pipeline.columns().name(role)))
         .chain(pipeline.words())
         .chain(form);
+    let translated = translated(pipeline);
     let mut hash: u32 = 0x811c_9dc5;
-    for byte in parts.flat_map(|part| part.bytes().chain([0])) {
+    for byte in parts.chain(translated.iter().map(String::as_str)).flat_map(|part| part.bytes().chain([0])) {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     }
     hash
+}
+
+/// What the definitions say beyond the names of columns and words; nothing for a table like those that the library
+/// makes.
+fn translated(pipeline: &Pipeline) -> Vec<String> {
+    let lens = Lens::new(pipeline, Dialect::Sqlite);
+    let roles = [Role::Status, Role::RetryAfter, Role::CreatedAt].into_iter();
+    let mut parts: Vec<String> =
+        roles.filter(|role| lens.translates_role(*role)).map(|role| lens.read(role, None)).collect();
+    parts.extend(lens.is_wanted(None));
+    parts.extend(lens.is_ignored(None));
+    parts.extend(pipeline.order().iter().cloned());
+    if lens.has_many_key_columns() {
+        parts.push(lens.read_key(None));
+    }
+    parts
 }
 
 #[cfg(test)]

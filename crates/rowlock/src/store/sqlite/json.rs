@@ -11,7 +11,7 @@ use crate::json_record::{float, hex};
 impl<'r> FromRow<'r, SqliteRow> for JsonRecord {
     fn from_row(row: &'r SqliteRow) -> Result<JsonRecord, sqlx::Error> {
         let mut record = Map::new();
-        for column in row.columns() {
+        for column in row.columns().iter().filter(|column| !column.name().starts_with("rowlock_")) {
             record.insert(column.name().to_owned(), value(row, column.ordinal())?);
         }
         Ok(JsonRecord(record))

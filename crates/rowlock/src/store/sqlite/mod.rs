@@ -3,10 +3,12 @@
 //! SQLite has one writer at a time. Each verb that writes is one `BEGIN IMMEDIATE` transaction, so nothing changes
 //! between its statements; everything that reads uses connections that are opened read-only.
 
+mod attach;
 mod broken_keys;
 mod checks;
 mod claim;
 mod clock;
+mod detach;
 mod errors;
 mod failure_log;
 mod file;
@@ -18,6 +20,8 @@ mod leases;
 mod listener;
 mod operator;
 mod plain;
+mod planned;
+mod proof;
 mod read;
 mod refusal;
 mod rows;

@@ -152,8 +152,9 @@ impl SqliteStore {
     fn explanation(&self, row: &SqliteRow, now: &str, paused: &[StageId]) -> Explanation {
         let reader = rows::RoleReader::new(&self.pipeline, row);
         let (key, status) = (reader.key(), reader.status());
-        // The last columns are the times as the claim and the sweep read them.
-        let first = row.len() - 3;
+        // The last columns are the times as the claim and the sweep read them, and whether the row is wanted.
+        let wanted = row.len() - 1;
+        let first = wanted - 3;
         let roles = [Role::RetryAfter, Role::CreatedAt, Role::Heartbeat];
         let [retry_after, created_at, heartbeat_at] =
             [0, 1, 2].map(|place| clock::Reading::of(rows::text(row, first + place).as_deref()));
@@ -180,6 +181,7 @@ impl SqliteStore {
             heartbeat_at: heartbeat_at.at(),
             resume: reader.text(Role::ResumeStatus).and_then(|word| self.pipeline.status(&word)),
             paused: status.and_then(Status::stage).is_some_and(|stage| paused.contains(&stage)),
+            unwanted: rows::integer(row, wanted) != Some(1),
             locked: false,
             limits: Limits { max_retries: self.pipeline.max_retries(), max_resets: self.pipeline.max_resets() },
             stale_after: self.pipeline.stale_after(),

@@ -8,6 +8,7 @@ use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::clock;
 use crate::pipeline::{KeyType, Pipeline, Role, Status};
+use crate::store::template::value_name;
 use crate::store::{ClaimedRow, ItemRow, Limits};
 use crate::{FencingToken, Key, Lease};
 
@@ -61,11 +62,11 @@ impl<'a> RoleReader<'a> {
     }
 
     fn role(&self, role: Role) -> Option<usize> {
-        self.column(self.pipeline.columns().name(role))
+        self.column(&value_name(self.pipeline, role))
     }
 
     pub(super) fn key(&self) -> Key {
-        Key::new(self.column(self.pipeline.key()).and_then(|column| text(self.row, column)).unwrap_or_default())
+        Key::new(self.column(key_name(self.pipeline)).and_then(|column| text(self.row, column)).unwrap_or_default())
     }
 
     /// Whether the key can be read as it is. SQLite does not check a text's bytes.
@@ -73,7 +74,7 @@ impl<'a> RoleReader<'a> {
         match self.pipeline.key_type() {
             KeyType::Int | KeyType::BigInt => true,
             KeyType::Text | KeyType::Uuid => self
-                .column(self.pipeline.key())
+                .column(key_name(self.pipeline))
                 .is_some_and(|column| self.row.try_get_unchecked::<String, _>(column).is_ok()),
         }
     }
@@ -101,6 +102,14 @@ impl<'a> RoleReader<'a> {
 
     pub(super) fn status(&self) -> Option<Status> {
         self.pipeline.status(&self.word())
+    }
+}
+
+/// The name of the key's value in a row: that of the key's column, or of the text of several.
+fn key_name(pipeline: &Pipeline) -> &str {
+    match pipeline.key_columns() {
+        [key] => key,
+        _ => "rowlock_key",
     }
 }
 

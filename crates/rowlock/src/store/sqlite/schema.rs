@@ -2,19 +2,20 @@
 
 use std::collections::HashSet;
 
-use super::session::{Session, Sql, Verb};
+use super::planned::Ahead;
+use super::session::{Session, Verb};
 use super::store::SqliteStore;
 use super::{indexes, rows};
 use crate::pipeline::Role;
-use crate::schema::{SCHEMA_VERSION, TableFacts, refused};
-use crate::store::identifier::quote_identifier;
+use crate::schema::{SCHEMA_VERSION, TableFacts};
 use crate::{Error, Result};
 
 /// Rowlock's own tables and indexes that a file has.
 #[derive(Debug, Default)]
-struct OwnObjects {
-    tables: HashSet<String>,
-    indexes: HashSet<String>,
+pub(super) struct OwnObjects {
+    pub(super) tables: HashSet<String>,
+    /// And the user's own ones on the table.
+    pub(super) indexes: HashSet<String>,
 }
 
 /// What a look at a file found.
@@ -25,6 +26,7 @@ struct Look {
     lacking: Vec<String>,
     /// Rows that are no items.
     strange_keys: Option<String>,
+    facts: TableFacts,
 }
 
 impl Look {
@@ -55,56 +57,8 @@ impl SqliteStore {
     }
 
     async fn complete_table(&self, session: &mut Session) -> Result<()> {
-        self.check_version(session).await?;
-        let facts = self.table_facts(session).await?;
-        let problems = facts.problems(&self.pipeline);
-        if !problems.is_empty() {
-            return Err(refused(&self.pipeline, &problems));
-        }
-        let statements = &self.statements;
-        for sql in [
-            &statements.create_failures,
-            &statements.create_failures_index,
-            &statements.create_stages,
-            &statements.create_meta,
-        ] {
-            session.execute(sql, []).await?;
-        }
-        session.execute(&statements.write_version, [SCHEMA_VERSION.to_string().into()]).await?;
-        let missing = if facts.columns.is_empty() {
-            session.execute(&statements.create_table, []).await?;
-            Vec::new()
-        } else {
-            facts.missing_roles(&self.pipeline)
-        };
-        for role in &missing {
-            session.execute(statements.add_column(*role), []).await?;
-        }
-        if missing.contains(&Role::Status) {
-            self.write_existing(session, &facts).await?;
-        }
-        let own = self.own_objects(session).await?;
-        for outdated in own.indexes.iter().filter(|index| indexes::is_outdated(&self.pipeline, index)) {
-            session.execute(&Sql::new(format!("drop index {}", quote_identifier(outdated))), []).await?;
-        }
-        for sql in [&statements.create_ready_index, &statements.create_running_index, &statements.create_stopped_index]
-        {
-            session.execute(sql, []).await?;
-        }
-        let is_adopted = [Role::ClaimToken, Role::Heartbeat].iter().any(|role| missing.contains(role));
-        if is_adopted && !self.pipeline.existing_leases_are_stale() {
-            let now = self.time(session, None).await?;
-            session.execute(&statements.stamp_in_progress, [now.into()]).await?;
-        }
-        Ok(())
-    }
-
-    /// SQLite cannot change a column's default, so rows that are not ready are written.
-    async fn write_existing(&self, session: &mut Session, facts: &TableFacts) -> Result<()> {
-        let ready = self.pipeline.stages()[0].ready_word();
-        let word = self.pipeline.existing_rows().map_or(ready, |existing| existing.word(&self.pipeline));
-        if facts.has_rows && word != ready {
-            session.execute(&self.statements.write_existing, [word.into()]).await?;
+        for planned in self.plan_to_attach(session, Ahead::All).await? {
+            planned.run(session).await?;
         }
         Ok(())
     }
@@ -116,9 +70,13 @@ impl SqliteStore {
             Ok(look) if look.is_complete() => self.remarks_on_rows(&mut session).await,
             Ok(_) | Err(_) => Ok(Vec::new()),
         };
+        let flaws = match &look {
+            Ok(look) => self.flaws(&mut session, &look.facts).await,
+            Err(_) => Ok(Vec::new()),
+        };
         session.roll_back().await?;
         let look = look?;
-        Ok([look.problems, look.lacking, look.strange_keys.into_iter().collect(), remarks?].concat())
+        Ok([look.problems, look.lacking, flaws?, look.strange_keys.into_iter().collect(), remarks?].concat())
     }
 
     async fn remarks_on_rows(&self, session: &mut Session) -> Result<Vec<String>> {
@@ -136,7 +94,7 @@ impl SqliteStore {
             lacking.push(format!("there is no table {table:?}: run prepare"));
         } else {
             lacking.extend(facts.lacking(&self.pipeline));
-            for kind in indexes::KINDS {
+            for kind in indexes::kinds(&self.pipeline) {
                 let name = indexes::name(&self.pipeline, kind);
                 if !own.indexes.contains(&name) {
                     lacking.push(format!("the table {table:?} lacks the index {name:?}: run prepare"));
@@ -150,13 +108,13 @@ impl SqliteStore {
         }
         let problems = facts.problems(&self.pipeline);
         let strange_keys = self.strange_keys(session, &facts).await?;
-        Ok(Look { problems, lacking, strange_keys })
+        Ok(Look { problems, lacking, strange_keys, facts })
     }
 
     /// Rows whose key is not of the pipeline's type. They do not stop the work on the others.
     async fn strange_keys(&self, session: &mut Session, facts: &TableFacts) -> Result<Option<String>> {
         let key = self.pipeline.key();
-        if facts.column(key).is_none() || facts.column(self.pipeline.columns().name(Role::Status)).is_none() {
+        if facts.column(key).is_none() || facts.missing_roles(&self.pipeline).contains(&Role::Status) {
             return Ok(None);
         }
         let rows = session.rows(&self.statements.read_strange_key, []).await?;
@@ -170,7 +128,7 @@ impl SqliteStore {
         Ok(rows.first().and_then(|row| rows::text(row, 0)).map(sentence))
     }
 
-    async fn own_objects(&self, session: &mut Session) -> Result<OwnObjects> {
+    pub(super) async fn own_objects(&self, session: &mut Session) -> Result<OwnObjects> {
         let table = self.pipeline.table().name();
         let mut own = OwnObjects::default();
         for row in session.rows(&self.statements.read_objects, [table.into()]).await? {

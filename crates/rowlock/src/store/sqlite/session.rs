@@ -48,7 +48,6 @@ impl Sql {
         Sql(text.into())
     }
 
-    #[cfg(test)]
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }

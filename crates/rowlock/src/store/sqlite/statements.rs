@@ -19,7 +19,8 @@ use crate::store::identifier::{Dialect, quote_identifier, quote_literal};
 use crate::store::template::{Template, step};
 
 /// What a batch statement returns for each row that it wrote.
-const RETURNING: &str = "returning :\"key\", :\"status\", :\"claimed_by\", :\"error_message\", :\"claim_token\"";
+const RETURNING: &str = "returning this.:\"key\", this.:\"status\", this.:\"claimed_by\", this.:\"error_message\", \
+  this.:\"claim_token\"";
 
 /// The error of an item that succeeded: none, or '' if the column takes no null. Looked up only if there is an error.
 const ERROR_AFTER_SUCCESS: &str = "iif(t.:\"error_message\" is null, null, (
@@ -131,9 +132,11 @@ statements! {
     add_resume_status: "schema", "add_resume_status";
     add_created_at: "schema", "add_created_at";
     add_updated_at: "schema", "add_updated_at";
+    add_own_state: "schema", "add_own_state";
     create_ready_index: "schema", "create_ready_index";
     create_running_index: "schema", "create_running_index";
     create_stopped_index: "schema", "create_stopped_index";
+    create_key_index: "schema", "create_key_index";
     create_failures: "schema", "create_failures";
     create_failures_index: "schema", "create_failures_index";
     create_stages: "schema", "create_stages";
@@ -145,6 +148,21 @@ statements! {
     has_rows: "read_schema", "has_rows";
     write_existing: "schema", "write_existing";
     stamp_in_progress: "schema", "stamp_in_progress";
+    any_in_progress: "attach", "any_in_progress";
+    any_unstamped: "attach", "any_unstamped";
+    last_rowid: "attach", "last_rowid";
+    stamp_until: "attach", "stamp_until";
+    stamp_range: "attach", "stamp_range";
+    noted: "attach", "noted";
+    note: "attach", "note";
+    other_indexes: "detach", "other_indexes";
+    forget_note: "detach", "forget_note";
+    any_rows: "detach", "any_rows";
+    forget_stages: "detach", "forget_stages";
+    forget_failures: "detach", "forget_failures";
+    drop_failures: "detach", "drop_failures";
+    drop_stages: "detach", "drop_stages";
+    drop_meta: "detach", "drop_meta";
     stray_rows: "stray_rows";
     read_strange_key: "read_schema", "strange_key";
     read_unique_columns: "read_schema", "unique_columns";
@@ -154,6 +172,16 @@ statements! {
 }
 
 impl Statements {
+    /// The statement that builds an index.
+    pub(super) fn create_index(&self, kind: &str) -> &Sql {
+        match kind {
+            "ready" => &self.create_ready_index,
+            "running" => &self.create_running_index,
+            "stopped" => &self.create_stopped_index,
+            _ => &self.create_key_index,
+        }
+    }
+
     /// The statement that adds the column of a role.
     pub(super) fn add_column(&self, role: Role) -> &Sql {
         match role {
@@ -190,13 +218,15 @@ impl PlainClaim {
     }
 }
 
-fn template(pipeline: &Pipeline) -> Template {
+/// The variables of the pipeline, and those of this dialect.
+pub(super) fn template(pipeline: &Pipeline) -> Template {
     let mut template = Template::new(pipeline, Dialect::Sqlite);
     let key_type = match pipeline.key_type() {
         KeyType::Text | KeyType::Uuid => "text",
         KeyType::Int | KeyType::BigInt => "integer",
     };
     template.set("key_type", key_type);
+    template.set_key_definition(&format!("{key_type} not null"));
     template.set("attempts", &RETRY_TABLE_ATTEMPTS_MAX.to_string());
     template.insert("bare_table", quote_identifier(pipeline.table().name()));
 
@@ -216,9 +246,9 @@ fn template(pipeline: &Pipeline) -> Template {
         .insert("strange_text", if is_text(pipeline) { of_text.to_owned() } else { "'text' then 'text'".to_owned() });
 
     let other_default = pipeline.allows_other_default();
-    template.set("and_status", if other_default { ", :\"status\"" } else { "" });
-    template.set("and_first_ready", if other_default { ", :'first_ready'" } else { "" });
+    template.set_added(other_default);
 
+    template.insert("own_state", quote_identifier(pipeline.columns().own_state()));
     let literal = |text: &str| quote_literal(text, Dialect::Sqlite);
     template.insert("'last_running'", literal(pipeline.stages().last().map_or("", crate::Stage::running_word)));
     template.insert("'table'", literal(pipeline.table().name()));
@@ -234,7 +264,10 @@ fn template(pipeline: &Pipeline) -> Template {
     template.insert("never", quote_literal(&NEVER_DUE_FROM.date_naive().to_string(), Dialect::Sqlite));
     // Not `is null or not in`: on a column that is not null SQLite drops the first half from the query but not from the
     // index, which then matches no query.
-    template.set("is_stopped", "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded')");
+    template.set(
+        "is_stopped",
+        "coalesce(t.:\"status\", '') not in (:ready_words, :running_words, :'succeeded'):and_not_ignored",
+    );
     template.add_fragment("items", include_str!("sql/items.sql"));
     template.set("returning", RETURNING);
     template.set("budget_is_per_stage", if pipeline.budget() == Budget::PerStage { "true" } else { "false" });
@@ -247,9 +280,9 @@ fn template(pipeline: &Pipeline) -> Template {
 
 /// Times as they are read. An item without a time has always been ready; one with an unreadable time never is.
 fn set_times(template: &mut Template) {
-    for (prefix, table) in [("", "t."), ("bare_", "")] {
+    for (prefix, alias) in [("", "t"), ("this_", "this")] {
         for role in ["retry_after", "created_at", "heartbeat_at"] {
-            template.set("column", &format!("{table}:\"{role}\""));
+            template.set("column", &format!("{alias}.:\"{role}\""));
             template.set("own_time", OWN_TIME);
             let read = template.render(include_str!("sql/read_time.sql"));
             template.insert(&format!("{prefix}{role}_read"), read);
@@ -258,6 +291,7 @@ fn set_times(template: &mut Template) {
             &format!("{prefix}ready_since"),
             &format!("coalesce(:{prefix}retry_after_read, :{prefix}created_at_read, '')"),
         );
+        template.set(&format!("{prefix}queue_order"), &format!(":{prefix}order:{prefix}ready_since"));
     }
     template.set("column", "t.:\"heartbeat_at\"");
     template.set("heartbeat_is_own", OWN_TIME);

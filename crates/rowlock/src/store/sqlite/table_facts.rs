@@ -9,7 +9,7 @@ use super::session::{Session, Sql};
 use super::store::SqliteStore;
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, TIMES_LOOKED_AT_MAX};
-use crate::pipeline::Role;
+use crate::pipeline::{Form, Role};
 use crate::schema::{ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, samples};
 use crate::store::identifier::quote_identifier;
 use crate::store::params::count_limit;
@@ -142,7 +142,7 @@ impl SqliteStore {
     /// column of a compound query has that of its first part.
     async fn compare_texts(&self, session: &mut Session, facts: &mut TableFacts) -> Result<()> {
         let table = quote_identifier(self.pipeline.table().name());
-        for role in Role::ALL.into_iter().filter(|role| Reference::is_of_words(*role)) {
+        for role in self.pipeline.roles().filter(|role| Reference::is_of_words(*role)) {
             let name = self.pipeline.columns().name(role);
             let Some(found) = facts.columns.iter_mut().find(|column| column.name.eq_ignore_ascii_case(name)) else {
                 continue;
@@ -165,7 +165,7 @@ impl SqliteStore {
         for row in session.rows(&self.statements.read_foreign_keys, [self.pipeline.table().name().into()]).await? {
             let [Some(name), Some(parent)] = [0, 1].map(|at| rows::text(&row, at)) else { continue };
             let is_of = |role: &Role| self.pipeline.columns().name(*role).eq_ignore_ascii_case(&name);
-            let Some(role) = Role::ALL.into_iter().find(is_of) else { continue };
+            let Some(role) = self.pipeline.roles().find(is_of) else { continue };
             let words: Vec<String> = samples(&self.pipeline, role).into_iter().flatten().collect();
             let mut missing = Vec::new();
             if Reference::is_of_words(role) {
@@ -190,6 +190,9 @@ impl SqliteStore {
     async fn numbers_for_times(&self, session: &mut Session, facts: &TableFacts) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         for role in TIMES {
+            if self.pipeline.columns().spec(role).form != Form::Native {
+                continue;
+            }
             let name = self.pipeline.columns().name(role);
             let Some(found) = facts.column(name).filter(|found| found.kinds.contains(&ColumnKind::Time)) else {
                 continue;
@@ -203,8 +206,8 @@ impl SqliteStore {
             problems.extend(numbers.first().and_then(|row| rows::text(row, 0)).map(|number| {
                 format!(
                     "the column {:?} ({role:?}) holds numbers, as {number}, but a time must be text as \
-                     strftime('%Y-%m-%dT%H:%M:%fZ') writes it: seconds and milliseconds are not supported yet; map the \
-                     role to another column",
+                     strftime('%Y-%m-%dT%H:%M:%fZ') writes it: say that they are seconds or milliseconds (column_as \
+                     with Form::EpochSeconds or Form::EpochMillis), or map the role to another column",
                     found.name
                 )
             }));
@@ -223,7 +226,7 @@ impl SqliteStore {
             let named = facts.columns.iter().filter(|column| check.words.contains(&column.name.to_ascii_lowercase()));
             let [column] = &named.collect::<Vec<_>>()[..] else { continue };
             let is_of = |role: &Role| self.pipeline.columns().name(*role).eq_ignore_ascii_case(&column.name);
-            let Some(role) = Role::ALL.into_iter().find(is_of) else { continue };
+            let Some(role) = self.pipeline.roles().find(is_of) else { continue };
             let type_name = if column.kinds.contains(&ColumnKind::Count) { "integer" } else { "text" };
             let sql = Sql::new(format!(
                 "select value from json_each(?1) as samples

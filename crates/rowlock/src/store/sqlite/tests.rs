@@ -2,6 +2,7 @@
 //! conformance suite covers the behaviour that all stores share.
 
 mod altered;
+mod attach;
 mod busy;
 mod failure_log;
 mod files;
@@ -33,7 +34,7 @@ fn awkward() -> PipelineBuilder {
         .table("my \"own\" table")
         .key("the key")
         .key_type(KeyType::BigInt)
-        .add_stage(Stage::new("it's a stage").with_ready_word("isn't done").with_running_word("select"))
+        .add_stage(Stage::new("it's a stage").with_ready("isn't done").with_running("select"))
         .stage(":table")
         .column(Role::Status, "order")
         .column(Role::Heartbeat, "group")

@@ -58,7 +58,7 @@ picked as materialized (
         and t.ctid = any (array(select split_part(place, ' ', 2)::tid from unnest($8::text[]) as given (place)))
         and concat(t.tableoid, ' ', t.ctid) = any ($8::text[])
         \else
-        t.:"status" = stage.ready and t.:"status" in (:ready_words) and $8::text[] is null
+        t.:"status" = stage.ready and :is_ready and $8::text[] is null
         \endif
         and t.:"key" is not null
         and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= coalesce($3::timestamptz, statement_timestamp())
@@ -85,7 +85,7 @@ picked as materialized (
             and age(t.xmax) <> all ((select running from snapshot)::int[])
         )
         \endif
-      order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
+      order by :queue_order
       limit $2::bigint
       \if :locks
       for update of t skip locked
@@ -157,14 +157,14 @@ chosen as materialized (
   returning
     t.*,
     coalesce(t.:"retry_after", t.:"created_at", '-infinity') as rowlock_ready_since,
-    t.:"key"::text as rowlock_key
+    t.:"key"::text as rowlock_key:and_role_values
 ),
 failed as (
   select
-    rowlock_key as item, :"resume_status" as word, 'exhaust' as cause, :"claimed_by" as holder,
-    :"error_message" as error
+    rowlock_key as item, moved.:"resume_status" as word, 'exhaust' as cause, moved.:"claimed_by" as holder,
+    moved.:"error_message" as error
   from moved
-  where :"status" = :'failed'
+  where moved.:"status" = :'failed'
 ),
 :log_failures
 select moved.*, tally.*

@@ -29,7 +29,7 @@ picked as materialized (
         or coalesce(t.:"reset_count", 0) >= 1 and coalesce(t.:"reset_count", 0) = $5::int - 1 as is_special
     from :table t
     where t.:"status" = $1::text
-      and t.:"status" in (:ready_words)
+      and :is_ready
       and not exists (
         select from :rowlock_stages s where s.pipeline = :'pipeline' and :ready_of_stage = $1::text
       )
@@ -65,7 +65,7 @@ picked as materialized (
         or age(t.xmax) > (select began_later from snapshot)
           and age(t.xmax) <> all ((select running from snapshot)::int[])
       )
-    order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
+    order by :queue_order
     limit $2::bigint
     for update of t skip locked
   ) as head
@@ -83,5 +83,5 @@ where t.:"key" = any (coalesce((select keys from picked where not is_special), '
 returning
   t.*,
   coalesce(t.:"retry_after", t.:"created_at", '-infinity') as rowlock_ready_since,
-  t.:"key"::text as rowlock_key,
+  t.:"key"::text as rowlock_key:and_role_values,
   (select n from picked) as rowlock_picked

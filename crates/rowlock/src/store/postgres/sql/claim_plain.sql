@@ -22,7 +22,7 @@ picked as materialized (
         or coalesce(t.:"reset_count", 0) >= 1 and coalesce(t.:"reset_count", 0) = $5::int - 1 as is_special
     from :table t
     where t.:"status" = $1::text
-      and t.:"status" in (:ready_words)
+      and :is_ready
       and not exists (
         select from :rowlock_stages s where s.pipeline = :'pipeline' and :ready_of_stage = $1::text
       )
@@ -37,7 +37,7 @@ picked as materialized (
         )
       )
       and (not $6::bool or (coalesce(t.:"retry_count", 0) < $4::int and coalesce(t.:"reset_count", 0) < $5::int))
-    order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
+    order by :queue_order
     limit $2::bigint
     for update of t skip locked
   ) as head
@@ -56,7 +56,7 @@ moved as (
   returning
     t.*,
     coalesce(t.:"retry_after", t.:"created_at", '-infinity') as rowlock_ready_since,
-    t.:"key"::text as rowlock_key
+    t.:"key"::text as rowlock_key:and_role_values
 )
 select
   moved.*,

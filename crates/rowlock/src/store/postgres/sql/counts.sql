@@ -24,7 +24,7 @@ cross join lateral (
   from (
     select
     from :table t
-    where t.:"status" in (:ready_words) and t.:"status" = ready.word and t.:"key" is not null
+    where :is_ready and t.:"status" = ready.word and t.:"key" is not null
     limit $1::bigint
   ) counted
 ) tally
@@ -68,7 +68,7 @@ select
     select coalesce(t.:"retry_after", t.:"created_at", '-infinity')
     from :table t
     where t.:"status" = asked.ready
-      and t.:"status" in (:ready_words)
+      and :is_ready
       and t.:"key" is not null
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= coalesce($3::timestamptz, statement_timestamp())
     order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
@@ -78,7 +78,7 @@ select
     select coalesce(t.:"retry_after", t.:"created_at", '-infinity')
     from :table t
     where t.:"status" = asked.ready
-      and t.:"status" in (:ready_words)
+      and :is_ready
       and t.:"key" is not null
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') > coalesce($3::timestamptz, statement_timestamp())
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') < :never
@@ -91,7 +91,7 @@ select
       select
       from :table t
       where t.:"status" = asked.ready
-        and t.:"status" in (:ready_words)
+        and :is_ready
         and t.:"key" is not null
         and coalesce(t.:"retry_after", t.:"created_at", '-infinity') >= :never
       limit $4::bigint
@@ -142,7 +142,7 @@ cross join lateral (
     select coalesce(t.:"retry_after", t.:"created_at", '-infinity') as since
     from :table t
     where t.:"status" = asked.ready
-      and t.:"status" in (:ready_words)
+      and :is_ready
       and t.:"key" is not null
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') > clock.at
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') < :never
@@ -157,7 +157,7 @@ cross join lateral (
     from :table t
     where delayed.count = 0
       and t.:"status" = asked.ready
-      and t.:"status" in (:ready_words)
+      and :is_ready
       and t.:"key" is not null
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') <= clock.at
     order by coalesce(t.:"retry_after", t.:"created_at", '-infinity')
@@ -170,7 +170,7 @@ cross join lateral (
     select
     from :table t
     where t.:"status" = asked.ready
-      and t.:"status" in (:ready_words)
+      and :is_ready
       and t.:"key" is not null
       and coalesce(t.:"retry_after", t.:"created_at", '-infinity') >= :never
     limit $1::bigint

@@ -17,6 +17,7 @@ select
   :shown_resume as resume,
   exists (
     select from :rowlock_stages s where s.pipeline = :'pipeline' and :ready_of_stage = :resume_of_any
-  ) as paused
+  ) as paused,
+  :is_wanted as wanted
 from :table t
 where t.:"key" = ($1::text):::key_type

@@ -21,4 +21,4 @@ where t.:"key" = any (array(select key from held))
   and t.:"status" in (:running_words)
 returning
   t.*,
-  t.:"key"::text as rowlock_key
+  t.:"key"::text as rowlock_key:and_role_values

@@ -16,4 +16,4 @@ where t.:"key" = any (array(select key from chosen where not exhausted))
   \if :legible
   and (getdatabaseencoding() <> 'SQL_ASCII' or encode(convert_to((t.*)::text, 'SQL_ASCII'), 'hex') ~ :legible_hex)
   \endif
-order by :position_of_ready, coalesce(t.:"retry_after", t.:"created_at", '-infinity')
+order by :position_of_ready, :queue_order

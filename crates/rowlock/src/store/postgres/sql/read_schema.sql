@@ -6,7 +6,15 @@
 -- Binds: $1 the table
 select
   a.attname::text as name,
-  format_type(a.atttypid, null) as type,
+  -- A domain is what it is over.
+  format_type((
+    with recursive bare (type, base) as (
+      select t.oid, t.typbasetype from pg_type t where t.oid = a.atttypid
+      union all
+      select t.oid, t.typbasetype from bare join pg_type t on t.oid = bare.base
+    )
+    select bare.type from bare where bare.base = 0
+  ), null) as type,
   a.attnotnull as not_null,
   a.attgenerated <> '' or a.attidentity = 'a' as is_generated,
   pg_get_expr(d.adbin, d.adrelid) as default_value,
@@ -68,15 +76,33 @@ where t.typtype = 'm' or t.typsend = 0
 order by held.number
 
 -- step: checks
--- The check constraints on a single column, each with its expression.
+-- The check constraints on a single column, each with its expression and with the name by which that calls the value.
+-- Those of a domain call it VALUE.
 -- Binds: $1 the table
-select c.conname::text as name, a.attname::text as column, pg_get_expr(c.conbin, c.conrelid) as expression
+select
+  c.conname::text as name, a.attname::text as column, pg_get_expr(c.conbin, c.conrelid) as expression,
+  a.attname::text as operand
 from pg_constraint c
 join pg_attribute a on a.attrelid = c.conrelid and c.conkey = array[a.attnum]
 where c.conrelid = to_regclass($1::text)
   and c.contype = 'c'
   and coalesce((to_jsonb(c) ->> 'conenforced')::bool, true) -- a column since PostgreSQL 18
-order by c.conname
+union all
+select c.conname::text, a.attname::text, pg_get_expr(c.conbin, 0), 'value'
+from pg_attribute a
+cross join lateral (
+  with recursive layer (type, base) as (
+    select t.oid, t.typbasetype from pg_type t where t.oid = a.atttypid
+    union all
+    select t.oid, t.typbasetype from layer join pg_type t on t.oid = layer.base
+  )
+  select layer.type from layer
+) layer
+join pg_constraint c on c.contypid = layer.type and c.contype = 'c'
+where a.attrelid = to_regclass($1::text)
+  and a.attnum > 0
+  and not a.attisdropped
+order by name
 
 -- step: foreign_keys
 -- The foreign keys on a single column, each with the column that it references, quoted, and whether this role may read

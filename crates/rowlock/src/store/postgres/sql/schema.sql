@@ -30,7 +30,7 @@ insert into :rowlock_meta (key, value) values ('schema_version', :schema_version
 -- step: table
 -- The pipeline's table, if there is none. The fill factor leaves room for heartbeats in each page.
 create table if not exists :table (
-  :"key" :key_type primary key,
+  :key_definition,
   :role_columns
 ) with (fillfactor = 80)
 
@@ -39,22 +39,59 @@ create table if not exists :table (
 -- sorts nothing. It has no further column: a bulk insert shares one created_at, and with a tie-breaker each claim would
 -- sort all the ties.
 create index if not exists :ready_index
-on :table (:"status", coalesce(:"retry_after", :"created_at", '-infinity'))
-where :"status" in (:ready_words)
+on :table (this.:"status", :this_queue_order)
+where :this_is_ready
 
 -- step: running_index
 -- The items in progress. It serves the sweep and finds a claim by its token. It does not contain the heartbeat, so that
 -- heartbeats stay HOT updates.
 create index if not exists :running_index
-on :table (:"claim_token")
-where :"status" in (:running_words)
+on :table (this.:"claim_token")
+where this.:"status" in (:running_words)
 
 -- step: stopped_index
 -- Items that failed, were cancelled or have an unknown word: few rows, counted and listed without reading the table. A
 -- success has no entry here: it would be one more write per item.
 create index if not exists :stopped_index
-on :table (:"status", :"key")
-where coalesce(:"status", '') not in (:ready_words, :running_words, :'succeeded')
+on :table (this.:"status", this.:"key")
+where coalesce(this.:"status", '') not in (:ready_words, :running_words, :'succeeded'):this_and_not_ignored
+
+-- step: key_index
+-- Finds an item by a key of several columns, which the statements compare as one text. Not for a key of one column,
+-- which has an index of its own.
+create index if not exists :key_index
+on :table (this.:"key")
+
+-- step: any_in_progress
+-- Whether any row is in progress by what the table says; the library's own column may not be there yet.
+select exists (
+  select
+  from :table t
+  where :said_status in (:running_words)
+) as found
+
+-- step: any_unstamped
+-- The same for rows without a heartbeat.
+select exists (
+  select
+  from :table t
+  where :said_status in (:running_words)
+    and t.:"heartbeat_at" is null
+) as found
+
+-- step: stamp
+-- Stamps rows that another program may be working on.
+update :table t
+set :"heartbeat_at" = statement_timestamp()
+where :said_status in (:running_words)
+  and t.:"heartbeat_at" is null
+
+-- step: note
+-- Notes columns as added by Rowlock. One that is noted already stays with the pipeline that added it.
+insert into :rowlock_meta (key, value)
+values
+  :notes
+on conflict (key) do nothing
 
 -- step: trigger
 -- Wakes idle workers on an insert. The trigger fires once per statement, and notifies only while a worker has announced

@@ -31,14 +31,14 @@ from (
     :retries >= ?5 or :resets >= ?6 or (:resets >= 1 and :resets = ?6 - 1) as is_special
   from :table as t
   where t.:"status" = ?1
-    and t.:"status" in (:ready_words)
+    and :is_ready
     and :ready_since <= ?3
     and :is_typed
     and (?9 or :is_unicode)
     and t.:"key" not in (select value from json_each(?8))
     and (not ?7 or (:retries < ?5 and :resets < ?6))
     and not exists (select 1 from :rowlock_stages s where s.pipeline = :'pipeline' and s.stage = ?2)
-  order by :ready_since
+  order by :queue_order
   limit ?4
 ) as picked
 
@@ -61,6 +61,6 @@ where :address in (select value from json_each(?1))
 -- step: read
 -- The whole rows as they are now. Not `returning`: a trigger may change a row after the update.
 -- Binds: ?1 addresses, JSON
-select t.*
+select t.*:and_role_values
 from json_each(?1) as i
 cross join :table as t on :address = i.value

@@ -11,7 +11,7 @@ select
       select 1
       from :table as t
       where t.:"status" = ?1
-        and t.:"status" in (:ready_words)
+        and :is_ready
         and :is_item
       limit ?2
     )
@@ -20,7 +20,7 @@ select
     select :ready_since
     from :table as t
     where t.:"status" = ?1
-      and t.:"status" in (:ready_words)
+      and :is_ready
       and :ready_since <= ?3
       and :is_item
     order by :ready_since
@@ -30,7 +30,7 @@ select
     select :ready_since
     from :table as t
     where t.:"status" = ?1
-      and t.:"status" in (:ready_words)
+      and :is_ready
       and :ready_since > ?3
       and :ready_since < :never
       and :is_item
@@ -43,7 +43,7 @@ select
       select 1
       from :table as t
       where t.:"status" = ?1
-        and t.:"status" in (:ready_words)
+        and :is_ready
         and :ready_since >= :never
         and :is_item
       limit ?2
@@ -104,7 +104,7 @@ from (
   select t.:"key"
   from :table as t
   where t.:"status" = ?1
-    and t.:"status" in (:ready_words)
+    and :is_ready
   limit ?2
 ) as t
 where :is_strange

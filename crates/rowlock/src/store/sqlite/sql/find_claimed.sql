@@ -16,7 +16,7 @@ where t.:"claim_token" = ?1
 
 -- step: find
 -- Binds: ?1 token
-select t.*
+select t.*:and_role_values
 from :table as t
 where t.:"claim_token" = ?1
   and t.:"status" in (:running_words)

@@ -6,7 +6,7 @@
 -- step: any
 -- Index: the key's.
 -- Binds: ?1 word, or null  ?2 limit
-select t.*
+select t.*:and_role_values
 from :table as t
 where (?1 is null or t.:"status" = ?1)
   and :is_item
@@ -16,7 +16,7 @@ limit ?2
 -- step: any_after
 -- Index: the key's.
 -- Binds: ?1 word, or null  ?2 limit  ?3 last key of the page before
-select t.*
+select t.*:and_role_values
 from :table as t
 where (?1 is null or t.:"status" = ?1)
   and t.:"key" > ?3
@@ -28,7 +28,7 @@ limit ?2
 -- Index: the partial one over the words in progress; the result is sorted. The `+` keeps the planner from reading all
 --        keys for their order.
 -- Binds: ?1 word  ?2 limit
-select t.*
+select t.*:and_role_values
 from :table as t
 where t.:"status" = ?1
   and t.:"status" in (:running_words)
@@ -39,7 +39,7 @@ limit ?2
 -- step: running_after
 -- Index: as `running`.
 -- Binds: ?1 word  ?2 limit  ?3 last key of the page before
-select t.*
+select t.*:and_role_values
 from :table as t
 where t.:"status" = ?1
   and t.:"status" in (:running_words)
@@ -51,7 +51,7 @@ limit ?2
 -- step: stopped
 -- Index: the partial one over the other words, on (status, key).
 -- Binds: ?1 word  ?2 limit
-select t.*
+select t.*:and_role_values
 from :table as t
 where t.:"status" = ?1
   and :is_stopped
@@ -62,7 +62,7 @@ limit ?2
 -- step: stopped_after
 -- Index: the partial one over the other words, on (status, key).
 -- Binds: ?1 word  ?2 limit  ?3 last key of the page before
-select t.*
+select t.*:and_role_values
 from :table as t
 where t.:"status" = ?1
   and :is_stopped

@@ -3,7 +3,7 @@
 -- step: create_table
 -- The pipeline's table, where there is none.
 create table :table (
-  :"key" :key_type not null primary key,
+  :key_definition,
   :"status" text not null default :'first_ready',
   :"retry_count" integer not null default 0,
   :"reset_count" integer not null default 0,
@@ -56,10 +56,14 @@ alter table :table add column :"created_at" text
 -- step: add_updated_at
 alter table :table add column :"updated_at" text
 
+-- step: add_own_state
+-- For states that the table cannot say.
+alter table :table add column :own_state text
+
 -- step: write_existing
 -- Writes the rows that the table already had when its status was added.
 -- Binds: ?1 the word for them
-update :table
+update :table as t
 set :"status" = ?1
 
 -- step: stamp_in_progress
@@ -76,21 +80,27 @@ where t.:"status" in (:running_words)
 -- definition, so that a pipeline whose words change gets new ones. This one is for the claim: each stage's queue, in
 -- order.
 create index if not exists :ready_index
-on :bare_table (:"status", :bare_ready_since)
-where :"status" in (:ready_words)
+on :bare_table (this.:"status", :this_queue_order)
+where :this_is_ready
 
 -- step: create_running_index
 -- For the sweep, for the search for a lost claim, and for who holds what.
 create index if not exists :running_index
-on :bare_table (:"claim_token")
-where :"status" in (:running_words)
+on :bare_table (this.:"claim_token")
+where this.:"status" in (:running_words)
 
 -- step: create_stopped_index
 -- For counting and listing items that failed, were cancelled or have an unknown word, without reading the table. A
 -- success has no entry here: it would be one more write per item.
 create index if not exists :stopped_index
-on :bare_table (:"status", :"key")
-where coalesce(:"status", '') not in (:ready_words, :running_words, :'succeeded')
+on :bare_table (this.:"status", this.:"key")
+where coalesce(this.:"status", '') not in (:ready_words, :running_words, :'succeeded'):this_and_not_ignored
+
+-- step: create_key_index
+-- Finds an item by a key of several columns, which the statements compare as one text. Not for a key of one column,
+-- which has an index of its own.
+create index if not exists :key_index
+on :bare_table (this.:"key")
 
 -- step: create_failures
 -- This step and those that follow make Rowlock's own tables. They hold no item's state.

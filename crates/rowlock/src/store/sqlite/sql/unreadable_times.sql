@@ -8,7 +8,7 @@ select count(*), min(time)
 from (
   select coalesce(t.:"retry_after", t.:"created_at") as time
   from :table as t
-  where t.:"status" in (:ready_words)
+  where :is_ready
     and :ready_since = :unreadable
   limit ?1
 )
