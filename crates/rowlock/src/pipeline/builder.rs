@@ -244,11 +244,12 @@ impl PipelineBuilder {
     /// The pipeline, if it can work.
     ///
     /// # Errors
-    /// [`Error::InvalidPipeline`](crate::Error::InvalidPipeline) names the first field that cannot work, its value and the rule that it breaks.
+    /// [`InvalidPipeline`](crate::Error::InvalidPipeline) names the first field that cannot work, its value and the
+    /// rule that it breaks.
     pub fn build(self) -> Result<Pipeline> {
         let mut pipeline = self.pipeline;
         pipeline.heartbeat_interval = self.heartbeat_interval.unwrap_or(pipeline.stale_after / 3);
-        if let Some(prefix) = &self.own_prefix {
+        if let Some(prefix) = self.own_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
             pipeline.columns.prefix(prefix);
         }
         fill_in_signs(&mut pipeline);

@@ -104,7 +104,7 @@ impl Columns {
     /// Whether the user named another column than the default for this role, which then must exist. Otherwise `prepare`
     /// adds one.
     pub(crate) fn is_mapped(&self, role: Role) -> bool {
-        self.named[role as usize] && self.name(role) != role.default_column()
+        self.named[role as usize] && (self.name(role) != role.default_column() || !self.spec(role).is_plain())
     }
 
     /// The column for states that the table cannot say.

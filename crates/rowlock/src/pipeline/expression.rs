@@ -96,8 +96,8 @@ pub(crate) fn check(sql: &str) -> Result<(), String> {
     if sql.trim().is_empty() {
         return Err("must not be empty".to_owned());
     }
-    if sql.contains('\0') {
-        return Err("must not contain a NUL".to_owned());
+    if sql.contains(['\0', '\u{1}', '\u{2}']) {
+        return Err("must not contain a NUL, or a control character".to_owned());
     }
     let mut depth = 0_usize;
     for token in tokens(sql)? {
@@ -123,6 +123,15 @@ pub(crate) fn check(sql: &str) -> Result<(), String> {
         }
     }
     if depth > 0 { Err("opens a parenthesis that it does not close".to_owned()) } else { Ok(()) }
+}
+
+/// Whether the text is one number or one string.
+pub(crate) fn is_literal(sql: &str) -> bool {
+    match tokens(sql).as_deref() {
+        Ok([Token::Number(_)]) | Ok([Token::Text(_)]) => true,
+        Ok([Token::Symbol("-"), Token::Number(_)]) => true,
+        Ok(_) | Err(_) => false,
+    }
 }
 
 /// The text with the alias before each column. The text must have passed [`check`].
@@ -205,11 +214,11 @@ fn tokens<'s>(sql: &'s str) -> Result<Vec<Token<'s>>, String> {
     let mut rest = sql;
     while let Some(first) = rest.chars().next() {
         let (length, token): (usize, fn(&'s str) -> Token<'s>) = match first {
-            '\'' => (quoted(rest, '\'', false).ok_or("has a string without an end")?, Token::Text),
+            '\'' => (quoted(rest, '\'').ok_or("has a string without an end")?, Token::Text),
             'e' | 'E' if rest[1..].starts_with('\'') => {
-                (1 + quoted(&rest[1..], '\'', true).ok_or("has a string without an end")?, Token::Text)
+                return Err("must not contain a string with backslashes for escapes, E'…'".to_owned());
             }
-            '"' => (quoted(rest, '"', false).ok_or("has a quoted name without an end")?, Token::Quoted),
+            '"' => (quoted(rest, '"').ok_or("has a quoted name without an end")?, Token::Quoted),
             _ if first.is_whitespace() => (run(rest, char::is_whitespace), Token::Blank),
             '0'..='9' => (run(rest, |c| c.is_ascii_alphanumeric() || c == '.'), Token::Number),
             _ if is_name_start(first) => (run(rest, |c| is_name_start(c) || c.is_ascii_digit()), Token::Word),
@@ -240,12 +249,10 @@ fn symbol(text: &str) -> usize {
 }
 
 /// The length of a text in quotes, in which a doubled quote is one of its characters.
-fn quoted(text: &str, quote: char, has_escapes: bool) -> Option<usize> {
+fn quoted(text: &str, quote: char) -> Option<usize> {
     let mut characters = text.char_indices().skip(1).peekable();
     while let Some((at, character)) = characters.next() {
-        if has_escapes && character == '\\' {
-            characters.next();
-        } else if character == quote && characters.next_if(|(_, next)| *next == quote).is_none() {
+        if character == quote && characters.next_if(|(_, next)| *next == quote).is_none() {
             return Some(at + quote.len_utf8());
         }
     }
@@ -274,7 +281,7 @@ mod tests {
             ("name collate \"C\" = 'x'", "t.name collate \"C\" = 'x'"),
             ("priority desc nulls last", "t.priority desc nulls last"),
             ("case when kind = 1 then prio else null end", "case when t.kind = 1 then t.prio else null end"),
-            ("data ->> 'state' = E'it\\'s'", "t.data ->> 'state' = E'it\\'s'"),
+            ("data ->> 'state' = 'it''s'", "t.data ->> 'state' = 'it''s'"),
             ("a is distinct from b", "t.a is distinct from t.b"),
             ("1.5e3 < cost", "1.5e3 < t.cost"),
             ("first = 1 or last = 2", "t.first = 1 or t.last = 2"),
@@ -299,7 +306,8 @@ mod tests {
             ("a = $1", "must not contain \"$\": it has no parameters"),
             ("a = :name", "must not contain \":\": it has no parameters"),
             ("exists (select 1)", "must not contain a query: only the row's own columns can be asked"),
-            ("a = '\0'", "must not contain a NUL"),
+            ("a = '\0'", "must not contain a NUL, or a control character"),
+            ("a = E'it\\'s'", "must not contain a string with backslashes for escapes, E'…'"),
         ] {
             assert_eq!(check(sql), Err(rule.to_owned()), "{sql:?}");
         }

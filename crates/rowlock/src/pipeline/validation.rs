@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Assignment, Backoff, KeyType, Pipeline, RetryPolicy, Role, Sign, Status, StatusType, Word, expression};
+use super::{
+    Assignment, Backoff, ColumnSpec, KeyType, Pipeline, RetryPolicy, Role, Sign, Status, StatusType, Word, expression,
+};
 use crate::limits::{IDENTIFIER_BYTES_MAX, RETRY_DELAY_MAX, STAGES_MAX, STATUS_WORD_BYTES_MAX};
 use crate::{Error, Result};
 
@@ -55,8 +57,31 @@ fn check_names(pipeline: &Pipeline) -> Result<()> {
         if let Some(other) = roles.insert(column, field.clone()) {
             return refuse(field, format!("{column:?}"), format!("is the column of {other} too: one column, one role"));
         }
+        check_form(&field, role, pipeline.columns.spec(role))?;
+    }
+    let own_state = pipeline.columns.own_state();
+    if pipeline.has_own_state() {
+        check_identifier("own_prefix", own_state)?;
+        if let Some(other) = roles.get(own_state) {
+            return refuse("own_prefix", format!("{own_state:?}"), format!("is the column of {other} too"));
+        }
     }
     Ok(())
+}
+
+/// What a column's form may say. Only a time may be kept: the token must go, and so must what belongs to one move.
+fn check_form(field: &str, role: Role, spec: &ColumnSpec) -> Result<()> {
+    let is_time =
+        matches!(role, Role::RetryAfter | Role::Heartbeat | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt);
+    if spec.keep && !is_time {
+        return refuse(field, "keep", "is for times only");
+    }
+    match &spec.none {
+        Some(none) if role == Role::ClaimToken || !expression::is_literal(none) => {
+            refuse(field, format!("none = {none:?}"), "is a number, or a text in quotes, and not for the token")
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn check_identifier(field: &str, name: &str) -> Result<()> {
@@ -108,6 +133,9 @@ fn check_words(pipeline: &Pipeline) -> Result<()> {
         if word.contains('\0') {
             return refuse(field, format!("{word:?}"), "must not contain a NUL");
         }
+        if word.contains(['\u{1}', '\u{2}']) {
+            return refuse(field, format!("{word:?}"), "must not contain a control character");
+        }
         if word.len() > STATUS_WORD_BYTES_MAX {
             return refuse(
                 field,
@@ -146,6 +174,10 @@ fn check_signs(pipeline: &Pipeline) -> Result<()> {
                 for (column, value) in set {
                     check_identifier(&field, column)?;
                     check_sql(&field, value)?;
+                    if let Some(owner) = written_otherwise(pipeline, column) {
+                        let rule = format!("is {owner}, which moves write themselves: say the state by other columns");
+                        return refuse(field, format!("{column:?}"), rule);
+                    }
                 }
             }
             Sign::Own if matches!(status, Status::Ready(_) | Status::Succeeded) => {
@@ -165,6 +197,19 @@ fn check_signs(pipeline: &Pipeline) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a column is that moves write for another reason than a state.
+fn written_otherwise(pipeline: &Pipeline, column: &str) -> Option<String> {
+    let is_called = |name: &str| name.eq_ignore_ascii_case(column);
+    if pipeline.key.iter().any(|key| is_called(key)) {
+        return Some("the key".to_owned());
+    }
+    if is_called(pipeline.columns.own_state()) {
+        return Some("the library's column for states".to_owned());
+    }
+    let mut roles = Role::ALL.into_iter().filter(|role| *role != Role::Status);
+    roles.find(|role| is_called(pipeline.columns.name(*role))).map(|role| format!("the column of {role:?}"))
 }
 
 /// A word is of the status column's type.

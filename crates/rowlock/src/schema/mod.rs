@@ -41,6 +41,11 @@ impl TableFacts {
         pipeline.roles().filter(|role| self.column(pipeline.columns().name(*role)).is_none()).collect()
     }
 
+    /// Whether every column is there that the pipeline reads.
+    pub(crate) fn has_every_column(&self, pipeline: &Pipeline) -> bool {
+        !self.columns.is_empty() && self.missing_roles(pipeline).is_empty() && !self.lacks_own_state(pipeline)
+    }
+
     /// Whether the column for states that the table cannot say is missing.
     pub(crate) fn lacks_own_state(&self, pipeline: &Pipeline) -> bool {
         pipeline.has_own_state() && self.column(pipeline.columns().own_state()).is_none()
@@ -145,6 +150,15 @@ impl TableFacts {
     pub(crate) fn column(&self, name: &str) -> Option<&FoundColumn> {
         self.columns.iter().find(|column| column.is_called(name))
     }
+}
+
+/// Says that two rows may share a key of several columns: one of them would be moved with the other.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) fn ambiguous_key(columns: &[String]) -> String {
+    format!(
+        "the key columns {columns:?} are not unique together: add a unique index on them, not deferrable, without a \
+         condition"
+    )
 }
 
 /// All problems of a table as one error.

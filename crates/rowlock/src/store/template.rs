@@ -33,7 +33,7 @@ use std::fmt::Write as _;
 use super::assignment;
 use super::identifier::{Dialect, quote_identifier, quote_literal, quote_literals};
 use super::lens::Lens;
-use crate::pipeline::{Pipeline, Role, Status};
+use crate::pipeline::{Form, Pipeline, Role, Status};
 
 /// The variables of one pipeline.
 #[derive(Clone)]
@@ -87,6 +87,8 @@ impl Template {
         template.set_words(pipeline, dialect);
         template.set_cases(pipeline, dialect);
         template.set_readiness();
+        let is_stamp = pipeline.columns().spec(Role::Heartbeat).form != Form::Expiry;
+        template.insert("heartbeat_is_a_stamp", is_stamp.to_string());
         template.set_said_status();
         template.set_role_values(dialect);
         template
@@ -248,7 +250,7 @@ impl Template {
             self.insert(&format!("{prefix}is_ready"), ready);
             self.insert(&format!("{prefix}order"), self.lens.order((alias == "t").then_some(alias)));
             let ignored = self.lens.is_ignored((alias == "t").then_some(alias));
-            let ignored = ignored.map(|ignored| format!(" and not {ignored}")).unwrap_or_default();
+            let ignored = ignored.map(|ignored| format!(" and {ignored} is not true")).unwrap_or_default();
             self.insert(&format!("{prefix}and_not_ignored"), ignored);
         }
     }

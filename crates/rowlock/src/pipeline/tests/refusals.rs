@@ -175,3 +175,24 @@ fn policies_make_sense() {
     assert!(two_stages().retry(edges).stage("X").build().is_ok());
     assert!(two_stages().retry(RetryPolicy::constant(SECOND).with_jitter(0.0)).build().is_ok());
 }
+
+/// What a state or a form writes is written by nothing else, and no text of the user's ends where it should not.
+#[test]
+fn a_tables_own_way_to_say_things_hurts_no_other_column() {
+    let state = |column: &str| two_stages().failed(Sign::sql("broken", [(column, "true")]));
+    let field = "word of Failed";
+    for (column, owner) in [("video_id", "the key"), ("Error_Message", "the column of ErrorMessage")] {
+        let rule = format!("is {owner}, which moves write themselves: say the state by other columns");
+        refused(state(column), field, &format!("{column:?}"), &rule);
+    }
+    assert!(state("broken").build().is_ok());
+    let kept = |role, column: &str| two_stages().column_as(role, ColumnSpec::new(column).keep());
+    refused(kept(Role::ClaimToken, "token"), "columns.claim_token", "keep", "is for times only");
+    assert!(kept(Role::RetryAfter, "run_at").build().is_ok());
+    let none = |none: &str| two_stages().column_as(Role::ErrorMessage, ColumnSpec::new("message").none(none));
+    let rule = "is a number, or a text in quotes, and not for the token";
+    refused(none("0) or (1"), "columns.error_message", "none = \"0) or (1\"", rule);
+    assert!(none("''").build().is_ok());
+    let own = two_stages().failed(Sign::Own).column(Role::Status, "ocr_state").own_prefix("ocr_");
+    refused(own, "own_prefix", "\"ocr_state\"", "is the column of columns.status too");
+}

@@ -209,6 +209,12 @@ impl Lens {
         let pipeline = &self.pipeline;
         let own = column(alias, pipeline.columns().own_state());
         let mut arms = Vec::new();
+        // A condition may hold for a row whose word is to be ignored.
+        if pipeline.statuses().any(|status| matches!(pipeline.sign(status), Sign::Sql { .. })) {
+            arms.extend(
+                self.is_ignored(alias).map(|ignored| format!("when {ignored} then {}", self.literal(NO_STATE))),
+            );
+        }
         for status in pipeline.statuses() {
             let condition = match pipeline.sign(status) {
                 Sign::Words(words) => self.has_word(alias, words),

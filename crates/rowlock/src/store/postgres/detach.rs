@@ -33,9 +33,10 @@ impl PostgresStore {
     pub async fn detach_plan(&self) -> Result<DetachPlan> {
         let mut session = self.sessions.open(VERB).await?;
         let mut plan = self.plan_to_detach(&mut session).await?;
+        let facts = self.table_facts(&mut session).await?;
         session.done();
-        // Before everything is there, no worker can have left anything.
-        if self.attach_plan().await.is_ok_and(|steps| steps.is_empty()) {
+        // Without every column no worker can have left anything.
+        if facts.has_every_column(&self.pipeline) {
             plan.held = self.held_items(PAGE_ITEMS_MAX).await?;
             plan.lost = lost_states(&self.pipeline, &self.counts(&CountParams::default()).await?);
         }

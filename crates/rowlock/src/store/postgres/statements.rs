@@ -148,6 +148,7 @@ statements! {
         columns_now: "read_schema", "columns_now";
         unreadable_columns: "read_schema", "unreadable_columns";
         checks: "read_schema", "checks";
+        has_unique_key: "read_schema", "has_unique_key";
         foreign_keys: "read_schema", "foreign_keys";
         relation: "read_schema", "relation";
         rights: "read_schema", "rights";

@@ -9,7 +9,9 @@ use super::store::PostgresStore;
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, UNKNOWN_WORDS_MAX};
 use crate::pipeline::Role;
-use crate::schema::{ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, samples};
+use crate::schema::{
+    ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, ambiguous_key, samples,
+};
 use crate::store::identifier::quote_identifier;
 use crate::store::params::count_limit;
 
@@ -57,9 +59,22 @@ impl PostgresStore {
             let rows = session.fetch(sqlx::query(AssertSqlSafe(sql))).await?;
             facts.has_rows = rows.first().map_or(Ok(false), |row| column(VERB, row, "found"))?;
         }
+        facts.unusable.extend(self.ambiguous_key(session, &table).await?);
         facts.forbidden = self.forbidden(session, &table, &facts).await?;
         facts.references = self.references(session, &table).await?;
         Ok(facts)
+    }
+
+    /// A key of several columns that two rows may share.
+    async fn ambiguous_key(&self, session: &mut Session, table: &str) -> Result<Option<String>> {
+        let key = self.pipeline.key_columns();
+        if key.len() == 1 {
+            return Ok(None);
+        }
+        let sql = query(&self.statements.has_unique_key).bind(table).bind(key.to_vec());
+        let rows = session.fetch(sql).await?;
+        let is_unique = rows.first().map_or(Ok(true), |row| column::<bool>(VERB, row, "found"))?;
+        Ok((!is_unique).then(|| ambiguous_key(key)))
     }
 
     /// Tries each constraint on a single column with the values that are written there: a value that it refuses is

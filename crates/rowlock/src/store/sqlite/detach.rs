@@ -34,18 +34,19 @@ impl SqliteStore {
     /// Those of the database.
     pub async fn detach_plan(&self) -> Result<DetachPlan> {
         let verb = Verb::new("detach", ATTACH_DEADLINE);
-        let parting = verb
+        let (parting, facts) = verb
             .within(async {
                 let mut session = self.read(&verb).await?;
                 let parting = self.parting(&mut session).await;
+                let facts = self.table_facts(&mut session).await;
                 session.roll_back().await?;
-                parting
+                Ok((parting?, facts?))
             })
             .await?;
         let steps = parting.steps.into_iter().map(|planned| planned.step).collect();
         let mut plan = DetachPlan { steps, kept: parting.kept, ..DetachPlan::default() };
-        // Before everything is there, no worker can have left anything.
-        if self.attach_plan().await.is_ok_and(|steps| steps.is_empty()) {
+        // Without every column no worker can have left anything.
+        if facts.has_every_column(&self.pipeline) {
             plan.held = self.held(PAGE_ITEMS_MAX).await?;
             plan.lost = lost_states(&self.pipeline, &self.counts(&CountParams::default()).await?);
         }

@@ -166,6 +166,7 @@ statements! {
     stray_rows: "stray_rows";
     read_strange_key: "read_schema", "strange_key";
     read_unique_columns: "read_schema", "unique_columns";
+    has_unique_key: "read_schema", "has_unique_key";
     read_foreign_keys: "read_schema", "foreign_keys";
     read_objects: "read_schema", "objects";
     read_version: "read_schema", "version";

@@ -10,7 +10,9 @@ use super::store::SqliteStore;
 use crate::Result;
 use crate::limits::{COUNT_EXACT_MAX, TIMES_LOOKED_AT_MAX};
 use crate::pipeline::{Form, Role};
-use crate::schema::{ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, samples};
+use crate::schema::{
+    ColumnKind, ForbiddenValues, FoundColumn, Reference, StrayRows, TableFacts, ambiguous_key, samples,
+};
 use crate::store::identifier::quote_identifier;
 use crate::store::params::count_limit;
 
@@ -111,6 +113,7 @@ impl SqliteStore {
         }
         self.compare_texts(session, &mut facts).await?;
         facts.unusable.extend(self.numbers_for_times(session, &facts).await?);
+        facts.unusable.extend(self.ambiguous_key(session).await?);
         facts.forbidden = self.forbidden(session, &facts).await?;
         facts.references = self.references(session).await?;
         Ok(facts)
@@ -122,6 +125,19 @@ impl SqliteStore {
         let found = session.rows(&self.statements.read_kind, [table.into()]).await?;
         let kind = found.first().map(|row| (rows::text(row, 0).unwrap_or_default(), rows::integer(row, 1) == Some(1)));
         Ok(kind)
+    }
+
+    /// A key of several columns that two rows may share.
+    async fn ambiguous_key(&self, session: &mut Session) -> Result<Option<String>> {
+        let key = self.pipeline.key_columns();
+        if key.len() == 1 {
+            return Ok(None);
+        }
+        let columns = serde_json::Value::from_iter(key.iter().cloned()).to_string();
+        let binds = [self.pipeline.table().name().into(), columns.as_str().into()];
+        let rows = session.rows(&self.statements.has_unique_key, binds).await?;
+        let is_unique = rows.first().and_then(|row| rows::integer(row, 0)) == Some(1);
+        Ok((!is_unique).then(|| ambiguous_key(key)))
     }
 
     /// Columns that are unique by themselves, in lower case.

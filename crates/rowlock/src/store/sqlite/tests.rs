@@ -20,7 +20,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
 
 use super::*;
-use crate::pipeline::{Budget, KeyType, PipelineBuilder, Role, Stage, TableName};
+use crate::pipeline::{Budget, ColumnSpec, Form, KeyType, PipelineBuilder, Role, Stage, TableName};
 use crate::store::Outcome;
 use crate::{Error, Holder};
 

@@ -75,6 +75,22 @@ join pg_type t on t.oid = held.type
 where t.typtype = 'm' or t.typsend = 0
 order by held.number
 
+-- step: has_unique_key
+-- Whether a unique index has none but these columns. A table that does not exist has one.
+-- Binds: $1 the table   $2 the key's columns
+select to_regclass($1::text) is null or exists (
+  select
+  from pg_index i
+  where i.indrelid = to_regclass($1::text) and i.indisunique and i.indimmediate and i.indisvalid
+    and i.indpred is null and i.indexprs is null
+    and not exists (
+      select
+      from generate_series(0, i.indnkeyatts - 1) as place (n)
+      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[place.n]
+      where a.attname::text <> all ($2::text[])
+    )
+) as found
+
 -- step: checks
 -- The check constraints on a single column, each with its expression and with the name by which that calls the value.
 -- Those of a domain call it VALUE.

@@ -8,7 +8,8 @@
 --            may run it at once. Every word in progress is looked at. A missing heartbeat is stale; a locked row is
 --            busy and left alone. A heartbeat further ahead than a holder may be silent is stale too: a wrong clock
 --            wrote it, and it would keep the item until that time comes. The given time may be older than the
---            statement, by a suspend between the two: what was renewed in the meantime is not ahead.
+--            statement, by a suspend between the two: what was renewed in the meantime is not ahead. A lease that is an
+--            expiry may have been taken for any time by its owner's programs, so that it is never ahead.
 -- Index:     the partial one over the words in progress: the cost of the scan depends on the number of items in
 --            progress, not on the size of the table. Then the key's. The words are compared through coalesce; otherwise
 --            the planner could use the running index again.
@@ -32,7 +33,9 @@ stale as materialized (
     and (
       t.:"heartbeat_at" is null
       or t.:"heartbeat_at" < coalesce($3::timestamptz, statement_timestamp()) - make_interval(secs => $2::float8)
+      \if :heartbeat_is_a_stamp
       or t.:"heartbeat_at" > greatest($3::timestamptz, statement_timestamp()) + make_interval(secs => $2::float8)
+      \endif
     )
     -- The keys are compared as text, as in claim.sql, and only if there are any.
     and (

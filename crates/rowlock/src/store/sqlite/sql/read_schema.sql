@@ -50,6 +50,22 @@ from pragma_table_xinfo(?1) as c
 where c.pk > 0
 having count(*) = 1
 
+-- step: has_unique_key
+-- Whether a unique index has none but these columns.
+-- Binds: ?1 table  ?2 the key's columns, JSON
+select exists (
+  select 1
+  from pragma_index_list(?1) as l
+  where l."unique"
+    and not l.partial
+    and not exists (
+      select 1
+      from pragma_index_info(l.name) as c
+      where c.name is null
+         or lower(c.name) not in (select lower(value) from json_each(?2))
+    )
+)
+
 -- step: foreign_keys
 -- The foreign keys on a single column. One that names no column of the other table references its primary key.
 -- Binds: ?1 table

@@ -18,7 +18,12 @@ select
 from :table as t
 where t.:"status" in (:running_words)
   and not (t.:"heartbeat_at" between ?1 and ?4 and :heartbeat_is_own)
+  \if :heartbeat_is_a_stamp
   and (:heartbeat is null or :heartbeat < ?1 or :heartbeat > ?4)
+  \else
+  -- A lease that is an expiry may have been taken for any time: it is never ahead.
+  and (:heartbeat is null or :heartbeat < ?1 or ?4 is null)
+  \endif
   and :is_item
   and t.:"key" not in (select value from json_each(?3))
 limit ?2

@@ -123,3 +123,31 @@ async fn a_check_without_a_name_is_called_by_its_expression() {
         "{problem}"
     );
 }
+
+#[tokio::test]
+async fn a_key_of_several_columns_that_two_rows_may_share_is_refused() {
+    let builder = || Pipeline::builder("videos").table("videos").key_columns(["tenant", "id"]).stage("A");
+    let create = |key: &str| format!("create table videos (tenant text not null, id text not null, {STATUS}{key})");
+    let problem = problem(&create(""), builder()).await;
+    assert!(problem.contains("are not unique together"), "{problem}");
+    let scene = file_with(&create(", primary key (tenant, id)"), builder()).await;
+    scene.store.prepare().await.expect("prepare");
+}
+
+/// The owner's programs may take a lease for longer than Rowlock would.
+#[tokio::test]
+async fn a_lease_that_is_an_expiry_is_stale_when_it_has_expired_and_not_before() {
+    let builder = builder().column_as(Role::Heartbeat, ColumnSpec::new("locked_until").form(Form::Expiry));
+    let scene = file_with(&table(&format!("{STATUS}, locked_until text")), builder).await;
+    scene.store.prepare().await.expect("prepare");
+    scene
+        .execute(
+            "insert into videos (id, status, locked_until) values
+               ('long', 'A_IN_PROGRESS', datetime('now', '+1 day')),
+               ('over', 'A_IN_PROGRESS', datetime('now', '-1 day'))",
+        )
+        .await;
+    let sweeping = SweepParams { limit: 9, stale_after: scene.store.pipeline.stale_after(), max_resets: 3, now: None };
+    let swept = scene.store.sweep(&sweeping).await.expect("sweep");
+    assert_eq!(swept.keys().map(Key::as_str).collect::<Vec<_>>(), ["over"]);
+}
