@@ -38,15 +38,7 @@ const TIME_FORMS: &[(&str, ColumnForm)] = &[
 ];
 
 /// A heartbeat may also be stored as the time at which its lease expires.
-const HEARTBEAT_FORMS: &[(&str, ColumnForm)] = &[
-    ("timestamptz", ColumnForm::Native),
-    ("timestamp_utc", ColumnForm::TimestampUtc),
-    ("epoch_s", ColumnForm::EpochSeconds),
-    ("epoch_ms", ColumnForm::EpochMillis),
-    ("iso_text", ColumnForm::IsoText),
-    ("sqlite_datetime", ColumnForm::SqliteDatetime),
-    ("expiry", ColumnForm::Expiry),
-];
+const EXPIRY: (&str, ColumnForm) = ("expiry", ColumnForm::Expiry);
 
 const TEXT_FORMS: &[(&str, ColumnForm)] = &[("text", ColumnForm::Native), ("json", ColumnForm::Json)];
 
@@ -108,16 +100,16 @@ impl Reader {
 
     fn form(&mut self, entry: &Entry<'_>, role: Role) -> Option<ColumnForm> {
         let forms = match role {
-            Role::RetryAfter | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => TIME_FORMS,
-            Role::Heartbeat => HEARTBEAT_FORMS,
-            Role::ErrorMessage => TEXT_FORMS,
+            Role::RetryAfter | Role::ClaimedAt | Role::CreatedAt | Role::UpdatedAt => TIME_FORMS.to_vec(),
+            Role::Heartbeat => TIME_FORMS.iter().copied().chain([EXPIRY]).collect(),
+            Role::ErrorMessage => TEXT_FORMS.to_vec(),
             _ => {
                 let what = format!("the column for {} has `as`", role.default_column());
                 self.refuse(entry.at.clone(), what, "this role has one form only: leave `as` out");
                 return None;
             }
         };
-        self.one_of(entry, forms)
+        self.one_of(entry, &forms)
     }
 
     fn none(&mut self, entry: &Entry<'_>) -> Option<Word> {
